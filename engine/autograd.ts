@@ -1,0 +1,88 @@
+/**
+ * Reverse-mode differentiation: `grad` walks the record that `apply` (`op.ts`) keeps, last operation first, and adds
+ * up for every tensor what its uses contribute.
+ */
+import { withRecording } from './op.ts';
+import { add } from './ops/elementwise.ts';
+import { sameShape, show } from './shape.ts';
+import { fromStorage, full, scope, type Tensor } from './tensor.ts';
+
+export interface GradOptions {
+  /** Gradient with respect to `output` itself; missing: 1, and `output` must have one element. */
+  readonly outputGrad?: Tensor;
+  /** Record the backward pass, so that its result can be differentiated again. */
+  readonly createGraph?: boolean;
+}
+
+/**
+ * Gradients of `output` with respect to `inputs`, each of the shape of its input. A tensor used several times
+ * receives the sum of its uses.
+ */
+export function grad(output: Tensor, inputs: readonly Tensor[], { outputGrad, createGraph = false }: GradOptions = {}): Tensor[] {
+  if (!outputGrad && output.size !== 1) throw new Error(`grad: an output of shape ${show(output.shape)} is no scalar; reduce it, or give outputGrad`);
+  if (outputGrad && !sameShape(outputGrad.shape, output.shape)) throw new Error(`grad: outputGrad ${show(outputGrad.shape)} does not have the output's shape ${show(output.shape)}`);
+  const order = nodesBetween(output, inputs);
+  inputs.forEach((x, i) => {
+    if (x !== output && !order.reaches.has(x)) {
+      throw new Error(`grad: input ${i}, a ${x}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`);
+    }
+  });
+
+  // A graph refers to its intermediate values, so a recorded backward pass leaves them to the caller's scope.
+  const within = createGraph ? <R>(fn: () => R): R => fn() : scope;
+  return withRecording(createGraph, () => within(() => {
+    const gradients = new Map<Tensor, Tensor>();
+    const wanted = new Set(inputs);
+    gradients.set(output, outputGrad?.alias(undefined, outputGrad.node, outputGrad.requiresGrad) ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
+    for (const y of order.nodes) {
+      const g = gradients.get(y);
+      if (!g) continue; // it only decided something, as the condition of a where does
+      for (const [x, gx] of within(() => contributions(y, g, order.reaches, createGraph))) {
+        const before = gradients.get(x);
+        gradients.set(x, before ? add(before, gx) : gx);
+        if (before && !createGraph) [before, gx].forEach(t => t.dispose());
+      }
+      if (!wanted.has(y) && !createGraph) g.dispose();
+    }
+    return inputs.map(x => gradients.get(x) ?? full(x.shape, 0, { dtype: x.dtype, backend: x.backend }));
+  }));
+}
+
+/** The vector-Jacobian product of one node, as pairs of an input and its share of the gradient. */
+function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>, createGraph: boolean): [Tensor, Tensor][] {
+  const { op, inputs, attributes } = y.node!;
+  const views = inputs.map(x => x.view(`grad of ${op.name}`));
+  const kernel = createGraph ? undefined : y.backend.kernels[op.name];
+  const storages = kernel?.vjp?.(g.view('grad'), views, y.view(`grad of ${op.name}`), attributes as never) ?? null;
+  const made = storages?.map((s, i) => s && fromStorage(y.backend, s, inputs[i].shape));
+  const rules = made ? made.map(t => t && (() => t)) : op.vjp!(g, inputs, y, attributes);
+  const given = [g, y, ...inputs];
+  return inputs.flatMap((x, i): [Tensor, Tensor][] => {
+    const rule = rules[i];
+    if (!reaches.has(x) || !rule) return [];
+    const gx = rule();
+    if (!sameShape(gx.shape, x.shape)) throw new Error(`grad of ${op.name}: gradient ${show(gx.shape)} does not have the shape ${show(x.shape)} of input ${i}`);
+    return [[x, given.includes(gx) ? gx.alias(undefined, gx.node, gx.requiresGrad) : gx]];
+  });
+}
+
+/** The computed tensors on paths from `inputs` to `output`, last first, and every tensor that leads from `inputs`. */
+function nodesBetween(output: Tensor, inputs: readonly Tensor[]): { nodes: Tensor[]; reaches: Set<Tensor> } {
+  const reachable: Tensor[] = [];
+  const seen = new Set<Tensor>([output]);
+  const stack = [output];
+  for (let t = stack.pop(); t; t = stack.pop()) {
+    if (!t.node) continue;
+    reachable.push(t);
+    for (const x of t.node.inputs) {
+      if (!x.requiresGrad || seen.has(x)) continue;
+      seen.add(x);
+      stack.push(x);
+    }
+  }
+  reachable.sort((a, b) => a.node!.id - b.node!.id);
+  const reaches = new Set<Tensor>(inputs.filter(x => seen.has(x) && x.requiresGrad));
+  for (const t of reachable) if (t.node!.inputs.some(x => reaches.has(x))) reaches.add(t);
+  const nodes = reachable.filter(t => t.node!.inputs.some(x => reaches.has(x))).reverse();
+  return { nodes, reaches };
+}

@@ -1,0 +1,116 @@
+/** Linear rows: the matrix product, and the product with one-hot rows (gather) with its adjoint (scatterAdd). */
+import type { DType, Shape } from '../backend.ts';
+import { apply, row } from '../op.ts';
+import { broadcastShapes, show, sizeOf } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
+import { sumTo } from './elementwise.ts';
+import { reshape } from './layout.ts';
+import { indices, normals } from './samples.ts';
+
+interface MatmulAttributes {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+}
+
+/** (m, k, n) of a product, checked. */
+function matmulDims([a, b]: readonly Shape[], { transposeA, transposeB }: MatmulAttributes): [number, number, number] {
+  if (a.length < 2 || b.length < 2) throw new Error(`matmul: needs two matrices, got ${show(a)} and ${show(b)}`);
+  const [m, ka] = transposeA ? [a.at(-1)!, a.at(-2)!] : [a.at(-2)!, a.at(-1)!];
+  const [kb, n] = transposeB ? [b.at(-1)!, b.at(-2)!] : [b.at(-2)!, b.at(-1)!];
+  if (ka !== kb) {
+    throw new Error(`matmul: inner dims differ: ${ka} of ${show(a)}${transposeA ? ' transposed' : ''} and ${kb} of ${show(b)}${transposeB ? ' transposed' : ''}`);
+  }
+  return [m, ka, n];
+}
+
+const matmulOp = row<MatmulAttributes>({
+  name: 'matmul',
+  shape: (shapes, attributes) => {
+    const [m, , n] = matmulDims(shapes, attributes);
+    return [...broadcastShapes('matmul', shapes[0].slice(0, -2), shapes[1].slice(0, -2)), m, n];
+  },
+  primitive: (backend, [a, b], { transposeA, transposeB }, out) => backend.matmul(a, b, transposeA, transposeB, out),
+  // C = AB: dA = g Bᵀ, dB = Aᵀ g; a transposed operand receives the transpose of that, again a product.
+  vjp: (g, [a, b], _, { transposeA: ta, transposeB: tb }) => [
+    () => sumTo(ta ? matmul(b, g, { transposeA: tb, transposeB: true }) : matmul(g, b, { transposeB: !tb }), a.shape),
+    () => sumTo(tb ? matmul(g, a, { transposeA: true, transposeB: ta }) : matmul(a, g, { transposeA: !ta }), b.shape),
+  ],
+  sample: (random, size) => {
+    const attributes = { transposeA: random.integer(2) === 1, transposeB: random.integer(2) === 1 };
+    const [m, k, n] = [size, size + 1, size + 2];
+    const a = attributes.transposeA ? [k, m] : [m, k];
+    const b = attributes.transposeB ? [n, k] : [k, n];
+    // Small matrices come in batches, large ones (benchmarks) alone.
+    return { inputs: size < 16 ? [normals(random, [2, 1, ...a]), normals(random, [3, ...b])] : [normals(random, [size, size]), normals(random, [size, size])], attributes };
+  },
+  flops: (shapes, attributes, out) => 2 * sizeOf(out) * matmulDims(shapes, attributes)[1],
+});
+
+/**
+ * The matrix product over the last two dims: a (…, m, k), b (…, k, n) → (…, m, n). Batch dims broadcast; with
+ * `transposeA` a is (…, k, m), with `transposeB` b is (…, n, k), and neither is copied.
+ */
+export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: Partial<MatmulAttributes> = {}): Tensor {
+  const attributes = { transposeA, transposeB };
+  if (a.shape.length > 2 && b.shape.length === 2 && !transposeA) {
+    // One matrix for the whole batch: the batch becomes rows, one large product forward and backward.
+    const [m, n] = [a.shape.slice(0, -1), b.shape[transposeB ? 0 : 1]];
+    return reshape(apply(matmulOp, [reshape(a, [sizeOf(m), a.shape.at(-1)!]), b], attributes), [...m, n]);
+  }
+  return apply(matmulOp, [a, b], attributes);
+}
+
+const gatherOp = row<Record<string, never>>({
+  name: 'gather',
+  shape: ([table, index]) => {
+    if (table.length !== 2) throw new Error(`gather: the table has two dims, not ${show(table)}`);
+    return [...index, table[1]];
+  },
+  primitive: (backend, [table, index]) => backend.gather(table, index),
+  vjp: (g, [table, index]) => [() => scatterAdd(g, index, table.shape[0]), null],
+  sample: (random, size) => ({ inputs: [normals(random, [size, size]), indices(random, [2, size], size)], attributes: {} }),
+  flops: () => 0,
+  bytes: (_, __, out) => 8 * sizeOf(out),
+});
+
+/** Rows of `table` (n, d) named by `index` (int32, any shape): (…index, d). An embedding. */
+export function gather(table: Tensor, index: Tensor): Tensor {
+  checkIndex('gather', index);
+  return apply(gatherOp, [table, index], {});
+}
+
+const scatterAddOp = row<{ n: number }>({
+  name: 'scatterAdd',
+  shape: ([rows, index], { n }) => {
+    if (rows.length !== index.length + 1 || !index.every((m, i) => m === rows[i])) throw new Error(`scatterAdd: rows ${show(rows)} do not match index ${show(index)}`);
+    return [n, rows.at(-1)!];
+  },
+  primitive: (backend, [rows, index], { n }) => backend.scatterAdd(rows, index, n),
+  vjp: (g, [, index]) => [() => gather(g, index), null],
+  sample: (random, size) => ({ inputs: [normals(random, [2, size, size]), indices(random, [2, size], size)], attributes: { n: size } }),
+  flops: ([rows]) => sizeOf(rows),
+});
+
+/** The adjoint of gather: adds `rows` (…index, d) up into (n, d) by `index`. */
+export function scatterAdd(rows: Tensor, index: Tensor, n: number): Tensor {
+  checkIndex('scatterAdd', index);
+  return apply(scatterAddOp, [rows, index], { n });
+}
+
+const oneHotOp = row<{ n: number; dtype: DType }>({
+  name: 'oneHot',
+  shape: ([index], { n }) => [...index, n],
+  primitive: (backend, [index], { n, dtype }) => backend.oneHot(index, n, dtype),
+  sample: (random, size) => ({ inputs: [indices(random, [2, size], size)], attributes: { n: size, dtype: 'float32' } }),
+  flops: () => 0,
+});
+
+/** (…index, n): 1 at the index, 0 elsewhere; a negative index gives a row of zeros. */
+export function oneHot(index: Tensor, n: number, dtype: DType = 'float32'): Tensor {
+  checkIndex('oneHot', index);
+  return apply(oneHotOp, [index], { n, dtype });
+}
+
+function checkIndex(op: string, index: Tensor): void {
+  if (index.dtype !== 'int32') throw new Error(`${op}: the index must be int32, not ${index.dtype}; make it with tensor(…, { dtype: 'int32' })`);
+}

@@ -1,0 +1,214 @@
+/** Fused rows of neural networks: normalisation, cross-entropy, rotary embedding, attention, AdamW. */
+import type { Shape } from '../backend.ts';
+import { apply, row, type Op } from '../op.ts';
+import { show, sizeOf } from '../shape.ts';
+import { type Tensor, tensor } from '../tensor.ts';
+import { add, div, mul, neg, sqrt, square, sub, sumTo, where } from './elementwise.ts';
+import { concat, permute, reshape, slice } from './layout.ts';
+import { matmul, oneHot } from './linear.ts';
+import { logSoftmax, mean, softmax, sum } from './reduce.ts';
+import { indices, normals, positives } from './samples.ts';
+
+type None = Record<string, never>;
+
+interface NormAttributes {
+  /** Added to the variance or mean square. */
+  readonly eps: number;
+}
+
+/** y = (x − shift) / scale over the last dim, where shift and scale are statistics of the line. */
+function normalisation(name: string, flops: number, centre: boolean): (x: Tensor, eps?: number) => Tensor {
+  const centred = (x: Tensor) => (centre ? sub(x, mean(x, -1, true)) : x);
+  const scale = (c: Tensor, eps: number) => sqrt(add(mean(square(c), -1, true), eps));
+  const op = row<NormAttributes>({
+    name,
+    shape: ([x]) => x,
+    definition: ([x], { eps }) => {
+      const c = centred(x);
+      return div(c, scale(c, eps));
+    },
+    // The line loses its component along y, and along 1 if centred, and shrinks by the scale.
+    vjp: (g, [x], y, { eps }) => [() => div(centred(sub(g, mul(y, mean(mul(g, y), -1, true)))), scale(centred(x), eps))],
+    sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { eps: 1e-5 } }),
+    flops: (_, __, out) => flops * sizeOf(out),
+  });
+  return (x, eps = 1e-5) => apply(op, [x], { eps });
+}
+
+/** (x − mean) / √(var + eps) over the last dim, biased variance (Ba et al. 2016). Scale and shift are the caller's. */
+export const layerNorm = normalisation('layerNorm', 7, true);
+
+/** x / √(mean(x²) + eps) over the last dim (Zhang & Sennrich 2019). The scale is the caller's. */
+export const rmsNorm = normalisation('rmsNorm', 4, false);
+
+const crossEntropyOp = row<None>({
+  name: 'crossEntropy',
+  shape: ([logits, targets]) => {
+    if (logits.length !== 2 || targets.length !== 1 || logits[0] !== targets[0]) throw new Error(`crossEntropy: needs logits (N, V) and targets (N), got ${show(logits)} and ${show(targets)}`);
+    return targets;
+  },
+  definition: ([logits, targets]) => {
+    const hit = oneHot(targets, logits.shape[1], logits.dtype); // (N, V)
+    return neg(sum(where(hit, logSoftmax(logits), 0), -1));
+  },
+  // d/dx −log softmax(x)_t = softmax(x) − 1_t, and nothing where the target is ignored.
+  vjp: (g, [logits, targets]) => [() => {
+    const hit = oneHot(targets, logits.shape[1], logits.dtype);
+    const counted = sum(hit, -1, true); // (N, 1)
+    return mul(mul(reshape(g, [-1, 1]), counted), sub(softmax(logits), hit));
+  }, null],
+  sample: (random, size) => {
+    const targets = indices(random, [size], size + 1);
+    targets.values[0] = -100;
+    return { inputs: [normals(random, [size, size + 1]), targets], attributes: {} };
+  },
+  flops: ([logits]) => 5 * sizeOf(logits),
+});
+
+/**
+ * −log softmax(logits)[target] in nats for each position: logits (N, V), targets (N) int32 → (N). A negative target,
+ * such as PyTorch's −100, is ignored: 0, and no gradient.
+ */
+export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply(crossEntropyOp, [logits, targets], {});
+
+export interface RotaryAttributes {
+  /** θ of the slowest frequency, 10,000 as a rule. */
+  readonly base: number;
+  /** Position of the first row, for generation with a cache. */
+  readonly offset: number;
+  /** Turn backwards: the adjoint. */
+  readonly inverse: boolean;
+}
+
+const rotaryOp: Op<RotaryAttributes> = row<RotaryAttributes>({
+  name: 'rotary',
+  shape: ([x]) => {
+    if (x.length !== 4 || x[3] % 2 !== 0) throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
+    return x;
+  },
+  definition: ([x], { base, offset, inverse }) => {
+    const [, T, , D] = x.shape;
+    const angles = Float64Array.from({ length: (T * D) / 2 }, (_, i) => (offset + Math.floor(i / (D / 2))) * base ** ((-2 * (i % (D / 2))) / D));
+    const constant = (f: (a: number) => number) => tensor(angles.map(f), { shape: [T, 1, D / 2], dtype: x.dtype, backend: x.backend });
+    const [cos, sin] = [constant(Math.cos), constant(a => Math.sin(inverse ? -a : a))];
+    const [a, b] = [slice(x, -1, 0, D / 2), slice(x, -1, D / 2)]; // (B, T, H, D/2)
+    return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))], -1);
+  },
+  vjp: (g, _, __, attributes) => [() => apply(rotaryOp, [g], { ...attributes, inverse: !attributes.inverse })],
+  sample: (random, size) => ({ inputs: [normals(random, [2, size, 3, 4])], attributes: { base: 10000, offset: 1, inverse: false } }),
+  flops: (_, __, out) => 3 * sizeOf(out),
+});
+
+/**
+ * Rotary position embedding (Su et al. 2021) of x (B, T, H, D): the pair (i, i + D/2) of the row at position p turns by
+ * p · base^(−2i/D). The pairing is that of Hugging Face's LLaMA and OLMo.
+ */
+export const rotary = (x: Tensor, { base = 10000, offset = 0 }: { base?: number; offset?: number } = {}): Tensor =>
+  apply(rotaryOp, [x], { base, offset, inverse: false });
+
+/** Heads in front: (B, T, H, D) → (B, G, H/G, T, D), so that G key/value heads broadcast over their H/G query heads. */
+function headsFirst(x: Tensor, G: number): Tensor {
+  const [B, T, H, D] = x.shape;
+  return permute(reshape(x, [B, T, G, H / G, D]), [0, 2, 3, 1, 4]);
+}
+
+/** The inverse of `headsFirst`. */
+function headsLast(x: Tensor): Tensor {
+  const [B, G, R, T, D] = x.shape;
+  return reshape(permute(x, [0, 3, 1, 2, 4]), [B, T, G * R, D]);
+}
+
+/** softmax(q kᵀ/√D + mask) of heads in front: q (B, G, R, T, D), k (B, G, 1, S, D) → (B, G, R, T, S). */
+function attentionWeights(q: Tensor, k: Tensor): Tensor {
+  const [T, S, D] = [q.shape[3], k.shape[3], q.shape[4]];
+  const hidden = Float64Array.from({ length: T * S }, (_, i) => (i % S > Math.floor(i / S) + S - T ? -Infinity : 0));
+  const mask = tensor(hidden, { shape: [T, S], dtype: q.dtype, backend: q.backend });
+  return softmax(add(mul(matmul(q, k, { transposeB: true }), 1 / Math.sqrt(D)), mask));
+}
+
+const attentionOp = row<None>({
+  name: 'attention',
+  shape: ([q, k, v]) => {
+    const fits = q.length === 4 && k.length === 4 && v.join() === k.join() && q[0] === k[0] && q[3] === k[3] && q[2] % k[2] === 0 && q[1] <= k[1];
+    if (!fits) throw new Error(`attention: needs q (B, T, H, D) and k, v (B, S, G, D) with H a multiple of G and T ≤ S, got ${[q, k, v].map(show).join(', ')}`);
+    return q;
+  },
+  definition: ([q, k, v]) => {
+    const G = k.shape[2];
+    return headsLast(matmul(attentionWeights(headsFirst(q, G), headsFirst(k, G)), headsFirst(v, G)));
+  },
+  vjp: (g, [q, k, v]) => {
+    const G = k.shape[2];
+    const [Q, K, V, O] = [q, k, v, g].map(x => headsFirst(x, G));
+    const P = attentionWeights(Q, K); // (B, G, R, T, S)
+    const dP = matmul(O, V, { transposeB: true });
+    const dS = mul(mul(P, sub(dP, sum(mul(P, dP), -1, true))), 1 / Math.sqrt(q.shape[3]));
+    const back = (x: Tensor, like: Tensor) => headsLast(sumTo(x, like.shape));
+    return [
+      () => back(matmul(dS, K), Q),
+      () => back(matmul(dS, Q, { transposeA: true }), K),
+      () => back(matmul(P, O, { transposeA: true }), V),
+    ];
+  },
+  sample: (random, size) => ({ inputs: [normals(random, [2, size, 4, 4]), normals(random, [2, size + 1, 2, 4]), normals(random, [2, size + 1, 2, 4])], attributes: {} }),
+  // Two products over the visible half.
+  flops: ([q, k]) => 2 * sizeOf(q) * k[1],
+});
+
+/**
+ * Causal attention with grouped key/value heads: q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D). The T queries are
+ * the last of the S positions: query t sees keys up to t + S − T. Head h reads key/value head ⌊h G / H⌋.
+ */
+export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => apply(attentionOp, [q, k, v], {});
+
+/** Rows of AdamW (Loshchilov & Hutter 2019), one output each; they have no gradient. */
+const sameShapes = (shapes: readonly Shape[]): Shape => {
+  if (!shapes.every(s => s.join() === shapes[0].join())) throw new Error(`adamw: shapes differ: ${shapes.map(show).join(', ')}`);
+  return shapes[0];
+};
+
+const adamwMeanOp = row<{ beta: number }>({
+  name: 'adamwMean',
+  shape: sameShapes,
+  definition: ([m, g], { beta }) => add(mul(m, beta), mul(g, 1 - beta)),
+  sample: (random, size) => ({ inputs: [normals(random, [size, size]), normals(random, [size, size])], attributes: { beta: 0.9 } }),
+  flops: (_, __, out) => 3 * sizeOf(out),
+});
+/** The running mean of gradients: β m + (1 − β) g. */
+export const adamwMean = (m: Tensor, g: Tensor, beta: number): Tensor => apply(adamwMeanOp, [m, g], { beta });
+
+const adamwVarianceOp = row<{ beta: number }>({
+  name: 'adamwVariance',
+  shape: sameShapes,
+  definition: ([v, g], { beta }) => add(mul(v, beta), mul(square(g), 1 - beta)),
+  sample: (random, size) => ({ inputs: [positives(random, [size, size]), normals(random, [size, size])], attributes: { beta: 0.99 } }),
+  flops: (_, __, out) => 4 * sizeOf(out),
+});
+/** The running mean of squared gradients: β v + (1 − β) g². */
+export const adamwVariance = (v: Tensor, g: Tensor, beta: number): Tensor => apply(adamwVarianceOp, [v, g], { beta });
+
+export interface AdamwStepAttributes {
+  readonly rate: number;
+  /** Weight decay, decoupled: multiplied by the rate. */
+  readonly decay: number;
+  readonly epsilon: number;
+  /** 1 − β₁ᵗ and 1 − β₂ᵗ. */
+  readonly correction1: number;
+  readonly correction2: number;
+}
+
+const adamwStepOp = row<AdamwStepAttributes>({
+  name: 'adamwStep',
+  shape: sameShapes,
+  definition: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }) =>
+    sub(mul(p, 1 - rate * decay), mul(rate, div(div(m, correction1), add(sqrt(div(v, correction2)), epsilon)))),
+  domain: [[-Infinity, Infinity], [-Infinity, Infinity], [0, Infinity]],
+  sample: (random, size) => ({
+    inputs: [normals(random, [size, size]), normals(random, [size, size]), positives(random, [size, size])],
+    attributes: { rate: 0.01, decay: 0.1, epsilon: 1e-8, correction1: 0.1, correction2: 0.01 },
+  }),
+  flops: (_, __, out) => 7 * sizeOf(out),
+});
+/** p (1 − rate · decay) − rate · m̂ / (√v̂ + ε). */
+export const adamwStep = (p: Tensor, m: Tensor, v: Tensor, attributes: AdamwStepAttributes): Tensor => apply(adamwStepOp, [p, m, v], attributes);
+

@@ -1,0 +1,130 @@
+/**
+ * Projections on simplices: the row `simplexThreshold`, and sparsemax and the scaled projection defined by it.
+ *
+ * For x and a mass m > 0 the point nearest to x among {y ≥ 0, Σ y = m} is max(x − τ, 0), where τ solves
+ * Σ max(x − τ, 0) = m (Martins & Astudillo 2016, Duchi et al. 2008). Everything sparse in S2T2 is this τ, along rows
+ * or columns.
+ */
+import type { Shape } from '../backend.ts';
+import { apply, row, type Op, type Sample } from '../op.ts';
+import { aroundDim, broadcastShapes, normalizeDim, sameShape, show, sizeOf } from '../shape.ts';
+import { full, Tensor } from '../tensor.ts';
+import { add, div, less, mul, neg, relu, sub, sumTo, where, type Operand } from './elementwise.ts';
+import { max, sum, type Dim } from './reduce.ts';
+import { normals, positives } from './samples.ts';
+
+const lineShape = (x: Shape, dim: number): Shape => x.map((n, i) => (i === dim ? 1 : n));
+
+const checkMass = (op: string, [x, mass]: readonly Shape[], { dim }: Dim): Shape => {
+  const lines = lineShape(x, dim);
+  if (!sameShape(broadcastShapes(op, mass, lines), lines)) throw new Error(`${op}: mass ${show(mass)} does not fit the lines ${show(lines)} of ${show(x)} along dim ${dim}`);
+  return x;
+};
+
+/** τ of one line, by sorting: with z₁ ≥ z₂ ≥ …, the support is the largest k with k z_k > Σ_{j ≤ k} z_j − m. */
+function thresholdBySort(line: readonly number[], mass: number): number {
+  let [total, tau] = [0, -Infinity];
+  [...line].sort((a, b) => b - a).forEach((z, i) => {
+    total += z;
+    if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
+  });
+  return tau;
+}
+
+/** The distance from a change of the support: min |x − τ|. */
+function fromSupportChange([x, mass]: readonly Sample[], { dim }: Dim): number {
+  const { outer, n, inner } = aroundDim(x.shape, dim);
+  let least = Infinity;
+  for (let o = 0; o < outer; o++) {
+    for (let i = 0; i < inner; i++) {
+      const line = Array.from({ length: n }, (_, j) => x.values[(o * n + j) * inner + i]);
+      const tau = thresholdBySort(line, mass ? mass.values[(o * inner + i) % mass.values.length] : 1);
+      least = Math.min(least, ...line.map(z => Math.abs(z - tau)));
+    }
+  }
+  return least;
+}
+
+const sampleProjection: Op<Dim>['sample'] = (random, size) => {
+  const dim = random.integer(2);
+  return { inputs: [normals(random, [size, size + 1]), positives(random, lineShape([size, size + 1], dim))], attributes: { dim } };
+};
+
+const thresholdOp = row<Dim>({
+  name: 'simplexThreshold',
+  shape: (shapes, attributes) => lineShape(checkMass('simplexThreshold', shapes, attributes), attributes.dim),
+  /**
+   * τ lies in [max − m, max]. Halving finds the support to the last bit of a float; then τ = (Σ_S x − m) / |S| exactly.
+   * No sort, no step that depends on data: it runs on every backend. The largest entry always stays in S.
+   */
+  definition: ([x, mass], { dim }) => {
+    const top = max(x, dim, true);
+    const z = sub(x, top).detach(); // ≤ 0, so that large values lose nothing
+    let low = neg(add(mass, mul(0, top))); // full line shape
+    let high = mul(0, low);
+    for (let step = 0; step < (x.dtype === 'float64' ? 60 : 30); step++) {
+      const middle = mul(0.5, add(low, high));
+      const tooLow = less(mass, sum(relu(sub(z, middle)), dim, true));
+      [low, high] = [where(tooLow, middle, low), where(tooLow, high, middle)];
+    }
+    const inside = less(low, z);
+    return add(top, div(sub(sum(where(inside, z, 0), dim, true), mass), sum(inside, dim, true)));
+  },
+  // On the support S: ∂τ/∂x = 1_S / |S|, ∂τ/∂m = −1 / |S|.
+  vjp: (g, [x, mass], tau, { dim }) => {
+    const inside = less(tau, x);
+    const share = div(g, sum(inside, dim, true));
+    return [() => mul(share, inside), () => sumTo(neg(share), mass.shape)];
+  },
+  domain: [[-Infinity, Infinity], [0, Infinity]],
+  kinks: fromSupportChange,
+  sample: sampleProjection,
+  flops: ([x]) => 4 * sizeOf(x),
+});
+
+/** τ with Σ max(x − τ, 0) = mass along `dim`, which keeps length 1. `mass` is positive and broadcasts to the lines. */
+export const simplexThreshold = (x: Tensor, mass: Operand, dim = -1): Tensor =>
+  apply(thresholdOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexThreshold', dim, x.shape.length) });
+
+/** On the support S: dx = g − mean_S g, dm = mean_S g. */
+function projectionGradients(g: Tensor, y: Tensor, dim: number): { x: () => Tensor; mass: Tensor } {
+  const inside = less(0, y);
+  const average = div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
+  return { x: () => mul(inside, sub(g, average)), mass: average };
+}
+
+const projectionOp = row<Dim>({
+  name: 'simplexProjection',
+  shape: (shapes, attributes) => checkMass('simplexProjection', shapes, attributes),
+  definition: ([x, mass], { dim }) => {
+    const z = sub(x, max(x, dim, true)); // the projection does not see a shift of the line, a float does
+    return relu(sub(z, simplexThreshold(z, mass, dim)));
+  },
+  vjp: (g, [, mass], y, { dim }) => {
+    const gradients = projectionGradients(g, y, dim);
+    return [gradients.x, () => sumTo(gradients.mass, mass.shape)];
+  },
+  domain: [[-Infinity, Infinity], [0, Infinity]],
+  kinks: fromSupportChange,
+  sample: sampleProjection,
+  flops: ([x]) => 5 * sizeOf(x),
+});
+
+/** The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). */
+export const simplexProjection = (x: Tensor, mass: Operand, dim = -1): Tensor =>
+  apply(projectionOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexProjection', dim, x.shape.length) });
+
+const sparsemaxOp = row<Dim>({
+  name: 'sparsemax',
+  shape: ([x]) => x,
+  definition: ([x], { dim }) => simplexProjection(x, 1, dim),
+  vjp: (g, _, y, { dim }) => [projectionGradients(g, y, dim).x],
+  kinks: fromSupportChange,
+  sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim: random.integer(2) } }),
+  flops: ([x]) => 5 * sizeOf(x),
+});
+
+/** The Euclidean projection on the probability simplex along `dim` (Martins & Astudillo 2016, equation 2). */
+export const sparsemax = (x: Tensor, dim = -1): Tensor => apply(sparsemaxOp, [x], { dim: normalizeDim('sparsemax', dim, x.shape.length) });
+
+const asMass = (mass: Operand, x: Tensor): Tensor => (mass instanceof Tensor ? mass : full([], mass, { dtype: x.dtype, backend: x.backend }));

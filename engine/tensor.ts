@@ -1,0 +1,230 @@
+/**
+ * Tensors and their lifetime.
+ *
+ * A tensor is a shape, a dtype and a reference to a buffer of some backend. Operations (`ops/`) never write into a
+ * tensor; they make new ones. Buffers are not garbage collected: `scope` frees what its function made and did not
+ * return, and `memory()` counts what is alive, so that a test can prove that nothing leaks.
+ */
+import { bytesPerElement, type Backend, type DType, type Shape, type Storage, type TypedArray, type View } from './backend.ts';
+import type { Node } from './op.ts';
+import { checkShape, show, sizeOf } from './shape.ts';
+
+/** A backend's storage with a count of the tensors that read it: reshape and alias share, nobody writes. */
+interface Buffer {
+  readonly backend: Backend;
+  readonly storage: Storage;
+  references: number;
+}
+
+const live = { tensors: 0, bytes: 0 };
+const scopes: Set<Tensor>[] = [];
+let defaultBackend: Backend | null = null;
+
+/** Live tensors and the bytes of the buffers behind them, over all backends. */
+export const memory = (): { tensors: number; bytes: number } => ({ ...live });
+
+/** Tensors are made on this backend unless told otherwise. */
+export function setBackend(backend: Backend): void {
+  defaultBackend = backend;
+}
+
+export function getBackend(): Backend {
+  if (defaultBackend === null) throw new Error('no backend is set: import the engine from engine/index, or call setBackend first');
+  return defaultBackend;
+}
+
+export class Tensor {
+  readonly shape: Shape;
+  readonly dtype: DType;
+  readonly backend: Backend;
+  /** Whether operations on this tensor are recorded for `grad`. */
+  readonly requiresGrad: boolean;
+  /** How this tensor was computed, or null for a leaf. */
+  readonly node: Node | null;
+  private buffer: Buffer | null;
+
+  /** @internal Made by `fromStorage`, `alias` and the creation functions below. */
+  constructor(buffer: Buffer, shape: Shape, node: Node | null, requiresGrad: boolean) {
+    this.buffer = buffer;
+    this.backend = buffer.backend;
+    this.dtype = buffer.storage.dtype;
+    this.shape = shape;
+    this.node = node;
+    this.requiresGrad = requiresGrad;
+    live.tensors++;
+    scopes.at(-1)?.add(this);
+  }
+
+  get size(): number {
+    return sizeOf(this.shape);
+  }
+
+  get freed(): boolean {
+    return this.buffer === null;
+  }
+
+  /** @internal The values as a backend sees them; an error in the name of `user` when they were freed. */
+  view(user: string): View {
+    return { storage: this.live(user).storage, shape: this.shape };
+  }
+
+  /** A tensor over the same buffer. */
+  alias(shape: Shape = this.shape, node: Node | null = null, requiresGrad: boolean = node !== null): Tensor {
+    const buffer = this.live('alias');
+    buffer.references++;
+    return new Tensor(buffer, shape, node, requiresGrad);
+  }
+
+  /** The same values, outside the graph. */
+  detach(): Tensor {
+    return this.alias();
+  }
+
+  /** Takes over the values of `source`, which is freed: how an optimiser renews a parameter. Shapes and dtypes must match. */
+  assign(source: Tensor): void {
+    const [from, to] = [source.live('assign'), this.live('assign')];
+    if (sizeOf(source.shape) !== this.size || source.dtype !== this.dtype || source.backend !== this.backend) {
+      throw new Error(`assign: ${source} does not fit ${this}`);
+    }
+    from.references++;
+    source.dispose();
+    release(to);
+    this.buffer = from;
+  }
+
+  /** The values, row-major. */
+  async data(): Promise<TypedArray> {
+    return this.backend.read(this.live('data').storage);
+  }
+
+  /** The values at once, on backends that can. */
+  dataSync(): TypedArray {
+    const { backend } = this;
+    if (!backend.readSync) throw new Error(`dataSync: backend '${backend.name}' reads asynchronously; use await tensor.data()`);
+    return backend.readSync(this.live('dataSync').storage);
+  }
+
+  /** The value of a tensor with one element. */
+  async item(): Promise<number> {
+    if (this.size !== 1) throw new Error(`item: a tensor of shape ${show(this.shape)} does not have exactly one element`);
+    return (await this.data())[0];
+  }
+
+  /** Frees the tensor now; a second call does nothing. */
+  dispose(): void {
+    if (this.buffer === null) return;
+    live.tensors--;
+    release(this.buffer);
+    this.buffer = null;
+    for (const scope of scopes) scope.delete(this);
+  }
+
+  toString(): string {
+    return `${this.dtype} tensor ${show(this.shape)} on ${this.backend.name}`;
+  }
+
+  private live(user: string): Buffer {
+    if (this.buffer === null) {
+      throw new Error(`${user}: a tensor of shape ${show(this.shape)} was freed; return it from the scope that made it to keep it`);
+    }
+    return this.buffer;
+  }
+}
+
+function release(buffer: Buffer): void {
+  if (--buffer.references > 0) return;
+  live.bytes -= buffer.storage.size * bytesPerElement[buffer.storage.dtype];
+  buffer.backend.free(buffer.storage);
+}
+
+/** @internal A tensor over a fresh storage. */
+export function fromStorage(backend: Backend, storage: Storage, shape: Shape, node: Node | null = null, requiresGrad = node !== null): Tensor {
+  live.bytes += storage.size * bytesPerElement[storage.dtype];
+  return new Tensor({ backend, storage, references: 1 }, shape, node, requiresGrad);
+}
+
+/**
+ * Runs `fn` and frees every tensor made in it, except those it returns (by themselves or anywhere inside arrays,
+ * maps and objects). `fn` is synchronous: a scope cannot tell whose tensors are made while it waits.
+ */
+export function scope<R>(fn: () => R): R {
+  const made = new Set<Tensor>();
+  scopes.push(made);
+  const kept = new Set<unknown>();
+  try {
+    const result = fn();
+    if (result instanceof Promise) throw new Error('scope: the function returned a promise; read values after the scope, not inside it');
+    collect(result, kept);
+    return result;
+  } finally {
+    scopes.splice(scopes.indexOf(made), 1);
+    for (const tensor of made) {
+      if (kept.has(tensor)) scopes.at(-1)?.add(tensor);
+      else tensor.dispose();
+    }
+  }
+}
+
+function collect(value: unknown, found: Set<unknown>): void {
+  if (typeof value !== 'object' || value === null || ArrayBuffer.isView(value) || found.has(value)) return;
+  found.add(value);
+  if (value instanceof Tensor) return;
+  const parts = value instanceof Map ? value.values() : value instanceof Set ? value : Object.values(value);
+  for (const part of parts) collect(part, found);
+}
+
+export interface TensorOptions {
+  readonly dtype?: DType;
+  readonly backend?: Backend;
+  /** Record operations on this tensor so that `grad` can differentiate with respect to it. */
+  readonly requiresGrad?: boolean;
+}
+
+type Nested = number | readonly Nested[];
+
+const arrays = { float32: Float32Array, float64: Float64Array, int32: Int32Array };
+
+/**
+ * A tensor from a number, nested arrays (the shape is theirs) or a flat array with `shape`.
+ * The dtype is that of a typed array, float32 otherwise.
+ */
+export function tensor(values: Nested | TypedArray, options: TensorOptions & { shape?: Shape } = {}): Tensor {
+  const flat: number[] | TypedArray = ArrayBuffer.isView(values) ? values : [];
+  const inferred = ArrayBuffer.isView(values) ? [values.length] : flatten(values, flat as number[]);
+  const shape = options.shape ?? inferred;
+  checkShape('tensor', shape);
+  if (sizeOf(shape) !== flat.length) throw new Error(`tensor: ${flat.length} values do not fill shape ${show(shape)}`);
+  const dtype = options.dtype ?? dtypeOf(values);
+  const array = arrays[dtype];
+  const backend = options.backend ?? getBackend();
+  if (dtype !== 'int32' && !backend.floats.includes(dtype)) throw new Error(`tensor: backend '${backend.name}' has no ${dtype}; it has ${backend.floats.join(', ')}`);
+  if (dtype === 'int32' && options.requiresGrad) throw new Error('tensor: an int32 tensor has no gradient');
+  return fromStorage(backend, backend.upload(flat instanceof array ? flat : array.from(flat)), [...shape], null, options.requiresGrad ?? false);
+}
+
+function dtypeOf(values: Nested | TypedArray): DType {
+  return values instanceof Float64Array ? 'float64' : values instanceof Int32Array ? 'int32' : 'float32';
+}
+
+/** Appends the numbers of nested arrays to `into` and returns the shape. */
+function flatten(values: Nested, into: number[]): number[] {
+  if (typeof values === 'number') {
+    into.push(values);
+    return [];
+  }
+  const shapes = values.map(v => flatten(v, into));
+  if (!shapes.every(s => s.join() === shapes[0].join())) throw new Error('tensor: nested arrays are ragged: rows differ in length');
+  return [values.length, ...(shapes[0] ?? [])];
+}
+
+export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
+  checkShape('full', shape);
+  return tensor(new arrays[options.dtype ?? 'float32'](sizeOf(shape)).fill(value), { ...options, shape });
+}
+
+export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
+
+/** 0, 1, … n−1. */
+export const arange = (n: number, options: TensorOptions = {}): Tensor =>
+  tensor(new arrays[options.dtype ?? 'float32'](n).map((_, i) => i), options);
