@@ -88,22 +88,29 @@ export function lineOfBadUtf8(bytes: Uint8Array): number {
   }
 }
 
-/** The value of a JSON file. Nesting deeper than `maxDepth` is refused before the parser sees it. */
-export async function readJson(path: string, maxDepth = 64): Promise<unknown> {
-  const text = await readText(path);
+/** The value of a JSON file. */
+export async function readJson(path: string): Promise<unknown> {
+  return parseJson(await readText(path), path);
+}
+
+const MAX_DEPTH = 64;
+const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = Buffer.from('"\\[]{}');
+
+/** The value of a JSON text; `where` begins an error's message. Deep nesting is refused before the parser spends memory on it. */
+export function parseJson(text: string, where: string): unknown {
   let depth = 0;
   for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (character === '"') {
-      for (i++; i < text.length && text[i] !== '"'; i++) if (text[i] === '\\') i++;
-    } else if (character === '{' || character === '[') {
-      if (++depth > maxDepth) throw new UserError(`${path}: JSON nested deeper than ${maxDepth} levels; is it the right file?`);
-    } else if (character === '}' || character === ']') depth--;
+    const character = text.charCodeAt(i);
+    if (character === QUOTE) {
+      for (i++; i < text.length && text.charCodeAt(i) !== QUOTE; i++) if (text.charCodeAt(i) === BACKSLASH) i++;
+    } else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
+      if (++depth > MAX_DEPTH) throw new UserError(`${where}: JSON nested deeper than ${MAX_DEPTH} levels; is it the right file?`);
+    } else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) depth--;
   }
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new UserError(`${path}: not valid JSON (${oneLine(error)}); is it complete?`);
+    throw new UserError(`${where}: not valid JSON (${oneLine(error)}); is it complete?`);
   }
 }
 

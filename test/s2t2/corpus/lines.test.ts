@@ -1,0 +1,86 @@
+/** Lines: the same whatever the size of the pieces they are read in; gzip without trust. */
+
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { describe, expect, test } from 'vitest';
+import { forEachLine } from '../../../s2t2/corpus/lines.ts';
+import { refusal, temporaryDirectory } from '../../models/temporary.ts';
+
+const path = join(temporaryDirectory(), 'a');
+
+async function read(content: string | Uint8Array, maxBytes = 2 ** 31): Promise<string[]> {
+  await writeFile(path, content);
+  const lines: string[] = [];
+  const count = await forEachLine(path, maxBytes, (line, number) => {
+    lines.push(line);
+    expect(number).toBe(lines.length);
+  });
+  expect(count).toBe(lines.length);
+  return lines;
+}
+
+test.each([
+  ['', []],
+  ['\n', ['']],
+  ['a', ['a']],
+  ['a\n', ['a']],
+  ['\ufeffa\r\nb\rc\nd', ['a', 'b', 'c', 'd']],
+  ['a\r\n\r\n', ['a', '']],
+])('%j has the lines %j', async (content, lines) => {
+  expect(await read(content)).toEqual(lines);
+});
+
+test('a character of several bytes may lie across two pieces of a file', async () => {
+  // The reader's pieces are powers of two; each of these lines has 3 · 33,333 + 1 bytes.
+  const lines = Array.from({ length: 20 }, () => '漢'.repeat(33_333));
+  expect(await read(lines.join('\n'))).toEqual(lines);
+  expect(await read(gzipSync(lines.join('\n')))).toEqual(lines);
+});
+
+test('a line much longer than a piece is one line', async () => {
+  const long = 'MKVL'.repeat(2 ** 20);
+  const lines = await read(`a\n${long}\r\nb`);
+  expect(lines.map((line) => line.length)).toEqual([1, long.length, 1]);
+  expect(lines[1] === long).toBe(true);
+});
+
+describe('gzip', () => {
+  test('in several members, as bgzip writes it', async () => {
+    expect(await read(Buffer.concat([gzipSync('a\nb'), gzipSync('c\n')]))).toEqual(['a', 'bc']);
+  });
+
+  test('truncated at every offset is an error', async () => {
+    const whole = gzipSync('>a\nMKVL\n');
+    for (let length = whole.length - 1; length > 2; length--)
+      expect(await refusal(read(whole.subarray(0, length)))).toBe(`${path}: damaged gzip (unexpected end of file); copy or download it again`);
+  });
+
+  test('with a wrong checksum is an error', async () => {
+    const bytes = gzipSync('a\n');
+    bytes[bytes.length - 8] ^= 1;
+    expect(await refusal(read(bytes))).toBe(`${path}: damaged gzip (incorrect data check); copy or download it again`);
+  });
+
+  test('that unpacks to more than is allowed ends there', async () => {
+    const bomb = gzipSync(Buffer.alloc(2 ** 26, 'a\n')); // 64 MiB in 64 kB
+    expect(await refusal(read(bomb, 2 ** 20))).toBe(`${path}: holds more than 1048576 bytes of text; split it, or raise the limit if this is no accident`);
+    expect(await read(gzipSync('a\nb\n'), 4)).toEqual(['a', 'b']);
+  });
+});
+
+test('bytes that are not UTF-8 are an error at their line', async () => {
+  const many = Buffer.from('é\n'.repeat(200_000));
+  expect(await refusal(read(Buffer.concat([many, Buffer.of(0xe9, 0x0a)])))).toBe(`${path}:200001: not UTF-8; convert it, for example with iconv -t UTF-8`);
+});
+
+test('what the visitor throws ends the reading', async () => {
+  await writeFile(path, gzipSync('a\n'.repeat(1_000_000)));
+  let count = 0;
+  await expect(
+    forEachLine(path, 2 ** 31, () => {
+      if (++count === 3) throw new Error('enough');
+    }),
+  ).rejects.toThrow('enough');
+  expect(count).toBe(3);
+});
