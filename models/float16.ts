@@ -32,7 +32,7 @@ export function float16ToFloat32(halves: Uint16Array, out: Floats = new Float32A
   return out;
 }
 
-const FLOAT16_INFINITE = 0x477ff000; // 65520: halfway between the largest float16 and the next, were there one.
+const FLOAT16_INFINITE = 0x47800000; // 2^16. From 65520, halfway to it from the largest float16, rounding carries into infinity.
 const FLOAT16_NORMAL = 0x38800000; // 2^-14
 const rounder = new Float32Array(1);
 const rounderBits = bitsOf(rounder);

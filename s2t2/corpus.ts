@@ -58,7 +58,7 @@ export async function readCorpus(path: string, options: CorpusOptions = {}): Pro
     else if (length > maxLength) skipped.tooLong++;
     else {
       budget.spend(document);
-      documents.push(document);
+      documents.push({ ...document, name: detached(document.name), text: detached(document.text) });
     }
   };
   const budget = heapBudget(path);
@@ -99,6 +99,11 @@ export function formatOf(path: string): CorpusFormat | undefined {
 function formatOfFirst(line: string): CorpusFormat | undefined {
   if (line.trim() === '') return undefined;
   return /^[>;]/.test(line) ? 'fasta' : line.trimStart().startsWith('{') ? 'jsonl' : 'text';
+}
+
+/** A copy that owns its characters. V8's slices keep alive what they were cut from: here, a block of the file for every name. */
+function detached(text: string): string {
+  return Buffer.from(text).toString();
 }
 
 /**

@@ -61,7 +61,5 @@ async function* chunksOf(path: string): AsyncGenerator<Buffer> {
   } catch (error) {
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')) throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
     throw explain(error, path);
-  } finally {
-    file.destroy();
   }
 }

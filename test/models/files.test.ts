@@ -162,6 +162,17 @@ describe('writeDirectoryAtomic', () => {
     await recoverDirectory(model);
     expect(await readdir(directory)).toEqual(['model']);
   });
+
+  test('is killed after its two renames: the new directory stays, the old one goes with the next write', async () => {
+    const directory = await fresh();
+    const model = join(directory, 'model');
+    await writeDirectoryAtomic(model, fill(['a'], 'new'));
+    await mkdir(`${model}.${hostname()}-${await deadPid()}-0.old`);
+    await recoverDirectory(model);
+    expect(await readText(join(model, 'a'))).toBe('new');
+    await writeDirectoryAtomic(model, fill(['a'], 'newer'));
+    expect(await readdir(directory)).toEqual(['model']);
+  });
 });
 
 describe('reading', () => {
@@ -191,8 +202,8 @@ describe('reading', () => {
     );
     await writeFile(path, '{"a":\n');
     expect(await refusal(readJson(path))).toBe(`${path}: not valid JSON (Unexpected end of JSON input); is it complete?`);
-    await writeFile(path, `"${'['.repeat(100)}\\"["`);
-    expect(await readJson(path)).toHaveLength(102);
+    await writeFile(path, `"\\"${'['.repeat(100)}"`);
+    expect(await readJson(path)).toHaveLength(101);
     await writeFile(path, '['.repeat(1_000_000));
     expect(await refusal(readJson(path))).toBe(`${path}: JSON nested deeper than 64 levels; is it the right file?`);
   });

@@ -139,6 +139,7 @@ describe('hostile files', () => {
     ['an unknown dtype', { a: { ...f32([3], 0, 12), dtype: 'F31' } }, 'tensor "a" has the unknown dtype "F31"'],
     ['a dtype named as a property of all objects', { a: { ...f32([3], 0, 12), dtype: 'toString' } }, 'tensor "a" has the unknown dtype "toString"'],
     ['an unknown field', { a: { ...f32([3], 0, 12), color: 'red' } }, 'tensor "a" has the field "color", unknown or given twice'],
+    ['a field twice', '{"a":{"dtype":"F32","shape":[7],"shape":[3],"data_offsets":[0,12]}}', 'tensor "a" has the field "shape", unknown or given twice'],
     ['a name twice', '{"a":{"dtype":"F32","shape":[3],"data_offsets":[0,12]},"\\u0061":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}}', 'the name "a" comes twice'],
     ['metadata twice', '{"__metadata__":{},"__metadata__":{}}', 'the name "__metadata__" comes twice'],
     ['a metadata name twice', '{"__metadata__":{"x":"1","x":"2"}}', 'the metadata name "x" comes twice'],
@@ -149,6 +150,12 @@ describe('hostile files', () => {
     ['a header that stops', '{"a":', 'its header has its end where { belongs, at character 5'],
   ])('%s', async (_, header, message) => {
     expect(await refusal(readSafetensors(await fileOf(header, 12)))).toBe(`${path}: not a valid safetensors file: ${message}; copy or download it again`);
+  });
+
+  test('a header that is not UTF-8', async () => {
+    await fileOf({ é: f32([0], 0, 0) });
+    await writeFile(path, (await readFile(path)).map((byte) => (byte === 0xc3 ? 0xff : byte)));
+    expect(await refusal(readSafetensors(path))).toMatch('its header is not UTF-8');
   });
 
   test('a header of brackets, as deep as it is long, ends at its first wrong character', async () => {
@@ -180,6 +187,10 @@ describe('reading', () => {
     const file = await readSafetensors(path);
     expect(await file.read('s')).toEqual(Float32Array.of(0));
     expect(await file.read('e')).toEqual(new Int32Array(0));
+
+    const huge = Array(32).fill(2 ** 52);
+    await fileOf({ x: { dtype: 'F32', shape: [1], data_offsets: [0, 4] }, e: { dtype: 'F32', shape: [...huge, 0], data_offsets: [0, 0] } }, 4);
+    expect((await readSafetensors(path)).tensors.get('e')).toEqual({ dtype: 'F32', shape: [...huge, 0], begin: 0, end: 0 });
   });
 
   test.each([

@@ -3,9 +3,13 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test } from 'vitest';
+import { describe, expect, test, vi } from 'vitest';
 import { type CorpusOptions, formatOf, readCorpus } from '../../s2t2/corpus.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
+
+/** Node's limit on the heap, as the corpus sees it. */
+const heap = vi.hoisted(() => ({ heap_size_limit: 2 ** 30 }));
+vi.mock('node:v8', () => ({ getHeapStatistics: () => heap }));
 
 const directory = temporaryDirectory();
 
@@ -73,6 +77,14 @@ describe('an error', () => {
     const path = await file(name, content);
     expect(await refusal(readCorpus(path))).toBe(path + message);
     expect(await refusal(readCorpus(await file(`${name}.gz`, gzipSync(content))))).toBe(`${path}.gz${message}`);
+  });
+
+  test('for a corpus that would exhaust the heap', async () => {
+    const path = await file('large.fa', `>a\n${'M'.repeat(600)}\n>b\n${'M'.repeat(100)}\n`);
+    heap.heap_size_limit = 1800;
+    expect(await refusal(readCorpus(path))).toBe(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
+    expect(await texts(path, { maxLength: 100 })).toHaveLength(1);
+    heap.heap_size_limit = 2 ** 30;
   });
 
   test('for a file that is not there', async () => {

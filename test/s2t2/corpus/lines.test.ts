@@ -13,8 +13,7 @@ async function read(content: string | Uint8Array, maxBytes = 2 ** 31): Promise<s
   await writeFile(path, content);
   const lines: string[] = [];
   const count = await forEachLine(path, maxBytes, (line, number) => {
-    lines.push(line);
-    expect(number).toBe(lines.length);
+    if (lines.push(line) !== number) expect.fail(`line ${lines.length} was called ${number}`);
   });
   expect(count).toBe(lines.length);
   return lines;
@@ -43,6 +42,19 @@ test('a line much longer than a piece is one line', async () => {
   const lines = await read(`a\n${long}\r\nb`);
   expect(lines.map((line) => line.length)).toEqual([1, long.length, 1]);
   expect(lines[1] === long).toBe(true);
+});
+
+test('a byte order mark is dropped at the beginning only', async () => {
+  const first = 'a'.repeat(2 ** 18 - 1); // With its end, one piece of the file.
+  expect(await read(`\ufeffb\n\ufeffc`)).toEqual(['b', '\ufeffc']);
+  expect(await read(`${first}\n\ufeffc`)).toEqual([first, '\ufeffc']);
+});
+
+test('a line longer than a string can be is an error, a longer file of short ones is not', async () => {
+  const members = (text: string) => gzipSync(Buffer.concat(Array.from({ length: 5 }, () => Buffer.alloc(2 ** 20, text))));
+  const file = (member: Buffer) => Buffer.concat(Array.from({ length: 54 }, () => member)); // 270 MiB
+  expect(await refusal(read(file(members('A'))))).toBe(`${path}:1: is longer than 268435456 bytes; break the line`);
+  expect(await read(file(members(`${'A'.repeat(2 ** 16 - 1)}\n`)))).toHaveLength(54 * 5 * 16);
 });
 
 describe('gzip', () => {
