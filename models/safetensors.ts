@@ -91,6 +91,7 @@ export async function openCheckpoint(directory: string): Promise<TensorSource> {
   const single = join(directory, 'model.safetensors');
   if (await exists(single)) return readSafetensors(single);
   const index = join(directory, 'model.safetensors.index.json');
+  if (!(await exists(directory))) throw new UserError(`${directory}: no such directory; give a Hugging Face model directory`);
   if (!(await exists(index))) throw new UserError(`${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`);
 
   const content = await readJson(index);
