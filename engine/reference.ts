@@ -153,9 +153,10 @@ const simplexThreshold: Kernel<ReferenceStorage> = {
       for (let p = first; p < last; p += inner) top = Math.max(top, X[p]);
       if (!Number.isFinite(top)) throw new RangeError(`simplexThreshold: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum (${top})`);
       if (!(m > 0 && m < Infinity)) throw new RangeError(`simplexThreshold: the mass of line ${line} is ${m}; it must be positive and finite`);
-      // Relative to the maximum τ starts below the solution, rises, and keeps the support of every step above it.
+      // Relative to the maximum τ starts below the solution and rises, so the support shrinks; that it stops shrinking
+      // ends the search, even where rounding lets an entry at τ come and go.
       let t = -m;
-      for (let support = -1, size = 0; support !== size; ) {
+      for (let support = Infinity, size = n + 1; size < support; ) {
         support = size;
         let total = 0;
         size = 0;

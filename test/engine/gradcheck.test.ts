@@ -17,7 +17,7 @@ function smoothSample(op: Op, size: number) {
   }
 }
 
-const direction = (s: Sample) => Float64Array.from(s.values, () => random.normal());
+const direction = (s: Sample): Float64Array<ArrayBuffer> => new Float64Array(s.values.length).map(() => random.normal());
 /** The fourth-order central difference of f at 0; truncation of order h⁴, rounding of order 1e-16 |f| / h. */
 const difference = (f: (h: number) => number, h = 1e-4) => (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h);
 
@@ -35,7 +35,7 @@ describe('the table', () => {
       const differentiable = inputs.map((x, i) => x.values instanceof Float64Array && !op.masks?.includes(i));
       const out = op.shape(inputs.map(x => x.shape), attributes);
       const weights = direction({ shape: out, values: new Float64Array(sizeOf(out)) });
-      const dot = (y: Tensor, w: Float64Array) => sum(mul(y, tensor(w, { shape: y.shape })));
+      const dot = (y: Tensor, w: Float64Array<ArrayBuffer>) => sum(mul(y, tensor(w, { shape: y.shape })));
 
       /** The inputs moved by h along the directions. */
       const moved = (h: number) => inputs.map((x, i) => differentiable[i]

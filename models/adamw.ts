@@ -1,0 +1,78 @@
+/**
+ * AdamW (Loshchilov & Hutter 2019) with clipping of the global gradient norm, and the learning-rate schedule.
+ * The update itself is three rows of the operation table; this class keeps the running moments.
+ */
+import { add, adamwMean, adamwStep, adamwVariance, div, minimum, mul, noGrad, scope, sqrt, square, sum, zeros, type Tensor } from '../engine/index.ts';
+
+export interface AdamWOptions {
+  readonly beta1: number;
+  readonly beta2: number;
+  /** Beside √v̂, so in units of a gradient. */
+  readonly epsilon: number;
+  readonly weightDecay: number;
+  /** Largest global norm of the gradients; Infinity leaves them alone. */
+  readonly clip: number;
+}
+
+export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
+
+export class AdamW {
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  readonly options: AdamWOptions;
+  /** Running means of gradients and of squared gradients, by parameter. */
+  readonly mean: Record<string, Tensor> = {};
+  readonly variance: Record<string, Tensor> = {};
+  /** Updates made. */
+  steps = 0;
+
+  constructor(parameters: Readonly<Record<string, Tensor>>, options: Partial<AdamWOptions> = {}) {
+    this.parameters = parameters;
+    this.options = { ...adamWDefaults, ...options };
+    for (const [name, p] of Object.entries(parameters)) {
+      const like = { dtype: p.dtype, backend: p.backend };
+      this.mean[name] = zeros(p.shape, like);
+      this.variance[name] = zeros(p.shape, like);
+    }
+  }
+
+  /** One update at a learning rate; `gradients` in the order of the parameters. Only matrices decay. */
+  update(gradients: readonly Tensor[], rate: number): void {
+    const { beta1, beta2, epsilon, weightDecay } = this.options;
+    this.steps++;
+    noGrad(() => scope(() => {
+      const clipped = this.clipped(gradients);
+      Object.entries(this.parameters).forEach(([name, p], i) => {
+        const m = adamwMean(this.mean[name], clipped[i], beta1);
+        const v = adamwVariance(this.variance[name], clipped[i], beta2);
+        const next = adamwStep(p, m, v, {
+          rate,
+          decay: p.shape.length > 1 ? weightDecay : 0,
+          epsilon,
+          correction1: 1 - beta1 ** this.steps,
+          correction2: 1 - beta2 ** this.steps,
+        });
+        this.mean[name].assign(m);
+        this.variance[name].assign(v);
+        p.assign(next);
+      });
+    }));
+  }
+
+  private clipped(gradients: readonly Tensor[]): readonly Tensor[] {
+    const { clip } = this.options;
+    if (clip === Infinity) return gradients;
+    const norm = sqrt(gradients.map(g => sum(square(g))).reduce((a, b) => add(a, b)));
+    const scale = minimum(1, div(clip, add(norm, 1e-6)));
+    return gradients.map(g => mul(g, scale));
+  }
+
+  dispose(): void {
+    for (const moments of [this.mean, this.variance]) for (const t of Object.values(moments)) t.dispose();
+  }
+}
+
+/** The share of the peak learning rate at step 0 … steps−1: a linear rise over `warmup` steps, then a linear fall to zero. */
+export function linearSchedule(step: number, steps: number, warmup: number): number {
+  if (step < warmup) return (step + 1) / warmup;
+  return (steps - step) / Math.max(1, steps - warmup);
+}

@@ -1,0 +1,105 @@
+/**
+ * From token sequences to batches. A sequence runs from its begin token to its end token, so that every token after
+ * the first is scored exactly once. Which batch comes at which step is a function of the seed alone: a run resumes at
+ * any step without having stored where it was in the data.
+ */
+import { type Random, tensor, type Tensor } from '../engine/index.ts';
+
+export interface Sequence {
+  /** Begin token, tokens, end token. */
+  readonly ids: Int32Array;
+  /** Raw bytes that the tokens between begin and end stand for. */
+  readonly bytes: number;
+}
+
+export interface Batch {
+  /** (B, T), padded with 0 after the end. */
+  readonly inputs: Int32Array<ArrayBuffer>;
+  /** (B, T): the token after each input, −100 where there is none. */
+  readonly targets: Int32Array<ArrayBuffer>;
+  readonly shape: readonly [number, number];
+  /** Scored tokens, without padding. */
+  readonly tokens: number;
+  readonly bytes: number;
+}
+
+/** Joins sequences to one batch, padded to the longest. */
+export function makeBatch(sequences: readonly Sequence[]): Batch {
+  const T = Math.max(...sequences.map(s => s.ids.length)) - 1;
+  const inputs = new Int32Array(sequences.length * T);
+  const targets = new Int32Array(sequences.length * T).fill(-100);
+  let [tokens, bytes] = [0, 0];
+  sequences.forEach((s, row) => {
+    inputs.set(s.ids.subarray(0, -1), row * T);
+    targets.set(s.ids.subarray(1), row * T);
+    tokens += s.ids.length - 1;
+    bytes += s.bytes;
+  });
+  return { inputs, targets, shape: [sequences.length, T], tokens, bytes };
+}
+
+export const batchTensors = (batch: Batch): { ids: Tensor; targets: Tensor } => ({
+  ids: tensor(batch.inputs, { shape: batch.shape }), // (B, T)
+  targets: tensor(batch.targets), // (B·T)
+});
+
+/** Groups sequences, longest neighbours together, so that rows × longest stays within `tokens`. */
+export function groupByLength(sequences: readonly Sequence[], tokens: number): Sequence[][] {
+  const groups: Sequence[][] = [];
+  let group: Sequence[] = [];
+  for (const s of [...sequences].sort((a, b) => a.ids.length - b.ids.length)) {
+    if (group.length > 0 && (group.length + 1) * (s.ids.length - 1) > tokens) {
+      groups.push(group);
+      group = [];
+    }
+    group.push(s);
+  }
+  if (group.length > 0) groups.push(group);
+  return groups;
+}
+
+/**
+ * The groups of sequences of one pass over the data: shuffled, and sorted by length only within pools of about 16
+ * batches, so that little is padded and much is random.
+ */
+export function epoch(sequences: readonly Sequence[], tokens: number, random: Random): Sequence[][] {
+  const order = random.shuffle([...sequences]);
+  const total = order.reduce((sum, s) => sum + s.ids.length - 1, 0);
+  const perPool = Math.max(1, Math.ceil((16 * tokens * order.length) / Math.max(1, total)));
+  const groups: Sequence[][] = [];
+  for (let i = 0; i < order.length; i += perPool) groups.push(...groupByLength(order.slice(i, i + perPool), tokens));
+  return random.shuffle(groups);
+}
+
+/** A budget of training data, in scored tokens or in raw bytes. */
+export interface Budget {
+  readonly unit: 'tokens' | 'bytes';
+  readonly amount: number;
+}
+
+/** The batches of a run, pass after pass over the data, until a budget is spent. */
+export function planBatches(sequences: readonly Sequence[], tokensPerBatch: number, budget: Budget, random: Random): Sequence[][] {
+  if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
+  const plan: Sequence[][] = [];
+  let spent = 0;
+  for (let pass = 0; spent < budget.amount; pass++) {
+    for (const group of epoch(sequences, tokensPerBatch, random.split(`epoch ${pass}`))) {
+      if (spent >= budget.amount) break;
+      plan.push(group);
+      for (const s of group) spent += budget.unit === 'tokens' ? s.ids.length - 1 : s.bytes;
+    }
+  }
+  return plan;
+}
+
+/** Cuts one long stream of tokens into windows that overlap by one, each a sequence of `length` scored tokens. */
+export function windows(stream: Int32Array, length: number, bytesOf: (id: number) => number): Sequence[] {
+  const out: Sequence[] = [];
+  for (let start = 0; start + length < stream.length; start += length) {
+    const ids = stream.slice(start, start + length + 1);
+    let bytes = 0;
+    for (let i = 1; i < ids.length; i++) bytes += bytesOf(ids[i]);
+    out.push({ ids, bytes });
+  }
+  return out;
+}

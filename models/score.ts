@@ -1,0 +1,66 @@
+/**
+ * How well a model predicts given sequences: nats, one figure per sequence, so that methods can be compared sequence
+ * by sequence. Every token after the begin token is scored in its full context; the end token, which stands for no
+ * bytes, is kept apart.
+ */
+import { crossEntropy, div, noGrad, reshape, scope, sum, type Tensor } from '../engine/index.ts';
+import { batchTensors, groupByLength, makeBatch, type Batch, type Sequence } from './batches.ts';
+import { endsOf, forward, type Ends, type Transformer } from './transformer.ts';
+
+export interface Score {
+  /** −log p of the scored tokens before the end token. */
+  readonly nats: number;
+  readonly endNats: number;
+  /** Tokens scored, the end token not among them. */
+  readonly tokens: number;
+  readonly bytes: number;
+}
+
+export interface ScoreOptions {
+  readonly ends?: Ends;
+  /** Whether the last id of each sequence is an end token. */
+  readonly endToken?: boolean;
+  /** Padded tokens in one forward pass. */
+  readonly batchTokens?: number;
+  readonly signal?: AbortSignal;
+  readonly onProgress?: (tokens: number) => void;
+}
+
+/** Mean nats per scored token of a batch: the training loss, a scalar. */
+export function batchLoss(model: Transformer, batch: Batch, ends: Ends = endsOf(model)): Tensor {
+  return div(sum(tokenLosses(model, batch, ends)), batch.tokens);
+}
+
+/** −log p of every target, 0 where there is none: (B·T). */
+function tokenLosses(model: Transformer, batch: Batch, ends: Ends): Tensor {
+  const { ids, targets } = batchTensors(batch);
+  const { logits } = forward(model, ids, ends); // (B, T, V)
+  return crossEntropy(reshape(logits, [targets.size, -1]), targets);
+}
+
+export async function score(model: Transformer, sequences: readonly Sequence[], options: ScoreOptions = {}): Promise<Score[]> {
+  const { ends = endsOf(model), endToken = true, batchTokens = 2048 } = options;
+  const scores = new Map<Sequence, Score>();
+  for (const group of groupByLength(sequences, batchTokens)) {
+    options.signal?.throwIfAborted();
+    const batch = makeBatch(group);
+    const losses = noGrad(() => scope(() => tokenLosses(model, batch, ends))); // (B·T)
+    const values = await losses.data();
+    losses.dispose();
+    group.forEach((s, row) => {
+      const own = values.subarray(row * batch.shape[1], row * batch.shape[1] + s.ids.length - 1);
+      const end = endToken ? own[own.length - 1] : 0;
+      const nats = total(own) - end;
+      scores.set(s, { nats, endNats: end, tokens: own.length - (endToken ? 1 : 0), bytes: s.bytes });
+    });
+    options.onProgress?.(batch.tokens);
+    await new Promise(resolve => setImmediate(resolve));
+  }
+  return sequences.map(s => scores.get(s)!);
+}
+
+function total(values: ArrayLike<number>): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i];
+  return sum;
+}

@@ -1,0 +1,132 @@
+/**
+ * The training loop: one for pretraining, for learning a plan and for finetuning. It changes a record of parameters
+ * by the gradients of a loss over planned batches, and can be stopped and killed: its whole state is one safetensors
+ * file, written every so often, and a resumed run goes through the same numbers as one never stopped.
+ */
+import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
+import { AdamW, linearSchedule, type AdamWOptions } from './adamw.ts';
+import { makeBatch, type Batch, type Sequence } from './batches.ts';
+import { UserError } from './files.ts';
+import { readSafetensors, writeSafetensors, type TensorData } from './safetensors.ts';
+
+export interface Training {
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  readonly batches: readonly (readonly Sequence[])[];
+  /** The mean loss of a batch in nats per scored token; a scalar. */
+  readonly loss: (batch: Batch) => Tensor;
+  /** The peak learning rate. */
+  readonly rate: number;
+  /** Steps of linear warm-up; the rate falls to zero at the end. */
+  readonly warmup: number;
+  readonly optimizer?: Partial<AdamWOptions>;
+}
+
+export interface Progress {
+  /** Steps done, of all steps. */
+  readonly step: number;
+  readonly steps: number;
+  /** Of the last batch, nats per token. */
+  readonly loss: number;
+  /** Scored so far, without padding. */
+  readonly tokens: number;
+  readonly bytes: number;
+  /** Spent in steps, over all parts of a resumed run. */
+  readonly seconds: number;
+}
+
+export interface TrainingOptions {
+  /** Where the state is kept; missing: nowhere. */
+  readonly state?: string;
+  /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
+  readonly fingerprint?: string;
+  readonly saveEverySeconds?: number;
+  /** Stops the run after the current step; the state is saved and `Interrupted` thrown. */
+  readonly signal?: AbortSignal;
+  readonly onStep?: (progress: Progress) => void;
+}
+
+export interface TrainingResult extends Progress {
+  /** The loss of every batch. */
+  readonly losses: Float32Array;
+}
+
+/** A run was stopped on request, with everything saved. */
+export class Interrupted extends Error {
+  override readonly name = 'Interrupted';
+}
+
+export async function train(training: Training, options: TrainingOptions = {}): Promise<TrainingResult> {
+  const { parameters, batches, rate, warmup } = training;
+  const optimizer = new AdamW(parameters, training.optimizer);
+  const list = Object.values(parameters);
+  const losses = new Float32Array(batches.length);
+  let progress: Progress = { step: 0, steps: batches.length, loss: Number.NaN, tokens: 0, bytes: 0, seconds: 0 };
+  try {
+    progress = (await restore(options, optimizer, losses)) ?? progress;
+    let saved = performance.now();
+    while (progress.step < batches.length) {
+      const { step } = progress;
+      const start = performance.now();
+      const batch = makeBatch(batches[step]);
+      const loss = scope(() => {
+        const mean = training.loss(batch);
+        optimizer.update(grad(mean, list), rate * linearSchedule(step, batches.length, warmup));
+        return mean.detach();
+      });
+      losses[step] = await loss.item();
+      loss.dispose();
+      if (!Number.isFinite(losses[step])) throw new Error(`train: the loss is ${losses[step]} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`);
+      progress = {
+        step: step + 1,
+        steps: batches.length,
+        loss: losses[step],
+        tokens: progress.tokens + batch.tokens,
+        bytes: progress.bytes + batch.bytes,
+        seconds: progress.seconds + (performance.now() - start) / 1000,
+      };
+      options.onStep?.(progress);
+      await new Promise(resolve => setImmediate(resolve)); // signals arrive here
+      const stop = options.signal?.aborted === true && progress.step < batches.length;
+      if (stop || progress.step === batches.length || performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)) {
+        await save(options, optimizer, losses, progress);
+        saved = performance.now();
+      }
+      if (stop) throw new Interrupted(`stopped after step ${progress.step} of ${progress.steps}`);
+    }
+    return { ...progress, losses };
+  } finally {
+    optimizer.dispose();
+  }
+}
+
+const groups = (optimizer: AdamW) => ({ parameter: optimizer.parameters, mean: optimizer.mean, variance: optimizer.variance });
+
+async function save({ state, fingerprint = '' }: TrainingOptions, optimizer: AdamW, losses: Float32Array, progress: Progress): Promise<void> {
+  if (state === undefined) return;
+  const tensors: Record<string, TensorData> = { losses: { dtype: 'F32', shape: [losses.length], data: losses } };
+  for (const [group, members] of Object.entries(groups(optimizer))) {
+    for (const [name, t] of Object.entries(members)) tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
+  }
+  await writeSafetensors(state, tensors, { fingerprint, progress: JSON.stringify(progress) });
+}
+
+/** Loads a saved state into parameters and optimiser; null where there is none yet. */
+async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: AdamW, losses: Float32Array): Promise<Progress | null> {
+  if (state === undefined) return null;
+  const file = await readSafetensors(state).catch(error => {
+    if (error instanceof UserError && error.message.includes('no such file')) return null;
+    throw error;
+  });
+  if (file === null) return null;
+  if (file.metadata.get('fingerprint') !== fingerprint) throw new UserError(`${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
+  const progress = JSON.parse(file.metadata.get('progress')!) as Progress;
+  for (const [group, members] of Object.entries(groups(optimizer))) {
+    for (const [name, t] of Object.entries(members)) {
+      const values = await file.readFloats(`${group}/${name}`);
+      t.assign(tensor(values, { shape: t.shape, dtype: t.dtype, backend: t.backend }));
+    }
+  }
+  losses.set((await file.readFloats('losses')).subarray(0, losses.length));
+  optimizer.steps = progress.step;
+  return progress;
+}

@@ -1,0 +1,51 @@
+/**
+ * Perplexity and bits per byte, with a standard error over held-out sequences, and the floors below which nothing has
+ * been learned. Definitions: method.md's "Metrics and fairness"; the end token counts in neither figure.
+ */
+import type { Score } from '../models/score.ts';
+
+export interface Metrics {
+  /** exp(nats per token): not comparable between tokenizers. */
+  readonly perplexity: number;
+  /** Σ nats / (ln 2 · Σ bytes): comparable between tokenizers. */
+  readonly bitsPerByte: number;
+  /** Of bits per byte, over sequences. */
+  readonly standardError: number;
+}
+
+export function metrics(scores: readonly Score[]): Metrics {
+  const total = (pick: (s: Score) => number) => scores.reduce((sum, s) => sum + pick(s), 0);
+  const [nats, tokens, bytes] = [total(s => s.nats), total(s => s.tokens), total(s => s.bytes)];
+  if (bytes === 0 || tokens === 0) throw new Error('metrics: nothing was scored');
+  const perByte = nats / bytes;
+  // The error of a ratio of sums, linearised: residuals nᵢ − R bᵢ.
+  const n = scores.length;
+  const variance = n > 1 ? (n / (n - 1)) * total(s => (s.nats - perByte * s.bytes) ** 2) : Number.NaN;
+  return { perplexity: Math.exp(nats / tokens), bitsPerByte: perByte / Math.LN2, standardError: Math.sqrt(variance) / bytes / Math.LN2 };
+}
+
+/**
+ * The order-0 floor: bytes coded by their frequencies in the training text, each count raised by one half over the
+ * bytes seen there (Krichevsky & Trofimov 1981). A byte of the test text that training never had costs a half count.
+ */
+export function orderZero(train: readonly string[], test: readonly string[]): Score[] {
+  const counts = new Float64Array(256);
+  const encoder = new TextEncoder();
+  for (const text of train) for (const byte of encoder.encode(text)) counts[byte]++;
+  const smoothed = counts.map(c => (c > 0 ? c + 0.5 : 0));
+  const total = smoothed.reduce((a, b) => a + b, 0) + 0.5;
+  const nats = smoothed.map(c => -Math.log((c || 0.5) / total));
+  return test.map(text => {
+    const bytes = encoder.encode(text);
+    return { nats: Array.from(bytes).reduce((sum, byte) => sum + nats[byte], 0), endNats: 0, tokens: bytes.length, bytes: bytes.length };
+  });
+}
+
+/** The uniform floor: every byte one of those seen in training, 4.32 bits for 20 residues. */
+export function uniformFloor(train: readonly string[], test: readonly string[]): Score[] {
+  const seen = new Set(train.flatMap(text => [...new Set(new TextEncoder().encode(text))]));
+  return test.map(text => {
+    const bytes = new TextEncoder().encode(text).length;
+    return { nats: bytes * Math.log(seen.size), endNats: 0, tokens: bytes, bytes };
+  });
+}

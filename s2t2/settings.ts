@@ -1,0 +1,49 @@
+/** Everything that fixes an adaptation, in one typed record; with the data and the source model it names a run. */
+import type { Budget } from '../models/batches.ts';
+import type { PlanSettings } from './plan.ts';
+
+export interface Settings extends PlanSettings {
+  readonly seed: number;
+  /** Target vocabulary, special tokens included; u in the paper, 512. */
+  readonly vocabSize: number;
+  /** Documents are cut into pieces of at most this many bytes, the same for every tokenizer. */
+  readonly maxBytes: number;
+  /** What every method may train on in all; learning a plan counts. */
+  readonly budget: Budget;
+  /** The part of the budget on which the plan is learned. */
+  readonly planShare: number;
+  /** Padded tokens in a batch. */
+  readonly batchTokens: number;
+  /** Peak learning rates of finetuning, of the plan's cost, and of training from scratch. */
+  readonly rate: number;
+  readonly planRate: number;
+  readonly scratchRate: number;
+  /** The part of all steps with a rising learning rate. */
+  readonly warmupShare: number;
+  /** Deviation of the initial cost Ĉ: breaks the tie between target tokens. */
+  readonly noise: number;
+  /** Marginals of the plan: uniform, or smoothed token frequencies in the training text. */
+  readonly marginals: 'uniform' | 'frequency';
+}
+
+/** α̂ = 1/v, so that row logits X/μ are −Ĉ: of order one. It depends on the source vocabulary. */
+export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
+
+export const defaults: Omit<Settings, 'alpha'> & { readonly alpha: number | null } = {
+  seed: 0,
+  vocabSize: 512,
+  maxBytes: 512,
+  budget: { unit: 'tokens', amount: 150_000 },
+  planShare: 0.3,
+  batchTokens: 1024,
+  rate: 1e-3,
+  planRate: 1e-2,
+  scratchRate: 2e-3,
+  warmupShare: 0.1,
+  noise: 0.01,
+  marginals: 'uniform',
+  variant: 'dykstra',
+  iterations: 3,
+  alpha: null,
+  rowNormalisation: 'actual',
+};

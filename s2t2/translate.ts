@@ -1,0 +1,64 @@
+/**
+ * The weight translation (arXiv 2411.00593, section 3): from a plan P (u, v) to new ends of a model,
+ *
+ *     E' = diag(1/μ) P E     each target token a convex combination of source embeddings, P(source | target)
+ *     L' = P diag(1/ν) L     logits by P(target | source)
+ *
+ * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
+ */
+import { concat, div, gather, matmul, sum, tensor, type Tensor } from '../engine/index.ts';
+import type { Ends } from '../models/transformer.ts';
+import { rowSums, type Plan, type PlanSettings } from './plan.ts';
+
+/** Which rows of the source's ends a plan reads, and where its rows go in the target's. */
+export interface TokenMap {
+  /** Token ids of the plan's columns (v) and rows (u). */
+  readonly sourceIds: Int32Array;
+  readonly targetIds: Int32Array;
+  /** Pairs (target id, source id) of special tokens, flat. */
+  readonly specials: Int32Array;
+  /** Rows of the target's ends. */
+  readonly targetSize: number;
+}
+
+/** For each target id its row in [translated ordinary tokens; copied special tokens]. */
+function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<ArrayBuffer> {
+  const rows = new Int32Array(targetSize).fill(-1);
+  targetIds.forEach((id, i) => { rows[id] = i; });
+  for (let s = 0; s < specials.length; s += 2) rows[specials[s]] = targetIds.length + s / 2;
+  const missing = rows.indexOf(-1);
+  if (missing >= 0) throw new Error(`translate: target token ${missing} is neither a row of the plan nor a special token`);
+  return rows;
+}
+
+/** E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable. */
+export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends, map: TokenMap, rowNormalisation: PlanSettings['rowNormalisation']): Ends {
+  const columns = tensor(Int32Array.from(map.sourceIds));
+  const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
+  const place = tensor(placement(map));
+  const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, gather(end, copied)]), place); // (target size, C)
+  const rows = rowNormalisation === 'actual' ? sum(plan, 1, true) : mu; // (u, 1)
+  return {
+    embedding: assemble(div(matmul(plan, gather(source.embedding, columns)), rows), source.embedding),
+    head: assemble(matmul(div(plan, nu), gather(source.head, columns)), source.head),
+  };
+}
+
+/** The same from a stored plan on plain arrays: `source` (rows, width) → (target size, width). */
+export function applyPlan(plan: Plan, end: 'embedding' | 'head', source: Float32Array, width: number): Float32Array<ArrayBuffer> {
+  const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
+  const out = new Float32Array((targetIds.length + specials.length / 2) * width);
+  const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;
+  const line = new Float64Array(width);
+  for (let i = 0; i < mu.length; i++) {
+    line.fill(0);
+    for (let e = pointers[i]; e < pointers[i + 1]; e++) {
+      const weight = end === 'embedding' ? values[e] / totals[i] : values[e] / nu[columns[e]];
+      const from = sourceIds[columns[e]] * width;
+      for (let c = 0; c < width; c++) line[c] += weight * source[from + c];
+    }
+    out.set(line, targetIds[i] * width);
+  }
+  for (let s = 0; s < specials.length; s += 2) out.set(source.subarray(specials[s + 1] * width, (specials[s + 1] + 1) * width), specials[s] * width);
+  return out;
+}
