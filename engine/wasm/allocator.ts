@@ -1,0 +1,119 @@
+/**
+ * Blocks of one linear memory.
+ *
+ * Blocks come in size classes, four to an octave, so that at most a fifth of a block is unused and a training loop,
+ * which asks for the same sizes over and over, finds every block on a list. Beyond the lists memory is handed out from
+ * its end. Only when the end is reached are free neighbours joined and cut anew.
+ *
+ * A block has `slack` bytes more than were asked for: kernels read and write whole vectors at ragged ends.
+ */
+const alignment = 64;
+const slack = 32;
+
+/** Grows the memory to hold `bytes`; false if it cannot. */
+type Grow = (bytes: number) => boolean;
+
+interface Region {
+  start: number;
+  bytes: number;
+}
+
+export class OutOfMemory extends Error {
+  override readonly name = 'OutOfMemory';
+}
+
+/** The smallest class of at least `bytes`: (4 + j) 2^k for j = 0…3, a multiple of the alignment. */
+export function classOf(bytes: number): number {
+  const least = Math.max(bytes, alignment);
+  const quarter = 2 ** Math.max(Math.floor(Math.log2(least)) - 2, 0);
+  return Math.ceil(Math.ceil(least / quarter) * quarter / alignment) * alignment;
+}
+
+export class Allocator {
+  private readonly limit: number;
+  private readonly grow: Grow;
+  private readonly free_ = new Map<number, number[]>();
+  private readonly live = new Map<number, number>();
+  /** Free memory of no class, by address; made by joining neighbours. */
+  private regions: Region[] = [];
+  private end: number;
+  private liveBytes = 0;
+
+  constructor(start: number, limit: number, grow: Grow) {
+    this.end = Math.ceil(start / alignment) * alignment;
+    this.limit = limit;
+    this.grow = grow;
+  }
+
+  /** Bytes in blocks that are in use. */
+  get used(): number {
+    return this.liveBytes;
+  }
+
+  allocate(bytes: number): number {
+    const size = classOf(bytes + slack);
+    const pointer = this.free_.get(size)?.pop() ?? this.fromEnd(size) ?? this.fromRegions(size) ?? this.fromJoined(size);
+    if (pointer === undefined) {
+      throw new OutOfMemory(`out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`);
+    }
+    this.live.set(pointer, size);
+    this.liveBytes += size;
+    return pointer;
+  }
+
+  free(pointer: number): void {
+    const size = this.live.get(pointer);
+    if (size === undefined) throw new Error(`free: no block starts at ${pointer}; was it freed before?`);
+    this.live.delete(pointer);
+    this.liveBytes -= size;
+    const list = this.free_.get(size);
+    if (list) list.push(pointer);
+    else this.free_.set(size, [pointer]);
+  }
+
+  private fromEnd(size: number): number | undefined {
+    if (this.end + size > this.limit || !this.grow(this.end + size)) return undefined;
+    this.end += size;
+    return this.end - size;
+  }
+
+  /** The first region that is large enough. */
+  private fromRegions(size: number): number | undefined {
+    const region = this.regions.find(r => r.bytes >= size);
+    if (!region) return undefined;
+    region.start += size;
+    region.bytes -= size;
+    return region.start - size;
+  }
+
+  private fromJoined(size: number): number | undefined {
+    this.join();
+    return this.fromRegions(size) ?? this.fromEnd(size);
+  }
+
+  /** Turns all free blocks into regions, as large as they get; one that touches the end becomes part of what is beyond it. */
+  private join(): void {
+    const pieces = [...this.regions];
+    for (const [bytes, starts] of this.free_) for (const start of starts) pieces.push({ start, bytes });
+    this.free_.clear();
+    this.regions = [];
+    for (const piece of pieces.filter(p => p.bytes > 0).sort((a, b) => a.start - b.start)) {
+      const last = this.regions.at(-1);
+      if (last && last.start + last.bytes === piece.start) last.bytes += piece.bytes;
+      else this.regions.push({ ...piece });
+    }
+    const last = this.regions.at(-1);
+    if (last && last.start + last.bytes === this.end) {
+      this.end = last.start;
+      this.regions.pop();
+    }
+  }
+
+  /** After `join`: the largest number of bytes that could be asked for. */
+  private largest(): number {
+    const free = Math.max(this.limit - this.end, ...this.regions.map(r => r.bytes));
+    // The largest class that fits, less the slack.
+    const quarter = 2 ** Math.max(Math.floor(Math.log2(Math.max(free, 1))) - 2, 0);
+    return Math.max(Math.floor(free / quarter) * quarter - slack, 0);
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * The backend `wasm`: kernels in WebAssembly SIMD, assembled at run time from TypeScript (`assembler/`), over one
+ * linear memory. It has no .wasm file and no other toolchain, and is the default where there is no GPU.
+ *
+ * Results are the same bit for bit on one machine and version of Node, for any number of threads. Without relaxed
+ * SIMD they are the same on every machine; with it, a product may round once instead of twice where the hardware fuses.
+ */
+import type { Backend, DType, View } from '../backend.ts';
+import { broadcast, map } from './elementwise.ts';
+import { detectRelaxedSimd } from './features.ts';
+import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
+import { Machine, type KernelFunction, type WasmStorage } from './machine.ts';
+import { matmul } from './matmul/index.ts';
+import { compile } from './program.ts';
+import { reduce } from './reduce.ts';
+import { singleThread } from './runner.ts';
+
+export { listing } from './program.ts';
+export { OutOfMemory } from './allocator.ts';
+export type { WasmStorage } from './machine.ts';
+
+export interface WasmOptions {
+  /** Bytes of linear memory at most; 4 GiB less a page is the most there can be, and the default. */
+  readonly memoryLimit?: number;
+  /** Use relaxed SIMD's fused multiply-add; by default where the engine has it. */
+  readonly relaxedSimd?: boolean;
+  /** Threads for large kernels; by default the number of processors, at most 8. */
+  readonly threads?: number;
+}
+
+const pageBytes = 65536;
+/** All of a 32-bit address space but the last page, so that pointers just past a block do not wrap. */
+const mostPages = 65535;
+
+export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd() }: WasmOptions = {}): Backend<WasmStorage> {
+  const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
+  if (!(maximumPages >= 1)) throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages });
+  const instance = new WebAssembly.Instance(compile({ relaxedSimd, shared: false, maximumPages }), { env: { memory, pow: Math.pow } });
+  const machine = new Machine(memory, maximumPages * pageBytes, singleThread(instance.exports as Record<string, KernelFunction>));
+
+  return {
+    name: 'wasm',
+    floats: ['float32'],
+    describe: () => `wasm: WebAssembly SIMD${relaxedSimd ? ' with relaxed (fused) multiply-add' : ''}, ${machine.threads === 1 ? 'one thread' : `${machine.threads} threads`}, float32, up to ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
+    upload: values => machine.upload(values),
+    read: async x => machine.read(x),
+    readSync: x => machine.read(x),
+    free: x => machine.free(x),
+    unary: (f, { storage }) => map(machine, f, storage),
+    binary: (f, a, b, out) => broadcast(machine, f, [floats(f, a), floats(f, b)], out, 'float32'),
+    where: (condition, a, b, out) => {
+      const name = condition.storage.dtype === 'int32' ? 'whereInt' : 'where';
+      return broadcast(machine, name, [condition, a, b], out, a.storage.dtype);
+    },
+    toFloat: (x, dtype) => {
+      onlyFloat32('toFloat', dtype);
+      return map(machine, x.storage.dtype === 'int32' ? 'toFloat' : 'copy', x.storage);
+    },
+    reduce: (f, { storage }, outer, n, inner) => reduce(machine, f, storage, outer, n, inner),
+    matmul: (a, b, transposeA, transposeB, out) => matmul(machine, a, b, transposeA, transposeB, out),
+    gather: (table, index) => gather(machine, table.storage, table.shape, index.storage),
+    scatterAdd: (rows, index, n) => scatterAdd(machine, rows.storage, rows.shape.at(-1)!, index.storage, n),
+    oneHot: (index, n, dtype) => {
+      onlyFloat32('oneHot', dtype);
+      return oneHot(machine, index.storage, n);
+    },
+    strided: (x, out, strides, offset) => strided(machine, x.storage, out, strides, offset),
+    concat: (xs, outer, lengths, inner) => concat(machine, xs.map(x => x.storage), outer, lengths, inner),
+    kernels: {},
+  };
+}
+
+function onlyFloat32(op: string, dtype: DType): void {
+  if (dtype !== 'float32') throw new Error(`${op}: backend 'wasm' has no ${dtype}; it has float32`);
+}
+
+function floats(op: string, x: View<WasmStorage>): View<WasmStorage> {
+  if (x.storage.dtype !== 'float32') throw new Error(`${op}: needs float32, got ${x.storage.dtype}; convert it with toFloat`);
+  return x;
+}

@@ -1,0 +1,132 @@
+/**
+ * One instance of the kernels' module over one linear memory: what the backend's functions use to place values and to
+ * run kernels. Layout of the memory: the first 64 bytes stay unused, then the mailbox of the worker pool, the
+ * constants of the module, and from `heapStart` on the blocks of the allocator.
+ */
+import type { DType, Storage, TypedArray } from '../backend.ts';
+import { Allocator } from './allocator.ts';
+
+export const constantsStart = 4096;
+export const heapStart = 16384;
+const pageBytes = 65536;
+/** Memory grows by at least this much: growing is a system call, untouched pages cost nothing. */
+const leastGrowth = 16 * 1024 * 1024;
+
+/** A block of linear memory. */
+export interface WasmStorage extends Storage {
+  readonly dtype: 'float32' | 'int32';
+  readonly pointer: number;
+}
+
+/** How a kernel's work is cut: into `items`, of which at least `grain` make a share worth a thread. */
+export interface Split {
+  readonly items: number;
+  readonly grain: number;
+}
+
+/** A kernel as exported: its own arguments, then the items [from, to) and a workspace of this thread's own. */
+export type KernelFunction = (...args: number[]) => void;
+
+/** Runs shares of a kernel, on one thread or on several. */
+export interface Runner {
+  readonly threads: number;
+  run(kernel: string, args: readonly number[], split: Split, work: number, workStride: number): void;
+}
+
+export class Machine {
+  readonly memory: WebAssembly.Memory;
+  private readonly allocator: Allocator;
+  private readonly runner: Runner;
+  private floatHeap: Float32Array;
+  private intHeap: Int32Array;
+  private work = 0;
+  private workBytes = 0;
+
+  constructor(memory: WebAssembly.Memory, limit: number, runner: Runner) {
+    this.memory = memory;
+    this.runner = runner;
+    this.floatHeap = new Float32Array(memory.buffer);
+    this.intHeap = new Int32Array(memory.buffer);
+    this.allocator = new Allocator(heapStart, limit, bytes => this.grow(bytes, limit));
+  }
+
+  get threads(): number {
+    return this.runner.threads;
+  }
+
+  get usedBytes(): number {
+    return this.allocator.used;
+  }
+
+  allocate(dtype: DType, size: number): WasmStorage {
+    if (dtype === 'float64') throw new Error("backend 'wasm' has no float64");
+    return { dtype, size, pointer: this.allocator.allocate(size * 4) };
+  }
+
+  free(x: WasmStorage): void {
+    this.allocator.free(x.pointer);
+  }
+
+  /** Memory that `use` may write to while it runs. */
+  scratch<R>(bytes: number, use: (pointer: number) => R): R {
+    const pointer = this.allocator.allocate(bytes);
+    try {
+      return use(pointer);
+    } finally {
+      this.allocator.free(pointer);
+    }
+  }
+
+  upload(values: TypedArray): WasmStorage {
+    if (values instanceof Float64Array) throw new Error("backend 'wasm' has no float64; make the tensor with dtype float32");
+    const x = this.allocate(values instanceof Int32Array ? 'int32' : 'float32', values.length);
+    this.view(x).set(values);
+    return x;
+  }
+
+  read(x: WasmStorage): TypedArray {
+    const copy = x.dtype === 'int32' ? new Int32Array(x.size) : new Float32Array(x.size);
+    copy.set(this.view(x));
+    return copy;
+  }
+
+  /** The values where they are; valid until the memory grows. */
+  view(x: WasmStorage): Float32Array | Int32Array {
+    return x.dtype === 'int32' ? this.ints(x.pointer, x.size) : this.floats(x.pointer, x.size);
+  }
+
+  floats(pointer: number, size: number): Float32Array {
+    return this.floatHeap.subarray(pointer / 4, pointer / 4 + size);
+  }
+
+  ints(pointer: number, size: number): Int32Array {
+    return this.intHeap.subarray(pointer / 4, pointer / 4 + size);
+  }
+
+  /** Runs a kernel over [0, split.items), with `workBytes` of workspace for each thread. */
+  run(kernel: string, args: readonly number[], split: Split, workBytes = 64): void {
+    if (split.items === 0) return;
+    const stride = Math.ceil(workBytes / 64) * 64;
+    if (stride > this.workBytes) {
+      if (this.work) this.allocator.free(this.work);
+      this.work = 0;
+      this.work = this.allocator.allocate(stride * this.runner.threads);
+      this.workBytes = stride;
+    }
+    this.runner.run(kernel, args, split, this.work, this.workBytes);
+  }
+
+  private grow(bytes: number, limit: number): boolean {
+    const have = this.memory.buffer.byteLength;
+    if (bytes <= have) return true;
+    const wanted = Math.min(Math.max(bytes, have + leastGrowth), limit);
+    try {
+      this.memory.grow(Math.ceil((wanted - have) / pageBytes));
+    } catch {
+      return false; // the system has no more to give
+    }
+    this.floatHeap = new Float32Array(this.memory.buffer);
+    this.intHeap = new Int32Array(this.memory.buffer);
+    return true;
+  }
+}

@@ -1,0 +1,47 @@
+/**
+ * How a matrix product is cut, after Goto and van de Geijn (2008): sizes chosen for registers and caches, and the
+ * shares of threads. `emit.ts` turns the sizes into code.
+ */
+
+/** The tile of the micro-kernel: 4 × 8 outputs are 8 vectors, which with two of B and one of A stay below 16 registers. */
+export const tileRows = 4;
+export const tileColumns = 8;
+/** Depth of a panel: 8 columns of B, 8 KiB, stay in the first-level cache. It is also the length of a partial sum. */
+export const depth = 256;
+/** Rows of A packed at a time, 128 KiB, and columns of B, 512 KiB: both stay in the second level. */
+export const blockRows = 128;
+export const blockColumns = 512;
+
+/** Layout of a thread's workspace in bytes. */
+export const packedA = 0;
+export const packedB = packedA + blockRows * depth * 4;
+export const edgeTile = packedB + blockColumns * depth * 4;
+export const workBytes = edgeTile + tileRows * tileColumns * 4;
+
+export interface Items {
+  /** Whether items are groups of rows; of columns otherwise. */
+  readonly byRows: boolean;
+  /** Rows or columns of an item. */
+  readonly length: number;
+  readonly count: number;
+}
+
+/** Products of fewer multiplications than this are not worth a second thread. */
+const leastShare = 1 << 18;
+
+/**
+ * The product as items for threads: groups of rows where there are more rows, groups of columns otherwise. An item is
+ * a product of its own; every output is the same sum in the same order whatever the cut.
+ */
+export function itemsOf(m: number, n: number, k: number, threads: number): Items {
+  const byRows = m >= n;
+  const [along, across] = byRows ? [m, n] : [n, m];
+  const whole = { byRows, length: along, count: 1 };
+  if (threads === 1 || m * n * k < 2 * leastShare) return whole;
+  const tile = byRows ? tileRows : tileColumns;
+  const most = byRows ? blockRows : blockColumns;
+  // Three items a thread even out differences of speed, but what each packs again must stay small beside the product.
+  const length = Math.max(Math.ceil(along / (3 * threads)), Math.ceil(leastShare / (across * k)), 8 * tile);
+  const rounded = Math.min(Math.ceil(length / tile) * tile, Math.max(most, tile));
+  return { byRows, length: rounded, count: Math.ceil(along / rounded) };
+}
