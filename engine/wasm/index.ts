@@ -8,6 +8,7 @@
 import type { Backend, DType, View } from '../backend.ts';
 import { broadcast, map } from './elementwise.ts';
 import { detectRelaxedSimd } from './features.ts';
+import { fusedKernels } from './fused/index.ts';
 import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
 import { Machine, type KernelFunction, type WasmStorage } from './machine.ts';
 import { matmul } from './matmul/index.ts';
@@ -67,7 +68,7 @@ export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxed
     },
     strided: (x, out, strides, offset) => strided(machine, x.storage, out, strides, offset),
     concat: (xs, outer, lengths, inner) => concat(machine, xs.map(x => x.storage), outer, lengths, inner),
-    kernels: {},
+    kernels: fusedKernels(machine),
   };
 }
 

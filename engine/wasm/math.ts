@@ -86,15 +86,20 @@ export function erf(f: Func, x: V128): V128 {
   return bitselect(copySign(far, x), near, f32x4.gt(t, 0.927734375));
 }
 
+/** π/2 in three parts: n times the first or second, which have 27 bits, is exact for n below 2²⁶. */
+const halfPi = Math.PI / 2;
+const halfPiHigh = Math.floor(halfPi * 2 ** 26) / 2 ** 26;
+const halfPiParts = [halfPiHigh, halfPi - halfPiHigh, 6.123233995736766e-17];
+
 /**
- * sin(x + shift · π/2) for two doubles: x − n π/2 with π/2 in two parts, then the series of sine or cosine. Good to a
- * float's precision for |x| up to 10⁸; beyond, neighbouring floats are further apart than a period.
+ * sin(x + shift · π/2) for two doubles: x − n π/2, then the series of sine or cosine. Good to a float's precision for
+ * |x| up to 10⁸; beyond, neighbouring floats are further apart than a period.
  */
 function sineOfDoubles(f: Func, x: V128, shift: number): V128 {
   const { add, sub, mul } = f64x2;
   const series = (z: V128, coefficients: readonly number[]) => coefficients.slice(1).reduce<V128>((sum, c) => add(mul(sum, z), c), f64x2.const(coefficients[0]));
   const n = f.let(f64x2.nearest(mul(x, 2 / Math.PI)));
-  const r = f.let(sub(sub(x, mul(n, 1.5707963267341256)), mul(n, 6.077100506506192e-11))); // the first part has 33 bits
+  const r = f.let(halfPiParts.reduce<V128>((rest, part) => sub(rest, mul(n, part)), x));
   const z = f.let(mul(r, r));
   const factorial = (k: number): number => (k < 2 ? 1 : k * factorial(k - 1));
   const sine = f.let(mul(r, series(z, [1 / factorial(13), -1 / factorial(11), 1 / factorial(9), -1 / factorial(7), 1 / factorial(5), -1 / factorial(3), 1])));

@@ -2,6 +2,7 @@
 import { constantsStart, heapStart } from './machine.ts';
 import { ModuleBuilder } from './assembler/module.ts';
 import { emitElementwise } from './elementwise.ts';
+import { emitFused } from './fused/index.ts';
 import type { Features, Kernels } from './kernel.ts';
 import { emitLayout } from './layout.ts';
 import { emitMatmul } from './matmul/emit.ts';
@@ -18,7 +19,7 @@ function build({ relaxedSimd, shared, maximumPages }: ProgramOptions, list?: (na
   emitElementwise(kernels);
   emitReduce(kernels);
   emitLayout(kernels);
-  emitMatmul(kernels);
+  emitFused(kernels, emitMatmul(kernels));
   return module;
 }
 

@@ -166,7 +166,7 @@ export class ModuleBuilder {
     const { shared, maximum } = this.options.memory;
     const limits = [shared ? 3 : 1, ...unsigned(1), ...unsigned(maximum)];
     return Uint8Array.from([
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+      0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, // \0asm, version 1
       ...section(1, vector(this.types)),
       ...section(2, vector([[...text('env'), ...text('pow'), 0, 0], [...text('env'), ...text('memory'), 2, ...limits]])),
       ...section(3, vector(this.bodies.map((_, i) => unsigned(i + 1)))),

@@ -1,0 +1,31 @@
+/** The fused rows that this backend has kernels for; each one's specification is the definition of its row in `ops/`. */
+import type { Kernel } from '../../backend.ts';
+import type { Kernels } from '../kernel.ts';
+import type { Machine, WasmStorage } from '../machine.ts';
+import type { MatmulFunctions } from '../matmul/emit.ts';
+import { adamw, emitAdamw } from './adamw.ts';
+import { attention, emitAttention } from './attention.ts';
+import { emitNorms, norms } from './norm.ts';
+import { activations, emitActivations } from './pointwise.ts';
+import { emitRotary, rotary } from './rotary.ts';
+import { emitSimplex, simplex } from './simplex.ts';
+import { emitSoftmax, softmaxes } from './softmax.ts';
+
+export function emitFused(kernels: Kernels, matmul: MatmulFunctions): void {
+  emitActivations(kernels);
+  emitAdamw(kernels);
+  emitAttention(kernels, matmul, emitSoftmax(kernels));
+  emitNorms(kernels);
+  emitRotary(kernels);
+  emitSimplex(kernels);
+}
+
+export const fusedKernels = (machine: Machine): Record<string, Kernel<WasmStorage>> => ({
+  ...activations(machine),
+  ...adamw(machine),
+  ...attention(machine),
+  ...norms(machine),
+  ...rotary(machine),
+  ...simplex(machine),
+  ...softmaxes(machine),
+});

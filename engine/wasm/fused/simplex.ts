@@ -1,0 +1,230 @@
+/**
+ * The rows `simplexThreshold`, `simplexProjection` and `sparsemax`: τ of every line with Σ max(x − τ, 0) = mass, and
+ * the projection max(x − τ, 0) itself. By selection, without a sort.
+ *
+ * A line is first shifted by its maximum, which the projection does not see and floats do: z = x − max ≤ 0. Newton's
+ * method from t = −mass, which lies below the solution (Michelot 1986), replaces t by (Σ z − mass)/|S| over the
+ * support S = {z > t}. t only rises and S only shrinks, so it ends, when S stays the same, with the exact solution;
+ * rounding is not allowed to lower t, nor to raise it to 0, where the maximum itself would leave S.
+ * Most of a line leaves S in the first step: what remains is kept in a list in the workspace, whole vectors of which
+ * any lane is left, and later steps read that alone.
+ *
+ * Along the last dim the four lanes hold one line; along any other they hold four neighbouring lines, and 16 of them,
+ * a cache line of floats, are read together.
+ */
+import type { Kernel, Shape, View } from '../../backend.ts';
+import { aroundDim, broadcastStrides, sizeOf } from '../../shape.ts';
+import type { I32, Local, V128 } from '../assembler/code.ts';
+import { f32, f32x4, f64, f64x2, i32, i32x4, select, v128 } from '../assembler/instructions.ts';
+import type { Func } from '../assembler/module.ts';
+import { addTo, clearSum, demote, eachItem, eachVector, kernel, masked, maxOfLanes, storeVector, sumLocals, total, type Kernels, type Sum } from '../kernel.ts';
+import { strided } from '../layout.ts';
+import type { Machine, WasmStorage } from '../machine.ts';
+import { emitSimplexGradients, simplexGradients } from './simplex-gradient.ts';
+
+const { sub, gt, max } = f32x4;
+type Pointer = Local<'i32'>;
+
+/** Appends z to a list if any lane of it is above t. */
+function keep(f: Func, end: Pointer, z: V128, above: V128): void {
+  f.do(v128.store(end, z));
+  f.set(end, i32.add(end, select(i32.const(16), i32.const(0), v128.any_true(above))));
+}
+
+/** Sum and size of the support within the list [start, end) at threshold t; vectors that left it are dropped from the list. */
+function shrink(f: Func, start: I32, end: Pointer, t: V128, sum: Sum, size: Local<'v128'>): void {
+  clearSum(f, sum);
+  f.set(size, i32x4.const(0));
+  const kept = f.let(start);
+  f.for(start, end, 16, from => {
+    const z = f.let(v128.load(from));
+    const above = f.let(gt(z, t));
+    addTo(f, sum, f.let(v128.and(z, above)));
+    f.set(size, i32x4.sub(size, above)); // a mask is −1
+    keep(f, kept, z, above);
+  });
+  f.set(end, kept);
+}
+
+/** The float just below zero. */
+const largestThreshold = -(2 ** -149);
+
+/** Newton's steps on a list until the support stays the same. `combine` gives t from sum and size of the support. */
+function solve(f: Func, start: I32, end: Pointer, t: Local<'v128'>, combine: (sum: Sum, size: Local<'v128'>) => V128): void {
+  const [sum, size, before] = [sumLocals(f), f.local('v128'), f.local('v128')];
+  f.set(size, i32x4.const(-1));
+  f.doWhile(() => {
+    f.set(before, size);
+    shrink(f, start, end, t, sum, size);
+    f.set(t, f32x4.min(max(t, combine(sum, size)), largestThreshold));
+  }, () => v128.any_true(v128.xor(size, before)));
+}
+
+const sumOfLanes = (f: Func, v: V128): I32 => {
+  const a = f.let(i32x4.add(v, v128.shuffle32(v, v, [2, 3, 0, 1])));
+  return i32.add(i32x4.extract_lane(a, 0), i32x4.extract_lane(a, 1));
+};
+
+/** NaN where the maximum of a line is not finite, which the host turns into an error; 0 elsewhere. */
+const failure = (top: V128): V128 => sub(top, top);
+
+const params = { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' } as const;
+
+export function emitSimplex(kernels: Kernels): void {
+  // tau[line] = τ; where y is not 0 also y = max(x − τ, 0).
+  kernel(kernels, 'simplexLines', params, (f, p, share) => {
+    const bytes = f.let(i32.shl(p.n, 2));
+    const [top, t] = [f.local('v128'), f.local('v128')];
+    eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.mass, stride: 4 }, { base: p.tau, stride: 4 }, { base: p.y, stride: bytes }], ([x, mass, tau, y]) => {
+      const z = (at: I32) => sub(v128.load(i32.add(x, at)), top);
+      f.set(top, f32x4.const(-Infinity));
+      eachVector(f, p.n, (at, tail) => f.set(top, max(top, masked(v128.load(i32.add(x, at)), tail, -Infinity))));
+      f.set(top, f32x4.splat(maxOfLanes(f, top)));
+      f.set(t, f32x4.neg(v128.load32_splat(mass)));
+      const end = f.let(share.work);
+      eachVector(f, p.n, (at, tail) => {
+        const shifted = f.let(masked(z(at), tail, -Infinity));
+        keep(f, end, shifted, gt(shifted, t));
+      });
+      solve(f, share.work, end, t, (sum, size) => {
+        const excess = f64.sub(total(f, sum), f64.promote(f32.load(mass)));
+        return f32x4.splat(f32.demote(f64.div(excess, f64.convert_i32_s(sumOfLanes(f, size)))));
+      });
+      f.do(f32.store(tau, f32x4.extract_lane(f32x4.add(f32x4.add(top, t), failure(top)), 0)));
+      f.if(p.y, () => eachVector(f, p.n, (at, tail) => storeVector(f, i32.add(y, at), max(sub(z(at), t), 0), p.n, tail)));
+    });
+  });
+
+  // The same along the middle of (outer, n, inner); items are groups of 16 neighbouring lines, `groups` in a row.
+  kernel(kernels, 'simplexColumns', { ...params, inner: 'i32', groups: 'i32' }, (f, p, { from, to, work }) => {
+    const stride = f.let(i32.shl(p.inner, 2));
+    const listBytes = f.let(i32.shl(p.n, 4));
+    f.for(from, to, 1, item => {
+      const o = f.let(i32.div_u(item, p.groups));
+      const column = f.let(i32.shl(i32.rem_u(item, p.groups), 4));
+      const width = f.let(i32.min_u(i32.sub(p.inner, column), 16));
+      const first = f.let(i32.shl(i32.add(i32.mul(i32.mul(o, p.n), p.inner), column), 2)); // bytes into x and y
+      const line = f.let(i32.shl(i32.add(i32.mul(o, p.inner), column), 2)); // bytes into mass and tau
+      f.if(i32.eq(width, 16), () => group(4, null), () => {
+        eachVector(f, width, (_, tail) => {
+          group(1, tail);
+          f.set(first, i32.add(first, 16));
+          f.set(line, i32.add(line, 16));
+        });
+      });
+
+      /** `count` vectors of lines; those beyond the end compute something, which is not stored. */
+      function group(count: number, tail: V128 | null): void {
+        const vectors = Array.from({ length: count }, (_, i) => i);
+        const tops = vectors.map(() => f.let(f32x4.const(-Infinity)));
+        const x = f.local('i32');
+        const eachRow = (body: () => void) => {
+          f.set(x, i32.add(p.x, first));
+          f.for(0, p.n, 1, () => {
+            body();
+            f.set(x, i32.add(x, stride));
+          });
+        };
+        eachRow(() => vectors.forEach(i => f.set(tops[i], max(tops[i], v128.load(x, 16 * i)))));
+        const masses = vectors.map(i => f.let(v128.load(i32.add(p.mass, line), 16 * i)));
+        const ts = masses.map(m => f.let(f32x4.neg(m)));
+        const starts = vectors.map(i => f.let(i32.add(work, i32.mul(listBytes, i))));
+        const ends = starts.map(start => f.let(start));
+        eachRow(() => vectors.forEach(i => {
+          const z = f.let(sub(v128.load(x, 16 * i), tops[i]));
+          keep(f, ends[i], z, gt(z, ts[i]));
+        }));
+        vectors.forEach(i => {
+          solve(f, starts[i], ends[i], ts[i], (sum, size) => {
+            const counts = f.let(f32x4.convert_i32x4_s(size));
+            const high = (v: V128) => v128.shuffle32(v, v, [2, 3, 2, 3]);
+            const step = (s: V128, m: V128, c: V128) => f64x2.div(f64x2.sub(s, f64x2.promote_low_f32x4(m)), f64x2.promote_low_f32x4(c));
+            return demote(step(sum.low, masses[i], counts), step(sum.high, high(masses[i]), high(counts)));
+          });
+          storeVector(f, i32.add(i32.add(p.tau, line), i32.const(16 * i)), f32x4.add(f32x4.add(tops[i], ts[i]), failure(tops[i])), width, tail);
+        });
+        f.if(p.y, () => {
+          const y = f.let(i32.add(p.y, first));
+          eachRow(() => {
+            vectors.forEach(i => storeVector(f, i32.add(y, i32.const(16 * i)), max(sub(sub(v128.load(x, 16 * i), tops[i]), ts[i]), 0), width, tail));
+            f.set(y, i32.add(y, stride));
+          });
+        });
+      }
+    });
+  });
+  emitSimplexGradients(kernels);
+}
+
+export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
+  /** τ of every line, and the projection if it is wanted. `mass` has one entry a line. */
+  const run = (op: string, x: View<WasmStorage>, mass: WasmStorage, dim: number, projection: WasmStorage | null): WasmStorage => {
+    const { outer, n, inner } = aroundDim(x.shape, dim);
+    const tau = machine.allocate('float32', outer * inner);
+    const pointers = [x.storage.pointer, mass.pointer, tau.pointer, projection?.pointer ?? 0];
+    if (inner === 1) {
+      machine.run('simplexLines', [...pointers, n], { items: outer, grain: Math.ceil((1 << 13) / Math.max(n, 1)) }, 4 * n + 32);
+    } else if (inner > 0) {
+      const groups = Math.ceil(inner / 16);
+      machine.run('simplexColumns', [...pointers, n, inner, groups], { items: outer * groups, grain: Math.ceil((1 << 9) / Math.max(n, 1)) }, 64 * n + 64);
+    }
+    const line = machine.floats(tau.pointer, tau.size).findIndex(Number.isNaN);
+    if (line < 0) return tau;
+    machine.free(tau);
+    throw new RangeError(`${op}: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum`);
+  };
+
+  /** The mass of each line: `mass` stretched to `lines`. */
+  const withMasses = <R>(op: string, mass: View<WasmStorage>, lines: Shape, use: (masses: WasmStorage) => R): R => {
+    const wrong = machine.floats(mass.storage.pointer, mass.storage.size).findIndex(m => !(m > 0 && m < Infinity));
+    if (wrong >= 0) throw new RangeError(`${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be positive and finite`);
+    if (mass.storage.size === sizeOf(lines)) return use(mass.storage);
+    const masses = strided(machine, mass.storage, lines, broadcastStrides(mass.shape, lines), 0);
+    try {
+      return use(masses);
+    } finally {
+      machine.free(masses);
+    }
+  };
+
+  const linesOf = ({ shape }: View, dim: number): Shape => shape.map((n, d) => (d === dim ? 1 : n));
+
+  const project = (op: string, x: View<WasmStorage>, mass: View<WasmStorage>, dim: number): WasmStorage =>
+    withMasses(op, mass, linesOf(x, dim), masses => {
+      const y = machine.allocate('float32', x.storage.size);
+      try {
+        machine.free(run(op, x, masses, dim, y));
+        return y;
+      } catch (error) {
+        machine.free(y);
+        throw error;
+      }
+    });
+
+  const gradients = simplexGradients(machine);
+  return {
+    simplexThreshold: {
+      forward: ([x, mass], { dim }: { dim: number }) => withMasses('simplexThreshold', mass, linesOf(x, dim), masses => run('simplexThreshold', x, masses, dim, null)),
+      vjp: (g, [x, mass], tau, { dim }: { dim: number }) => gradients.threshold(g, x, mass, tau, dim),
+    },
+    simplexProjection: {
+      forward: ([x, mass], { dim }: { dim: number }) => project('simplexProjection', x, mass, dim),
+      vjp: (g, [, mass], y, { dim }: { dim: number }) => gradients.projection(g, mass, y, dim),
+    },
+    sparsemax: {
+      forward: ([x], { dim }: { dim: number }) => {
+        const one = { storage: machine.upload(Float32Array.of(1)), shape: [] };
+        try {
+          return project('sparsemax', x, one, dim);
+        } finally {
+          machine.free(one.storage);
+        }
+      },
+      vjp: (g, _, y, { dim }: { dim: number }) => {
+        const { dx, dmass } = gradients.lines(g, y, dim);
+        machine.free(dmass);
+        return [dx];
+      },
+    },
+  };
+}

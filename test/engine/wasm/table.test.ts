@@ -1,0 +1,50 @@
+/**
+ * Every row of the operation table on `wasm` against float64 on the reference: values, and gradients along a random
+ * direction. Sizes are around the width of a vector, a cache line and a tile.
+ */
+import { describe, expect, test } from 'vitest';
+import { apply, grad, Random, scope, table, tensor, type Backend, type Op, type Sample, type Tensor } from '../../../engine/index.ts';
+import { sizeOf } from '../../../engine/shape.ts';
+import { expectClose, reference, wasm } from './support.ts';
+
+const random = new Random(5);
+
+/** Values and gradients of a row on a backend, from inputs given in float32. */
+function run(op: Op, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array) {
+  const float = backend.floats.includes('float64') ? 'float64' : 'float32';
+  return scope(() => {
+    const xs = inputs.map((x, i) => x.values instanceof Int32Array
+      ? tensor(x.values, { shape: x.shape, backend })
+      : tensor(x.values, { shape: x.shape, backend, dtype: float, requiresGrad: !op.masks?.includes(i) }));
+    const own = attributes !== null && typeof attributes === 'object' && 'dtype' in attributes ? { ...attributes, dtype: float } : attributes;
+    const y = apply(op, xs, own);
+    const wanted = xs.filter(x => x.requiresGrad);
+    const differentiable = y.requiresGrad && (op.vjp !== undefined || !op.name.startsWith('adamw'));
+    const gradients: Tensor[] = differentiable ? grad(y, wanted, { outputGrad: tensor(Float32Array.from(weights), { shape: y.shape, backend, dtype: float }) }) : [];
+    return { y: y.dataSync(), gradients: gradients.map(g => g.dataSync()) };
+  });
+}
+
+const rounded = (x: Sample): Sample => (x.values instanceof Float64Array ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x);
+
+describe('rows of the table', () => {
+  test.each(table.map(op => [op.name, op] as const))('%s', (_, op) => {
+    for (const size of [1, 2, 3, 4, 5, 8, 15, 17, 33]) {
+      for (let trial = 0; trial < 3; trial++) {
+        const sample = op.sample(random, size);
+        if ((op.kinks?.(sample.inputs, sample.attributes) ?? 1) < 1e-3) continue; // float32 may fall on the other side
+        const inputs = sample.inputs.map(rounded);
+        const out = op.shape(inputs.map(x => x.shape), sample.attributes);
+        const weights = new Float32Array(sizeOf(out)).map(() => random.normal());
+        const actual = run(op, wasm, inputs, sample.attributes, weights);
+        const exact = run(op, reference, inputs, sample.attributes, weights);
+        // An element of a result is a sum of at most a few products of numbers of the size of the largest one.
+        const tolerance = 16 + 8 * Math.sqrt(size);
+        const largest = (values: ArrayLike<number>) => Math.max(1, ...Array.from(values, Math.abs));
+        expectClose(actual.y, exact.y, tolerance, () => largest(exact.y));
+        expect(actual.gradients.length).toBe(exact.gradients.length);
+        exact.gradients.forEach((g, i) => expectClose(actual.gradients[i], g, 4 * tolerance, () => largest(g)));
+      }
+    }
+  });
+});
