@@ -18,19 +18,26 @@ interface Buffer {
 
 const live = { tensors: 0, bytes: 0 };
 const scopes: Set<Tensor>[] = [];
-let defaultBackend: Backend | null = null;
+let current: Backend | null = null;
+let makeDefault: (() => Backend) | null = null;
 
 /** Live tensors and the bytes of the buffers behind them, over all backends. */
 export const memory = (): { tensors: number; bytes: number } => ({ ...live });
 
 /** Tensors are made on this backend unless told otherwise. */
 export function setBackend(backend: Backend): void {
-  defaultBackend = backend;
+  current = backend;
+}
+
+/** @internal What `getBackend` makes when no backend was set. */
+export function setDefaultBackend(make: () => Backend): void {
+  makeDefault = make;
 }
 
 export function getBackend(): Backend {
-  if (defaultBackend === null) throw new Error('no backend is set: import the engine from engine/index, or call setBackend first');
-  return defaultBackend;
+  current ??= makeDefault?.() ?? null;
+  if (current === null) throw new Error('no backend is set: import the engine from engine/index, or call setBackend first');
+  return current;
 }
 
 export class Tensor {

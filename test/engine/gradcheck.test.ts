@@ -3,8 +3,10 @@
  * differences, and, through `createGraph`, the derivative of the gradient along the same direction.
  */
 import { describe, expect, test } from 'vitest';
-import { add, apply, grad, mul, Random, scope, sum, table, tensor, type Op, type Sample, type Tensor } from '../../engine/index.ts';
+import { add, apply, createReferenceBackend, grad, mul, Random, scope, setBackend, sum, table, tensor, type Op, type Sample, type Tensor } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
+
+setBackend(createReferenceBackend()); // float64 lives there
 
 const random = new Random(7);
 const withoutGradient = new Set(['equal', 'less', 'toFloat', 'oneHot', 'adamwMean', 'adamwVariance', 'adamwStep']);

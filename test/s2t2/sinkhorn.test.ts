@@ -1,10 +1,12 @@
 /** Laws of the sparse Sinkhorn layer, in float64, and its gradient against differences. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { grad, mul, Random, scope, sum, tensor, type Tensor } from '../../engine/index.ts';
+import { createReferenceBackend, grad, mul, Random, scope, setBackend, sum, tensor, type Tensor } from '../../engine/index.ts';
 import { dualityGap, roundToMarginals } from '../../s2t2/plan.ts';
 import { sparseSinkhorn, variants, type Variant } from '../../s2t2/sinkhorn.ts';
 import { problems, type Problem } from '../arbitraries/transport.ts';
+
+setBackend(createReferenceBackend()); // float64 lives there
 
 /** Runs the layer in float64 and returns plain arrays. */
 function solve({ x, u, v, mu, nu }: Problem, variant: Variant, iterations: number) {

@@ -1,0 +1,196 @@
+/**
+ * The ways to start a model in a new domain, behind one interface: each gives a model for the target or the source
+ * vocabulary, made from the pretrained one, and says what it has spent of the training budget. What follows
+ * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
+ */
+import { mul, noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
+import { planBatches, type Sequence } from '../models/batches.ts';
+import { withEnds, type LanguageModel } from '../models/checkpoint.ts';
+import { batchLoss } from '../models/score.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
+import type { Training, TrainingResult } from '../models/train.ts';
+import { endsOf, initTransformer, type Transformer } from '../models/transformer.ts';
+import { compress, type Plan } from './plan.ts';
+import type { Settings } from './settings.ts';
+import { sparseSinkhorn } from './sinkhorn.ts';
+import { applyPlan, translateEnds, type TokenMap } from './translate.ts';
+
+/** What a method may use. */
+export interface Context {
+  readonly settings: Settings;
+  readonly source: LanguageModel;
+  readonly target: Tokenizer;
+  /** Training sequences in either vocabulary. */
+  readonly train: Readonly<Record<Vocabulary, readonly Sequence[]>>;
+  /** Runs a training stage, resumably, with its progress shown. */
+  readonly runStage: (stage: string, training: Training) => Promise<TrainingResult>;
+}
+
+export type Vocabulary = 'source' | 'target';
+
+export interface Start {
+  readonly model: Transformer;
+  readonly plan?: Plan;
+  /** Of the budget, in its unit. */
+  readonly spent: number;
+  /** The stage of training behind this start, if any. */
+  readonly stage?: TrainingResult;
+}
+
+export interface Method {
+  readonly name: string;
+  readonly vocabulary: Vocabulary;
+  /** Whether the start itself says something, so that it is evaluated before finetuning. */
+  readonly before: boolean;
+  start(context: Context): Promise<Start>;
+}
+
+/** Weights that can be trained without touching the original: tensors over the same, never written, values. */
+function copyOf({ config, weights }: Transformer): Transformer {
+  return { config, weights: Object.fromEntries(Object.entries(weights).map(([name, w]) => [name, w.alias(undefined, null, true)])) };
+}
+
+/** The pretrained model with the source's own tokenizer. */
+const source: Method = {
+  name: 'source',
+  vocabulary: 'source',
+  before: true,
+  start: async ({ source }) => ({ model: copyOf(source.model), spent: 0 }),
+};
+
+/** Each target token takes the rows of the source token at its place: the head of the matrices, cut off. */
+const truncated: Method = {
+  name: 'truncated',
+  vocabulary: 'target',
+  before: true,
+  start: async context => withRows(context, ({ sourceIds, targetIds }) => {
+    if (targetIds.length > sourceIds.length) throw new Error(`truncated: ${targetIds.length} target tokens do not fit into ${sourceIds.length} source tokens`);
+    return i => [sourceIds[i]];
+  }),
+};
+
+/** Fast vocabulary transfer (Gee et al. 2022): each target token is the mean of the source tokens of its text. */
+const fvt: Method = {
+  name: 'fvt',
+  vocabulary: 'target',
+  before: true,
+  start: async context => withRows(context, ({ targetIds }) => i => [...context.source.tokenizer.encodeBytes(context.target.tokenBytes(targetIds[i]))]),
+};
+
+/** The architecture with fresh weights: what the training text alone teaches. */
+const scratch: Method = {
+  name: 'scratch',
+  vocabulary: 'target',
+  before: false,
+  start: async ({ source, target, settings }) => ({
+    model: initTransformer({ ...source.model.config, vocabSize: target.vocabSize, tied: false }, new Random(settings.seed).split('scratch')),
+    spent: 0,
+  }),
+};
+
+/** Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). */
+const s2t2: Method = {
+  name: 's2t2',
+  vocabulary: 'target',
+  before: true,
+  start: async context => {
+    const { plan, stage, spent } = await learnPlan(context);
+    return { model: await modelFromPlan(context.source.model, plan), plan, stage, spent };
+  },
+};
+
+export const methods: Readonly<Record<string, Method>> = { source, truncated, fvt, s2t2, scratch };
+
+/** Which tokens the plan translates, and the special tokens that map one to one by the part they play. */
+export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
+  const specials: number[] = [];
+  const fallback = source.specialTokens.eos;
+  for (const id of target.parts.special.values()) {
+    const role = (['bos', 'eos', 'pad', 'unk'] as const).find(r => target.specialTokens[r] === id);
+    const counterpart = (role && source.specialTokens[role]) ?? fallback;
+    if (counterpart === undefined) throw new Error(`translate: the source tokenizer has no counterpart of ${target.token(id)}`);
+    specials.push(id, counterpart);
+  }
+  return { sourceIds: source.ordinaryIds(), targetIds: target.ordinaryIds(), specials: Int32Array.from(specials), targetSize: target.vocabSize };
+}
+
+/** A model whose ordinary target tokens are means of source rows; the special ones are copied. */
+async function withRows({ source, target }: Context, choose: (map: TokenMap) => (i: number) => number[]): Promise<Start> {
+  const map = tokenMap(source.tokenizer, target);
+  const rowsOf = choose(map);
+  const { width } = source.model.config;
+  const average = async (end: Tensor): Promise<Tensor> => {
+    const from = (await end.data()) as Float32Array;
+    const to = new Float32Array(map.targetSize * width);
+    const put = (id: number, rows: readonly number[]) => {
+      for (let c = 0; c < width; c++) to[id * width + c] = rows.reduce((sum, row) => sum + from[row * width + c], 0) / rows.length;
+    };
+    map.targetIds.forEach((id, i) => put(id, rowsOf(i)));
+    for (let s = 0; s < map.specials.length; s += 2) put(map.specials[s], [map.specials[s + 1]]);
+    return tensor(to, { shape: [map.targetSize, width], requiresGrad: true });
+  };
+  const { embedding, head } = endsOf(source.model);
+  return { model: withEnds(copyOf(source.model), await average(embedding), await average(head)), spent: 0 };
+}
+
+/** Phase 1: learns the cost Ĉ by the frozen model's loss, with X = −Ĉ/(α̂ u v). */
+async function learnPlan(context: Context): Promise<{ plan: Plan; stage: TrainingResult; spent: number }> {
+  const { settings, source, target, train } = context;
+  const map = tokenMap(source.tokenizer, target);
+  const [u, v] = [map.targetIds.length, map.sourceIds.length];
+  const random = new Random(settings.seed).split('cost');
+  const cost = tensor(new Float32Array(u * v).map(() => settings.noise * random.normal()), { shape: [u, v], requiresGrad: true });
+  const marginalOf = (vocabulary: Vocabulary, ids: Int32Array) => (settings.marginals === 'uniform'
+    ? new Float32Array(ids.length).fill(1 / ids.length)
+    : smoothedFrequencies(train[vocabulary], ids));
+  const [muValues, nuValues] = [marginalOf('target', map.targetIds), marginalOf('source', map.sourceIds)];
+  const [mu, nu] = [tensor(muValues, { shape: [u, 1] }), tensor(nuValues, { shape: [1, v] })];
+  const layer = () => sparseSinkhorn(mul(cost, -1 / (settings.alpha * u * v)), mu, nu, settings).plan;
+  const ends = endsOf(source.model);
+
+  const amount = settings.planShare * settings.budget.amount;
+  const batches = planBatches(train.target, settings.batchTokens, { ...settings.budget, amount }, new Random(settings.seed).split('plan batches'));
+  const stage = await context.runStage('s2t2.plan', {
+    parameters: { cost },
+    batches,
+    loss: batch => batchLoss(source.model, batch, translateEnds(layer(), mu, nu, ends, map, settings.rowNormalisation)),
+    rate: settings.planRate,
+    warmup: Math.ceil(settings.warmupShare * batches.length),
+    // A gradient with respect to one of a million costs is small: ε must be smaller, and a cost does not decay.
+    optimizer: { weightDecay: 0, epsilon: 1e-16, clip: Infinity },
+  });
+  const dense = noGrad(() => scope(layer));
+  const plan: Plan = {
+    ...compress(await dense.data(), u, v),
+    mu: muValues,
+    nu: nuValues,
+    targetIds: map.targetIds,
+    sourceIds: map.sourceIds,
+    specials: map.specials,
+    target: target.hash,
+    source: source.tokenizer.hash,
+    settings: { variant: settings.variant, iterations: settings.iterations, alpha: settings.alpha, rowNormalisation: settings.rowNormalisation },
+  };
+  [dense, cost, mu, nu].forEach(t => t.dispose());
+  const empty = Array.from({ length: u }, (_, i) => i).find(i => plan.pointers[i] === plan.pointers[i + 1]);
+  if (empty !== undefined) throw new Error(`s2t2: the plan has an empty row: target token ${target.token(map.targetIds[empty])} has no source token; raise alpha (now ${settings.alpha}) or the iterations (${settings.iterations})`);
+  return { plan, stage, spent: settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes };
+}
+
+/** Half the frequencies of ordinary tokens in the sequences, half a uniform distribution. */
+function smoothedFrequencies(sequences: readonly Sequence[], ids: Int32Array): Float32Array<ArrayBuffer> {
+  const counts = new Map<number, number>();
+  for (const s of sequences) for (const id of s.ids) counts.set(id, (counts.get(id) ?? 0) + 1);
+  const total = ids.reduce((sum, id) => sum + (counts.get(id) ?? 0), 0);
+  return Float32Array.from(ids, id => (0.5 * (counts.get(id) ?? 0)) / total + 0.5 / ids.length);
+}
+
+/** The model with its ends rewritten by a stored plan. */
+export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Transformer> {
+  const { width } = model.config;
+  const translated = async (end: 'embedding' | 'head') => {
+    const values = applyPlan(plan, end, (await endsOf(model)[end].data()) as Float32Array, width);
+    return tensor(values, { shape: [values.length / width, width], requiresGrad: true });
+  };
+  return withEnds(copyOf(model), await translated('embedding'), await translated('head'));
+}

@@ -1,0 +1,125 @@
+/**
+ * Pretraining of a source model on English: tokenizer, model, held-out bits per byte, a few generated lines, and a
+ * record of all that, in one Hugging Face directory. Resumable; the same seed gives the same model.
+ */
+import { join } from 'node:path';
+import { getBackend, Random } from '../engine/index.ts';
+import { planBatches, windows, type Sequence } from '../models/batches.ts';
+import { saveModel } from '../models/checkpoint.ts';
+import { sha256 } from '../models/files.ts';
+import { generate } from '../models/generate.ts';
+import { batchLoss, score } from '../models/score.ts';
+import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
+import { train } from '../models/train.ts';
+import { forwardFlops, initTransformer, type Transformer, type TransformerConfig } from '../models/transformer.ts';
+import { loadEnglish } from './data/english.ts';
+import { metrics } from './evaluate.ts';
+import { progressBar } from './progress.ts';
+
+export interface PretrainOptions {
+  readonly out: string;
+  readonly seed: number;
+  readonly tokens: number;
+  readonly vocabSize: number;
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Tokens in a training window. */
+  readonly window: number;
+  /** Tokens in a batch. */
+  readonly batchTokens: number;
+  readonly rate: number;
+  /** Where the texts are installed, and where the state of the run lies. */
+  readonly work: string;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+export const pretrainDefaults = { seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 256, batchTokens: 2048, rate: 2e-3 };
+
+export async function pretrain(options: PretrainOptions): Promise<void> {
+  const { seed, log, signal } = options;
+  const english = await loadEnglish({ cache: join(options.work, 'english'), log });
+  log(`training a tokenizer of ${options.vocabSize} on ${(english.train.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
+  const tokenizer = trainBPE(english.train, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
+  const cut = (documents: readonly string[]) => windows(joinDocuments(documents, tokenizer), options.window, id => tokenizer.tokenBytes(id).length);
+  const [trainSet, testSet] = [cut(english.train), cut(english.test)];
+
+  const config: TransformerConfig = {
+    family: 'olmo',
+    vocabSize: tokenizer.vocabSize,
+    width: options.width,
+    layers: options.layers,
+    heads: options.heads,
+    keyValueHeads: options.heads,
+    feedForward: Math.ceil((8 / 3) * options.width / 32) * 32,
+    context: 1024,
+    rotaryBase: 10000,
+    normEps: 1e-5,
+    tied: true,
+  };
+  const model = initTransformer(config, new Random(seed).split('weights'));
+  const parameters = Object.values(model.weights).reduce((n, w) => n + w.size, 0);
+  const batches = planBatches(trainSet, options.batchTokens, { unit: 'tokens', amount: options.tokens }, new Random(seed).split('batches'));
+  log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
+
+  const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
+  const { seed: _, tokens, vocabSize, window, batchTokens, rate } = options;
+  const result = await train({
+    parameters: model.weights,
+    batches,
+    loss: batch => batchLoss(model, batch),
+    rate,
+    warmup: Math.ceil(0.02 * batches.length),
+  }, {
+    state: join(options.work, 'pretrain.safetensors'),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, tokenizer: tokenizer.hash, backend: getBackend().describe() })),
+    signal,
+    onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
+  }).finally(() => bar.stop());
+
+  const { bitsPerByte, standardError, perplexity } = metrics(await score(model, testSet, { endToken: false, signal }));
+  const samples = [];
+  for (const prompt of ['The people of the United States', 'The whale', 'a person who']) samples.push(prompt + await continuation(model, tokenizer, prompt, new Random(seed).split(prompt)));
+  const record = {
+    data: english.sources,
+    split: { train: english.train.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
+    command: `npm run pretrain -- --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate}`,
+    seed,
+    parameters,
+    steps: result.steps,
+    tokens: result.tokens,
+    seconds: Math.round(result.seconds),
+    gflopPerSecond: Math.round((3 * forwardFlops(config, window / 2) * result.tokens) / result.seconds / 1e8) / 10,
+    backend: getBackend().describe(),
+    loss: meanOfLast(result.losses, 50),
+    heldOut: { bitsPerByte, standardError, perplexity, bytes: testSet.reduce((n, s: Sequence) => n + s.bytes, 0) },
+    samples,
+  };
+  await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
+  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; written to ${options.out}`);
+}
+
+/** All documents as one stream, each between its begin and end token. */
+function joinDocuments(documents: readonly string[], tokenizer: Tokenizer): Int32Array {
+  const { bos, eos } = tokenizer.specialTokens;
+  const parts = documents.map(text => tokenizer.encode(text));
+  const stream = new Int32Array(parts.reduce((n, ids) => n + ids.length + 2, 0));
+  let at = 0;
+  for (const ids of parts) {
+    stream[at] = bos!;
+    stream.set(ids, at + 1);
+    stream[at + 1 + ids.length] = eos!;
+    at += ids.length + 2;
+  }
+  return stream;
+}
+
+const meanOfLast = (losses: Float32Array, n: number): number => losses.slice(-n).reduce((sum, l) => sum + l, 0) / Math.min(n, losses.length);
+
+async function continuation(model: Transformer, tokenizer: Tokenizer, prompt: string, random: Random): Promise<string> {
+  const { bos, eos } = tokenizer.specialTokens;
+  const ids: number[] = [];
+  for await (const id of generate(model, Int32Array.from([bos!, ...tokenizer.encode(prompt)]), { maxTokens: 60, temperature: 0.8, topP: 0.95, stop: eos, random })) ids.push(id);
+  return tokenizer.decode(ids);
+}
