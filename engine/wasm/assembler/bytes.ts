@@ -26,6 +26,6 @@ export function signed(n: number): number[] {
 export const float32 = (x: number): number[] => [...new Uint8Array(Float32Array.of(x).buffer)];
 export const float64 = (x: number): number[] => [...new Uint8Array(Float64Array.of(x).buffer)];
 
-export const vector = (items: readonly (readonly number[])[]): number[] => [...unsigned(items.length), ...items.flat()];
+export const vector = (items: readonly (readonly number[])[]): number[] => unsigned(items.length).concat(...items);
 export const text = (s: string): number[] => vector([...new TextEncoder().encode(s)].map(b => [b]));
-export const section = (id: number, content: readonly number[]): number[] => [id, ...unsigned(content.length), ...content];
+export const section = (id: number, content: readonly number[]): number[] => [id].concat(unsigned(content.length), content);

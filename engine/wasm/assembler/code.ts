@@ -28,9 +28,9 @@ export interface Statement {
   emit(code: Code): void;
 }
 
-/** Gives vector constants an address; see `ConstantPool` in `module.ts`. */
+/** Gives vector constants an address, by a text that tells them apart; see `ConstantPool` in `module.ts`. */
 export interface Constants {
-  address(lanes: readonly number[]): number;
+  address(text: string, bytes: () => readonly number[]): number;
 }
 
 /** Instructions in order of emission: their bytes, the types on the operand stack, and a listing for people. */
@@ -118,21 +118,23 @@ export const f64Operand = (x: F64 | number): F64 => (typeof x === 'number' ? exp
  * A vector constant, as a load from the pool of constants in linear memory: V8 builds a `v128.const` from immediates
  * at every use, which costs several instructions.
  */
-export function vectorConstant(text: string, bytes: readonly number[]): V128 {
+function vectorConstant(text: string, bytes: () => readonly number[]): V128 {
   return {
     type: 'v128',
     emit(code) {
-      i32Operand(code.constants.address(bytes)).emit(code);
+      i32Operand(code.constants.address(text, bytes)).emit(code);
       code.instruction(`v128.load ;; ${text}`, [0xfd, ...unsigned(0), 4, 0], ['i32'], 'v128');
     },
   };
 }
 
+/** A number as a text that tells −0 from 0. */
+const exactly = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
 const repeat = (bytes: readonly number[]): number[] => Array.from({ length: 16 }, (_, i) => bytes[i % bytes.length]);
 const int32 = (x: number): number[] => [x & 255, (x >> 8) & 255, (x >> 16) & 255, (x >> 24) & 255];
 
-export const f32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f32x4 ${x}`, repeat(float32(x))) : x);
-export const f64x2Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f64x2 ${x}`, repeat(float64(x))) : x);
-export const i32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`i32x4 ${x}`, repeat(int32(x))) : x);
+export const f32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f32x4 ${exactly(x)}`, () => repeat(float32(x))) : x);
+export const f64x2Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f64x2 ${exactly(x)}`, () => repeat(float64(x))) : x);
+export const i32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`i32x4 ${x}`, () => repeat(int32(x))) : x);
 /** Four different integers. */
-export const i32x4Constant = (lanes: readonly [number, number, number, number]): V128 => vectorConstant(`i32x4 ${lanes.join(' ')}`, lanes.flatMap(int32));
+export const i32x4Constant = (lanes: readonly [number, number, number, number]): V128 => vectorConstant(`i32x4 ${lanes.join(' ')}`, () => lanes.flatMap(int32));

@@ -15,12 +15,16 @@ const simd = (opcode: number): number[] => [0xfd, ...unsigned(opcode)];
 const memarg = (offset: number): number[] => [2, ...unsigned(offset)];
 const at = (offset: number): string => (offset ? ` offset=${offset}` : '');
 
-const int2 = (name: string, opcode: number) => (a: Int, b: Int): I32 => expression('i32', `i32.${name}`, [opcode], [i32Operand(a), i32Operand(b)]);
+/** Makers of instructions: what does not depend on operands is computed once. */
+function binary<A, T extends ValueType>(type: T, lift: (x: A) => Expr, name: string, bytes: readonly number[]) {
+  return (a: A, b: A): Expr<T> => expression(type, name, bytes, [lift(a), lift(b)]);
+}
+const int2 = (name: string, opcode: number) => binary('i32', i32Operand, `i32.${name}`, [opcode]);
+const float2 = (name: string, opcode: number) => binary('f32', f32Operand, `f32.${name}`, [opcode]);
+const floatTest = (name: string, opcode: number) => binary('i32', f32Operand, `f32.${name}`, [opcode]);
+const double2 = (name: string, opcode: number) => binary('f64', f64Operand, `f64.${name}`, [opcode]);
+const doubleTest = (name: string, opcode: number) => binary('i32', f64Operand, `f64.${name}`, [opcode]);
 const float1 = (name: string, opcode: number) => (a: Float): F32 => expression('f32', `f32.${name}`, [opcode], [f32Operand(a)]);
-const float2 = (name: string, opcode: number) => (a: Float, b: Float): F32 => expression('f32', `f32.${name}`, [opcode], [f32Operand(a), f32Operand(b)]);
-const floatTest = (name: string, opcode: number) => (a: Float, b: Float): I32 => expression('i32', `f32.${name}`, [opcode], [f32Operand(a), f32Operand(b)]);
-const double2 = (name: string, opcode: number) => (a: Double, b: Double): F64 => expression('f64', `f64.${name}`, [opcode], [f64Operand(a), f64Operand(b)]);
-const doubleTest = (name: string, opcode: number) => (a: Double, b: Double): I32 => expression('i32', `f64.${name}`, [opcode], [f64Operand(a), f64Operand(b)]);
 const load = <T extends ValueType>(type: T, name: string, bytes: readonly number[]) => (address: Int, offset = 0): Expr<T> =>
   expression(type, name + at(offset), [...bytes, ...memarg(offset)], [i32Operand(address)]);
 
@@ -114,9 +118,15 @@ export const v128 = {
 export const bitselect = (a: Vector, b: Vector, mask: V128): V128 => expression('v128', 'v128.bitselect', simd(82), [f32x4Operand(a), f32x4Operand(b), mask]);
 
 type Lift = (x: Vector) => V128;
-const vector1 = (name: string, opcode: number) => (a: V128): V128 => expression('v128', name, simd(opcode), [a]);
-const vector2 = (lift: Lift, name: string, opcode: number) => (a: Vector, b: Vector): V128 => expression('v128', name, simd(opcode), [lift(a), lift(b)]);
-const shift = (name: string, opcode: number) => (a: V128, by: number): V128 => expression('v128', name, simd(opcode), [a, i32Operand(by)]);
+const vector2 = (lift: Lift, name: string, opcode: number) => binary('v128', lift, name, simd(opcode));
+function vector1(name: string, opcode: number) {
+  const bytes = simd(opcode);
+  return (a: V128): V128 => expression('v128', name, bytes, [a]);
+}
+function shift(name: string, opcode: number) {
+  const bytes = simd(opcode);
+  return (a: V128, by: number): V128 => expression('v128', name, bytes, [a, i32Operand(by)]);
+}
 
 export const i32x4 = {
   const: i32x4Operand,

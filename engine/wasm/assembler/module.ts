@@ -31,7 +31,7 @@ export class Func {
 
   /** @internal */
   variable<T extends ValueType>(type: T, index: number): Local<T> {
-    return { ...expression(type, `local.get ${index}`, [0x20, ...unsigned(index)]), index };
+    return Object.assign(expression(type, `local.get ${index}`, [0x20, ...unsigned(index)]), { index });
   }
 
   /** A new variable with a value. */
@@ -111,14 +111,13 @@ class ConstantPool implements Constants {
     this.end = end;
   }
 
-  address(lanes: readonly number[]): number {
-    const key = lanes.join();
-    const known = this.known.get(key);
+  address(text: string, bytes: () => readonly number[]): number {
+    const known = this.known.get(text);
     if (known !== undefined) return known;
     const address = this.start + this.bytes.length;
     if (address + 16 > this.end) throw new Error(`the pool of constants is full at ${address}`);
-    this.bytes.push(...lanes);
-    this.known.set(key, address);
+    this.bytes.push(...bytes());
+    this.known.set(text, address);
     return address;
   }
 }
@@ -166,14 +165,14 @@ export class ModuleBuilder {
     const { shared, maximum } = this.options.memory;
     const limits = [shared ? 3 : 1, ...unsigned(1), ...unsigned(maximum)];
     return Uint8Array.from([
-      0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0, // \0asm, version 1
-      ...section(1, vector(this.types)),
-      ...section(2, vector([[...text('env'), ...text('pow'), 0, 0], [...text('env'), ...text('memory'), 2, ...limits]])),
-      ...section(3, vector(this.bodies.map((_, i) => unsigned(i + 1)))),
-      ...section(7, vector(this.exports)),
-      ...section(10, vector(this.bodies)),
-      ...section(11, vector([[0, ...i32ConstEnd(this.options.constants.start), ...vector(this.pool.bytes.map(b => [b]))]])),
-    ]);
+      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // \0asm, version 1
+      section(1, vector(this.types)),
+      section(2, vector([[...text('env'), ...text('pow'), 0, 0], [...text('env'), ...text('memory'), 2, ...limits]])),
+      section(3, vector(this.bodies.map((_, i) => unsigned(i + 1)))),
+      section(7, vector(this.exports)),
+      section(10, vector(this.bodies)),
+      section(11, vector([[0, ...i32ConstEnd(this.options.constants.start), ...unsigned(this.pool.bytes.length), ...this.pool.bytes]])),
+    ].flat());
   }
 }
 
