@@ -44,6 +44,8 @@ export interface Backend<S extends Storage = Storage> {
   readonly floats: readonly DType[];
   /** One line for people: what runs, with which features, and why. */
   describe(): string;
+  /** What the bits of a result depend on: on one machine, backends of one `arithmetic` give the same bits. */
+  readonly arithmetic: string;
 
   // Storage: 3 primitives, and a synchronous read where the machine has one.
   /** Copies `values` in. */

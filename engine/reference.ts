@@ -177,6 +177,7 @@ const simplexThreshold: Kernel<ReferenceStorage> = {
 export function createReferenceBackend(): Backend<ReferenceStorage> {
   return {
     name: 'reference',
+    arithmetic: 'reference',
     floats: ['float32', 'float64'],
     describe: () => 'reference: plain loops over typed arrays, one thread, float32 and float64',
     upload: values => store(values.slice(), values instanceof Int32Array ? 'int32' : values instanceof Float64Array ? 'float64' : 'float32'),

@@ -73,7 +73,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     warmup: Math.ceil(0.02 * batches.length),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
-    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, tokenizer: tokenizer.hash, backend: getBackend().describe() })),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
     signal,
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());

@@ -1,0 +1,262 @@
+#!/usr/bin/env node
+/**
+ * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C saves and exits with
+ * 130; any other failure is a bug and shows its stack.
+ */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { backendNames, createBackend, getBackend, Random, setBackend, type BackendName } from '../engine/index.ts';
+import { loadModel, loadTokenizer } from '../models/checkpoint.ts';
+import { UserError, writeFileAtomic } from '../models/files.ts';
+import { generate } from '../models/generate.ts';
+import { score } from '../models/score.ts';
+import { tokenizerToJson, trainBPE } from '../models/tokenizer/index.ts';
+import { Interrupted } from '../models/train.ts';
+import { adapt, cutAll, startAfresh, toSequences } from './adapt.ts';
+import { readCorpus } from './corpus.ts';
+import { dataFolder } from './data/english.ts';
+import { makeProteins, proteinDefaults } from './data/proteins.ts';
+import { metrics } from './evaluate.ts';
+import { explainPlan } from './explain.ts';
+import { methods } from './methods.ts';
+import { loadPlan } from './plan.ts';
+import { pretrain, pretrainDefaults } from './pretrain.ts';
+import { progressBar } from './progress.ts';
+import { defaultAlpha, defaults, type Settings } from './settings.ts';
+import { variants, type Variant } from './sinkhorn.ts';
+import { explanationTable, renderTable, resultsTable } from './tables.ts';
+
+const print = (text: string): void => void process.stdout.write(`${text}\n`);
+const log = (text: string): void => void process.stderr.write(`${text}\n`);
+
+const stop = new AbortController();
+process.on('SIGINT', () => {
+  if (stop.signal.aborted) process.exit(130);
+  log('\nstopping after this step; press Ctrl-C again to stop at once');
+  stop.abort(new Interrupted('stopped'));
+});
+
+/** A whole number of at least `least`. */
+const whole = (least: number) => (text: string): number => {
+  const value = Number(text.replaceAll('_', ''));
+  if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It is a whole number of ${least} or more.`);
+  return value;
+};
+const positive = (text: string): number => {
+  const value = Number(text);
+  if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError('It is a positive number.');
+  return value;
+};
+const fraction = (text: string): number => {
+  const value = Number(text);
+  if (!(value >= 0 && value <= 1) || text === '') throw new InvalidArgumentError('It is a number between 0 and 1.');
+  return value;
+};
+
+const program = new Command('s2t2')
+  .description('Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.')
+  .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
+  .hook('preAction', (_, command) => { setBackend(createBackend(command.optsWithGlobals<{ backend: BackendName }>().backend)); })
+  .showHelpAfterError('(--help lists the options)')
+  .configureOutput({ outputError: (text, write) => write(text) })
+  .exitOverride();
+
+/** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
+function withSettings(command: Command): Command {
+  return command
+    .option('--seed <n>', 'fixes the whole run', whole(0), defaults.seed)
+    .option('--vocab-size <n>', 'tokens of the target vocabulary', whole(4), defaults.vocabSize)
+    .option('--tokens <n>', 'training budget of every method, in tokens of its own vocabulary', whole(1), defaults.budget.amount)
+    .option('--bytes <n>', 'the budget in bytes of text instead', whole(1))
+    .option('--plan-share <x>', 'part of the budget for learning the plan', fraction, defaults.planShare)
+    .option('--batch-tokens <n>', 'tokens in a batch', whole(1), defaults.batchTokens)
+    .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .option('--rate <x>', 'peak learning rate of finetuning', positive, defaults.rate)
+    .option('--plan-rate <x>', "peak learning rate of the plan's cost", positive, defaults.planRate)
+    .addOption(new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant))
+    .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
+    .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
+    .addOption(new Option('--marginals <name>').choices(['uniform', 'frequency']).default(defaults.marginals))
+    .option('--fresh', 'forget what an earlier run in the same directory has done');
+}
+
+interface SettingsFlags extends Omit<Settings, 'budget' | 'alpha'> {
+  readonly tokens: number;
+  readonly bytes?: number;
+  readonly alpha?: number;
+  readonly variant: Variant;
+  readonly fresh?: boolean;
+}
+
+const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => ({
+  ...defaults,
+  seed: flags.seed,
+  vocabSize: flags.vocabSize,
+  budget: flags.bytes === undefined ? { unit: 'tokens', amount: flags.tokens } : { unit: 'bytes', amount: flags.bytes },
+  planShare: flags.planShare,
+  batchTokens: flags.batchTokens,
+  maxBytes: flags.maxBytes,
+  rate: flags.rate,
+  planRate: flags.planRate,
+  variant: flags.variant,
+  iterations: flags.iterations,
+  alpha: flags.alpha ?? defaultAlpha(sourceTokens),
+  marginals: flags.marginals,
+});
+
+const methodList = (text: string): string[] => text.split(',').map(name => name.trim());
+
+interface AdaptFlags extends SettingsFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly test?: string;
+  readonly testShare: number;
+  readonly out: string;
+  readonly methods: readonly string[];
+  readonly maxTest?: number;
+}
+
+async function runAdaptation(flags: AdaptFlags): Promise<void> {
+  const source = await loadModel(flags.model);
+  const texts = (await readCorpus(flags.data)).documents.map(d => d.text);
+  const domain = flags.test === undefined
+    ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
+    : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
+  if (flags.fresh) await startAfresh(flags.out);
+  const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
+  log(`${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`);
+  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, signal: stop.signal, log });
+  print(resultsTable(results));
+  if (!plan || !results.plan) return;
+  const { rows, columns, support, supportPerRow, residual } = results.plan;
+  print(`\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced\n`);
+  print(explanationTable(explainPlan(plan, source.tokenizer, target)));
+  print(`\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}`);
+}
+
+function splitRandomly(texts: readonly string[], share: number, seed: number, file: string): { train: string[]; test: string[] } {
+  const order = new Random(seed).split('split').shuffle([...texts]);
+  const n = Math.round(share * order.length);
+  if (n < 1 || n >= order.length) throw new UserError(`${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`);
+  return { train: order.slice(n), test: order.slice(0, n) };
+}
+
+withSettings(program.command('start', { isDefault: true }).description('adapt the bundled English model to the bundled proteins and print the table'))
+  .option('--out <dir>', 'directory of the run', 'runs/proteins')
+  .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
+  .option('--methods <names>', 'rows of the table', methodList, Object.keys(methods))
+  .action((flags: AdaptFlags) => runAdaptation({ ...flags, model: dataFolder('source'), data: dataFolder('proteins.train.fasta.gz'), test: dataFolder('proteins.test.fasta.gz') }));
+
+withSettings(program.command('adapt').description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'))
+  .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1 or LLaMA, byte-level BPE)')
+  .requiredOption('--data <file>', 'training texts')
+  .option('--test <file>', 'held-out texts; without it a random part of the data, which is no protection against relatives')
+  .option('--test-share <x>', 'that part', fraction, 0.05)
+  .requiredOption('--out <dir>', 'directory of the run')
+  .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, methodList, ['source', 's2t2'])
+  .action(runAdaptation);
+
+program.command('tokenize').description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json')
+  .requiredOption('--data <file>', 'texts')
+  .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
+  .requiredOption('--out <file>', 'the tokenizer.json to write')
+  .action(async ({ data, vocabSize, out }: { data: string; vocabSize: number; out: string }) => {
+    const texts = (await readCorpus(data)).documents.map(d => d.text);
+    const tokenizer = trainBPE(texts, { vocabSize, alphabet: 'seen' });
+    await writeFileAtomic(out, tokenizerToJson(tokenizer));
+    const tokens = texts.reduce((n, t) => n + tokenizer.encode(t).length, 0);
+    print(`${tokenizer.vocabSize} tokens, ${(tokens / texts.reduce((n, t) => n + Buffer.byteLength(t), 0)).toFixed(3)} tokens per byte, written to ${out}`);
+  });
+
+program.command('evaluate').description('perplexity and bits per byte of a model directory on a corpus')
+  .requiredOption('--model <dir>', 'Hugging Face model directory')
+  .requiredOption('--data <file>', 'texts')
+  .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+  .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
+    const { model, tokenizer } = await loadModel(directory);
+    const texts = cutAll((await readCorpus(data)).documents.map(d => d.text), maxBytes);
+    const sequences = toSequences(texts, tokenizer, model.config.context);
+    const bar = progressBar('evaluating', sequences.reduce((n, s) => n + s.ids.length - 1, 0), 'tokens');
+    const started = performance.now();
+    let done = 0;
+    const scores = await score(model, sequences, { signal: stop.signal, onProgress: n => bar.update(done += n) }).finally(() => bar.stop());
+    const m = metrics(scores);
+    const [tokens, bytes] = [scores.reduce((n, s) => n + s.tokens, 0), scores.reduce((n, s) => n + s.bytes, 0)];
+    print(renderTable(['texts', 'bytes', 'tokens/byte', 'perplexity', 'bits/byte', 'end token, bits', 's per 1000 bytes'], [[
+      String(texts.length), String(bytes), (tokens / bytes).toFixed(3), m.perplexity.toPrecision(4), `${m.bitsPerByte.toFixed(4)} ± ${m.standardError.toFixed(4)}`,
+      (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2), ((performance.now() - started) / bytes).toFixed(3),
+    ]]));
+  });
+
+program.command('generate').description('continue a prompt')
+  .requiredOption('--model <dir>', 'Hugging Face model directory')
+  .option('--prompt <text>', 'what to continue', '')
+  .option('--max-tokens <n>', 'at most', whole(1), 100)
+  .option('--temperature <x>', '0 takes the likeliest token', t => (t === '0' ? 0 : positive(t)), 1)
+  .option('--top-p <x>', 'sample among the likeliest tokens that hold this probability', fraction, 0.95)
+  .option('--seed <n>', 'fixes the text', whole(0), 0)
+  .action(async ({ model: directory, prompt, maxTokens, temperature, topP, seed }: { model: string; prompt: string; maxTokens: number; temperature: number; topP: number; seed: number }) => {
+    const { model, tokenizer } = await loadModel(directory);
+    const { bos, eos } = tokenizer.specialTokens;
+    const start = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt)];
+    const ids: number[] = [];
+    for await (const id of generate(model, Int32Array.from(start), { maxTokens, temperature, topP, stop: eos, random: new Random(seed) })) {
+      ids.push(id);
+      if (stop.signal.aborted) break;
+    }
+    print(prompt + tokenizer.decode(ids));
+  });
+
+program.command('explain').description('the source tokens that target tokens are made of')
+  .requiredOption('--plan <file>', 'plan.safetensors of a run')
+  .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
+  .requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json')
+  .option('--top <n>', 'source tokens a row', whole(1), 5)
+  .option('--count <n>', 'rows, the most concentrated first', whole(1), 12)
+  .option('--token <texts...>', 'these target tokens instead')
+  .action(async ({ plan: file, source, target, top, count, token }: { plan: string; source: string; target: string; top: number; count: number; token?: string[] }) => {
+    const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
+    const plan = await loadPlan(file, { source: from.hash, target: to.hash });
+    print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
+  });
+
+program.command('pretrain').description('pretrain a source model on English')
+  .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')
+  .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
+  .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
+  .option('--tokens <n>', 'to train on', whole(1), pretrainDefaults.tokens)
+  .option('--vocab-size <n>', 'tokens', whole(259), pretrainDefaults.vocabSize)
+  .option('--width <n>', 'of the residual stream', whole(2), pretrainDefaults.width)
+  .option('--layers <n>', 'of the transformer', whole(1), pretrainDefaults.layers)
+  .option('--heads <n>', 'of attention', whole(1), pretrainDefaults.heads)
+  .option('--window <n>', 'tokens in a sequence', whole(2), pretrainDefaults.window)
+  .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
+  .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
+  .action(flags => pretrain({ ...flags, signal: stop.signal, log }));
+
+program.command('data').description('make the bundled data anew').command('proteins')
+  .description("Swiss-Prot from Debian's metastudent-data, clustered and split; needs mmseqs2")
+  .option('--out <dir>', 'where the FASTA files go', 'runs/data')
+  .option('--work <dir>', 'where packages and clusters go', 'runs/data/work')
+  .option('--package <file>', 'the Debian package, if it is here already')
+  .option('--train <n>', 'sequences', whole(1), proteinDefaults.train)
+  .option('--validation <n>', 'sequences', whole(1), proteinDefaults.validation)
+  .option('--test <n>', 'sequences', whole(1), proteinDefaults.test)
+  .option('--seed <n>', 'which clusters', whole(0), proteinDefaults.seed)
+  .action(flags => makeProteins({ ...proteinDefaults, ...flags, packageFile: flags.package, log }));
+
+program.version((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  else if (error instanceof UserError) {
+    log(`s2t2: ${error.message}`);
+    process.exitCode = 2;
+  } else if (error instanceof Interrupted || stop.signal.aborted) {
+    log('stopped; run the same command again to go on');
+    process.exitCode = 130;
+  } else throw error;
+}

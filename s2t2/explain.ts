@@ -1,0 +1,25 @@
+/** What a plan says: for target tokens, the source tokens they are made of and the probability mass these cover. */
+import type { Tokenizer } from '../models/tokenizer/index.ts';
+import { rowSums, type Plan } from './plan.ts';
+
+export interface Explanation {
+  readonly token: string;
+  /** Source tokens by falling P(source | target). */
+  readonly sources: readonly { readonly token: string; readonly probability: number }[];
+  /** Mass that the listed source tokens cover. */
+  readonly covered: number;
+  /** Source tokens with any mass. */
+  readonly support: number;
+}
+
+/** The `top` source tokens of target tokens: of those named, or of the `count` whose top covers most. */
+export function explainPlan(plan: Plan, source: Tokenizer, target: Tokenizer, { top = 5, count = 12, tokens }: { top?: number; count?: number; tokens?: readonly string[] } = {}): Explanation[] {
+  const totals = rowSums(plan);
+  const rows = Array.from(plan.targetIds, (id, i): Explanation => {
+    const entries = Array.from({ length: plan.pointers[i + 1] - plan.pointers[i] }, (_, e) => plan.pointers[i] + e)
+      .sort((a, b) => plan.values[b] - plan.values[a]);
+    const sources = entries.slice(0, top).map(e => ({ token: source.token(plan.sourceIds[plan.columns[e]]), probability: plan.values[e] / totals[i] }));
+    return { token: target.token(id), sources, covered: sources.reduce((sum, s) => sum + s.probability, 0), support: entries.length };
+  });
+  return tokens ? rows.filter(r => tokens.includes(r.token)) : rows.sort((a, b) => b.covered - a.covered).slice(0, count);
+}

@@ -1,0 +1,10 @@
+/** S2T2: the sparse Sinkhorn layer, weight translation, adaptation and evaluation. */
+export * from './adapt.ts';
+export * from './corpus.ts';
+export * from './evaluate.ts';
+export * from './explain.ts';
+export * from './methods.ts';
+export * from './plan.ts';
+export * from './settings.ts';
+export * from './sinkhorn.ts';
+export * from './translate.ts';
