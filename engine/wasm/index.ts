@@ -12,6 +12,7 @@ import { fusedKernels } from './fused/index.ts';
 import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
 import { Machine, type KernelFunction, type WasmStorage } from './machine.ts';
 import { matmul } from './matmul/index.ts';
+import { availableThreads, threadPool } from './pool.ts';
 import { compile } from './program.ts';
 import { reduce } from './reduce.ts';
 import { singleThread } from './runner.ts';
@@ -33,17 +34,28 @@ const pageBytes = 65536;
 /** All of a 32-bit address space but the last page, so that pointers just past a block do not wrap. */
 const mostPages = 65535;
 
-export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd() }: WasmOptions = {}): Backend<WasmStorage> {
+export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd(), threads }: WasmOptions = {}): Backend<WasmStorage> {
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
   if (!(maximumPages >= 1)) throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
-  const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages });
-  const instance = new WebAssembly.Instance(compile({ relaxedSimd, shared: false, maximumPages }), { env: { memory, pow: Math.pow } });
-  const machine = new Machine(memory, maximumPages * pageBytes, singleThread(instance.exports as Record<string, KernelFunction>));
+  const available = availableThreads();
+  const count = Math.max(1, available.count === 1 ? 1 : Math.floor(threads ?? available.count));
+  const shared = count > 1;
+  const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
+  const module = compile({ relaxedSimd, shared, maximumPages });
+  const kernels = new WebAssembly.Instance(module, { env: { memory, pow: Math.pow } }).exports as Record<string, KernelFunction>;
+  const machine = new Machine(memory, maximumPages * pageBytes, shared ? threadPool(module, memory, kernels, count) : singleThread(kernels));
+  const features = [
+    `WebAssembly SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
+    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || available.count === 1 ? available.why : 'as asked'})`,
+    'float32',
+    `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
+  ];
 
   return {
     name: 'wasm',
+    arithmetic: relaxedSimd ? 'wasm, relaxed SIMD' : 'wasm, plain SIMD',
     floats: ['float32'],
-    describe: () => `wasm: WebAssembly SIMD${relaxedSimd ? ' with relaxed (fused) multiply-add' : ''}, ${machine.threads === 1 ? 'one thread' : `${machine.threads} threads`}, float32, up to ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
+    describe: () => `wasm: ${features.join(', ')}`,
     upload: values => machine.upload(values),
     read: async x => machine.read(x),
     readSync: x => machine.read(x),

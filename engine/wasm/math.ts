@@ -22,17 +22,22 @@ const copySign = (magnitude: V128, sign: V128): V128 => v128.or(magnitude, v128.
 /** 2^n for integers n of −126…127, from the exponent's bits. */
 const powerOfTwo = (n: V128): V128 => i32x4.shl(i32x4.add(n, 127), 23);
 
+/** 1.5 · 2²³: added to a small number it leaves the nearest integer in the low bits of the sum. */
+const roundingShift = 12582912;
+const roundingShiftBits = 0x4b400000;
+
 /** e^x = 2^n e^r with n = ⌊x / ln 2⌉ and |r| ≤ ln 2 / 2. */
 export function exp(f: Func, x: V128): V128 {
   // Beyond these bounds the result is 0 or infinite anyway; NaN passes through both.
-  const bounded = f.let(f32x4.max(f32x4.min(x, 89), -105));
-  const n = f.let(f32x4.nearest(mul(bounded, Math.LOG2E)));
+  const bounded = f.let(f32x4.pmax(f32x4.pmin(x, 89), -105));
+  const shifted = f.let(add(mul(bounded, Math.LOG2E), roundingShift));
+  const n = f.let(sub(shifted, roundingShift));
   // ln 2 in two parts; the first has few bits, so n times it is exact.
   const r = f.let(sub(sub(bounded, mul(n, 0.693359375)), mul(n, -2.12194440e-4)));
   const p = polynomial(r, [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1]);
   const e = f.let(add(add(mul(p, f.let(mul(r, r))), r), 1));
   // n may be as low as −151 or as high as 128: two factors, so that only the last product rounds to a denormal.
-  const whole = f.let(i32x4.trunc_sat_f32x4_s(n));
+  const whole = f.let(i32x4.sub(shifted, roundingShiftBits));
   const half = f.let(i32x4.shr_s(whole, 1));
   return mul(mul(e, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
 }
@@ -80,7 +85,7 @@ export function erf(f: Func, x: V128): V128 {
   const t = f.let(f32x4.abs(x));
   const square = f.let(mul(x, x));
   const near = f.let(add(mul(polynomial(square, [-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1]), x), x));
-  const bounded = f.let(f32x4.min(t, 4)); // erf is 1 from there on
+  const bounded = f.let(f32x4.pmin(t, 4)); // erf is 1 from there on
   const q = polynomial(bounded, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1, -1.28717512e-1]);
   const far = f.let(sub(1, exp(f, f.let(sub(mul(q, bounded), bounded)))));
   return bitselect(copySign(far, x), near, f32x4.gt(t, 0.927734375));

@@ -164,7 +164,12 @@ export const f32x4 = {
   mul: vector2(f32x4Operand, 'f32x4.mul', 230),
   div: vector2(f32x4Operand, 'f32x4.div', 231),
   min: vector2(f32x4Operand, 'f32x4.min', 232),
+  /** NaN if either is; on x64 V8 makes this eight instructions, and one of the pseudo-maximum. */
   max: vector2(f32x4Operand, 'f32x4.max', 233),
+  /** b < a ? b : a, so a if one is NaN. */
+  pmin: vector2(f32x4Operand, 'f32x4.pmin', 234),
+  /** a < b ? b : a, so a if one is NaN. */
+  pmax: vector2(f32x4Operand, 'f32x4.pmax', 235),
   convert_i32x4_s: vector1('f32x4.convert_i32x4_s', 250),
   demote_f64x2_zero: vector1('f32x4.demote_f64x2_zero', 94),
   /** a b + c, fused where the machine can: relaxed SIMD. */

@@ -77,7 +77,8 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
     const visible = f.let(block.firstKeys);
     f.for(0, block.rows, 1, () => {
       f.call(softmaxLine, line, line, visible, p.scale);
-      f.do(zeroFill(i32.add(line, i32.shl(visible, 2)), i32.shl(i32.sub(block.keys, visible), 2)));
+      const [hidden, count] = [f.let(i32.add(line, i32.shl(visible, 2))), f.let(i32.sub(block.keys, visible))];
+      eachVector(f, count, (at, tail) => storeVector(f, i32.add(hidden, at), f32x4.const(0), count, tail));
       f.set(line, i32.add(line, s.score));
       f.set(visible, i32.add(visible, 1));
     });

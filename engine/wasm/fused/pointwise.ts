@@ -61,7 +61,7 @@ const twicePhi = {
 export function emitActivations(kernels: Kernels): void {
   emitPointwise(kernels, 'sigmoid', 1, 1, [], (f, [x]) => [math.sigmoid(f, x)]);
   emitPointwise(kernels, 'sigmoidVjp', 2, 1, [], (_, [g, y]) => [mul(g, mul(y, sub(1, y)))]);
-  emitPointwise(kernels, 'relu', 1, 1, [], (_, [x]) => [f32x4.max(x, 0)]);
+  emitPointwise(kernels, 'relu', 1, 1, [], (_, [x]) => [f32x4.pmax(x, 0)]);
   emitPointwise(kernels, 'reluVjp', 2, 1, [], (_, [g, x]) => [v128.and(g, f32x4.gt(x, 0))]);
   emitPointwise(kernels, 'silu', 1, 1, [], (f, [x]) => [siluParts(f, x).value]);
   emitPointwise(kernels, 'siluVjp', 2, 1, [], (f, [g, x]) => [mul(g, siluParts(f, x).derivative)]);

@@ -91,7 +91,7 @@ export function emitSimplex(kernels: Kernels): void {
         return f32x4.splat(f32.demote(f64.div(excess, f64.convert_i32_s(sumOfLanes(f, size)))));
       });
       f.do(f32.store(tau, f32x4.extract_lane(f32x4.add(f32x4.add(top, t), failure(top)), 0)));
-      f.if(p.y, () => eachVector(f, p.n, (at, tail) => storeVector(f, i32.add(y, at), max(sub(z(at), t), 0), p.n, tail)));
+      f.if(p.y, () => eachVector(f, p.n, (at, tail) => storeVector(f, i32.add(y, at), f32x4.pmax(sub(z(at), t), 0), p.n, tail)));
     });
   });
 
@@ -146,7 +146,7 @@ export function emitSimplex(kernels: Kernels): void {
         f.if(p.y, () => {
           const y = f.let(i32.add(p.y, first));
           eachRow(() => {
-            vectors.forEach(i => storeVector(f, i32.add(y, i32.const(16 * i)), max(sub(sub(v128.load(x, 16 * i), tops[i]), ts[i]), 0), width, tail));
+            vectors.forEach(i => storeVector(f, i32.add(y, i32.const(16 * i)), f32x4.pmax(sub(sub(v128.load(x, 16 * i), tops[i]), ts[i]), 0), width, tail));
             f.set(y, i32.add(y, stride));
           });
         });

@@ -15,10 +15,10 @@ import * as math from '../math.ts';
 const { sub, mul } = f32x4;
 const at = (base: I32, offset: I32): V128 => v128.load(i32.add(base, offset));
 
-/** The maximum of n floats. */
+/** The maximum of n floats that are not NaN: those make the sum of exponentials NaN anyway. */
 function lineMax(f: Func, x: I32, n: I32): F32 {
   const top = f.let(f32x4.const(-Infinity));
-  eachVector(f, n, (offset, tail) => f.set(top, f32x4.max(top, masked(at(x, offset), tail, -Infinity))));
+  eachVector(f, n, (offset, tail) => f.set(top, f32x4.pmax(top, masked(at(x, offset), tail, -Infinity))));
   return f.let(maxOfLanes(f, top));
 }
 

@@ -1,0 +1,80 @@
+/** The allocator: reuse, joining, the limit; and that training-like loops stay flat. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { grad, memory, mul, scope, sum, tensor } from '../../../engine/index.ts';
+import { Allocator, classOf, OutOfMemory } from '../../../engine/wasm/allocator.ts';
+import { createWasmBackend } from '../../../engine/wasm/index.ts';
+
+describe('Allocator', () => {
+  test('a class wastes at most a fifth beyond the alignment', () => {
+    for (let bytes = 1; bytes < 1e7; bytes = Math.ceil(bytes * 1.07)) {
+      expect(classOf(bytes)).toBeGreaterThanOrEqual(bytes);
+      expect(classOf(bytes)).toBeLessThanOrEqual(Math.max(64, 1.25 * bytes + 64));
+      expect(classOf(classOf(bytes))).toBe(classOf(bytes));
+    }
+  });
+
+  test('blocks never overlap, whatever is asked for and freed', () => {
+    fc.assert(fc.property(fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), { maxLength: 200 }), steps => {
+      const allocator = new Allocator(1000, 100_000, () => true);
+      const live: { start: number; end: number }[] = [];
+      for (const { bytes, drop } of steps) {
+        try {
+          const start = allocator.allocate(bytes);
+          expect(start % 64).toBe(0);
+          for (const other of live) expect(start + bytes <= other.start || other.end <= start).toBe(true);
+          expect(start + bytes).toBeLessThanOrEqual(100_000);
+          live.push({ start, end: start + bytes });
+        } catch (error) {
+          expect(error).toBeInstanceOf(OutOfMemory);
+        }
+        if (drop % 2 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0].start);
+      }
+      for (const { start } of live) allocator.free(start);
+      expect(allocator.used).toBe(0);
+      expect(() => allocator.allocate(60_000)).not.toThrow(); // all pieces join again
+    }));
+  });
+
+  test('the error says what was asked for and what would fit', () => {
+    const allocator = new Allocator(0, 1 << 20, () => true);
+    const first = allocator.allocate(500_000);
+    const message = (() => {
+      try {
+        allocator.allocate(800_000);
+      } catch (error) {
+        return (error as Error).message;
+      }
+      return '';
+    })();
+    expect(message).toMatch(/^out of memory: 800000 bytes were asked for/);
+    const fits = Number(/would fit is (\d+)/.exec(message)![1]);
+    expect(() => allocator.allocate(fits)).not.toThrow();
+    allocator.free(first);
+  });
+
+  test('a block is freed once', () => {
+    const allocator = new Allocator(0, 1 << 20, () => true);
+    const block = allocator.allocate(10);
+    allocator.free(block);
+    expect(() => allocator.free(block)).toThrow(/was it freed before/);
+  });
+});
+
+describe('the backend', () => {
+  test('says so when its memory is used up, and works on', () => {
+    const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads: 1 });
+    expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes were asked for/);
+    const x = backend.upload(new Float32Array(2 ** 18));
+    backend.free(x);
+  });
+
+  test('stays flat over ten thousand steps', () => {
+    const backend = createWasmBackend({ memoryLimit: 4 * 2 ** 20, threads: 1 });
+    const w = tensor(new Float32Array(4096).fill(0.5), { backend, requiresGrad: true });
+    const before = memory();
+    for (let step = 0; step < 10_000; step++) scope(() => { grad(sum(mul(w, w)), [w]); });
+    expect(memory()).toEqual(before);
+    w.dispose();
+  });
+});
