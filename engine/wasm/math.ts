@@ -34,8 +34,12 @@ export function exp(f: Func, x: V128): V128 {
   const n = f.let(sub(shifted, roundingShift));
   // ln 2 in two parts; the first has few bits, so n times it is exact.
   const r = f.let(sub(sub(bounded, mul(n, 0.693359375)), mul(n, -2.12194440e-4)));
-  const p = polynomial(r, [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1]);
-  const e = f.let(add(add(mul(p, f.let(mul(r, r))), r), 1));
+  // The polynomial in pairs (Estrin): Horner's chain of dependent operations is what would take the time here.
+  const square = f.let(mul(r, r));
+  const pair = (a: number, b: number) => add(mul(r, a), b);
+  const low = add(mul(pair(8.3334519073e-3, 4.1665795894e-2), square), pair(1.6666665459e-1, 5.0000001201e-1));
+  const p = add(mul(pair(1.9875691500e-4, 1.3981999507e-3), mul(square, square)), low);
+  const e = f.let(add(add(mul(p, square), r), 1));
   // n may be as low as −151 or as high as 128: two factors, so that only the last product rounds to a denormal.
   const whole = f.let(i32x4.sub(shifted, roundingShiftBits));
   const half = f.let(i32x4.shr_s(whole, 1));
