@@ -8,7 +8,7 @@ import { tensor, type Tensor } from '../engine/index.ts';
 import { readJson, readText, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
 import { parseTokenizerJson, tokenizerToJson, type Tokenizer } from './tokenizer/index.ts';
-import { checkConfig, embeddingName, headName, weightShapes, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+import { checkConfig, weightShapes, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
 
 export interface LanguageModel {
   readonly model: Transformer;
@@ -123,9 +123,4 @@ export async function saveModel(directory: string, { model, tokenizer }: Languag
     await writeFileAtomic(join(temporary, 'tokenizer.json'), tokenizerToJson(tokenizer));
     for (const [name, text] of Object.entries(extra)) await writeFileAtomic(join(temporary, name), text);
   });
-}
-
-/** The model with other ends; what its old ends were is left to the caller to free. Untied, since the two differ. */
-export function withEnds({ config, weights }: Transformer, embedding: Tensor, head: Tensor): Transformer {
-  return { config: { ...config, vocabSize: embedding.shape[0], tied: false }, weights: { ...weights, [embeddingName]: embedding, [headName]: head } };
 }

@@ -36,6 +36,8 @@ export interface Adaptation {
   /** Names of methods, in the order of the table; `s2t2` gives the adapted model. */
   readonly methods: readonly string[];
   readonly out: string;
+  /** How much work a kill can lose. */
+  readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
@@ -84,6 +86,7 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
     test: { source: encode(test, 'source'), target: encode(test, 'target') },
   };
   const fingerprint = sha256(JSON.stringify({ settings, model: await modelHash(source), target: target.hash, data: sha256(JSON.stringify([train, test])), backend: getBackend().arithmetic }));
+  await claim(join(work, 'run.json'), fingerprint);
 
   const run: Run = { ...adaptation, work, target, sequences, fingerprint };
   const rows: Row[] = floors(train, test);
@@ -117,6 +120,7 @@ async function runMethod(run: Run, method: Method): Promise<{ row: Row; model: T
     return train(training, {
       state: join(work, `${stage}.safetensors`),
       fingerprint: sha256(`${run.fingerprint} ${stage}`),
+      saveEverySeconds: run.saveEverySeconds,
       signal,
       onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
     }).finally(() => bar.stop());
@@ -153,6 +157,13 @@ async function runMethod(run: Run, method: Method): Promise<{ row: Row; model: T
     seconds: total(s => s.seconds),
   };
   return { row, model: start.model, plan: start.plan };
+}
+
+/** Marks a directory as this run's; one that holds another run is refused. */
+async function claim(path: string, fingerprint: string): Promise<void> {
+  const known = await readJson(path).catch(() => null) as { fingerprint?: string } | null;
+  if (known !== null && known.fingerprint !== fingerprint) throw new UserError(`${path}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
+  await writeFileAtomic(path, JSON.stringify({ fingerprint }));
 }
 
 /** Scores read back from a file of this very run, or computed and written. */

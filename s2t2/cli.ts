@@ -78,6 +78,7 @@ function withSettings(command: Command): Command {
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
     .addOption(new Option('--marginals <name>').choices(['uniform', 'frequency']).default(defaults.marginals))
+    .option('--save-every <s>', 'seconds between saves of the state of training', Number, 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
 
@@ -86,6 +87,7 @@ interface SettingsFlags extends Omit<Settings, 'budget' | 'alpha'> {
   readonly bytes?: number;
   readonly alpha?: number;
   readonly variant: Variant;
+  readonly saveEvery: number;
   readonly fresh?: boolean;
 }
 
@@ -126,7 +128,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   if (flags.fresh) await startAfresh(flags.out);
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(`${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`);
-  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, signal: stop.signal, log });
+  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
   print(resultsTable(results));
   if (!plan || !results.plan) return;
   const { rows, columns, support, supportPerRow, residual } = results.plan;

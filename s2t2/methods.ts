@@ -5,11 +5,11 @@
  */
 import { mul, noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
-import { withEnds, type LanguageModel } from '../models/checkpoint.ts';
+import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import { endsOf, initTransformer, type Transformer } from '../models/transformer.ts';
+import { embeddingName, endsOf, headName, initTransformer, type Ends, type Transformer } from '../models/transformer.ts';
 import { compress, type Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { sparseSinkhorn } from './sinkhorn.ts';
@@ -46,8 +46,15 @@ export interface Method {
 }
 
 /** Weights that can be trained without touching the original: tensors over the same, never written, values. */
-function copyOf({ config, weights }: Transformer): Transformer {
-  return { config, weights: Object.fromEntries(Object.entries(weights).map(([name, w]) => [name, w.alias(undefined, null, true)])) };
+function copyOf({ config, weights }: Transformer, skip: readonly string[] = []): Transformer {
+  const kept = Object.entries(weights).filter(([name]) => !skip.includes(name));
+  return { config, weights: Object.fromEntries(kept.map(([name, w]) => [name, w.alias(undefined, null, true)])) };
+}
+
+/** A copy of the model with other ends; untied, since the two differ. */
+function withEnds(model: Transformer, { embedding, head }: Ends): Transformer {
+  const { config, weights } = copyOf(model, [embeddingName, headName]);
+  return { config: { ...config, vocabSize: embedding.shape[0], tied: false }, weights: { [embeddingName]: embedding, ...weights, [headName]: head } };
 }
 
 /** The pretrained model with the source's own tokenizer. */
@@ -130,7 +137,7 @@ async function withRows({ source, target }: Context, choose: (map: TokenMap) => 
     return tensor(to, { shape: [map.targetSize, width], requiresGrad: true });
   };
   const { embedding, head } = endsOf(source.model);
-  return { model: withEnds(copyOf(source.model), await average(embedding), await average(head)), spent: 0 };
+  return { model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }), spent: 0 };
 }
 
 /** Phase 1: learns the cost Ĉ by the frozen model's loss, with X = −Ĉ/(α̂ u v). */
@@ -192,5 +199,5 @@ export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Tra
     const values = applyPlan(plan, end, (await endsOf(model)[end].data()) as Float32Array, width);
     return tensor(values, { shape: [values.length / width, width], requiresGrad: true });
   };
-  return withEnds(copyOf(model), await translated('embedding'), await translated('head'));
+  return withEnds(model, { embedding: await translated('embedding'), head: await translated('head') });
 }

@@ -40,7 +40,7 @@ export async function makeProteins(options: ProteinOptions): Promise<void> {
   await mkdir(work, { recursive: true });
   const all = await readPackage(options);
   const kept = all.filter(p => p.sequence.length >= options.minLength && p.sequence.length <= options.maxLength && /^[ACDEFGHIKLMNPQRSTVWY]+$/.test(p.sequence));
-  log(`${all.length} distinct proteins, ${kept.length} of ${options.minLength}-${options.maxLength} standard residues`);
+  log(`${all.length} distinct sequences, ${kept.length} of ${options.minLength}-${options.maxLength} standard residues`);
   const representatives = await cluster(kept, work);
   log(`${representatives.length} clusters at 50 % identity`);
 
@@ -92,7 +92,7 @@ export async function makeProteins(options: ProteinOptions): Promise<void> {
   log(JSON.stringify(check));
 }
 
-/** Every protein of the package once, by accession. */
+/** Every protein of the package once, by accession and by sequence. */
 async function readPackage({ work, packageFile, log }: ProteinOptions): Promise<Protein[]> {
   const root = join(work, 'package');
   if (!existsSync(root)) {
@@ -112,7 +112,8 @@ async function readPackage({ work, packageFile, log }: ProteinOptions): Promise<
       if (!proteins.has(name)) proteins.set(name, { name, sequence: p.sequence });
     }
   }
-  return [...proteins.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const sorted = [...proteins.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  return [...new Map(sorted.map(p => [p.sequence, p])).values()];
 }
 
 /** One sequence of each cluster, the one that MMseqs2 takes as its representative. */

@@ -1,0 +1,158 @@
+/**
+ * The command line as its users meet it: the whole job on a tiny model, a kill in the middle, Ctrl-C, and the most
+ * likely mistakes. It runs the built `dist/`, which `npm test` makes first.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { copyFile, cp, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { loadModel } from '../../models/checkpoint.ts';
+import { sha256, sha256File } from '../../models/files.ts';
+import type { Results } from '../../s2t2/adapt.ts';
+import { loadPlan } from '../../s2t2/plan.ts';
+import { temporaryDirectory } from '../models/temporary.ts';
+import { writeFixture } from './fixture.ts';
+
+const cli = new URL('../../dist/s2t2/cli.js', import.meta.url).pathname;
+const directory = temporaryDirectory();
+const at = (...names: string[]) => join(directory, ...names);
+let fixture: Awaited<ReturnType<typeof writeFixture>>;
+beforeAll(async () => { fixture = await writeFixture(directory); });
+
+interface Ended { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
+
+/** Runs the command; `watch` may send it a signal when its standard error shows something. */
+function s2t2(args: string[], watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void): Promise<Ended> {
+  return new Promise(resolve => {
+    const child = spawn(process.execPath, [cli, ...args]);
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (d: Buffer) => { stdout += d.toString(); });
+    child.stderr.on('data', (d: Buffer) => {
+      stderr += d.toString();
+      watch?.(stderr, signal => child.kill(signal));
+    });
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+const job = (out: string, ...more: string[]) => ['adapt', '--model', fixture.model, '--data', fixture.train, '--test', fixture.test, '--out', out,
+  '--vocab-size', '64', '--max-bytes', '100', '--tokens', '1500', '--batch-tokens', '128', '--methods', 'source,truncated,fvt,s2t2,scratch', ...more];
+
+/** What must not depend on whether a run was interrupted: model, plan, and the results without their timings. */
+async function fingerprint(out: string) {
+  const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0 })) };
+  return [await sha256File(join(out, 'model', 'model.safetensors')), await sha256File(join(out, 'model', 'tokenizer.json')), await sha256File(join(out, 'plan.safetensors')), sha256(JSON.stringify(untimed))];
+}
+
+describe('the whole job', () => {
+  test('adapts, prints the table and writes what other tools can load', async () => {
+    const { code, stdout, stderr } = await s2t2(job(at('whole')));
+    expect(stderr).not.toContain('Error');
+    expect(code).toBe(0);
+    const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
+    expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'source', 'truncated', 'fvt', 's2t2', 'scratch']);
+    for (const name of ['source', 's2t2']) expect(stdout).toContain(name);
+    const row = (name: string) => results.methods.find(m => m.name === name)!;
+    // Learning happened: finetuning helps every start.
+    for (const name of ['source', 'truncated', 'fvt', 's2t2']) expect(row(name).after.bitsPerByte, name).toBeLessThan(row(name).before!.bitsPerByte);
+    expect(row('scratch').before).toBeNull();
+    // Fair: the plan's training is inside the budget.
+    for (const name of ['source', 'truncated', 'fvt', 's2t2', 'scratch']) expect(Math.abs(row(name).tokens - 1500), name).toBeLessThan(128);
+    const { model, tokenizer } = await loadModel(at('whole', 'model'));
+    expect(model.config).toMatchObject({ vocabSize: tokenizer.vocabSize, tied: false });
+    const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
+    expect(plan.values.length).toBe(results.plan!.support);
+  });
+
+  test('killed in the middle and run again it ends with the same files', async () => {
+    let kills = 0;
+    const args = job(at('killed'), '--save-every', '0');
+    const first = await s2t2(args, (stderr, kill) => { if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150); });
+    expect(first.signal).toBe('SIGKILL');
+    expect(existsSync(at('killed', 'results.json'))).toBe(false);
+    const second = await s2t2(args);
+    expect(second.code).toBe(0);
+    expect(await fingerprint(at('killed'))).toEqual(await fingerprint(at('whole')));
+  });
+
+  test('Ctrl-C saves, says how to go on and exits with 130; the next run goes on', async () => {
+    let sent = false;
+    const stopped = await s2t2(job(at('stopped')), (stderr, kill) => {
+      if (!sent && stderr.includes('truncated.finetune')) kill('SIGINT');
+      sent ||= stderr.includes('truncated.finetune');
+    });
+    expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([130, 'stopped; run the same command again to go on']);
+    const second = await s2t2(job(at('stopped')));
+    expect(second.code).toBe(0);
+    expect(await fingerprint(at('stopped'))).toEqual(await fingerprint(at('whole')));
+  });
+
+  test('explain, evaluate, generate and tokenize work on its files', async () => {
+    const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
+    expect(explained.stdout.trim().split('\n')).toHaveLength(5);
+    const evaluated = await s2t2(['evaluate', '--model', at('whole', 'model'), '--data', fixture.test, '--max-bytes', '100']);
+    const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
+    expect(evaluated.stdout).toContain(results.methods.find(m => m.name === 's2t2')!.after.bitsPerByte.toFixed(3));
+    const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
+    expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
+    const tokenized = await s2t2(['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('t.json')]);
+    expect(tokenized.stdout).toContain('64 tokens');
+    expect(existsSync(at('t.json'))).toBe(true);
+  });
+});
+
+describe('mistakes are one line, exit code 2, and nothing written', () => {
+  /** A copy of the model directory with one file changed. */
+  async function brokenModel(name: string, change: (dir: string) => Promise<void>): Promise<string> {
+    await cp(fixture.model, at(name), { recursive: true });
+    await change(at(name));
+    return at(name);
+  }
+  const withData = async (name: string, text: string) => {
+    await writeFile(at(name), text);
+    return ['adapt', '--model', fixture.model, '--data', at(name), '--out', at('none')];
+  };
+  const withModel = async (name: string, change: (dir: string) => Promise<void>) => ['adapt', '--model', await brokenModel(name, change), '--data', fixture.train, '--out', at('none')];
+
+  const cases: [string, () => Promise<string[]>, RegExp][] = [
+    ['a missing file', async () => ['adapt', '--model', fixture.model, '--data', at('missing.fasta'), '--out', at('none')], /missing\.fasta: no such file/],
+    ['a missing model', async () => ['adapt', '--model', at('missing'), '--data', fixture.train, '--out', at('none')], /missing.*no such file/],
+    ['an empty FASTA file', () => withData('empty.fasta', ''), /empty\.fasta: is empty/],
+    ['a FASTA file with digits', () => withData('digits.fasta', '>a\nMKV\n>b\nMK3V\n'), /digits\.fasta:4: /],
+    ['truncated weights', () => withModel('cut', dir => truncate(join(dir, 'model.safetensors'), 5000)), /model\.safetensors: /],
+    ['a header whose offsets lie', () => withModel('lies', async dir => {
+      const file = join(dir, 'model.safetensors');
+      const bytes = await readFile(file);
+      const text = bytes.toString('latin1').replace(/"data_offsets":\[0,(\d)/, (_, d: string) => `"data_offsets":[0,${(Number(d) % 9) + 1}`);
+      await writeFile(file, Buffer.from(text, 'latin1'));
+    }), /model\.safetensors: /],
+    ['a tokenizer that does not fit the model', () => withModel('misfit', async dir => {
+      const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as { vocab_size: number };
+      await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 100 }));
+    }), /has 320 tokens and the model 100 rows/],
+    ['a plan for another vocabulary', async () => ['explain', '--plan', at('whole', 'plan.safetensors'), '--source', at('whole', 'model'), '--target', at('whole', 'model')], /plan\.safetensors: was made for another source vocabulary/],
+    ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
+    ['an option that is no number', async () => job(at('none'), '--tokens', 'many'), /It is a whole number of 1 or more/],
+    ['a state of another run', async () => {
+      await cp(at('whole'), at('other'), { recursive: true });
+      return job(at('other'), '--seed', '1');
+    }, /belongs to a run with other settings/],
+  ];
+  test.each(cases)('%s', async (_, args, message) => {
+    const { code, stdout, stderr } = await s2t2(await args());
+    expect(stderr).toMatch(message);
+    expect([code, stdout, existsSync(at('none'))]).toEqual([2, '', false]);
+    const own = stderr.trim().split('\n').filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
+    expect(own).toHaveLength(1);
+  });
+
+  test('the weights of another model do not load', async () => {
+    const dir = await brokenModel('shapes', async d => {
+      await copyFile(at('whole', 'model', 'model.safetensors'), join(d, 'model.safetensors'));
+    });
+    const { code, stderr } = await s2t2(['evaluate', '--model', dir, '--data', fixture.test]);
+    expect([code, /has shape \[\d+, 32\], and config\.json asks for \[320, 32\]/.test(stderr)]).toEqual([2, true]);
+  });
+});

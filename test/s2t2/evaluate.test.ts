@@ -1,0 +1,53 @@
+/** Bits per byte by its definition, its error against a bootstrap, and the floors. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
+import { metrics, orderZero, uniformFloor } from '../../s2t2/evaluate.ts';
+
+const score = (nats: number, tokens: number, bytes: number) => ({ nats, endNats: 0, tokens, bytes });
+const scores = fc.array(fc.record({ nats: fc.double({ min: 0.1, max: 500, noNaN: true }), endNats: fc.constant(7), tokens: fc.integer({ min: 1, max: 90 }), bytes: fc.integer({ min: 1, max: 90 }) }), { minLength: 2, maxLength: 30 });
+
+describe('metrics', () => {
+  test('are totals, not means of means; the end token does not count', () => {
+    fc.assert(fc.property(scores, list => {
+      const m = metrics(list);
+      const [nats, tokens, bytes] = (['nats', 'tokens', 'bytes'] as const).map(k => list.reduce((n, s) => n + s[k], 0));
+      expect(m.bitsPerByte).toBeCloseTo(nats / Math.LN2 / bytes, 10);
+      expect(Math.log(m.perplexity)).toBeCloseTo(nats / tokens, 10);
+    }));
+  });
+
+  test('bits per byte do not depend on how the bytes are cut into tokens', () => {
+    fc.assert(fc.property(scores, list => {
+      expect(metrics(list.map(s => ({ ...s, tokens: s.bytes }))).bitsPerByte).toBe(metrics(list).bitsPerByte);
+    }));
+  });
+
+  test('the standard error is that of a bootstrap over sequences', () => {
+    const random = new Random(1);
+    const list = Array.from({ length: 200 }, () => {
+      const bytes = 50 + random.integer(400);
+      return score(bytes * (2.9 + 0.2 * random.normal()), bytes, bytes);
+    });
+    const resampled = Array.from({ length: 800 }, () => metrics(list.map(() => list[random.integer(list.length)])).bitsPerByte);
+    const mean = resampled.reduce((a, b) => a + b, 0) / resampled.length;
+    const deviation = Math.sqrt(resampled.reduce((a, b) => a + (b - mean) ** 2, 0) / (resampled.length - 1));
+    // The deviation of 800 draws is itself known to about 2.5 %; 200 sequences add as much: four of both.
+    expect(Math.abs(metrics(list).standardError / deviation - 1)).toBeLessThan(0.2);
+  });
+
+  test('nothing scored is an error', () => { expect(() => metrics([])).toThrow('nothing was scored'); });
+});
+
+describe('floors', () => {
+  test('uniform over the letters of training', () => {
+    expect(metrics(uniformFloor(['ACDEFGHIKLMNPQRSTVWY'], ['MKV', 'AAAA'])).bitsPerByte).toBeCloseTo(Math.log2(20), 12);
+  });
+
+  test('order 0 approaches the entropy of the letters, and an unseen letter is finite', () => {
+    const random = new Random(2);
+    const text = Array.from({ length: 20000 }, () => 'AAAB'[random.integer(4)]).join('');
+    expect(metrics(orderZero([text], [text])).bitsPerByte).toBeCloseTo(-(0.75 * Math.log2(0.75) + 0.25 * Math.log2(0.25)), 1);
+    expect(metrics(orderZero(['AB'], ['C', 'A'])).bitsPerByte).toBeLessThan(10);
+  });
+});
