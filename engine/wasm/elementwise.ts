@@ -10,7 +10,8 @@ import { broadcastStrides, sizeOf } from '../shape.ts';
 import type { Local, V128 } from './assembler/code.ts';
 import { bitselect, f32, f32x4, f64, i32, i32x4, v128 } from './assembler/instructions.ts';
 import { hostPow, type Func } from './assembler/module.ts';
-import { eachItem, eachVector, kernel, storeVector, type Kernels } from './kernel.ts';
+import { eachItem, kernel, type Kernels } from './kernel.ts';
+import { eachVector, storeVector } from './lines.ts';
 import type { Machine, WasmStorage } from './machine.ts';
 import * as math from './math.ts';
 
@@ -87,7 +88,8 @@ export function emitElementwise(kernels: Kernels): void {
   emitRows(kernels, 'whereInt', ['condition', 'a', 'b'], (_, [condition, a, b]) => bitselect(b, a, i32x4.eq(condition, 0)));
 }
 
-export const floatGrain = 1 << 14;
+/** Elements of an elementwise operation that make a share worth a thread. */
+export const floatGrain = 1 << 15;
 
 /** A kernel made by `emitMap`. */
 export function map(machine: Machine, name: string, x: WasmStorage): WasmStorage {

@@ -7,15 +7,14 @@
  */
 import type { Backend, DType, View } from '../backend.ts';
 import { broadcast, map } from './elementwise.ts';
-import { detectRelaxedSimd } from './features.ts';
+import { availableThreads, detectRelaxedSimd } from './features.ts';
 import { fusedKernels } from './fused/index.ts';
 import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
-import { Machine, type KernelFunction, type WasmStorage } from './machine.ts';
+import { Machine, singleThread, type KernelFunction, type WasmStorage } from './machine.ts';
 import { matmul } from './matmul/index.ts';
-import { availableThreads, threadPool } from './pool.ts';
+import { threadPool } from './pool.ts';
 import { compile } from './program.ts';
 import { reduce } from './reduce.ts';
-import { singleThread } from './runner.ts';
 
 export { listing } from './program.ts';
 export { OutOfMemory } from './allocator.ts';

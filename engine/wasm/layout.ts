@@ -6,7 +6,8 @@ import type { Shape } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 import { i32, v128, zeroFill } from './assembler/instructions.ts';
 import { collapse, walkOuter } from './elementwise.ts';
-import { addTo, clearSum, demote, eachItem, eachVector, kernel, storeVector, sumLocals, type Kernels } from './kernel.ts';
+import { eachItem, kernel, type Kernels } from './kernel.ts';
+import { addTo, clearSum, demote, eachVector, loadAt, storeVector, sumLocals } from './lines.ts';
 import type { Machine, WasmStorage } from './machine.ts';
 
 const rowParams = { x: 'i32', y: 'i32', columns: 'i32', xRow: 'i32', yRow: 'i32', step: 'i32' } as const;
@@ -15,7 +16,7 @@ export function emitLayout(kernels: Kernels): void {
   // y[r, c] = x[r · xRow + c]; strides in bytes.
   kernel(kernels, 'copyRows', rowParams, (f, p, share) => {
     eachItem(f, share, [{ base: p.x, stride: p.xRow }, { base: p.y, stride: p.yRow }], ([x, y]) => {
-      eachVector(f, p.columns, (at, tail) => storeVector(f, i32.add(y, at), v128.load(i32.add(x, at)), p.columns, tail));
+      eachVector(f, p.columns, (at, tail) => storeVector(f, i32.add(y, at), loadAt(x, at), p.columns, tail));
     });
   });
 
@@ -52,7 +53,7 @@ export function emitLayout(kernels: Kernels): void {
     const bytes = f.let(i32.shl(p.width, 2));
     eachItem(f, share, [{ base: p.index, stride: 4 }, { base: p.y, stride: bytes }], ([index, y]) => {
       const row = f.let(i32.add(p.table, i32.mul(i32.load(index), bytes)));
-      eachVector(f, p.width, (at, tail) => storeVector(f, i32.add(y, at), v128.load(i32.add(row, at)), p.width, tail));
+      eachVector(f, p.width, (at, tail) => storeVector(f, i32.add(y, at), loadAt(row, at), p.width, tail));
     });
   });
 

@@ -33,6 +33,11 @@ export interface Runner {
   run(kernel: string, args: readonly number[], split: Split, work: number, workStride: number): void;
 }
 
+export const singleThread = (kernels: Readonly<Record<string, KernelFunction>>): Runner => ({
+  threads: 1,
+  run: (kernel, args, { items }, work) => kernels[kernel](...args, 0, items, work),
+});
+
 export class Machine {
   readonly memory: WebAssembly.Memory;
   private readonly allocator: Allocator;

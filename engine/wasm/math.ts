@@ -8,7 +8,7 @@
 import type { Local, V128 } from './assembler/code.ts';
 import { bitselect, f32x4, f64x2, i32x4, v128 } from './assembler/instructions.ts';
 import type { Func } from './assembler/module.ts';
-import { demote } from './kernel.ts';
+import { demote } from './lines.ts';
 
 const { add, sub, mul, div } = f32x4;
 

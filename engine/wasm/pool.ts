@@ -9,6 +9,7 @@
  * inside and is closed (−1) between jobs, and the job ends when nothing is left and the gate has closed on nobody. So
  * workers may start late, or not at all. They sleep between jobs and do not keep the process alive.
  */
+import { hostProcess } from './features.ts';
 import type { KernelFunction, Runner, Split } from './machine.ts';
 
 /** Words of the mailbox, from byte 64 of the memory. Arguments follow as doubles, from byte 512. */
@@ -18,27 +19,6 @@ const closed = -1;
 
 /** Turns of a loop before a thread goes to sleep: some tens of microseconds, the time between kernels of a training step. */
 const spins = 20_000;
-
-/** The part of node:worker_threads that is used; it is looked up at run time, for the engine also runs in browsers. */
-interface WorkerThreads {
-  readonly Worker: new (code: string, options: { eval: boolean; workerData: unknown }) => { unref(): void; on(event: 'error', listener: (error: Error) => void): void };
-}
-
-interface HostProcess {
-  getBuiltinModule?(name: 'node:worker_threads'): WorkerThreads;
-  getBuiltinModule?(name: 'node:os'): { availableParallelism(): number };
-}
-
-const hostProcess = (): HostProcess | undefined => (globalThis as { process?: HostProcess }).process;
-
-/** How many threads there could be, or why there is one only. */
-export function availableThreads(): { count: number; why: string } {
-  const host = hostProcess();
-  if (typeof SharedArrayBuffer === 'undefined') return { count: 1, why: 'no shared memory' };
-  if (!host?.getBuiltinModule) return { count: 1, why: 'no worker_threads' };
-  const processors = host.getBuiltinModule('node:os').availableParallelism();
-  return { count: Math.min(processors, 8), why: `${processors} processor${processors === 1 ? '' : 's'}` };
-}
 
 /** What a worker runs. It is plain text, so that it works whatever compiles or bundles this file. */
 const workerCode = `

@@ -7,7 +7,6 @@ import { expression, f32Operand, f32x4Operand, f64Operand, f64x2Operand, i32Oper
 
 type Int = I32 | number;
 type Float = F32 | number;
-type Double = F64 | number;
 type Vector = V128 | number;
 
 const simd = (opcode: number): number[] => [0xfd, ...unsigned(opcode)];
@@ -21,10 +20,7 @@ function binary<A, T extends ValueType>(type: T, lift: (x: A) => Expr, name: str
 }
 const int2 = (name: string, opcode: number) => binary('i32', i32Operand, `i32.${name}`, [opcode]);
 const float2 = (name: string, opcode: number) => binary('f32', f32Operand, `f32.${name}`, [opcode]);
-const floatTest = (name: string, opcode: number) => binary('i32', f32Operand, `f32.${name}`, [opcode]);
 const double2 = (name: string, opcode: number) => binary('f64', f64Operand, `f64.${name}`, [opcode]);
-const doubleTest = (name: string, opcode: number) => binary('i32', f64Operand, `f64.${name}`, [opcode]);
-const float1 = (name: string, opcode: number) => (a: Float): F32 => expression('f32', `f32.${name}`, [opcode], [f32Operand(a)]);
 const load = <T extends ValueType>(type: T, name: string, bytes: readonly number[]) => (address: Int, offset = 0): Expr<T> =>
   expression(type, name + at(offset), [...bytes, ...memarg(offset)], [i32Operand(address)]);
 
@@ -34,13 +30,9 @@ export const i32 = {
   store: (address: Int, value: Int, offset = 0): Statement => statement(`i32.store${at(offset)}`, [0x36, ...memarg(offset)], [i32Operand(address), i32Operand(value)]),
   eqz: (a: Int): I32 => expression('i32', 'i32.eqz', [0x45], [i32Operand(a)]),
   eq: int2('eq', 0x46),
-  ne: int2('ne', 0x47),
   lt_s: int2('lt_s', 0x48),
   lt_u: int2('lt_u', 0x49),
-  gt_s: int2('gt_s', 0x4a),
-  gt_u: int2('gt_u', 0x4b),
   le_u: int2('le_u', 0x4d),
-  ge_s: int2('ge_s', 0x4e),
   add: int2('add', 0x6a),
   sub: int2('sub', 0x6b),
   mul: int2('mul', 0x6c),
@@ -58,34 +50,19 @@ export const f32 = {
   const: (x: number): F32 => f32Operand(x),
   load: load('f32', 'f32.load', [0x2a]),
   store: (address: Int, value: Float, offset = 0): Statement => statement(`f32.store${at(offset)}`, [0x38, ...memarg(offset)], [i32Operand(address), f32Operand(value)]),
-  sqrt: float1('sqrt', 0x91),
-  abs: float1('abs', 0x8b),
-  neg: float1('neg', 0x8c),
+  neg: (a: F32): F32 => expression('f32', 'f32.neg', [0x8c], [a]),
   add: float2('add', 0x92),
   sub: float2('sub', 0x93),
   mul: float2('mul', 0x94),
   div: float2('div', 0x95),
-  min: float2('min', 0x96),
-  max: float2('max', 0x97),
-  eq: floatTest('eq', 0x5b),
-  ne: floatTest('ne', 0x5c),
-  lt: floatTest('lt', 0x5d),
-  gt: floatTest('gt', 0x5e),
-  convert_i32_s: (x: Int): F32 => expression('f32', 'f32.convert_i32_s', [0xb2], [i32Operand(x)]),
   demote: (x: F64): F32 => expression('f32', 'f32.demote_f64', [0xb6], [x]),
 };
 
 export const f64 = {
-  const: (x: number): F64 => f64Operand(x),
-  load: load('f64', 'f64.load', [0x2b]),
-  store: (address: Int, value: Double, offset = 0): Statement => statement(`f64.store${at(offset)}`, [0x39, ...memarg(offset)], [i32Operand(address), f64Operand(value)]),
   add: double2('add', 0xa0),
   sub: double2('sub', 0xa1),
   mul: double2('mul', 0xa2),
   div: double2('div', 0xa3),
-  max: double2('max', 0xa5),
-  lt: doubleTest('lt', 0x63),
-  gt: doubleTest('gt', 0x64),
   sqrt: (x: F64): F64 => expression('f64', 'f64.sqrt', [0x9f], [x]),
   promote: (x: F32): F64 => expression('f64', 'f64.promote_f32', [0xbb], [x]),
   convert_i32_s: (x: Int): F64 => expression('f64', 'f64.convert_i32_s', [0xb7], [i32Operand(x)]),
@@ -178,7 +155,6 @@ export const f32x4 = {
 
 export const f64x2 = {
   const: f64x2Operand,
-  splat: (x: Double): V128 => expression('v128', 'f64x2.splat', simd(20), [f64Operand(x)]),
   extract_lane: (a: V128, lane: number): F64 => expression('f64', `f64x2.extract_lane ${lane}`, [...simd(33), lane], [a]),
   nearest: vector1('f64x2.nearest', 148),
   add: vector2(f64x2Operand, 'f64x2.add', 240),
@@ -190,4 +166,3 @@ export const f64x2 = {
 
 /** memory.fill with zeros. */
 export const zeroFill = (address: Int, bytes: Int): Statement => statement('memory.fill', [0xfc, 11, 0], [i32Operand(address), i32Operand(0), i32Operand(bytes)]);
-export const copyBytes = (to: Int, from: Int, bytes: Int): Statement => statement('memory.copy', [0xfc, 10, 0, 0], [i32Operand(to), i32Operand(from), i32Operand(bytes)]);

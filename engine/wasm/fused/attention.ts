@@ -11,13 +11,14 @@
  */
 import type { Kernel, View } from '../../backend.ts';
 import type { I32, Local } from '../assembler/code.ts';
-import { f32, f32x4, i32, v128, zeroFill } from '../assembler/instructions.ts';
+import { f32, f32x4, i32, zeroFill } from '../assembler/instructions.ts';
 import type { Func } from '../assembler/module.ts';
-import { eachVector, kernel, storeVector, type Kernels, type Share } from '../kernel.ts';
+import { kernel, type Kernels, type Share } from '../kernel.ts';
+import { eachVector, lineSum, loadAt, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import type { MatmulFunctions } from '../matmul/emit.ts';
 import { workBytes as matmulWorkBytes } from '../matmul/plan.ts';
-import { lineSum, type SoftmaxFunctions } from './softmax.ts';
+import type { SoftmaxFunctions } from './softmax.ts';
 
 /** Queries of a block. */
 const blockQueries = 64;
@@ -86,17 +87,16 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
 
   /** dP → dS = P (dP − Σ dO O)/√D, in place. */
   const scoresGradient = (f: Func, p: Dims, s: Strides, buffers: { g: I32; out: I32; P: I32; dS: I32 }, { rows, keys }: Block) => {
-    const { add, load } = { add: i32.add, load: v128.load };
     const [g, out, P, dS] = [buffers.g, buffers.out, buffers.P, buffers.dS].map(base => f.let(base));
     const scale = f.let(f32x4.splat(p.scale));
     f.for(0, rows, 1, () => {
-      const dot = f.let(f32x4.splat(f32.demote(lineSum(f, p.D, at => f32x4.mul(load(add(g, at)), load(add(out, at)))))));
+      const dot = f.let(f32x4.splat(f32.demote(lineSum(f, p.D, at => f32x4.mul(loadAt(g, at), loadAt(out, at))))));
       eachVector(f, keys, (at, tail) => {
-        const gradient = f32x4.mul(load(add(P, at)), f32x4.mul(f32x4.sub(load(add(dS, at)), dot), scale));
-        storeVector(f, add(dS, at), gradient, keys, tail);
+        const gradient = f32x4.mul(loadAt(P, at), f32x4.mul(f32x4.sub(loadAt(dS, at), dot), scale));
+        storeVector(f, i32.add(dS, at), gradient, keys, tail);
       });
-      for (const pointer of [g, out]) f.set(pointer, add(pointer, s.query));
-      for (const pointer of [P, dS]) f.set(pointer, add(pointer, s.score));
+      for (const pointer of [g, out]) f.set(pointer, i32.add(pointer, s.query));
+      for (const pointer of [P, dS]) f.set(pointer, i32.add(pointer, s.score));
     });
   };
 

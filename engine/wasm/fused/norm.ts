@@ -5,14 +5,13 @@
 import type { Kernel } from '../../backend.ts';
 import { sizeOf } from '../../shape.ts';
 import type { F32, I32, V128 } from '../assembler/code.ts';
-import { f32, f32x4, f64, i32, v128 } from '../assembler/instructions.ts';
+import { f32, f32x4, f64, i32 } from '../assembler/instructions.ts';
 import type { Func } from '../assembler/module.ts';
-import { eachItem, eachVector, kernel, storeVector, type Kernels } from '../kernel.ts';
+import { eachItem, kernel, type Kernels } from '../kernel.ts';
+import { eachVector, lineSum, loadAt as at, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
-import { lineSum } from './softmax.ts';
 
 const { sub, mul } = f32x4;
-const at = (base: I32, offset: I32): V128 => v128.load(i32.add(base, offset));
 
 function emitNorm(kernels: Kernels, name: string, centre: boolean): void {
   /** The mean over a line of what `term` gives, in all lanes. */

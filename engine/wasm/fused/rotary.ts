@@ -4,7 +4,8 @@
  */
 import type { Kernel, View } from '../../backend.ts';
 import { f32x4, i32, v128 } from '../assembler/instructions.ts';
-import { eachItem, eachVector, kernel, storeVector, type Kernels } from '../kernel.ts';
+import { eachItem, kernel, type Kernels } from '../kernel.ts';
+import { eachVector, loadAt, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 
 const { add, sub, mul } = f32x4;
@@ -29,8 +30,8 @@ export function emitRotary(kernels: Kernels): void {
         const [from, to] = [f.let(i32.add(x, head)), f.let(i32.add(y, head))];
         eachVector(f, p.half, (at, tail) => {
           const first = f.let(i32.add(from, at));
-          const [a, b] = [f.let(v128.load(first)), f.let(v128.load(i32.add(first, halfBytes)))];
-          const [c, s] = [f.let(v128.load(i32.add(cosines, at))), f.let(mul(v128.load(i32.add(sines, at)), sign))];
+          const [a, b] = [f.let(v128.load(first)), f.let(loadAt(first, halfBytes))];
+          const [c, s] = [f.let(loadAt(cosines, at)), f.let(mul(loadAt(sines, at), sign))];
           storeVector(f, i32.add(to, at), sub(mul(a, c), mul(b, s)), p.half, tail);
           storeVector(f, i32.add(i32.add(to, at), halfBytes), add(mul(b, c), mul(a, s)), p.half, tail);
         });

@@ -9,25 +9,24 @@ import { aroundDim } from '../../shape.ts';
 import type { I32, Local, V128 } from '../assembler/code.ts';
 import { f32, f32x4, f64, f64x2, i32, i32x4, v128 } from '../assembler/instructions.ts';
 import type { Func } from '../assembler/module.ts';
-import { addTo, clearSum, demote, eachItem, eachVector, kernel, masked, storeVector, sumLocals, total, type Kernels } from '../kernel.ts';
+import { columnGroups, columnParams, eachColumnGroup } from '../columns.ts';
+import { eachItem, kernel, type Kernels } from '../kernel.ts';
+import { addTo, clearSum, demote, eachVector, loadAt, masked, storeVector, sumLocals, total } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import { reduce } from '../reduce.ts';
 
 const { sub, gt } = f32x4;
 
-/**
- * The two kinds of gradient: what of a line is summed over the support, and what is written to it. `line` is a vector
- * of per-line values: g of the line for thresholds.
- */
+/** The two kinds of gradient, which the same code emits. */
 interface Rule {
   readonly name: string;
-  /** Whether g has the shape of x, or one entry a line. */
+  /** Whether g has the shape of x, as for a projection, or one entry a line, as for a threshold. */
   readonly full: boolean;
 }
 const rules: readonly Rule[] = [{ name: 'projection', full: true }, { name: 'threshold', full: false }];
 
 // g: gradient; s: y or x, which shows the support; tau: one a line, for thresholds; dx, dm: results.
-const params = { g: 'i32', s: 'i32', tau: 'i32', dx: 'i32', dm: 'i32', n: 'i32' } as const;
+const buffers = { g: 'i32', s: 'i32', tau: 'i32', dx: 'i32', dm: 'i32' } as const;
 
 export function emitSimplexGradients(kernels: Kernels): void {
   for (const rule of rules) {
@@ -37,19 +36,19 @@ export function emitSimplexGradients(kernels: Kernels): void {
 }
 
 function emitLines(kernels: Kernels, { name, full }: Rule): void {
-  kernel(kernels, `${name}GradientLines`, params, (f, p, share) => {
+  kernel(kernels, `${name}GradientLines`, { ...buffers, n: 'i32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
     const [sum, size] = [sumLocals(f), f.local('v128')];
     const moving = [{ base: p.g, stride: full ? bytes : 4 }, { base: p.s, stride: bytes }, { base: p.tau, stride: 4 }, { base: p.dx, stride: bytes }, { base: p.dm, stride: 4 }] as const;
     eachItem(f, share, moving, ([g, s, tau, dx, dm]) => {
       const bound = full ? f32x4.const(0) : f.let(v128.load32_splat(tau));
-      const inside = (at: I32) => gt(v128.load(i32.add(s, at)), bound);
+      const inside = (at: I32) => gt(loadAt(s, at), bound);
       clearSum(f, sum);
       f.set(size, i32x4.const(0));
       eachVector(f, p.n, (at, tail) => {
         const mask = f.let(masked(inside(at), tail, 0));
         f.set(size, i32x4.sub(size, mask));
-        if (full) addTo(f, sum, f.let(v128.and(v128.load(i32.add(g, at)), mask)));
+        if (full) addTo(f, sum, f.let(v128.and(loadAt(g, at), mask)));
       });
       const count = [1, 2, 3].reduce((c, lane) => i32.add(c, i32x4.extract_lane(size, lane)), i32x4.extract_lane(size, 0));
       const numerator = full ? total(f, sum) : f64.promote(f32.load(g));
@@ -57,7 +56,7 @@ function emitLines(kernels: Kernels, { name, full }: Rule): void {
       const shares = f.let(f32x4.splat(share));
       f.do(f32.store(dm, full ? share : f32.neg(share)));
       eachVector(f, p.n, (at, tail) => {
-        const value = full ? sub(v128.load(i32.add(g, at)), shares) : shares;
+        const value = full ? sub(loadAt(g, at), shares) : shares;
         storeVector(f, i32.add(dx, at), v128.and(value, inside(at)), p.n, tail);
       });
     });
@@ -65,49 +64,23 @@ function emitLines(kernels: Kernels, { name, full }: Rule): void {
 }
 
 function emitColumns(kernels: Kernels, { name, full }: Rule): void {
-  kernel(kernels, `${name}GradientColumns`, { ...params, inner: 'i32', groups: 'i32' }, (f, p, { from, to }) => {
-    const stride = f.let(i32.shl(p.inner, 2));
-    f.for(from, to, 1, item => {
-      const o = f.let(i32.div_u(item, p.groups));
-      const column = f.let(i32.shl(i32.rem_u(item, p.groups), 4));
-      const width = f.let(i32.min_u(i32.sub(p.inner, column), 16));
-      const first = f.let(i32.shl(i32.add(i32.mul(i32.mul(o, p.n), p.inner), column), 2)); // bytes into full buffers
-      const line = f.let(i32.shl(i32.add(i32.mul(o, p.inner), column), 2)); // bytes into those of lines
-      f.if(i32.eq(width, 16), () => group(4, null), () => {
-        eachVector(f, width, (_, tail) => {
-          group(1, tail);
-          f.set(first, i32.add(first, 16));
-          f.set(line, i32.add(line, 16));
-        });
-      });
-
-      function group(count: number, tail: V128 | null): void {
-        const vectors = Array.from({ length: count }, (_, i) => i);
-        const [sums, sizes] = [vectors.map(() => sumLocals(f)), vectors.map(() => f.let(i32x4.const(0)))];
-        for (const sum of sums) clearSum(f, sum);
-        const offset = f.local('i32');
-        const eachRow = (body: () => void) => {
-          f.set(offset, first);
-          f.for(0, p.n, 1, () => {
-            body();
-            f.set(offset, i32.add(offset, stride));
-          });
-        };
-        const ofLine = (base: I32, i: number) => v128.load(i32.add(base, line), 16 * i);
-        const ofRow = (base: I32, i: number) => v128.load(i32.add(base, offset), 16 * i);
-        const inside = (i: number) => gt(ofRow(p.s, i), full ? 0 : ofLine(p.tau, i));
-        eachRow(() => vectors.forEach(i => {
-          const mask = f.let(inside(i));
-          f.set(sizes[i], i32x4.sub(sizes[i], mask));
-          if (full) addTo(f, sums[i], f.let(v128.and(ofRow(p.g, i), mask)));
-        }));
-        const shares = vectors.map(i => shareOf(f, full ? sums[i] : null, full ? null : ofLine(p.g, i), sizes[i]));
-        vectors.forEach(i => storeVector(f, i32.add(i32.add(p.dm, line), i32.const(16 * i)), full ? shares[i] : f32x4.neg(shares[i]), width, tail));
-        eachRow(() => vectors.forEach(i => {
-          const value = full ? sub(ofRow(p.g, i), shares[i]) : shares[i];
-          storeVector(f, i32.add(i32.add(p.dx, offset), i32.const(16 * i)), v128.and(value, inside(i)), width, tail);
-        }));
-      }
+  kernel(kernels, `${name}GradientColumns`, { ...buffers, ...columnParams }, (f, p, share) => {
+    eachColumnGroup(f, p, share, ({ vectors, line, width, tail, eachStep }) => {
+      const [sums, sizes] = [vectors.map(() => sumLocals(f)), vectors.map(() => f.let(i32x4.const(0)))];
+      for (const sum of sums) clearSum(f, sum);
+      const at = (base: I32, offset: I32, i: number) => v128.load(i32.add(base, offset), 16 * i);
+      const inside = (offset: I32, i: number) => gt(at(p.s, offset, i), full ? 0 : at(p.tau, line, i));
+      eachStep(offset => vectors.forEach(i => {
+        const mask = f.let(inside(offset, i));
+        f.set(sizes[i], i32x4.sub(sizes[i], mask));
+        if (full) addTo(f, sums[i], f.let(v128.and(at(p.g, offset, i), mask)));
+      }));
+      const shares = vectors.map(i => shareOf(f, full ? sums[i] : null, full ? null : at(p.g, line, i), sizes[i]));
+      vectors.forEach(i => storeVector(f, i32.add(i32.add(p.dm, line), 16 * i), full ? shares[i] : f32x4.neg(shares[i]), width, tail));
+      eachStep(offset => vectors.forEach(i => {
+        const value = full ? sub(at(p.g, offset, i), shares[i]) : shares[i];
+        storeVector(f, i32.add(i32.add(p.dx, offset), 16 * i), v128.and(value, inside(offset, i)), width, tail);
+      }));
     });
   });
 }
@@ -128,8 +101,8 @@ export function simplexGradients(machine: Machine) {
     if (inner === 1) {
       machine.run(`${rule}GradientLines`, [...pointers, n], { items: outer, grain: Math.ceil((1 << 14) / Math.max(n, 1)) });
     } else if (inner > 0) {
-      const groups = Math.ceil(inner / 16);
-      machine.run(`${rule}GradientColumns`, [...pointers, n, inner, groups], { items: outer * groups, grain: Math.ceil((1 << 10) / Math.max(n, 1)) });
+      const { args, items } = columnGroups(outer, n, inner);
+      machine.run(`${rule}GradientColumns`, [...pointers, ...args], { items, grain: Math.ceil((1 << 10) / Math.max(n, 1)) });
     }
     return { dx, dmass };
   };

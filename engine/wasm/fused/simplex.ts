@@ -17,8 +17,10 @@ import { aroundDim, broadcastStrides, sizeOf } from '../../shape.ts';
 import type { I32, Local, V128 } from '../assembler/code.ts';
 import { f32, f32x4, f64, f64x2, i32, i32x4, select, v128 } from '../assembler/instructions.ts';
 import type { Func } from '../assembler/module.ts';
-import { addTo, clearSum, demote, eachItem, eachVector, kernel, masked, maxOfLanes, storeVector, sumLocals, total, type Kernels, type Sum } from '../kernel.ts';
+import { columnGroups, columnParams, eachColumnGroup } from '../columns.ts';
+import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { strided } from '../layout.ts';
+import { addTo, clearSum, demote, eachVector, loadAt, masked, maxOfLanes, storeVector, sumLocals, total, type Sum } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import { emitSimplexGradients, simplexGradients } from './simplex-gradient.ts';
 
@@ -68,17 +70,15 @@ const sumOfLanes = (f: Func, v: V128): I32 => {
 /** NaN where the maximum of a line is not finite, which the host turns into an error; 0 elsewhere. */
 const failure = (top: V128): V128 => sub(top, top);
 
-const params = { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' } as const;
-
 export function emitSimplex(kernels: Kernels): void {
   // tau[line] = τ; where y is not 0 also y = max(x − τ, 0).
-  kernel(kernels, 'simplexLines', params, (f, p, share) => {
+  kernel(kernels, 'simplexLines', { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
     const [top, t] = [f.local('v128'), f.local('v128')];
     eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.mass, stride: 4 }, { base: p.tau, stride: 4 }, { base: p.y, stride: bytes }], ([x, mass, tau, y]) => {
-      const z = (at: I32) => sub(v128.load(i32.add(x, at)), top);
+      const z = (at: I32) => sub(loadAt(x, at), top);
       f.set(top, f32x4.const(-Infinity));
-      eachVector(f, p.n, (at, tail) => f.set(top, max(top, masked(v128.load(i32.add(x, at)), tail, -Infinity))));
+      eachVector(f, p.n, (at, tail) => f.set(top, max(top, masked(loadAt(x, at), tail, -Infinity))));
       f.set(top, f32x4.splat(maxOfLanes(f, top)));
       f.set(t, f32x4.neg(v128.load32_splat(mass)));
       const end = f.let(share.work);
@@ -95,62 +95,33 @@ export function emitSimplex(kernels: Kernels): void {
     });
   });
 
-  // The same along the middle of (outer, n, inner); items are groups of 16 neighbouring lines, `groups` in a row.
-  kernel(kernels, 'simplexColumns', { ...params, inner: 'i32', groups: 'i32' }, (f, p, { from, to, work }) => {
-    const stride = f.let(i32.shl(p.inner, 2));
+  // The same along the middle of (outer, n, inner); what lanes beyond the end compute is not stored.
+  kernel(kernels, 'simplexColumns', { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', ...columnParams }, (f, p, share) => {
     const listBytes = f.let(i32.shl(p.n, 4));
-    f.for(from, to, 1, item => {
-      const o = f.let(i32.div_u(item, p.groups));
-      const column = f.let(i32.shl(i32.rem_u(item, p.groups), 4));
-      const width = f.let(i32.min_u(i32.sub(p.inner, column), 16));
-      const first = f.let(i32.shl(i32.add(i32.mul(i32.mul(o, p.n), p.inner), column), 2)); // bytes into x and y
-      const line = f.let(i32.shl(i32.add(i32.mul(o, p.inner), column), 2)); // bytes into mass and tau
-      f.if(i32.eq(width, 16), () => group(4, null), () => {
-        eachVector(f, width, (_, tail) => {
-          group(1, tail);
-          f.set(first, i32.add(first, 16));
-          f.set(line, i32.add(line, 16));
+    eachColumnGroup(f, p, share, ({ vectors, line, width, tail, eachStep }) => {
+      const x = (offset: I32, i: number) => v128.load(i32.add(p.x, offset), 16 * i);
+      const tops = vectors.map(() => f.let(f32x4.const(-Infinity)));
+      eachStep(offset => vectors.forEach(i => f.set(tops[i], max(tops[i], x(offset, i)))));
+      const masses = vectors.map(i => f.let(v128.load(i32.add(p.mass, line), 16 * i)));
+      const ts = masses.map(m => f.let(f32x4.neg(m)));
+      const starts = vectors.map(i => f.let(i32.add(share.work, i32.mul(listBytes, i))));
+      const ends = starts.map(start => f.let(start));
+      eachStep(offset => vectors.forEach(i => {
+        const z = f.let(sub(x(offset, i), tops[i]));
+        keep(f, ends[i], z, gt(z, ts[i]));
+      }));
+      vectors.forEach(i => {
+        solve(f, starts[i], ends[i], ts[i], (sum, size) => {
+          const counts = f.let(f32x4.convert_i32x4_s(size));
+          const high = (v: V128) => v128.shuffle32(v, v, [2, 3, 2, 3]);
+          const step = (s: V128, m: V128, c: V128) => f64x2.div(f64x2.sub(s, f64x2.promote_low_f32x4(m)), f64x2.promote_low_f32x4(c));
+          return demote(step(sum.low, masses[i], counts), step(sum.high, high(masses[i]), high(counts)));
         });
+        storeVector(f, i32.add(i32.add(p.tau, line), 16 * i), f32x4.add(f32x4.add(tops[i], ts[i]), failure(tops[i])), width, tail);
       });
-
-      /** `count` vectors of lines; those beyond the end compute something, which is not stored. */
-      function group(count: number, tail: V128 | null): void {
-        const vectors = Array.from({ length: count }, (_, i) => i);
-        const tops = vectors.map(() => f.let(f32x4.const(-Infinity)));
-        const x = f.local('i32');
-        const eachRow = (body: () => void) => {
-          f.set(x, i32.add(p.x, first));
-          f.for(0, p.n, 1, () => {
-            body();
-            f.set(x, i32.add(x, stride));
-          });
-        };
-        eachRow(() => vectors.forEach(i => f.set(tops[i], max(tops[i], v128.load(x, 16 * i)))));
-        const masses = vectors.map(i => f.let(v128.load(i32.add(p.mass, line), 16 * i)));
-        const ts = masses.map(m => f.let(f32x4.neg(m)));
-        const starts = vectors.map(i => f.let(i32.add(work, i32.mul(listBytes, i))));
-        const ends = starts.map(start => f.let(start));
-        eachRow(() => vectors.forEach(i => {
-          const z = f.let(sub(v128.load(x, 16 * i), tops[i]));
-          keep(f, ends[i], z, gt(z, ts[i]));
-        }));
-        vectors.forEach(i => {
-          solve(f, starts[i], ends[i], ts[i], (sum, size) => {
-            const counts = f.let(f32x4.convert_i32x4_s(size));
-            const high = (v: V128) => v128.shuffle32(v, v, [2, 3, 2, 3]);
-            const step = (s: V128, m: V128, c: V128) => f64x2.div(f64x2.sub(s, f64x2.promote_low_f32x4(m)), f64x2.promote_low_f32x4(c));
-            return demote(step(sum.low, masses[i], counts), step(sum.high, high(masses[i]), high(counts)));
-          });
-          storeVector(f, i32.add(i32.add(p.tau, line), i32.const(16 * i)), f32x4.add(f32x4.add(tops[i], ts[i]), failure(tops[i])), width, tail);
-        });
-        f.if(p.y, () => {
-          const y = f.let(i32.add(p.y, first));
-          eachRow(() => {
-            vectors.forEach(i => storeVector(f, i32.add(y, i32.const(16 * i)), f32x4.pmax(sub(sub(v128.load(x, 16 * i), tops[i]), ts[i]), 0), width, tail));
-            f.set(y, i32.add(y, stride));
-          });
-        });
-      }
+      f.if(p.y, () => eachStep(offset => vectors.forEach(i => {
+        storeVector(f, i32.add(i32.add(p.y, offset), 16 * i), f32x4.pmax(sub(sub(x(offset, i), tops[i]), ts[i]), 0), width, tail);
+      })));
     });
   });
   emitSimplexGradients(kernels);
@@ -165,8 +136,8 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     if (inner === 1) {
       machine.run('simplexLines', [...pointers, n], { items: outer, grain: Math.ceil((1 << 13) / Math.max(n, 1)) }, 4 * n + 32);
     } else if (inner > 0) {
-      const groups = Math.ceil(inner / 16);
-      machine.run('simplexColumns', [...pointers, n, inner, groups], { items: outer * groups, grain: Math.ceil((1 << 9) / Math.max(n, 1)) }, 64 * n + 64);
+      const { args, items } = columnGroups(outer, n, inner);
+      machine.run('simplexColumns', [...pointers, ...args], { items, grain: Math.ceil((1 << 9) / Math.max(n, 1)) }, 64 * n + 64);
     }
     const line = machine.floats(tau.pointer, tau.size).findIndex(Number.isNaN);
     if (line < 0) return tau;

@@ -5,29 +5,21 @@
 import type { Kernel, View } from '../../backend.ts';
 import { sizeOf } from '../../shape.ts';
 import type { F32, F64, I32, V128 } from '../assembler/code.ts';
-import { f32, f32x4, f64, i32, v128 } from '../assembler/instructions.ts';
+import { f32, f32x4, f64, i32 } from '../assembler/instructions.ts';
 import type { Func, FuncRef } from '../assembler/module.ts';
-import { addTo, clearSum, eachItem, eachVector, kernel, masked, maxOfLanes, storeVector, sumLocals, total, type Kernels } from '../kernel.ts';
+import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { checkedIndex } from '../layout.ts';
+import { eachVector, lineSum, loadAt as at, masked, maxOfLanes, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import * as math from '../math.ts';
 
 const { sub, mul } = f32x4;
-const at = (base: I32, offset: I32): V128 => v128.load(i32.add(base, offset));
 
 /** The maximum of n floats that are not NaN: those make the sum of exponentials NaN anyway. */
 function lineMax(f: Func, x: I32, n: I32): F32 {
   const top = f.let(f32x4.const(-Infinity));
   eachVector(f, n, (offset, tail) => f.set(top, f32x4.pmax(top, masked(at(x, offset), tail, -Infinity))));
   return f.let(maxOfLanes(f, top));
-}
-
-/** Σ of what `term` gives for each vector, which it may store as well. */
-export function lineSum(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
-  const sum = sumLocals(f);
-  clearSum(f, sum);
-  eachVector(f, n, (offset, tail) => addTo(f, sum, f.let(masked(term(offset, tail), tail, 0))));
-  return f.let(total(f, sum));
 }
 
 /** ln of a positive double. */
