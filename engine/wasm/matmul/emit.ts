@@ -8,27 +8,13 @@
  *
  * An output is a sum over blocks of `depth` terms, each block summed in a register from zero, in order.
  */
-import type { I32, Local, V128 } from '../assembler/code.ts';
+import type { I32, Local } from '../assembler/code.ts';
 import { f32, f32x4, i32, v128 } from '../assembler/instructions.ts';
 import type { Func, FuncRef } from '../assembler/module.ts';
-import { kernel, type Features, type Kernels } from '../kernel.ts';
-import { blockColumns, blockRows, depth, edgeTile, packedA, packedB, tileColumns, tileRows } from './plan.ts';
-
-/** Products of two vectors added to a third: fused on machines that can, where relaxed SIMD is there. */
-export const multiplyAdd = ({ relaxedSimd }: Features) => (a: V128, b: V128, c: V128): V128 =>
-  (relaxedSimd ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b)));
-
-/** Four vectors of four, transposed. */
-function transpose4(f: Func, [a, b, c, d]: readonly V128[]): V128[] {
-  const [ab0, ab1] = [f.let(v128.shuffle32(a, b, [0, 4, 1, 5])), f.let(v128.shuffle32(a, b, [2, 6, 3, 7]))];
-  const [cd0, cd1] = [f.let(v128.shuffle32(c, d, [0, 4, 1, 5])), f.let(v128.shuffle32(c, d, [2, 6, 3, 7]))];
-  return [
-    v128.shuffle32(ab0, cd0, [0, 1, 4, 5]),
-    v128.shuffle32(ab0, cd0, [2, 3, 6, 7]),
-    v128.shuffle32(ab1, cd1, [0, 1, 4, 5]),
-    v128.shuffle32(ab1, cd1, [2, 3, 6, 7]),
-  ];
-}
+import { kernel, type Kernels } from '../kernel.ts';
+import { emitDots } from './dots.ts';
+import { blockColumns, blockRows, depth, edgeTile, packedA, packedB, fewRows, tileColumns, tileRows } from './plan.ts';
+import { multiplyAdd, transpose4 } from './vectors.ts';
 
 const packParams = { source: 'i32', stride: 'i32', count: 'i32', k: 'i32', to: 'i32', width: 'i32' } as const;
 
@@ -165,9 +151,10 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
   const { module } = kernels;
   const pack = emitPacking(kernels);
   const block = emitBlock(kernels);
+  const dots = emitDots(kernels);
   const operands = { a: 'i32', b: 'i32', c: 'i32', strideA: 'i32', strideB: 'i32', strideC: 'i32', ta: 'i32', tb: 'i32', m: 'i32', n: 'i32', k: 'i32' } as const;
 
-  const matmul = module.func('matmul', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
+  const packed = module.func('matmulPacked', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
     const [toA, toB, edge] = [packedA, packedB, edgeTile].map(offset => f.let(i32.add(p.work, offset)));
     /** The address of (line, l) where lines are contiguous, and where their elements are `stride` apart. */
     const inLines = (base: I32, stride: I32, line: I32, l: I32) => i32.add(base, i32.add(i32.mul(line, stride), i32.shl(l, 2)));
@@ -190,6 +177,13 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
     });
   });
 
+  /** Few rows of a product with a transposed matrix go another way; `rows` is m of the whole product, so that cutting it changes no sum. */
+  const isFew = (rows: I32, ta: I32, tb: I32) => i32.and(i32.le_u(rows, fewRows), i32.and(i32.eqz(ta), tb));
+  const matmul = module.func('matmul', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
+    f.if(isFew(p.m, p.ta, p.tb), () => f.call(dots, p.a, p.b, p.c, p.strideA, p.strideB, p.strideC, p.m, p.n, p.k, p.accumulate),
+      () => f.call(packed, ...Object.values(p)));
+  });
+
   // Items: groups of `length` rows (byRows) or columns of each of a row of products, `batch…` bytes apart.
   kernel(kernels, 'matmulItems', { ...operands, batchA: 'i32', batchB: 'i32', batchC: 'i32', byRows: 'i32', length: 'i32', count: 'i32' }, (f, p, { from, to, work }) => {
     f.for(from, to, 1, item => {
@@ -210,7 +204,8 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
         advance(b, p.strideB, i32.eqz(p.tb));
         advance(c, p.strideC, i32.const(1));
       });
-      f.call(matmul, a, b, c, p.strideA, p.strideB, p.strideC, p.ta, p.tb, m, n, p.k, i32.const(0), work);
+      f.if(isFew(p.m, p.ta, p.tb), () => f.call(dots, a, b, c, p.strideA, p.strideB, p.strideC, m, n, p.k, 0),
+        () => f.call(packed, a, b, c, p.strideA, p.strideB, p.strideC, p.ta, p.tb, m, n, p.k, 0, work));
     });
   });
   return { matmul };

@@ -12,6 +12,9 @@ export const depth = 256;
 export const blockRows = 128;
 export const blockColumns = 512;
 
+/** Up to so many rows times a transposed matrix are not worth packing it. */
+export const fewRows = 4;
+
 /** Layout of a thread's workspace in bytes. */
 export const packedA = 0;
 export const packedB = packedA + blockRows * depth * 4;

@@ -24,7 +24,7 @@ describe('the same bits for any number of threads', () => {
   });
 
   test('matmul by rows, by columns, in batches', () => {
-    for (const [m, k, n] of [[517, 300, 130], [96, 260, 1030], [300, 31, 300]]) {
+    for (const [m, k, n] of [[517, 300, 130], [96, 260, 1030], [300, 31, 300], [130, 200, 120], [3, 300, 2000]]) {
       for (const tb of [false, true]) {
         const b = tb ? [n, k] : [k, n];
         expectSame([{ values: normals([m, k]), shape: [m, k] }, { values: normals(b), shape: b }], (backend, [x, y]) => backend.matmul(x, y, false, tb, [m, n]));
