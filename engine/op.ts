@@ -1,8 +1,8 @@
 /**
  * What an operation is, and how one is run.
  *
- * An `Op` is a row of the operation table: what it computes, its shape rule, its vector-Jacobian product, and what
- * tests and benchmarks need to know of it. `apply` runs a row and records it for `grad` (`autograd.ts`).
+ * An `Op` says what it computes, its shape rule and its vector-Jacobian product. A `Row` of the operation table says
+ * besides what tests and benchmarks need to know. `apply` runs an operation and records it for `grad` (`autograd.ts`).
  */
 import type { Backend, DType, Shape, Storage, TypedArray, View } from './backend.ts';
 import type { Random } from './random.ts';
@@ -29,6 +29,10 @@ export interface Op<A = unknown> {
    * has no gradient.
    */
   vjp?(g: Tensor, inputs: readonly Tensor[], output: Tensor, attributes: A): readonly ((() => Tensor) | null)[];
+}
+
+/** An operation in the table. */
+export interface Row<A = unknown> extends Op<A> {
   /** Float inputs without a gradient: masks. */
   readonly masks?: readonly number[];
   /** For each input the interval of values on which the operation is defined; missing: all numbers. */
@@ -52,11 +56,11 @@ export interface Node {
 }
 
 /** Every row, in the order of the files in `ops/`: gradient checks, backend parity and benchmarks read it. */
-export const table: Op[] = [];
+export const table: Row[] = [];
 
-/** Enters a row in the table. (A user's own operation need not be there: `apply` takes any row.) */
-export function row<A>(op: Op<A>): Op<A> {
-  table.push(op as Op);
+/** Enters a row in the table. A user's own operation need not be there: `apply` takes any. */
+export function row<A>(op: Row<A>): Row<A> {
+  table.push(op as Row);
   return op;
 }
 
@@ -79,7 +83,7 @@ export function withRecording<R>(on: boolean, fn: () => R): R {
   }
 }
 
-/** Runs a row on tensors of one backend and one float dtype, and records it where a gradient may be asked for. */
+/** Runs an operation on tensors of one backend and one float dtype, and records it where a gradient may be asked for. */
 export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   const backend = inputs[0].backend;
   checkInputs(op.name, inputs);
@@ -101,6 +105,14 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): T
   }
   const shared = views.findIndex(v => v.storage === storage);
   return shared >= 0 ? inputs[shared].alias(out, node) : fromStorage(backend, storage, out, node);
+}
+
+/**
+ * A value with a gradient of one's own: `output` is computed from `inputs` in any way, and `vjp` gives, for its
+ * gradient, one function per input, or null. Tensors that `vjp` closes over must live until the gradient is taken.
+ */
+export function withGradient(name: string, inputs: readonly Tensor[], output: Tensor, vjp: (g: Tensor) => readonly ((() => Tensor) | null)[]): Tensor {
+  return apply<null>({ name, shape: () => output.shape, definition: () => output, vjp }, inputs, null);
 }
 
 function checkInputs(op: string, inputs: readonly Tensor[]): void {

@@ -6,9 +6,9 @@
  *     U(μ, ν) = { P ≥ 0, P 1 = μ, Pᵀ 1 = ν },    argmin over U of ⟨P, C⟩ + (α/2) ‖P‖²    (arXiv 2411.00593, section 3)
  *
  * reached by `iterations` rounds of projections on one marginal at a time, each of them a scaled sparsemax, rows
- * first. The rounds are unrolled, so gradients flow to X by the engine's rules.
+ * first. Gradients flow to X through the unrolled rounds; the marginals are constants.
  */
-import { add, relu, simplexProjection, simplexThreshold, sub, neg, type Tensor } from '../engine/index.ts';
+import { add, neg, noGrad, relu, scope, simplexGradient, simplexProjection, simplexThreshold, sub, withGradient, type Tensor } from '../engine/index.ts';
 
 /**
  * How the rounds hang together:
@@ -36,8 +36,8 @@ export interface SinkhornResult {
 export function sparseSinkhorn(x: Tensor, mu: Tensor, nu: Tensor, { variant, iterations }: SinkhornOptions): SinkhornResult {
   if (!Number.isInteger(iterations) || iterations < 1) throw new Error(`sparseSinkhorn: iterations is ${iterations}; it must be a whole number of 1 or more`);
   switch (variant) {
-    case 'alternating': return alternating(x, mu, nu, iterations);
-    case 'dykstra': return dykstra(x, mu, nu, iterations);
+    case 'alternating':
+    case 'dykstra': return { plan: lean(x, mu, nu, variant, iterations) };
     case 'dual': return dual(x, mu, nu, iterations);
   }
 }
@@ -47,25 +47,78 @@ const projectRows = (x: Tensor, mu: Tensor): Tensor => simplexProjection(x, mu, 
 /** The projection on { Y ≥ 0, Yᵀ 1 = ν }. */
 const projectColumns = (x: Tensor, nu: Tensor): Tensor => simplexProjection(x, nu, 0);
 
-function alternating(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
-  let plan = x;
-  for (let t = 0; t < iterations; t++) plan = projectColumns(projectRows(plan, mu), nu);
-  return { plan };
+/** One round: what a variant carries from one to the next, and the two projections that it went through. */
+interface Round {
+  readonly rows: Tensor;
+  readonly plan: Tensor;
+  /** What the projection on rows took away, given back before the next; the same for columns. Dykstra only. */
+  readonly p?: Tensor;
+  readonly q?: Tensor;
 }
 
-function dykstra(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
-  let plan = x;
-  let p: Tensor | null = null; // what the projection on rows took away last time, given back before the next
-  let q: Tensor | null = null; // the same for columns
+function alternatingRound(plan: Tensor, mu: Tensor, nu: Tensor): Round {
+  const rows = projectRows(plan, mu);
+  return { rows, plan: projectColumns(rows, nu) };
+}
+
+function dykstraRound(before: Tensor, mu: Tensor, nu: Tensor, carried?: Round): Round {
+  const beforeRows = carried ? add(before, carried.p!) : before;
+  const rows = projectRows(beforeRows, mu);
+  const beforeColumns = carried ? add(rows, carried.q!) : rows;
+  const plan = projectColumns(beforeColumns, nu);
+  return { rows, plan, p: sub(beforeRows, rows), q: sub(beforeColumns, plan) };
+}
+
+/** All rounds as plain operations: the definition. The graph keeps every value in between. */
+export function unrolled(x: Tensor, mu: Tensor, nu: Tensor, variant: 'alternating' | 'dykstra', iterations: number): Tensor {
+  let round: Round | undefined;
   for (let t = 0; t < iterations; t++) {
-    const beforeRows: Tensor = p ? add(plan, p) : plan;
-    const rows = projectRows(beforeRows, mu);
-    p = sub(beforeRows, rows);
-    const beforeColumns: Tensor = q ? add(rows, q) : rows;
-    plan = projectColumns(beforeColumns, nu);
-    q = sub(beforeColumns, plan);
+    round = variant === 'dykstra' ? dykstraRound(round?.plan ?? x, mu, nu, round) : alternatingRound(round?.plan ?? x, mu, nu);
   }
-  return { plan };
+  return round!.plan;
+}
+
+/**
+ * The same value and gradient with less memory: a projection's derivative needs no more than its support, so of each
+ * round only the two projections are kept, and the corrections of Dykstra live for one round.
+ */
+function lean(x: Tensor, mu: Tensor, nu: Tensor, variant: 'alternating' | 'dykstra', iterations: number): Tensor {
+  const rounds: { rows: Tensor; plan: Tensor }[] = [];
+  noGrad(() => {
+    let last: Round | undefined;
+    for (let t = 0; t < iterations; t++) {
+      const carried = last;
+      last = scope(() => (variant === 'dykstra' ? dykstraRound(carried?.plan ?? x, mu, nu, carried) : alternatingRound(carried?.plan ?? x, mu, nu)));
+      [carried?.p, carried?.q].forEach(c => c?.dispose());
+      rounds.push(last);
+    }
+    [last?.p, last?.q].forEach(c => c?.dispose());
+  });
+  const backward = variant === 'dykstra' ? dykstraBackward : alternatingBackward;
+  return withGradient('sparseSinkhorn', [x], rounds.at(-1)!.plan.alias(), g => [() => backward(g, rounds)]);
+}
+
+type Projections = readonly { readonly rows: Tensor; readonly plan: Tensor }[];
+
+function alternatingBackward(g: Tensor, rounds: Projections): Tensor {
+  return rounds.reduceRight((gradient, { rows, plan }) => scope(() => simplexGradient(simplexGradient(gradient, plan, 0), rows, 1)), g);
+}
+
+/** Reverse mode by hand through `dykstraRound`; a gradient of 0 is null. */
+function dykstraBackward(g: Tensor, rounds: Projections): Tensor {
+  let [gPlan, gP, gQ]: [Tensor, Tensor | null, Tensor | null] = [g, null, null];
+  for (const { rows, plan } of [...rounds].reverse()) {
+    const [beforeColumns, beforeRows]: Tensor[] = scope(() => {
+      const throughColumns = simplexGradient(gQ ? sub(gPlan, gQ) : gPlan, plan, 0); // plan = P(b), q = b − plan
+      const b = gQ ? add(throughColumns, gQ) : throughColumns; // b = rows + q of the round before
+      const throughRows = simplexGradient(gP ? sub(b, gP) : b, rows, 1); // rows = P(a), p = a − rows
+      return [b, gP ? add(throughRows, gP) : throughRows]; // a = plan + p of the round before
+    });
+    [gPlan, gP, gQ].forEach(t => { if (t !== g) t?.dispose(); });
+    [gPlan, gP, gQ] = [beforeRows, beforeRows, beforeColumns];
+  }
+  gQ?.dispose();
+  return gPlan;
 }
 
 function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {

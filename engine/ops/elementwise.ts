@@ -1,6 +1,6 @@
 /** Elementwise rows: arithmetic, functions, comparison, selection and activations. NumPy's broadcasting throughout. */
 import type { Binary, DType, Shape, Unary } from '../backend.ts';
-import { apply, row, type Op, type Sample } from '../op.ts';
+import { apply, row, type Row, type Sample } from '../op.ts';
 import type { Random } from '../random.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
@@ -56,7 +56,7 @@ export const erf = unary('erf', x => mul(2 / Math.sqrt(Math.PI), exp(neg(mul(x, 
 const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: Random, size: number) =>
   ({ inputs: [make(random, [size, size]), make(random, [size])], attributes: {} as None });
 
-function binary(name: Binary, more: Pick<Op<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Op<None>['sample'] }): (a: Operand, b: Operand) => Tensor {
+function binary(name: Binary, more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Row<None>['sample'] }): (a: Operand, b: Operand) => Tensor {
   const op = row<None>({
     name,
     shape: shapes => broadcastShapes(name, ...shapes),
@@ -133,7 +133,7 @@ const toFloatOp = row<{ dtype: DType }>({
 export const toFloat = (x: Tensor, dtype: DType = 'float32'): Tensor => apply(toFloatOp, [x], { dtype });
 
 /** A fused function of one tensor, defined by others. `flops` per element. */
-function activation<A>(name: string, flops: number, attributes: A, more: Pick<Op<A>, 'definition' | 'vjp' | 'kinks'>): (x: Tensor, a?: A) => Tensor {
+function activation<A>(name: string, flops: number, attributes: A, more: Pick<Row<A>, 'definition' | 'vjp' | 'kinks'>): (x: Tensor, a?: A) => Tensor {
   const op = row<A>({
     name,
     shape: ([x]) => x,

@@ -1,6 +1,6 @@
 /** Fused rows of neural networks: normalisation, cross-entropy, rotary embedding, attention, AdamW. */
 import type { Shape } from '../backend.ts';
-import { apply, row, type Op } from '../op.ts';
+import { apply, row, type Row } from '../op.ts';
 import { show, sizeOf } from '../shape.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { add, div, mul, neg, sqrt, square, sub, sumTo, where } from './elementwise.ts';
@@ -80,7 +80,7 @@ export interface RotaryAttributes {
   readonly inverse: boolean;
 }
 
-const rotaryOp: Op<RotaryAttributes> = row<RotaryAttributes>({
+const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
   name: 'rotary',
   shape: ([x]) => {
     if (x.length !== 4 || x[3] % 2 !== 0) throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);

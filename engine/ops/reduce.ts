@@ -1,6 +1,6 @@
 /** Reductions over one, several or all dims, and the softmax family. */
 import type { Reduction, Shape } from '../backend.ts';
-import { apply, row, type Op, type Sample } from '../op.ts';
+import { apply, row, type Row, type Sample } from '../op.ts';
 import { aroundDim, normalizeDim, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { div, equal, exp, log, mul, sub, add } from './elementwise.ts';
@@ -14,7 +14,7 @@ export interface Dim {
 
 const inSize = ([x]: readonly Shape[]): number => sizeOf(x);
 const keepDim = ([x]: readonly Shape[], { dim }: Dim): Shape => x.map((n, i) => (i === dim ? 1 : n));
-const sampleAlong = (dim: number): Op<Dim>['sample'] => (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim } });
+const sampleAlong = (dim: number): Row<Dim>['sample'] => (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim } });
 
 /** The smallest gap between the largest values of a line: the distance from a tie. */
 function gapOfLargest([x]: readonly Sample[], { dim }: Dim): number {
@@ -29,7 +29,7 @@ function gapOfLargest([x]: readonly Sample[], { dim }: Dim): number {
   return least;
 }
 
-function reduction(f: Reduction, vjp: Op<Dim>['vjp'], kinks?: Op<Dim>['kinks']): Op<Dim> {
+function reduction(f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row<Dim>['kinks']): Row<Dim> {
   return row<Dim>({
     name: f,
     shape: keepDim,
@@ -51,7 +51,7 @@ const maxOp = reduction('max', (g, [x], y, { dim }) => [() => {
 }], gapOfLargest);
 
 /** Reduces dims one by one, last first; drops them unless `keep`. */
-function overDims(op: Op<Dim>, x: Tensor, dims: number | readonly number[] | undefined, keep: boolean): Tensor {
+function overDims(op: Row<Dim>, x: Tensor, dims: number | readonly number[] | undefined, keep: boolean): Tensor {
   const all = x.shape.map((_, i) => i);
   const list = dims === undefined ? all : (typeof dims === 'number' ? [dims] : dims).map(d => normalizeDim(op.name, d, x.shape.length));
   const reduced = [...new Set(list)].sort((a, b) => b - a);
@@ -72,7 +72,7 @@ export function mean(x: Tensor, dims?: number | readonly number[], keep = false)
 }
 
 /** A fused row along one dim. */
-function along(name: string, flops: number, shape: Op<Dim>['shape'], definition: NonNullable<Op<Dim>['definition']>, vjp: Op<Dim>['vjp']): (x: Tensor, dim?: number) => Tensor {
+function along(name: string, flops: number, shape: Row<Dim>['shape'], definition: NonNullable<Row<Dim>['definition']>, vjp: Row<Dim>['vjp']): (x: Tensor, dim?: number) => Tensor {
   const op = row<Dim>({ name, shape, definition, vjp, sample: sampleAlong(1), flops: shapes => flops * inSize(shapes) });
   return (x, dim = -1) => apply(op, [x], { dim: normalizeDim(name, dim, x.shape.length) });
 }
@@ -85,7 +85,7 @@ export const logsumexp = along('logsumexp', 4, keepDim,
   },
   (g, [x], y) => [() => mul(g, exp(sub(x, y)))]);
 
-const same: Op<Dim>['shape'] = ([x]) => x;
+const same: Row<Dim>['shape'] = ([x]) => x;
 
 /** e^x / Σ e^x along `dim`. */
 export const softmax = along('softmax', 5, same,

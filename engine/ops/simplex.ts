@@ -6,7 +6,7 @@
  * or columns.
  */
 import type { Shape } from '../backend.ts';
-import { apply, row, type Op, type Sample } from '../op.ts';
+import { apply, row, type Row, type Sample } from '../op.ts';
 import { aroundDim, broadcastShapes, normalizeDim, sameShape, show, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
 import { add, div, less, mul, neg, relu, sub, sumTo, where, type Operand } from './elementwise.ts';
@@ -45,7 +45,7 @@ function fromSupportChange([x, mass]: readonly Sample[], { dim }: Dim): number {
   return least;
 }
 
-const sampleProjection: Op<Dim>['sample'] = (random, size) => {
+const sampleProjection: Row<Dim>['sample'] = (random, size) => {
   const dim = random.integer(2);
   return { inputs: [normals(random, [size, size + 1]), positives(random, lineShape([size, size + 1], dim))], attributes: { dim } };
 };
@@ -86,12 +86,31 @@ const thresholdOp = row<Dim>({
 export const simplexThreshold = (x: Tensor, mass: Operand, dim = -1): Tensor =>
   apply(thresholdOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexThreshold', dim, x.shape.length) });
 
-/** On the support S: dx = g − mean_S g, dm = mean_S g. */
-function projectionGradients(g: Tensor, y: Tensor, dim: number): { x: () => Tensor; mass: Tensor } {
-  const inside = less(0, y);
-  const average = div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
-  return { x: () => mul(inside, sub(g, average)), mass: average };
-}
+const gradientOp: Row<Dim> = row<Dim>({
+  name: 'simplexGradient',
+  shape: ([g, y]) => {
+    if (!sameShape(g, y)) throw new Error(`simplexGradient: gradient ${show(g)} and projection ${show(y)} differ in shape`);
+    return g;
+  },
+  definition: ([g, y], { dim }) => {
+    const inside = less(0, y);
+    return mul(inside, sub(g, supportMean(g, inside, dim)));
+  },
+  // Linear in g, and its own adjoint: the orthogonal projection on { zero outside S, sum zero }.
+  vjp: (h, [, y], _, { dim }) => [() => simplexGradient(h, y, dim), null],
+  masks: [1],
+  sample: (random, size) => {
+    const y = positives(random, [size, size + 1]);
+    for (let i = 0; i < y.values.length; i += 2) y.values[i] = 0;
+    return { inputs: [normals(random, y.shape), y], attributes: { dim: random.integer(2) } };
+  },
+  flops: ([g]) => 4 * sizeOf(g),
+});
+
+/** The gradient with respect to x of a projection y of x on simplices along `dim`: 1_S (g − mean_S g) on its support S. */
+export const simplexGradient = (g: Tensor, y: Tensor, dim = -1): Tensor => apply(gradientOp, [g, y], { dim: normalizeDim('simplexGradient', dim, y.shape.length) });
+
+const supportMean = (g: Tensor, inside: Tensor, dim: number): Tensor => div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
 
 const projectionOp = row<Dim>({
   name: 'simplexProjection',
@@ -100,10 +119,7 @@ const projectionOp = row<Dim>({
     const z = sub(x, max(x, dim, true)); // the projection does not see a shift of the line, a float does
     return relu(sub(z, simplexThreshold(z, mass, dim)));
   },
-  vjp: (g, [, mass], y, { dim }) => {
-    const gradients = projectionGradients(g, y, dim);
-    return [gradients.x, () => sumTo(gradients.mass, mass.shape)];
-  },
+  vjp: (g, [, mass], y, { dim }) => [() => simplexGradient(g, y, dim), () => sumTo(supportMean(g, less(0, y), dim), mass.shape)],
   domain: [[-Infinity, Infinity], [0, Infinity]],
   kinks: fromSupportChange,
   sample: sampleProjection,
@@ -118,7 +134,7 @@ const sparsemaxOp = row<Dim>({
   name: 'sparsemax',
   shape: ([x]) => x,
   definition: ([x], { dim }) => simplexProjection(x, 1, dim),
-  vjp: (g, _, y, { dim }) => [projectionGradients(g, y, dim).x],
+  vjp: (g, _, y, { dim }) => [() => simplexGradient(g, y, dim)],
   kinks: fromSupportChange,
   sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim: random.integer(2) } }),
   flops: ([x]) => 5 * sizeOf(x),

@@ -3,7 +3,7 @@
  * differences, and, through `createGraph`, the derivative of the gradient along the same direction.
  */
 import { describe, expect, test } from 'vitest';
-import { add, apply, createReferenceBackend, grad, mul, Random, scope, setBackend, sum, table, tensor, type Op, type Sample, type Tensor } from '../../engine/index.ts';
+import { add, apply, createReferenceBackend, grad, mul, Random, scope, setBackend, sum, table, tensor, type Row, type Sample, type Tensor } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 
 setBackend(createReferenceBackend()); // float64 lives there
@@ -12,7 +12,7 @@ const random = new Random(7);
 const withoutGradient = new Set(['equal', 'less', 'toFloat', 'oneHot', 'adamwMean', 'adamwVariance', 'adamwStep']);
 
 /** Inputs away from kinks: at least ten steps of the difference quotient. */
-function smoothSample(op: Op, size: number) {
+function smoothSample(op: Row, size: number) {
   for (;;) {
     const sample = op.sample(random, size);
     if ((op.kinks?.(sample.inputs, sample.attributes) ?? 1) > 1e-2) return sample;

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { createReferenceBackend, grad, mul, Random, scope, setBackend, sum, tensor, type Tensor } from '../../engine/index.ts';
 import { dualityGap, roundToMarginals } from '../../s2t2/plan.ts';
-import { sparseSinkhorn, variants, type Variant } from '../../s2t2/sinkhorn.ts';
+import { sparseSinkhorn, unrolled, variants, type Variant } from '../../s2t2/sinkhorn.ts';
 import { problems, type Problem } from '../arbitraries/transport.ts';
 
 setBackend(createReferenceBackend()); // float64 lives there
@@ -99,6 +99,20 @@ describe('sparse Sinkhorn', () => {
     const { cost, value } = objective(x);
     const slope = Array.from(grad(value, [cost])[0].dataSync()).reduce((total, g, i) => total + g * d[i], 0);
     expect(Math.abs(slope - (at(1e-6) - at(-1e-6)) / 2e-6)).toBeLessThan(1e-7);
+  });
+
+  test.each(['alternating', 'dykstra'] as const)('%s: with less memory, the value and the gradient of the plain rounds', variant => {
+    fc.assert(fc.property(problems(), fc.integer({ min: 1, max: 4 }), fc.infiniteStream(fc.double({ min: -1, max: 1, noNaN: true })), ({ x, u, v, mu, nu }, iterations, weights) => scope(() => {
+      const t = (values: ArrayLike<number>, shape: number[], requiresGrad = false) => tensor(Float64Array.from(values), { shape, requiresGrad });
+      const [m, n, w] = [t(mu, [u, 1]), t(nu, [1, v]), t([...weights.take(u * v)], [u, v])];
+      const [cost, same] = [t(x, [u, v], true), t(x, [u, v], true)];
+      const plain = unrolled(cost, m, n, variant, iterations);
+      const { plan } = sparseSinkhorn(same, m, n, { variant, iterations });
+      expect(plan.dataSync()).toEqual(plain.dataSync());
+      const [expected, actual] = [grad(plain, [cost], { outputGrad: w })[0], grad(plan, [same], { outputGrad: w })[0]];
+      // The same sums in another order: a few roundings of numbers of order one a round.
+      expect(distance(actual.dataSync(), expected.dataSync())).toBeLessThan(1e-13 * iterations * (u + v));
+    })));
   });
 
   test('refuses a number of rounds that is none', () => {

@@ -1,5 +1,5 @@
 /**
- * The rows `simplexThreshold`, `simplexProjection` and `sparsemax`: τ of every line with Σ max(x − τ, 0) = mass, and
+ * The rows `simplexThreshold`, `simplexProjection`, `sparsemax` and `simplexGradient`: τ of every line with Σ max(x − τ, 0) = mass, and
  * the projection max(x − τ, 0) itself. By selection, without a sort.
  *
  * A line is first shifted by its maximum, which the projection does not see and floats do: z = x − max ≤ 0. Newton's
@@ -173,7 +173,13 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     });
 
   const gradients = simplexGradients(machine);
+  const gradient = (g: View<WasmStorage>, y: View<WasmStorage>, dim: number): WasmStorage => {
+    const { dx, dmass } = gradients.lines(g, y, dim);
+    machine.free(dmass);
+    return dx;
+  };
   return {
+    simplexGradient: { forward: ([g, y], { dim }: { dim: number }) => gradient(g, y, dim) },
     simplexThreshold: {
       forward: ([x, mass], { dim }: { dim: number }) => withMasses('simplexThreshold', mass, linesOf(x, dim), masses => run('simplexThreshold', x, masses, dim, null)),
       vjp: (g, [x, mass], tau, { dim }: { dim: number }) => gradients.threshold(g, x, mass, tau, dim),
@@ -191,11 +197,7 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
           machine.free(one.storage);
         }
       },
-      vjp: (g, _, y, { dim }: { dim: number }) => {
-        const { dx, dmass } = gradients.lines(g, y, dim);
-        machine.free(dmass);
-        return [dx];
-      },
+      vjp: (g, _, y, { dim }: { dim: number }) => [gradient(g, y, dim)],
     },
   };
 }

@@ -3,14 +3,14 @@
  * direction. Sizes are around the width of a vector, a cache line and a tile.
  */
 import { describe, expect, test } from 'vitest';
-import { apply, grad, Random, scope, table, tensor, type Backend, type Op, type Sample, type Tensor } from '../../../engine/index.ts';
+import { apply, grad, Random, scope, table, tensor, type Backend, type Row, type Sample, type Tensor } from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
 import { expectClose, reference, wasm } from './support.ts';
 
 const random = new Random(5);
 
 /** Values and gradients of a row on a backend, from inputs given in float32. */
-function run(op: Op, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array) {
+function run(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array) {
   const float = backend.floats.includes('float64') ? 'float64' : 'float32';
   return scope(() => {
     const xs = inputs.map((x, i) => x.values instanceof Int32Array
