@@ -131,8 +131,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
   print(resultsTable(results));
   if (!plan || !results.plan) return;
-  const { rows, columns, support, supportPerRow, residual } = results.plan;
-  print(`\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced\n`);
+  const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
+  print(`\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`);
   print(explanationTable(explainPlan(plan, source.tokenizer, target)));
   print(`\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}`);
 }

@@ -10,7 +10,7 @@ import { batchLoss } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import { embeddingName, endsOf, headName, initTransformer, type Ends, type Transformer } from '../models/transformer.ts';
-import { compress, type Plan } from './plan.ts';
+import { compress, dualityGap, type Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { sparseSinkhorn } from './sinkhorn.ts';
 import { applyPlan, translateEnds, type TokenMap } from './translate.ts';
@@ -152,7 +152,10 @@ async function learnPlan(context: Context): Promise<{ plan: Plan; stage: Trainin
     : smoothedFrequencies(train[vocabulary], ids));
   const [muValues, nuValues] = [marginalOf('target', map.targetIds), marginalOf('source', map.sourceIds)];
   const [mu, nu] = [tensor(muValues, { shape: [u, 1] }), tensor(nuValues, { shape: [1, v] })];
-  const layer = () => sparseSinkhorn(mul(cost, -1 / (settings.alpha * u * v)), mu, nu, settings).plan;
+  const layer = () => {
+    const x = mul(cost, -1 / (settings.alpha * u * v));
+    return { x, ...sparseSinkhorn(x, mu, nu, settings) };
+  };
   const ends = endsOf(source.model);
 
   const amount = settings.planShare * settings.budget.amount;
@@ -160,15 +163,17 @@ async function learnPlan(context: Context): Promise<{ plan: Plan; stage: Trainin
   const stage = await context.runStage('s2t2.plan', {
     parameters: { cost },
     batches,
-    loss: batch => batchLoss(source.model, batch, translateEnds(layer(), mu, nu, ends, map, settings.rowNormalisation)),
+    loss: batch => batchLoss(source.model, batch, translateEnds(layer().plan, mu, nu, ends, map, settings.rowNormalisation)),
     rate: settings.planRate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
     // A gradient with respect to one of a million costs is small: ε must be smaller, and a cost does not decay.
     optimizer: { weightDecay: 0, epsilon: 1e-16, clip: Infinity },
   });
-  const dense = noGrad(() => scope(layer));
+  const learned = noGrad(() => scope(layer));
+  const { potentials } = learned;
+  const gap = potentials ? dualityGap(await learned.x.data(), await potentials.phi.data(), await potentials.gamma.data(), muValues, nuValues) : null;
   const plan: Plan = {
-    ...compress(await dense.data(), u, v),
+    ...compress(await learned.plan.data(), u, v),
     mu: muValues,
     nu: nuValues,
     targetIds: map.targetIds,
@@ -177,8 +182,9 @@ async function learnPlan(context: Context): Promise<{ plan: Plan; stage: Trainin
     target: target.hash,
     source: source.tokenizer.hash,
     settings: { variant: settings.variant, iterations: settings.iterations, alpha: settings.alpha, rowNormalisation: settings.rowNormalisation },
+    gap,
   };
-  [dense, cost, mu, nu].forEach(t => t.dispose());
+  [cost, mu, nu, learned.x, learned.plan, potentials?.phi, potentials?.gamma].forEach(t => t?.dispose());
   const empty = Array.from({ length: u }, (_, i) => i).find(i => plan.pointers[i] === plan.pointers[i + 1]);
   if (empty !== undefined) throw new Error(`s2t2: the plan has an empty row: target token ${target.token(map.targetIds[empty])} has no source token; raise alpha (now ${settings.alpha}) or the iterations (${settings.iterations})`);
   return { plan, stage, spent: settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes };

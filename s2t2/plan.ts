@@ -35,6 +35,8 @@ export interface Plan {
   readonly target: string;
   readonly source: string;
   readonly settings: PlanSettings;
+  /** Of a `dual` plan the duality gap after rounding to the marginals (`dualityGap`), null of others. */
+  readonly gap: number | null;
 }
 
 /** Compresses a dense plan (u, v), row-major. */
@@ -77,6 +79,8 @@ export interface PlanReport {
   readonly entropy: number;
   /** Mass in the wrong place: ½ (‖P 1 − μ‖₁ + ‖Pᵀ 1 − ν‖₁), between 0 and 1. */
   readonly residual: number;
+  /** Of a `dual` plan, how far its rounding to the marginals is from the optimum, at most; null of others. */
+  readonly gap: number | null;
 }
 
 export function rowSums(plan: Plan): Float64Array {
@@ -104,6 +108,7 @@ export function reportPlan(plan: Plan): PlanReport {
     supportPerRow: [Math.min(...perRow), plan.values.length / u, Math.max(...perRow)],
     entropy,
     residual: (misplaced(rows, plan.mu) + misplaced(columns, plan.nu)) / 2,
+    gap: plan.gap,
   };
 }
 
@@ -166,7 +171,7 @@ export async function savePlan(path: string, plan: Plan): Promise<void> {
     target_ids: ints(plan.targetIds),
     source_ids: ints(plan.sourceIds),
     specials: ints(plan.specials),
-  }, { format, target: plan.target, source: plan.source, settings: JSON.stringify(plan.settings) });
+  }, { format, target: plan.target, source: plan.source, settings: JSON.stringify(plan.settings), gap: JSON.stringify(plan.gap) });
 }
 
 /** The vocabularies a plan is meant to join, by hash; a missing one is not checked. */
@@ -202,6 +207,7 @@ export async function loadPlan(path: string, expected: Vocabularies = {}): Promi
     target: metadata('target'),
     source: metadata('source'),
     settings: JSON.parse(metadata('settings')) as PlanSettings,
+    gap: JSON.parse(metadata('gap')) as number | null,
   };
   checkPlan(path, plan);
   return plan;

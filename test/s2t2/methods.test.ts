@@ -76,6 +76,15 @@ describe('starts', () => {
   });
 });
 
+test('a dual plan says how far from the optimum it is, others do not', async () => {
+  const settings = { ...context.settings, variant: 'dual' as const, iterations: 5, budget: { unit: 'tokens' as const, amount: 200 } };
+  const { plan } = await methods.s2t2.start({ ...context, settings });
+  const { gap } = reportPlan(plan!);
+  expect(gap).toBeGreaterThan(-1e-9);
+  expect(gap).toBeLessThan(1);
+  expect((await methods.s2t2.start({ ...context, settings: { ...settings, variant: 'dykstra' } })).plan!.gap).toBeNull();
+});
+
 /** A plan between 5 target and 7 source tokens, and ends of width 3 for 9 source rows (2 special, ids 0 and 1). */
 function example(seed: number, rowNormalisation: 'actual' | 'nominal'): { plan: Plan; dense: Float64Array; ends: Float32Array<ArrayBuffer> } {
   const random = new Random(seed);
@@ -84,7 +93,7 @@ function example(seed: number, rowNormalisation: 'actual' | 'nominal'): { plan: 
   const plan: Plan = {
     ...compress(dense, 5, 7), mu, nu,
     targetIds: Int32Array.of(2, 3, 4, 5, 6), sourceIds: Int32Array.of(2, 3, 4, 5, 6, 7, 8), specials: Int32Array.of(0, 1, 1, 0),
-    target: 't', source: 's', settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation },
+    target: 't', source: 's', settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation }, gap: 0.25,
   };
   return { plan, dense, ends: new Float32Array(27).map(() => random.normal()) };
 }
