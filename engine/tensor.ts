@@ -17,12 +17,20 @@ interface Buffer {
 }
 
 const live = { tensors: 0, bytes: 0 };
+let peak = 0;
 const scopes: Set<Tensor>[] = [];
 let current: Backend | null = null;
 let makeDefault: (() => Backend) | null = null;
 
 /** Live tensors and the bytes of the buffers behind them, over all backends. */
 export const memory = (): { tensors: number; bytes: number } => ({ ...live });
+
+/** The most bytes that were alive at once since the last call. */
+export function peakBytes(): number {
+  const most = peak;
+  peak = live.bytes;
+  return most;
+}
 
 /** Tensors are made on this backend unless told otherwise. */
 export function setBackend(backend: Backend): void {
@@ -147,6 +155,7 @@ function release(buffer: Buffer): void {
 /** @internal A tensor over a fresh storage. */
 export function fromStorage(backend: Backend, storage: Storage, shape: Shape, node: Node | null = null, requiresGrad = node !== null): Tensor {
   live.bytes += storage.size * bytesPerElement[storage.dtype];
+  peak = Math.max(peak, live.bytes);
   return new Tensor({ backend, storage, references: 1 }, shape, node, requiresGrad);
 }
 

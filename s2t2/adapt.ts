@@ -18,6 +18,7 @@ import { tokenizerToJson, trainBPE, type Tokenizer } from '../models/tokenizer/i
 import { train, type Training } from '../models/train.ts';
 import { weightShapes, type Transformer } from '../models/transformer.ts';
 import { metrics, orderZero, uniformFloor, type Metrics } from './evaluate.ts';
+import { checkMemory, estimateBytes } from './memory.ts';
 import { methods, type Context, type Method, type Start, type Vocabulary } from './methods.ts';
 import { reportPlan, savePlan, type Plan, type PlanReport } from './plan.ts';
 import { progressBar } from './progress.ts';
@@ -73,8 +74,6 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const unknown = adaptation.methods.find(name => !(name in methods));
   if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
   const work = join(out, 'work');
-  await mkdir(work, { recursive: true });
-
   const train = cutAll(adaptation.domain.train, settings.maxBytes);
   const test = cutAll(adaptation.domain.test, settings.maxBytes);
   const target = trainBPE(train, { vocabSize: settings.vocabSize, alphabet: 'seen' });
@@ -86,6 +85,8 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
     test: { source: encode(test, 'source'), target: encode(test, 'target') },
   };
   const fingerprint = sha256(JSON.stringify({ settings, model: await modelHash(source), target: target.hash, data: sha256(JSON.stringify([train, test])), backend: getBackend().arithmetic }));
+  checkMemory(estimateBytes(source.model.config, settings, target.ordinaryIds().length, source.tokenizer.ordinaryIds().length), getBackend().memoryLimit);
+  await mkdir(work, { recursive: true });
   await claim(join(work, 'run.json'), fingerprint);
 
   const run: Run = { ...adaptation, work, target, sequences, fingerprint };

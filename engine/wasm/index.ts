@@ -53,6 +53,7 @@ export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxed
   return {
     name: 'wasm',
     arithmetic: relaxedSimd ? 'wasm, relaxed SIMD' : 'wasm, plain SIMD',
+    memoryLimit: maximumPages * pageBytes,
     floats: ['float32'],
     describe: () => `wasm: ${features.join(', ')}`,
     upload: values => machine.upload(values),
