@@ -1,0 +1,59 @@
+/** Laws of batching: nothing is lost, nothing is scored twice, budgets are met, and the seed decides the order. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
+import { epoch, groupByLength, makeBatch, planBatches, windows, type Sequence } from '../../models/batches.ts';
+
+const sequences: fc.Arbitrary<Sequence[]> = fc.array(
+  fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 2, maxLength: 20 }).map(ids => ({ ids: Int32Array.from(ids), bytes: 2 * ids.length })),
+  { minLength: 1, maxLength: 25 });
+const scored = (list: readonly Sequence[]) => list.reduce((n, s) => n + s.ids.length - 1, 0);
+
+describe('batches', () => {
+  test('every token after the first is a target once, beside the token before it', () => {
+    fc.assert(fc.property(sequences, list => {
+      const { inputs, targets, shape: [B, T], tokens, bytes } = makeBatch(list);
+      expect([B, inputs.length, tokens]).toEqual([list.length, B * T, scored(list)]);
+      expect(bytes).toBe(list.reduce((n, s) => n + s.bytes, 0));
+      list.forEach((s, row) => {
+        for (let t = 0; t < T; t++) {
+          const at = row * T + t;
+          expect(targets[at]).toBe(t + 1 < s.ids.length ? s.ids[t + 1] : -100);
+          if (t + 1 < s.ids.length) expect(inputs[at]).toBe(s.ids[t]);
+        }
+      });
+    }));
+  });
+
+  test('a pass over the data has every sequence once, in groups that fit or hold one', () => {
+    fc.assert(fc.property(sequences, fc.integer({ min: 1, max: 60 }), fc.nat(), (list, tokens, seed) => {
+      for (const groups of [groupByLength(list, tokens), epoch(list, tokens, new Random(seed))]) {
+        const all = groups.flat();
+        expect(all.length).toBe(list.length);
+        expect(new Set(all)).toEqual(new Set(list));
+        for (const g of groups) expect(g.length === 1 || g.length * (Math.max(...g.map(s => s.ids.length)) - 1) <= tokens).toBe(true);
+      }
+    }));
+  });
+
+  test('a plan spends its budget, in tokens or bytes, and stops with the batch that does', () => {
+    fc.assert(fc.property(sequences, fc.integer({ min: 1, max: 500 }), fc.constantFrom('tokens' as const, 'bytes' as const), (list, amount, unit) => {
+      const plan = planBatches(list, 40, { unit, amount }, new Random(1));
+      const spent = (groups: Sequence[][]) => (unit === 'tokens' ? scored(groups.flat()) : groups.flat().reduce((n, s) => n + s.bytes, 0));
+      expect(spent(plan)).toBeGreaterThanOrEqual(amount);
+      expect(spent(plan.slice(0, -1))).toBeLessThan(amount);
+      expect(planBatches(list, 40, { unit, amount }, new Random(1))).toEqual(plan);
+    }));
+    expect(() => planBatches([], 40, { unit: 'tokens', amount: 1 }, new Random(1))).toThrow('no sequence to train on');
+  });
+
+  test('windows overlap by one token and score each token of the stream once', () => {
+    fc.assert(fc.property(fc.array(fc.nat(99), { maxLength: 60 }), fc.integer({ min: 1, max: 9 }), (stream, length) => {
+      const cut = windows(Int32Array.from(stream), length, id => id);
+      const targets = cut.flatMap(s => [...s.ids.slice(1)]);
+      expect(targets).toEqual(stream.slice(1, 1 + targets.length));
+      expect(stream.length - 1 - targets.length).toBeLessThan(Math.max(length, 1));
+      cut.forEach(s => expect(s.bytes).toBe([...s.ids.slice(1)].reduce((a, b) => a + b, 0)));
+    }));
+  });
+});
