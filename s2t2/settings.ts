@@ -29,21 +29,21 @@ export interface Settings extends PlanSettings {
 /** α̂ = 1/v, so that row logits X/μ are −Ĉ: of order one. It depends on the source vocabulary. */
 export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
 
-export const defaults: Omit<Settings, 'alpha'> & { readonly alpha: number | null } = {
+/** Chosen on the validation proteins; the plan of `dual` is ten times sparser than Dykstra's at the same bits per byte. */
+export const defaults: Omit<Settings, 'alpha'> = {
   seed: 0,
   vocabSize: 512,
   maxBytes: 512,
   budget: { unit: 'tokens', amount: 150_000 },
   planShare: 0.3,
-  batchTokens: 1024,
-  rate: 1e-3,
-  planRate: 1e-2,
+  batchTokens: 512,
+  rate: 2e-3,
+  planRate: 5e-3,
   scratchRate: 2e-3,
   warmupShare: 0.1,
   noise: 0.01,
   marginals: 'uniform',
-  variant: 'dykstra',
+  variant: 'dual',
   iterations: 3,
-  alpha: null,
   rowNormalisation: 'actual',
 };

@@ -76,7 +76,7 @@ async function readFolder(folder: string, except: readonly string[] = []): Promi
 async function readGlosses(folder: string): Promise<string[]> {
   const documents: string[] = [];
   for (const part of ['noun', 'verb', 'adj', 'adv']) {
-    const entries = clean(await readFile(join(folder, `data.${part}`), 'utf8')).split('\n').filter(line => /^\d/.test(line) && line.includes(' | '));
+    const entries = clean(await readFile(join(folder, `data.${part}`), 'utf8')).split('\n').filter(line => /^\d{8} /.test(line) && line.includes(' | '));
     const glosses = entries.map(line => line.slice(line.indexOf(' | ') + 3).trim());
     for (let i = 0; i < glosses.length; i += 200) documents.push(glosses.slice(i, i + 200).join('\n'));
   }
