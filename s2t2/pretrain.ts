@@ -35,7 +35,7 @@ export interface PretrainOptions {
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 256, batchTokens: 2048, rate: 2e-3 };
+export const pretrainDefaults = { seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
