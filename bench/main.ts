@@ -1,0 +1,51 @@
+/** The benchmarks' command line: `npm run bench -- --help`. */
+import { availableParallelism, cpus } from 'node:os';
+import { Command } from 'commander';
+import { createReferenceBackend, createWasmBackend, type Backend } from '../engine/index.ts';
+import { progressBar } from '../s2t2/progress.ts';
+import { measureOperations } from './operations.ts';
+import { measurePeak } from './peak.ts';
+import { measurePeers } from './peers.ts';
+import { loadReport, renderReport, saveReport, type Measurement, type Report } from './report.ts';
+import { measureStep, measureTokenizer } from './work.ts';
+
+const kept = 'runs/bench.json';
+
+interface Flags {
+  readonly filter: string;
+  readonly sizes: string;
+  readonly threads: number;
+  readonly peers?: boolean;
+  readonly work: boolean;
+  readonly json?: string;
+  readonly save?: boolean;
+}
+
+async function main(flags: Flags): Promise<void> {
+  const wasm = createWasmBackend({ threads: flags.threads }) as unknown as Backend;
+  const reference = createReferenceBackend() as unknown as Backend;
+  const peak = await measurePeak(flags.threads);
+  const bar = progressBar('benchmarks', 1, '');
+  const options = { sizes: flags.sizes.split(',').map(Number), reference, peak, onRow: (name: string) => bar.update(0, name) };
+  const rows: Measurement[] = flags.peers
+    ? await measurePeers(wasm, peak, flags.threads, options.onRow)
+    : await measureOperations({ ...options, filter: new RegExp(flags.filter), backends: [wasm, reference] });
+  if (flags.work && !flags.peers) rows.push(await measureStep(wasm, peak), ...(await measureTokenizer()));
+  bar.stop();
+  const report: Report = { machine: { cpu: cpus()[0].model.trim(), cores: availableParallelism(), node: process.versions.node, backend: wasm.describe(), peak }, rows };
+  process.stdout.write(`${renderReport(report, await loadReport(kept))}\n`);
+  if (flags.json) await saveReport(flags.json, report);
+  if (flags.save) await saveReport(kept, report);
+}
+
+await new Command('bench')
+  .description('Microbenchmarks of the engine: time, GFLOP/s, GB/s, and the share of what this machine can do.')
+  .option('--filter <pattern>', 'rows of the operation table, as a regular expression', '.')
+  .option('--sizes <list>', 'scales of the inputs', '64,128,256,512,1024')
+  .option('--threads <n>', 'of the backend and of the peak it is compared with', Number, availableParallelism())
+  .option('--peers', 'the same work in other libraries (see bench/README.md), interleaved with ours')
+  .option('--no-work', 'leave out the training step and the tokenizer')
+  .option('--json <file>', 'write the rows to a file')
+  .option('--save', 'keep this run; later runs print what changed')
+  .action(main)
+  .parseAsync();

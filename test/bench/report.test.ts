@@ -1,0 +1,29 @@
+/** The arithmetic of the benchmarks' report. */
+import { describe, expect, test } from 'vitest';
+import { timed } from '../../bench/operations.ts';
+import { renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
+
+const peak = { threads: 1, plain: 50, relaxed: null, triad: 10 };
+const row = (more: Partial<Measurement>): Measurement => ({ op: 'matmul', size: 64, backend: 'wasm', seconds: 1e-3, spread: 0.03, gflops: 5, gbps: 0.1, shareOfPeak: 0.1, ...more });
+const report = (...rows: Measurement[]): Report => ({ machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak }, rows });
+
+describe('the report', () => {
+  test('much arithmetic is held against the peak, much memory against the triad', () => {
+    expect(shareOfRoofline(25e9, 1e9, 1, peak)).toBeCloseTo(0.5); // 25 operations a byte: 50 GFLOP/s attainable
+    expect(shareOfRoofline(1e9, 8e9, 1, peak)).toBeCloseTo(0.8); // an eighth: 10 GB/s are 1.25 GFLOP/s
+    expect(shareOfRoofline(0, 5e9, 1, peak)).toBeCloseTo(0.5);
+    expect(shareOfRoofline(59e9, 0, 1, { ...peak, relaxed: 59 })).toBeCloseTo(1);
+  });
+
+  test('ratios are to the reference at the same size, changes to the kept run', () => {
+    const text = renderReport(report(row({}), row({ backend: 'reference', seconds: 0.02 }), row({ peer: 'other', seconds: 0.002 })), report(row({ seconds: 0.8e-3, spread: 0.04 })));
+    expect(text).toMatch(/matmul +64 +wasm +1\.00 ms .*20\.0×  25\.0% ± 5\.0/);
+    expect(text).toMatch(/other +2\.00 ms .*10\.0×/);
+  });
+
+  test('a timing is a median in seconds', async () => {
+    const { seconds } = await timed('sleep', () => new Promise(resolve => setTimeout(resolve, 10)), 60);
+    expect(seconds).toBeGreaterThan(0.008);
+    expect(seconds).toBeLessThan(0.05);
+  });
+});
