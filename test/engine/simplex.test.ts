@@ -141,9 +141,11 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))('sparsema
     }));
   });
 
-  test('the Jacobian is symmetric and idempotent, and sends constants to 0', () => {
+  test('the Jacobian is diag(1_S) − 1_S 1_Sᵀ/|S| on the support S; symmetric, idempotent, and sends constants to 0', () => {
     fc.assert(fc.property(inputs, lines => {
       const n = lines[0].length;
+      const inside = project([lines[0]])[0].map(x => (x > 0 ? 1 : 0));
+      const size = total(inside);
       const J = Array.from({ length: n }, (_, k) => scope(() => {
         const x = tensor([...lines[0]], { backend, dtype, shape: dim === 0 ? [n, 1] : [1, n], requiresGrad: true });
         const direction = tensor(Array.from({ length: n }, (___, j) => (j === k ? 1 : 0)), { shape: x.shape, backend, dtype });
@@ -152,6 +154,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))('sparsema
       for (let i = 0; i < n; i++) {
         expect(Math.abs(total(J[i]))).toBeLessThanOrEqual(8 * eps);
         for (let j = 0; j < n; j++) {
+          expect(Math.abs(J[i][j] - inside[i] * inside[j] * ((i === j ? 1 : 0) - 1 / size))).toBeLessThanOrEqual(4 * eps);
           expect(Math.abs(J[i][j] - J[j][i])).toBeLessThanOrEqual(4 * eps);
           expect(Math.abs(total(J[i].map((x, k) => x * J[k][j])) - J[i][j])).toBeLessThanOrEqual(8 * eps);
         }
