@@ -37,7 +37,9 @@ export class Random {
   private block: [number, number, number, number] | null = null;
 
   constructor(seed: number, stream = 0, position = 0) {
-    if (!Number.isSafeInteger(seed) || seed < 0) throw new Error(`Random: the seed is a whole number of 0 or more, not ${seed}`);
+    for (const [what, value, limit] of [['seed', seed, 2 ** 53], ['stream', stream, 2 ** 32], ['position', position, 2 ** 53]] as const) {
+      if (!Number.isSafeInteger(value) || value < 0 || value >= limit) throw new Error(`Random: the ${what} is a whole number from 0 up to 2^${Math.log2(limit)}, not ${value}`);
+    }
     [this.seed, this.stream, this.index] = [seed, stream, position];
   }
 
@@ -48,6 +50,7 @@ export class Random {
 
   /** A generator with the same seed whose numbers are independent of this one's; `name` tells the streams of a seed apart. */
   split(name: string): Random {
+    if (name === '') throw new Error('Random: the name of a stream is empty');
     let hash = 0x811c9dc5 ^ this.stream; // FNV-1a
     for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
     return new Random(this.seed, hash >>> 0);

@@ -9,6 +9,7 @@ import { shapes } from '../arbitraries/shapes.ts';
 beforeAll(() => setBackend(createReferenceBackend()));
 
 const seeds = fc.maxSafeNat();
+const names = fc.string({ minLength: 1 });
 const words = (random: Random, n: number) => Array.from({ length: n }, () => random.word());
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 
@@ -71,7 +72,7 @@ describe('positions and streams', () => {
   });
 
   test('seeds, streams and names give different words', () => {
-    fc.assert(fc.property(seeds, seeds, fc.string(), fc.string(), (a, b, first, second) => {
+    fc.assert(fc.property(seeds, seeds, names, names, (a, b, first, second) => {
       fc.pre(a !== b && first !== second);
       const all = [new Random(a), new Random(b), new Random(a, 1), new Random(a).split(first), new Random(a).split(second), new Random(a).split(first).split(second)];
       expect(new Set(all.map(r => words(r, 4).join())).size).toBe(all.length);
@@ -79,15 +80,18 @@ describe('positions and streams', () => {
   });
 
   test('a split depends on seed, stream and name, not on the position, and moves nothing', () => {
-    fc.assert(fc.property(seeds, fc.string(), fc.nat(9), (seed, name, skip) => {
+    fc.assert(fc.property(seeds, names, fc.nat(9), (seed, name, skip) => {
       const random = new Random(seed, 5, skip);
       expect(words(random.split(name), 4)).toEqual(words(new Random(seed, 5).split(name), 4));
       expect(random.position).toBe(skip);
     }));
   });
 
-  test.each([-1, 0.5, NaN, Infinity, 2 ** 53])('%d is no seed', seed => {
-    expect(() => new Random(seed)).toThrow(`Random: the seed is a whole number of 0 or more, not ${seed}`);
+  test.each([-1, 0.5, NaN, Infinity, 2 ** 53])('%d is no seed, no stream and no position; a stream has a name', value => {
+    expect(() => new Random(value)).toThrow(`Random: the seed is a whole number from 0 up to 2^53, not ${value}`);
+    expect(() => new Random(0, value)).toThrow(`Random: the stream is a whole number from 0 up to 2^32, not ${value}`);
+    expect(() => new Random(0, 0, value)).toThrow(`Random: the position is a whole number from 0 up to 2^53, not ${value}`);
+    expect(() => new Random(0).split('')).toThrow('Random: the name of a stream is empty');
   });
 });
 
