@@ -17,6 +17,7 @@ export interface JaxArray {
   transpose(): JaxArray;
   dispose(): void;
   blockUntilReady(): Promise<JaxArray>;
+  data(): Promise<ArrayLike<number>>;
 }
 export interface Jax {
   init(device: string): Promise<string[]>;

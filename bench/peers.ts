@@ -11,17 +11,18 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { encode as encodeGpt } from 'gpt-tokenizer';
-import { layerNorm, matmul, noGrad, Random, randn, scope, setBackend, softmax, type Backend } from '../engine/index.ts';
+import { layerNorm, matmul, noGrad, scope, setBackend, softmax, tensor, type Backend, type Tensor } from '../engine/index.ts';
 import { gpt2Pattern, tokenizerToJson, trainBPE } from '../models/tokenizer/index.ts';
 import { forwardFlops } from '../models/transformer.ts';
 import { timed } from './operations.ts';
 import type { Peak } from './peak.ts';
+import { gpuOperations } from './peers-gpu.ts';
 import { jaxTrainingStep, type Jax } from './peers-jax.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
 import { measureStep, measureTokenizer, stepBatch, stepConfig, syntheticText } from './work.ts';
 
 /** An operation of one library at one size: `run` ends when the result is there. */
-type Runner = (size: number) => { run: () => unknown; free: () => void };
+type Runner = (size: number) => { run: () => unknown; read: () => Promise<Float32Array>; free: () => void };
 type OpName = 'matmul' | 'softmax' | 'layerNorm';
 
 interface Library {
@@ -29,12 +30,17 @@ interface Library {
   readonly operations: Readonly<Record<OpName, Runner>>;
 }
 
-const random = (size: number) => new Float32Array(size * size).map((_, i) => Math.sin(i));
+/** The one input of every library. */
+const values = (size: number) => new Float32Array(size * size).map((_, i) => Math.sin(i));
 
 function ours(backend: Backend): Library {
-  const runner = (op: (x: ReturnType<typeof randn>) => ReturnType<typeof randn>): Runner => size => {
-    const x = randn(new Random(1), [size, size], { backend });
-    return { run: () => noGrad(() => scope(() => { op(x); })), free: () => x.dispose() };
+  const runner = (op: (x: Tensor) => Tensor): Runner => size => {
+    const x = tensor(values(size), { shape: [size, size], backend });
+    return {
+      run: () => noGrad(() => scope(() => { op(x); })),
+      read: async () => noGrad(() => scope(() => Float32Array.from(op(x).dataSync()))),
+      free: () => x.dispose(),
+    };
   };
   return { name: backend.name, operations: { matmul: runner(x => matmul(x, x)), softmax: runner(x => softmax(x)), layerNorm: runner(x => layerNorm(x)) } };
 }
@@ -50,7 +56,7 @@ function peersFolder(): string {
 
 const load = async (name: string): Promise<unknown> => import(pathToFileURL(createRequire(join(peersFolder(), '../package.json')).resolve(name)).href);
 
-interface TfTensor { dispose(): void }
+interface TfTensor { dispose(): void; data(): Promise<Float32Array> }
 interface Tf {
   setBackend(name: string): Promise<boolean>;
   ready(): Promise<void>;
@@ -74,8 +80,17 @@ async function tensorflow(threads: number): Promise<Library> {
   if (!(await tf.setBackend('wasm'))) throw new Error('its wasm backend did not start');
   await tf.ready();
   const runner = (op: (x: TfTensor) => TfTensor): Runner => size => {
-    const x = tf.tensor(random(size), [size, size]);
-    return { run: () => tf.tidy(() => { op(x); }), free: () => x.dispose() };
+    const x = tf.tensor(values(size), [size, size]);
+    return {
+      run: () => tf.tidy(() => { op(x); }),
+      read: async () => {
+        const y = tf.tidy(() => op(x));
+        const result = await y.data();
+        y.dispose();
+        return result;
+      },
+      free: () => x.dispose(),
+    };
   };
   return {
     name: `tfjs-wasm (${wasm.getThreadsCount()} thread${wasm.getThreadsCount() > 1 ? 's' : ''})`,
@@ -95,13 +110,14 @@ async function jaxLibrary(jax: Jax): Promise<Library> {
   jax.defaultDevice('wasm');
   const { numpy: np, nn } = jax;
   const runner = (op: (x: ReturnType<typeof np.array>) => ReturnType<typeof np.array>): Runner => size => {
-    const x = np.array(random(size), { shape: [size, size] });
+    const x = np.array(values(size), { shape: [size, size] });
     const compiled = jax.jit(op);
     return {
       run: async () => {
         const y = await compiled(x.ref).blockUntilReady();
         y.dispose();
       },
+      read: async () => (await compiled(x.ref).data()) as Float32Array,
       free: () => x.dispose(),
     };
   };
@@ -111,9 +127,32 @@ async function jaxLibrary(jax: Jax): Promise<Library> {
   };
 }
 
+function gpuLibrary(): Library {
+  const operations = gpuOperations(values);
+  const runner = (op: OpName): Runner => size => {
+    const { run, free } = operations[op](size);
+    const read = async () => {
+      const lines = await run();
+      return Float32Array.from({ length: size * size }, (_, i) => lines[Math.floor(i / size)][i % size]);
+    };
+    return { run, read, free };
+  };
+  return { name: 'gpu.js webasm', operations: { matmul: runner('matmul'), softmax: runner('softmax'), layerNorm: runner('layerNorm') } };
+}
+
+/** Throws where a peer has another answer than ours: then it did other work, and its time says nothing. */
+export function agree(name: string, actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  if (actual.length !== expected.length) throw new Error(`${name} gives ${actual.length} numbers where ours are ${expected.length}`);
+  for (let i = 0; i < expected.length; i++) {
+    if (!(Math.abs(actual[i] - expected[i]) <= 1e-3 * Math.max(1, Math.abs(expected[i])))) throw new Error(`${name} gives ${actual[i]} where ours is ${expected[i]}`);
+  }
+}
+
 const matmulSizes = [64, 128, 256, 512, 1024];
 const rowSizes = [256, 1024];
 const rounds = 3;
+/** gpu.js's textbook matmul takes over a second above this. */
+const gpuLimit = 512;
 
 export async function measurePeers(backend: Backend, peak: Peak, threads: number, onRow: (name: string) => void): Promise<Measurement[]> {
   setBackend(backend);
@@ -127,6 +166,7 @@ export async function measurePeers(backend: Backend, peak: Peak, threads: number
     jax = (await load('@jax-js/jax')) as Jax;
     libraries.push(await jaxLibrary(jax));
   });
+  await peer('gpu.js', async () => { libraries.push(gpuLibrary()); });
 
   const rows: Measurement[] = [];
   for (const op of ['matmul', 'softmax', 'layerNorm'] as const) {
@@ -134,15 +174,18 @@ export async function measurePeers(backend: Backend, peak: Peak, threads: number
       const flops = op === 'matmul' ? 2 * size ** 3 : (op === 'softmax' ? 5 : 7) * size ** 2;
       const bytes = (op === 'matmul' ? 12 : 8) * size ** 2;
       const placed = libraries.map(l => ({ library: l, ...l.operations[op](size), timings: [] as { seconds: number; spread: number }[] }));
+      const expected = await placed[0].read();
+      for (const p of placed) agree(`${p.library.name} ${op} ${size}`, await p.read(), expected);
       for (let round = 0; round < rounds; round++) {
         for (const p of placed) {
+          if (p.library.name === 'gpu.js webasm' && size > gpuLimit && round > 0) continue; // seconds a call
           onRow(`${op} ${size} ${p.library.name}`);
           p.timings.push(await timed(op, p.run, 150));
         }
       }
       for (const { library, timings, free } of placed) {
         free();
-        const { seconds, spread } = timings.sort((a, b) => a.seconds - b.seconds)[Math.floor(rounds / 2)];
+        const { seconds, spread } = timings.sort((a, b) => a.seconds - b.seconds)[Math.floor(timings.length / 2)];
         rows.push({
           op, size, backend: 'wasm', ...(library.name === backend.name ? {} : { peer: library.name }), seconds, spread,
           gflops: flops / seconds / 1e9, gbps: bytes / seconds / 1e9, shareOfPeak: shareOfRoofline(flops, bytes, seconds, peak),

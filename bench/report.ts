@@ -25,7 +25,7 @@ export interface Measurement {
 }
 
 export interface Report {
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly backend: string; readonly peak: Peak };
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly backend: string; readonly peak: Peak; readonly peakAfter: Peak };
   readonly rows: readonly Measurement[];
 }
 
@@ -34,6 +34,15 @@ export function shareOfRoofline(flops: number, bytes: number, seconds: number, p
   const compute = 1e9 * (peak.relaxed ?? peak.plain);
   const attainable = bytes > 0 ? Math.min(compute, (flops / bytes) * 1e9 * peak.triad) : compute;
   return flops > 0 ? flops / seconds / attainable : bytes / seconds / (1e9 * peak.triad);
+}
+
+const peakDrift = 0.1;
+
+/** A line for a run whose peak was not the same before and after it: something else used the machine. Empty if it was. */
+export function disturbance(before: Peak, after: Peak): string {
+  const drifts = [['multiply and add', before.plain, after.plain, 'GFLOP/s'], ['triad', before.triad, after.triad, 'GB/s']] as const;
+  const found = drifts.filter(([, a, b]) => Math.abs(a - b) > peakDrift * Math.max(a, b)).map(([name, a, b, unit]) => `${name} ${a.toFixed(1)} then ${b.toFixed(1)} ${unit}`);
+  return found.length > 0 ? `\nNOT QUIET: the peaks before and after the run differ (${found.join('; ')}); do not quote shares of peak from it` : '';
 }
 
 const time = (s: number): string => (s < 1e-3 ? `${(s * 1e6).toFixed(1)} µs` : s < 1 ? `${(s * 1e3).toFixed(2)} ms` : `${s.toFixed(2)} s`);
@@ -59,7 +68,7 @@ export function renderReport({ machine, rows }: Report, before?: Report): string
   const header = ['op', 'size', 'by', 'time', 'spread', 'rate', 'memory', 'of peak', 'vs reference', ...(before ? ['change'] : [])];
   const facts = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}
 ${machine.backend}
-peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}, triad ${peak.triad.toFixed(1)} GB/s`;
+peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}, triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`;
   return `${facts}\n\n${renderTable(header, cells)}`;
 }
 

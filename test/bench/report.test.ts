@@ -1,11 +1,12 @@
 /** The arithmetic of the benchmarks' report. */
 import { describe, expect, test } from 'vitest';
 import { timed } from '../../bench/operations.ts';
-import { renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
+import { agree } from '../../bench/peers.ts';
+import { disturbance, renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
 
 const peak = { threads: 1, plain: 50, relaxed: null, triad: 10 };
 const row = (more: Partial<Measurement>): Measurement => ({ op: 'matmul', size: 64, backend: 'wasm', seconds: 1e-3, spread: 0.03, gflops: 5, gbps: 0.1, shareOfPeak: 0.1, ...more });
-const report = (...rows: Measurement[]): Report => ({ machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak }, rows });
+const report = (...rows: Measurement[]): Report => ({ machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak, peakAfter: peak }, rows });
 
 describe('the report', () => {
   test('much arithmetic is held against the peak, much memory against the triad', () => {
@@ -19,6 +20,19 @@ describe('the report', () => {
     const text = renderReport(report(row({}), row({ backend: 'reference', seconds: 0.02 }), row({ peer: 'other', seconds: 0.002 })), report(row({ seconds: 0.8e-3, spread: 0.04 })));
     expect(text).toMatch(/matmul +64 +wasm +1\.00 ms .*20\.0×  25\.0% ± 5\.0/);
     expect(text).toMatch(/other +2\.00 ms .*10\.0×/);
+  });
+
+  test('a peak that moved during the run is said, one that did not is not', () => {
+    expect(disturbance(peak, { ...peak, plain: 47 })).toBe('');
+    expect(disturbance(peak, { ...peak, plain: 100 })).toMatch(/NOT QUIET.*multiply and add 50\.0 then 100\.0/);
+    expect(disturbance(peak, { ...peak, triad: 5 })).toMatch(/NOT QUIET.*triad 10\.0 then 5\.0/);
+  });
+
+  test('a peer with another answer, too few numbers or NaN is refused', () => {
+    expect(() => agree('peer', [1, 2], [1, 2.0001])).not.toThrow();
+    expect(() => agree('peer', [1, 2], [1, 2.1])).toThrow('peer gives 2 where ours is 2.1');
+    expect(() => agree('peer', [1], [1, 2])).toThrow('1 numbers');
+    expect(() => agree('peer', [NaN], [1])).toThrow('NaN');
   });
 
   test('a timing is a median in seconds', async () => {
