@@ -34,7 +34,7 @@ export const defaults: Omit<Settings, 'alpha'> = {
   seed: 0,
   vocabSize: 512,
   maxBytes: 512,
-  budget: { unit: 'tokens', amount: 200_000 },
+  budget: { unit: 'tokens', amount: 150_000 },
   planShare: 0.3,
   batchTokens: 512,
   rate: 2e-3,

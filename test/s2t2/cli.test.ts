@@ -89,6 +89,11 @@ describe('the whole job', () => {
     expect(await fingerprint(at('stopped'))).toEqual(await fingerprint(at('whole')));
   });
 
+  test('is not resumed on a backend that would give other bits', async () => {
+    const { code, stderr } = await s2t2(['--backend', 'reference', ...job(at('whole'))]);
+    expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
+  });
+
   test('explain, evaluate, generate and tokenize work on its files', async () => {
     const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
     expect(explained.stdout.trim().split('\n')).toHaveLength(5);
