@@ -1,6 +1,9 @@
 /**
- * A training step of the benchmark's transformer in jax-js, compiled by its `jit`: forward, backward and plain SGD. It
- * has less to do than ours: no rotary embedding, and no moments in the update.
+ * A training step of the benchmark's transformer in jax-js: forward, backward and plain SGD. It has less to do than
+ * ours: no rotary embedding, and no moments in the update.
+ *
+ * Run without `jit`, because that is faster: compiled as a whole, this step takes over one and a half times as long. It may
+ * still not be the best that jax-js can do (others have measured more on such machines); the ratio is an upper bound.
  */
 import { Random } from '../engine/index.ts';
 import { stepBatch, stepConfig } from './work.ts';
@@ -48,7 +51,7 @@ function polyfillIteratorHelpers(): void {
 }
 
 /** A function that makes one step and waits for it. */
-export function jaxTrainingStep({ numpy: np, nn, jit, valueAndGrad }: Jax): () => Promise<void> {
+export function jaxTrainingStep({ numpy: np, nn, valueAndGrad }: Jax): () => Promise<void> {
   polyfillIteratorHelpers();
   const { width: C, layers, heads: H, feedForward: F, vocabSize: V } = stepConfig;
   const { rows: B, length: T } = stepBatch;
@@ -80,11 +83,11 @@ export function jaxTrainingStep({ numpy: np, nn, jit, valueAndGrad }: Jax): () =
     }
     return nn.logSoftmax(np.matmul(nn.standardize(x, -1), p.head), -1).mul(targets.ref).sum().mul(-1 / (B * T));
   };
-  const step = jit((p: Params): [JaxArray, Params] => {
+  const step = (p: Params): [JaxArray, Params] => {
     const kept = Object.fromEntries(Object.entries(p).map(([name, w]) => [name, w.ref]));
     const [value, gradients] = valueAndGrad(loss)(p);
     return [value, Object.fromEntries(Object.entries(kept).map(([name, w]) => [name, w.sub(gradients[name].mul(1e-3))]))];
-  });
+  };
   return async () => {
     const [value, next] = step(params);
     params = next;
