@@ -1,4 +1,8 @@
-/** Byte-level BPE: training, encoding, and Hugging Face's `tokenizer.json`. */
-export { parseTokenizerJson, tokenizerToJson } from './json.ts';
-export { gpt2Pattern, Tokenizer, type SpecialTokens } from './tokenizer.ts';
+/** Byte-pair encoding: training, encoding, and Hugging Face's `tokenizer.json`. */
+export type { AddedToken } from './added.ts';
+export type { CharacterUnits } from './alphabet.ts';
+export { gpt2Pattern } from './pattern.ts';
+export { parseTokenizerJson } from './json-read.ts';
+export { tokenizerToJson } from './json-write.ts';
+export { Tokenizer, type Merge, type SpecialTokens, type TokenizerParts } from './tokenizer.ts';
 export { defaultSpecialTokens, trainBPE, type TrainOptions } from './train.ts';

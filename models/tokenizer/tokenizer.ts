@@ -1,11 +1,16 @@
 /**
- * Byte-level byte-pair encoding (Sennrich et al. 2016; on bytes: Radford et al. 2019).
+ * Byte-pair encoding (Sennrich et al. 2016; on bytes: Radford et al. 2019).
  *
- * Text is UTF-8 bytes, cut into words by a pattern or, as for proteins, not at all. In each word the pair with the
- * lowest rank is merged, leftmost first, until no pair has a rank. A tokenizer is a value: nothing about it changes.
+ * A text is normalised, cut into words by patterns or, as for proteins, not at all, and every word into the symbols of
+ * an alphabet. In each word the pair with the lowest rank is merged, leftmost first, until no pair has a rank. A
+ * tokenizer is a value: nothing about it changes.
  */
-import { sha256, UserError } from '../files.ts';
+import { isUtf8 } from 'node:buffer';
+import { sha256 } from '../files.ts';
+import { addedSplitter, type AddedToken, type Part, type SplitAdded } from './added.ts';
+import { byteAlphabet, characterAlphabet, decodeUtf8, UnknownByte, encodeUtf8, type Alphabet, type CharacterUnits } from './alphabet.ts';
 import { Heap } from './heap.ts';
+import { compilePattern, splitWords } from './pattern.ts';
 
 export interface SpecialTokens {
   /** Begins a sequence; a vocabulary without one uses its end token. */
@@ -16,17 +21,36 @@ export interface SpecialTokens {
   readonly unk?: number;
 }
 
+/** Two neighbours, by id, and what they become. */
+export interface Merge {
+  readonly left: number;
+  readonly right: number;
+  readonly merged: number;
+}
+
 export interface TokenizerParts {
   /** The bytes of each token by id; undefined for special tokens and for ids that mean nothing. */
   readonly tokens: readonly (Uint8Array | undefined)[];
-  /** Pairs of ids in order of rank, and the id that each pair becomes. */
-  readonly merges: readonly { readonly left: number; readonly right: number; readonly merged: number }[];
-  /** Cuts text into words; null takes a text as one word. */
-  readonly pattern: RegExp | null;
-  /** Special tokens by content. */
-  readonly special: ReadonlyMap<string, number>;
-  /** Which of them play a part; by default told from their content. */
+  /** In order of rank. */
+  readonly merges: readonly Merge[];
+  readonly added: readonly AddedToken[];
+  /** Patterns that cut text into words, one after another, in the dialect of pattern.ts; none takes a text as one word. */
+  readonly patterns: readonly string[];
+  /** Which special tokens play a part; by default told from their content. */
   readonly roles?: SpecialTokens;
+  /** Text is brought into Unicode's normal form C. */
+  readonly nfc?: boolean;
+  /** A word that is a token is that token, whatever its merges would make of it. */
+  readonly ignoreMerges?: boolean;
+  /** Symbols are characters and not bytes. */
+  readonly characters?: CharacterUnits;
+  /** Kept as read, for writing: what other libraries put around a text. */
+  readonly postProcessor?: unknown;
+}
+
+export interface EncodeOptions {
+  /** Whether special tokens in the text are what they name, and not text like any other. */
+  readonly allowSpecial?: boolean;
 }
 
 const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
@@ -39,70 +63,81 @@ const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
 /** Two ids as one number, exact for vocabularies up to 2²⁶. */
 export const pairKey = (left: number, right: number): number => left * 2 ** 26 + right;
 
+/** Words up to this length, in UTF-16 units, are remembered with their tokens. */
+const longestCached = 64;
+const mostCached = 100_000;
+
 export class Tokenizer {
   readonly parts: TokenizerParts;
   readonly specialTokens: SpecialTokens;
   /** Largest id + 1. */
   readonly vocabSize: number;
-  /** SHA-256 of the vocabulary: tokens, merges, special tokens and pattern. Binds a translation plan to it. */
+  /**
+   * SHA-256 of the vocabulary and of all that decides an encoding, as the JSON that `canonical` makes of it. Binds a
+   * translation plan to its vocabularies.
+   */
   readonly hash: string;
-  private readonly byteIds = new Int32Array(256).fill(-1);
-  private readonly ranks = new Map<number, { rank: number; merged: number }>();
-  private readonly specialNames: ReadonlyMap<number, string>;
-  private readonly words = new Map<string, readonly number[]>();
+  private readonly alphabet: Alphabet;
+  private readonly patterns: readonly RegExp[];
+  private readonly ranks = new Map<number, { readonly rank: number; readonly merged: number }>();
+  private readonly special: ReadonlyMap<number, AddedToken>;
+  private readonly splitAdded: Record<'ordinary' | 'all', SplitAdded>;
+  /** Tokens by their bytes, as Latin-1; filled only where words are looked up whole. */
+  private readonly whole = new Map<string, number>();
+  private readonly cache = new Map<string, readonly number[]>();
 
   constructor(parts: TokenizerParts) {
+    const { tokens, merges, added, characters } = parts;
     this.parts = parts;
-    this.vocabSize = Math.max(parts.tokens.length, ...[...parts.special.values()].map(id => id + 1));
-    parts.tokens.forEach((bytes, id) => { if (bytes?.length === 1) this.byteIds[bytes[0]] = id; });
-    parts.merges.forEach(({ left, right, merged }, rank) => {
-      const key = pairKey(left, right);
-      if (!this.ranks.has(key)) this.ranks.set(key, { rank, merged });
-    });
-    this.specialNames = new Map([...parts.special].map(([name, id]) => [id, name]));
-    this.specialTokens = { ...rolesByName(parts.special), ...parts.roles };
-    this.hash = sha256(JSON.stringify({
-      tokens: parts.tokens.map(bytes => (bytes ? Buffer.from(bytes).toString('hex') : null)),
-      merges: parts.merges.map(m => [m.left, m.right, m.merged]),
-      special: [...parts.special].sort((a, b) => a[1] - b[1]),
-      pattern: parts.pattern?.source ?? null,
-    }));
+    this.vocabSize = added.reduce((size, { id }) => Math.max(size, id + 1), tokens.length);
+    this.special = new Map(added.filter(t => t.special).map(t => [t.id, t]));
+    this.specialTokens = { ...rolesByName(added), ...parts.roles };
+    this.splitAdded = { ordinary: addedSplitter(added.filter(t => !t.special)), all: addedSplitter(added) };
+    this.alphabet = characters ? characterAlphabet(characters) : byteAlphabet(tokens, this.specialTokens.unk);
+    this.patterns = parts.patterns.map(compilePattern);
+    merges.forEach(({ left, right, merged }, rank) => this.ranks.set(pairKey(left, right), { rank, merged }));
+    if (parts.ignoreMerges) tokens.forEach((bytes, id) => { if (bytes) this.whole.set(latin1(bytes), id); });
+    this.hash = sha256(canonical(parts));
   }
 
-  /** Ids of a text. Special tokens in it are text like any other unless `allowSpecial`. */
-  encode(text: string, { allowSpecial = false }: { allowSpecial?: boolean } = {}): Int32Array<ArrayBuffer> {
+  /** Ids of a text; bytes that are UTF-8 are that text, others are one word. */
+  encode(text: string | Uint8Array, { allowSpecial = false }: EncodeOptions = {}): Int32Array<ArrayBuffer> {
+    if (typeof text !== 'string') {
+      if (!isUtf8(text)) return this.encodeBytes(this.needsPrefix(decodeUtf8(text), true) ? Buffer.concat([space, text]) : text);
+      return this.encode(decodeUtf8(text), { allowSpecial });
+    }
     const ids: number[] = [];
-    for (const part of allowSpecial ? this.splitSpecial(text) : [text]) {
-      const special = allowSpecial ? this.parts.special.get(part) : undefined;
-      if (special !== undefined) ids.push(special);
-      else for (const word of this.split(part)) for (const id of this.encodeWord(word)) ids.push(id);
+    for (const part of this.splitAdded[allowSpecial ? 'all' : 'ordinary'](text)) {
+      if (part.token) ids.push(part.token.id);
+      else this.encodePart(text, part, ids);
     }
     return Int32Array.from(ids);
   }
 
-  /** Ids of raw bytes, taken as one word. */
+  /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
-    return Int32Array.from(this.merge(bytes));
+    return Int32Array.from(this.merge(this.alphabet.symbolsOfBytes(bytes)));
   }
 
-  /** The bytes that ids stand for; special tokens stand for none. */
+  /** The bytes that ids stand for; special tokens stand for none. A space that encoding put first is taken off. */
   decodeBytes(ids: ArrayLike<number>): Uint8Array<ArrayBuffer> {
-    return new Uint8Array(Buffer.concat(Array.from(ids, id => this.tokenBytes(id))));
+    const bytes = new Uint8Array(Buffer.concat(Array.from(ids, id => this.tokenBytes(id))));
+    return this.parts.characters?.strip && bytes[0] === space[0] ? bytes.subarray(1) : bytes;
   }
 
   /** Text of ids; bytes that are no UTF-8 become U+FFFD. */
   decode(ids: ArrayLike<number>): string {
-    return new TextDecoder().decode(this.decodeBytes(ids));
+    return decodeUtf8(this.decodeBytes(ids));
   }
 
   tokenBytes(id: number): Uint8Array {
     const bytes = this.parts.tokens[id];
-    if (bytes === undefined && !this.specialNames.has(id)) throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
+    if (bytes === undefined && !this.special.has(id)) throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
     return bytes ?? new Uint8Array();
   }
 
   isSpecial(id: number): boolean {
-    return this.specialNames.has(id);
+    return this.special.has(id);
   }
 
   /** Ids that stand for bytes, in order: all but special tokens and holes. */
@@ -112,39 +147,53 @@ export class Tokenizer {
 
   /** A token for people: its text, bytes that are no text as \xNN. */
   token(id: number): string {
-    const special = this.specialNames.get(id);
-    if (special !== undefined) return special;
+    const special = this.special.get(id);
+    if (special) return special.content;
     const bytes = this.tokenBytes(id);
-    const text = new TextDecoder().decode(bytes);
-    return text.includes('�') ? Array.from(bytes, b => (b >= 32 && b < 127 ? String.fromCharCode(b) : `\\x${b.toString(16).padStart(2, '0')}`)).join('') : text;
+    if (isUtf8(bytes)) return decodeUtf8(bytes);
+    return Array.from(bytes, b => (b >= 32 && b < 127 ? String.fromCharCode(b) : `\\x${b.toString(16).padStart(2, '0')}`)).join('');
   }
 
-  private splitSpecial(text: string): string[] {
-    const names = [...this.parts.special.keys()].filter(n => n.length > 0).sort((a, b) => b.length - a.length);
-    if (names.length === 0) return [text];
-    const any = new RegExp(`(${names.map(n => n.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')).join('|')})`);
-    return text.split(any).filter(part => part.length > 0);
+  /** A part of a text between added tokens. */
+  private encodePart(text: string, part: Part, ids: number[]): void {
+    const normal = this.parts.nfc ? part.text.normalize('NFC') : part.text;
+    const prefixed = this.needsPrefix(normal, part.start === 0) ? ` ${normal}` : normal;
+    let at = part.start;
+    for (const word of splitWords(prefixed, this.patterns)) {
+      try {
+        for (const id of this.encodeWord(word)) ids.push(id);
+      } catch (error) {
+        throw error instanceof UnknownByte ? new UnknownByte(error.byte, encodeUtf8(text.slice(0, at)).length + error.offset) : error;
+      }
+      at += word.length;
+    }
   }
 
-  /** Words of a text: what the pattern matches, and what lies between. */
-  private split(text: string): string[] {
-    const { pattern } = this.parts;
-    if (pattern === null) return text.length > 0 ? [text] : [];
-    return splitByPattern(text, pattern);
+  private needsPrefix(text: string, first: boolean): boolean {
+    switch (this.parts.characters?.prefix) {
+      case 'always': return true;
+      case 'missing': return !/^[ ▁]/.test(text);
+      case 'first': return first && !/^[ ▁]/.test(text);
+      default: return false;
+    }
   }
 
   private encodeWord(word: string): readonly number[] {
-    if (this.parts.pattern === null) return this.merge(utf8.encode(word));
-    const known = this.words.get(word);
+    if (word.length > longestCached) return this.encodeNewWord(word);
+    const known = this.cache.get(word);
     if (known) return known;
-    const ids = this.merge(utf8.encode(word));
-    if (this.words.size < 100_000) this.words.set(word, ids);
+    const ids = this.encodeNewWord(word);
+    if (this.cache.size < mostCached) this.cache.set(word, ids);
     return ids;
   }
 
-  /** The merges of one word: pairs wait in a heap by rank, then position; a linked list tells the neighbours. */
-  private merge(bytes: Uint8Array): number[] {
-    const symbols = Int32Array.from(bytes, (byte, at) => this.byteId(byte, at));
+  private encodeNewWord(word: string): readonly number[] {
+    const whole = this.parts.ignoreMerges ? this.whole.get(latin1(encodeUtf8(word))) : undefined;
+    return whole === undefined ? this.merge(this.alphabet.symbolsOfText(word)) : [whole];
+  }
+
+  /** The merges of one word: pairs wait in a heap by rank, then position; a linked list tells the neighbours. Overwrites `symbols`. */
+  private merge(symbols: Int32Array): number[] {
     const n = symbols.length;
     const next = Int32Array.from(symbols, (_, i) => i + 1);
     const previous = Int32Array.from(symbols, (_, i) => i - 1);
@@ -168,37 +217,31 @@ export class Tokenizer {
     }
     return Array.from(symbols).filter(s => s >= 0);
   }
-
-  private byteId(byte: number, at: number): number {
-    const id = this.byteIds[byte] >= 0 ? this.byteIds[byte] : this.specialTokens.unk;
-    if (id === undefined) {
-      const shown = byte > 32 && byte < 127 ? `'${String.fromCharCode(byte)}'` : `0x${byte.toString(16).padStart(2, '0')}`;
-      throw new UserError(`tokenizer: byte ${shown} at offset ${at} is not in the vocabulary, which was trained on text without it`);
-    }
-    return id;
-  }
 }
 
-const utf8 = new TextEncoder();
+const space = Uint8Array.of(0x20);
 
-function rolesByName(special: ReadonlyMap<string, number>): SpecialTokens {
-  const find = (role: keyof SpecialTokens) => roleNames[role].map(name => special.get(name)).find(id => id !== undefined);
+const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+
+function rolesByName(added: readonly AddedToken[]): SpecialTokens {
+  const ids = new Map(added.map(t => [t.content, t.id]));
+  const find = (role: keyof SpecialTokens) => roleNames[role].map(name => ids.get(name)).find(id => id !== undefined);
   const [bos, eos, pad, unk] = [find('bos'), find('eos'), find('pad'), find('unk')];
   return { bos: bos ?? eos, eos: eos ?? bos, pad, unk };
 }
 
-/** What a global pattern matches, and what lies between matches. */
-export function splitByPattern(text: string, pattern: RegExp): string[] {
-  const words: string[] = [];
-  let end = 0;
-  for (const match of text.matchAll(pattern)) {
-    if (match.index > end) words.push(text.slice(end, match.index));
-    if (match[0].length > 0) words.push(match[0]);
-    end = match.index + match[0].length;
-  }
-  if (end < text.length) words.push(text.slice(end));
-  return words;
+/** One text for one encoding: bytes in hexadecimal, lists in the order of ids, and what is absent left out. */
+function canonical({ tokens, merges, added, patterns, nfc, ignoreMerges, characters }: TokenizerParts): string {
+  const byId = added.toSorted((a, b) => a.id - b.id);
+  const matched = byId.filter(t => !t.special || t.lstrip || t.rstrip).map(t => [t.content, t.id, t.special, t.lstrip, t.rstrip]);
+  return JSON.stringify({
+    tokens: Array.from(tokens.slice(0, tokens.findLastIndex(Boolean) + 1), bytes => (bytes ? Buffer.from(bytes).toString('hex') : null)),
+    merges: merges.map(m => [m.left, m.right, m.merged]),
+    special: byId.filter(t => t.special).map(t => [t.content, t.id]),
+    pattern: patterns.length > 1 ? patterns : (patterns[0] ?? null),
+    added: matched.length > 0 ? matched : undefined,
+    nfc: nfc || undefined,
+    ignoreMerges: ignoreMerges || undefined,
+    characters: characters && { ...characters, ids: [...characters.ids] },
+  });
 }
-
-/** GPT-2's words: contractions, letters, digits, other signs, each with the space before it; runs of white space. */
-export const gpt2Pattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;

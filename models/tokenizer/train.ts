@@ -2,58 +2,87 @@
  * Training of byte-pair encoding by incremental pair counts: a merge changes only the counts around its occurrences,
  * so a vocabulary costs about one pass over the text and not one pass a merge. Ties go to the smaller ids, so the
  * result does not depend on the order of documents.
+ *
+ * Every merge makes a new token. A pair whose bytes are those of an earlier token (a|bc after ab|c) is left alone:
+ * `tokenizer.json` names tokens by their text, and with ranks in the order of ids the state of training is the
+ * encoding of the training text, so one merge more can only shorten it.
  */
+import { isUtf8 } from 'node:buffer';
 import { UserError } from '../files.ts';
+import { specialToken } from './added.ts';
+import { decodeUtf8, encodeUtf8 } from './alphabet.ts';
+import { writeBytes } from './bytes.ts';
 import { Heap } from './heap.ts';
-import { pairKey, splitByPattern, Tokenizer } from './tokenizer.ts';
+import { compilePattern, splitWords } from './pattern.ts';
+import { pairKey, Tokenizer, type Merge } from './tokenizer.ts';
 
 export interface TrainOptions {
   /** Tokens in all: special tokens, bytes, merges. The result has fewer when the text runs out of pairs. */
   readonly vocabSize: number;
-  /** Cuts documents into words that no merge crosses; null merges across whole documents, as proteins want it. */
+  /**
+   * Cuts documents into words that no merge crosses; null merges across whole documents, as proteins want it. Its
+   * source is read in the dialect of `tokenizer.json`, see pattern.ts.
+   */
   readonly pattern?: RegExp | null;
   /** The first ids. */
   readonly specialTokens?: readonly string[];
-  /** All 256 bytes, or only those of the text; an unseen byte is then an error in `encode`. */
+  /** All 256 bytes, or only those of the text; an unseen byte is then an error in `encode`, or the unknown token. */
   readonly alphabet?: 'bytes' | 'seen';
   /** A pair is merged only if it occurs at least so often. */
   readonly minFrequency?: number;
+  /** Called after every merge with the tokens made so far. */
+  readonly onProgress?: (tokens: number, vocabSize: number) => void;
 }
 
 export const defaultSpecialTokens = ['<s>', '</s>', '<pad>'];
 
-export function trainBPE(documents: Iterable<string>, { vocabSize, pattern = null, specialTokens = defaultSpecialTokens, alphabet = 'bytes', minFrequency = 2 }: TrainOptions): Tokenizer {
-  const words = countWords(documents, pattern);
+export function trainBPE(documents: Iterable<string | Uint8Array>, options: TrainOptions): Tokenizer {
+  const { vocabSize, pattern = null, specialTokens = defaultSpecialTokens, alphabet = 'bytes', minFrequency = 2, onProgress } = options;
+  if (pattern && /[ims]/.test(pattern.flags)) throw new UserError(`tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`);
+  const patterns = pattern ? [pattern.source] : [];
+  const words = countWords(documents, patterns.map(compilePattern));
   const bytes = alphabet === 'bytes' ? Array.from({ length: 256 }, (_, b) => b) : bytesOf(words);
   const least = specialTokens.length + bytes.length;
   if (!Number.isInteger(vocabSize) || vocabSize < least) {
     throw new UserError(`tokenizer: a vocabulary of ${vocabSize} is too small: ${specialTokens.length} special tokens and ${bytes.length} bytes make ${least}`);
   }
   const tokens: (Uint8Array | undefined)[] = [...specialTokens.map(() => undefined), ...bytes.map(b => Uint8Array.of(b))];
+  /** As `tokenizer.json` writes them. */
+  const names = new Set([...specialTokens, ...bytes.map(b => writeBytes(Uint8Array.of(b)))]);
+  if (names.size < least || names.has('')) throw new UserError('tokenizer: specialTokens must differ from each other, from the empty text and from single bytes');
   const byteIds = new Int32Array(256);
   bytes.forEach((b, i) => { byteIds[b] = specialTokens.length + i; });
   const pairs = new Pairs(words, byteIds);
-  const merges = [];
+  const merges: Merge[] = [];
   while (tokens.length < vocabSize) {
     const best = pairs.pop();
     if (!best || best.count < minFrequency) break;
     const { left, right } = best;
+    const joined = new Uint8Array(Buffer.concat([tokens[left]!, tokens[right]!]));
+    const name = writeBytes(joined);
+    if (names.has(name)) continue;
+    names.add(name);
     const merged = tokens.length;
-    tokens.push(new Uint8Array([...tokens[left]!, ...tokens[right]!]));
+    tokens.push(joined);
     merges.push({ left, right, merged });
     pairs.merge(left, right, merged);
+    onProgress?.(tokens.length, vocabSize);
   }
-  return new Tokenizer({ tokens, merges, pattern, special: new Map(specialTokens.map((name, id) => [name, id])) });
+  return new Tokenizer({ tokens, merges, patterns, added: specialTokens.map(specialToken) });
 }
 
-/** Words and how often each occurs, in order of first occurrence. */
-function countWords(documents: Iterable<string>, pattern: RegExp | null): [Uint8Array, number][] {
+/** Words and how often each occurs, in order of first occurrence. A document that is no UTF-8 is one word. */
+function countWords(documents: Iterable<string | Uint8Array>, patterns: readonly RegExp[]): [Uint8Array, number][] {
   const counts = new Map<string, number>();
+  const raw: [Uint8Array, number][] = [];
   for (const document of documents) {
-    for (const word of pattern ? splitByPattern(document, pattern) : [document]) counts.set(word, (counts.get(word) ?? 0) + 1);
+    if (typeof document !== 'string' && !isUtf8(document)) raw.push([document, 1]);
+    else {
+      const text = typeof document === 'string' ? document : decodeUtf8(document);
+      for (const word of splitWords(text, patterns)) counts.set(word, (counts.get(word) ?? 0) + 1);
+    }
   }
-  const utf8 = new TextEncoder();
-  return Array.from(counts, ([word, count]) => [utf8.encode(word), count]);
+  return [...Array.from(counts, ([word, count]): [Uint8Array, number] => [encodeUtf8(word), count]), ...raw];
 }
 
 function bytesOf(words: readonly [Uint8Array, number][]): number[] {

@@ -1,0 +1,83 @@
+/**
+ * The symbols that merging begins with: one for every byte (GPT-2), or one for every character of the vocabulary and
+ * bytes only for characters outside it (LLaMA).
+ */
+import { isUtf8 } from 'node:buffer';
+import { UserError } from '../files.ts';
+
+export interface Alphabet {
+  symbolsOfText(text: string): Int32Array;
+  symbolsOfBytes(bytes: Uint8Array): Int32Array;
+}
+
+/** Character tokens as SentencePiece has them: a space is written ▁ (U+2581), a byte as a token of its own. */
+export interface CharacterUnits {
+  readonly ids: ReadonlyMap<string, number>;
+  /** The 256 tokens `<0x00>` to `<0xFF>`. */
+  readonly fallback: readonly number[];
+  /** Where a space is put before the text: before every text, before one that has none, the same at the beginning only, nowhere. */
+  readonly prefix: 'always' | 'missing' | 'first' | 'never';
+  /** Whether decoding takes off a space at the beginning. */
+  readonly strip: boolean;
+}
+
+const utf8 = new TextEncoder();
+/** A byte order mark is text like any other. */
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+
+export const encodeUtf8 = (text: string): Uint8Array<ArrayBuffer> => utf8.encode(text);
+/** What is no UTF-8 becomes U+FFFD. */
+export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
+
+/** Bytes without a token are `unk`, or an error where there is none. */
+export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: number | undefined): Alphabet {
+  const ids = new Int32Array(256).fill(unk ?? -1);
+  tokens.forEach((bytes, id) => { if (bytes?.length === 1) ids[bytes[0]] = id; });
+  const symbolsOfBytes = (bytes: Uint8Array) => Int32Array.from(bytes, (byte, at) => {
+    if (ids[byte] < 0) throw new UnknownByte(byte, at);
+    return ids[byte];
+  });
+  return { symbolsOfBytes, symbolsOfText: text => symbolsOfBytes(encodeUtf8(text)) };
+}
+
+export class UnknownByte extends UserError {
+  readonly byte: number;
+  readonly offset: number;
+
+  constructor(byte: number, offset: number) {
+    const shown = byte > 32 && byte < 127 ? `'${String.fromCharCode(byte)}'` : `0x${byte.toString(16).padStart(2, '0')}`;
+    super(`tokenizer: byte ${shown} at offset ${offset} is not in the vocabulary, which was made from text without it`);
+    this.byte = byte;
+    this.offset = offset;
+  }
+}
+
+export function characterAlphabet({ ids, fallback }: CharacterUnits): Alphabet {
+  const addText = (symbols: number[], text: string) => {
+    for (const character of text) {
+      const id = ids.get(character === ' ' ? '▁' : character);
+      if (id !== undefined) symbols.push(id);
+      else for (const byte of encodeUtf8(character)) symbols.push(fallback[byte]);
+    }
+  };
+  const symbolsOfText = (text: string) => {
+    const symbols: number[] = [];
+    addText(symbols, text);
+    return Int32Array.from(symbols);
+  };
+  const symbolsOfBytes = (bytes: Uint8Array) => {
+    if (isUtf8(bytes)) return symbolsOfText(decodeUtf8(bytes));
+    const symbols: number[] = [];
+    for (let at = 0; at < bytes.length;) {
+      const character = bytes.subarray(at, at + utf8Length(bytes[at]));
+      if (isUtf8(character)) addText(symbols, decodeUtf8(character));
+      else symbols.push(fallback[bytes[at]]);
+      at += isUtf8(character) ? character.length : 1;
+    }
+    return Int32Array.from(symbols);
+  };
+  return { symbolsOfText, symbolsOfBytes };
+}
+
+/** Bytes of the UTF-8 sequence that begins so. */
+const utf8Length = (first: number): number => (first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4);

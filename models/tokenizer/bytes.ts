@@ -1,0 +1,25 @@
+/** GPT-2's way of writing bytes as printable characters, in which byte-level vocabularies are kept. */
+
+/** Printable bytes are themselves, the others follow from U+0100 on. */
+const characters: readonly string[] = (() => {
+  let extra = 0;
+  return Array.from({ length: 256 }, (_, byte) => {
+    const printable = (byte >= 33 && byte <= 126) || (byte >= 161 && byte <= 172) || byte >= 174;
+    return String.fromCodePoint(printable ? byte : 256 + extra++);
+  });
+})();
+
+const bytesByCharacter = new Map(characters.map((character, byte) => [character, byte]));
+
+export const writeBytes = (bytes: Uint8Array): string => Array.from(bytes, byte => characters[byte]).join('');
+
+/** The bytes written as `token`; undefined for a text with other characters. */
+export function readBytes(token: string): Uint8Array | undefined {
+  const bytes = new Uint8Array(token.length); // every character of the alphabet is one UTF-16 unit
+  for (let i = 0; i < token.length; i++) {
+    const byte = bytesByCharacter.get(token[i]);
+    if (byte === undefined) return undefined;
+    bytes[i] = byte;
+  }
+  return bytes;
+}

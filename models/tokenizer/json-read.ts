@@ -1,0 +1,235 @@
+/**
+ * Reads Hugging Face's `tokenizer.json` of two families: byte-level BPE (GPT-2, GPT-NeoX and OLMo, LLaMA 3, Qwen) and
+ * BPE over characters with byte fallback (LLaMA 1 and 2, Mistral). What the format has and this tokenizer does not is
+ * refused by name, and a file is read whole or not at all.
+ */
+import { parseJson, UserError } from '../files.ts';
+import { type AddedToken } from './added.ts';
+import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
+import { readBytes } from './bytes.ts';
+import { Cursor, isIndex } from './json-cursor.ts';
+import { byteToken } from './json-write.ts';
+import { compilePattern, gpt2Pattern, quotePattern } from './pattern.ts';
+import { pairKey, Tokenizer, type Merge, type SpecialTokens } from './tokenizer.ts';
+
+/** No vocabulary is larger; a larger id would only fill memory. */
+const maxId = 2 ** 22;
+
+/** `roles` (from a `config.json`) override what the names of special tokens tell. */
+export function parseTokenizerJson(text: string, file: string, roles?: SpecialTokens): Tokenizer {
+  const root = new Cursor(parseJson(text, file), file);
+  const model = root.get('model');
+  model.get('type').mustBe('BPE');
+  for (const neutral of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix']) model.get(neutral).mustBe(null, undefined, '', 0);
+
+  const added = readAdded(root.get('added_tokens'));
+  const names = readVocabulary(model.get('vocab'), added);
+  const steps = stepsOf(root.get('pre_tokenizer'), 'pretokenizers');
+  const byteLevel = steps.some(step => step.get('type').value === 'ByteLevel');
+  if (!byteLevel && model.get('byte_fallback').value !== true) {
+    root.get('pre_tokenizer').refuse('has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with byte fallback');
+  }
+  const ignoreMerges = model.get('ignore_merges').flag(false);
+  const unk = readUnknown(model.get('unk_token'), names, added);
+  const rest = {
+    merges: readMerges(model.get('merges'), names),
+    added,
+    ignoreMerges,
+    roles: { ...(unk === undefined ? {} : { unk }), ...roles },
+    postProcessor: root.get('post_processor').value ?? undefined,
+  };
+  if (!byteLevel) {
+    const { characters, nfc } = readCharacters(root, names, added, steps);
+    if (ignoreMerges) model.get('ignore_merges').refuse('is true, which is not supported with byte fallback');
+    return new Tokenizer({ ...rest, tokens: characterTokens(names, characters.fallback, added), patterns: [], nfc, characters });
+  }
+  const tokens = byteLevelTokens(model.get('vocab'), names, added);
+  // Without all bytes in the vocabulary, what becomes of unknown ones matters.
+  const complete = new Set(tokens.flatMap(bytes => (bytes?.length === 1 ? [bytes[0]] : []))).size === 256;
+  if (!complete) for (const key of ['byte_fallback', 'fuse_unk']) model.get(key).mustBe(false, undefined, null);
+  const nfc = stepsOf(root.get('normalizer'), 'normalizers').map(step => step.get('type').mustBe('NFC')).length > 0;
+  const decoders = stepsOf(root.get('decoder'), 'decoders');
+  if (decoders.length !== 1) root.get('decoder').refuse('must be ByteLevel, as the pre-tokenizer is');
+  decoders[0].get('type').mustBe('ByteLevel');
+  return new Tokenizer({ ...rest, tokens, nfc, patterns: readPatterns(steps) });
+}
+
+function readAdded(list: Cursor): AddedToken[] {
+  if (list.isNull) return [];
+  const contents = new Set<string>();
+  const ids = new Set<number>();
+  return list.items().map(item => {
+    item.get('single_word').mustBe(false, undefined);
+    const content = item.get('content').text();
+    const id = item.get('id').index(maxId);
+    checkText(content, item.get('content'));
+    if (content === '') item.get('content').refuse('is empty');
+    if (contents.has(content)) item.get('content').refuse(`${JSON.stringify(content)} is there twice`);
+    if (ids.has(id)) item.get('id').refuse(`${id} is there twice`);
+    contents.add(content);
+    ids.add(id);
+    const special = item.get('special').flag(false);
+    return { content, id, special, lstrip: item.get('lstrip').flag(false), rstrip: item.get('rstrip').flag(false), normalized: item.get('normalized').flag(!special) };
+  });
+}
+
+/** Tokens by name, without those that are added tokens as well. */
+function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string, number> {
+  const names = new Map<string, number>();
+  const idOfAdded = new Map(added.map(t => [t.content, t.id]));
+  const taken = new Map(added.map(t => [t.id, t.content]));
+  for (const [name, id] of Object.entries(vocab.object())) {
+    if (!isIndex(id, maxId)) vocab.get(name).index(maxId);
+    else if (idOfAdded.get(name) !== id) {
+      if (idOfAdded.has(name)) vocab.refuse(`token ${JSON.stringify(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
+      if (taken.has(id)) vocab.refuse(`id ${id} is both ${JSON.stringify(taken.get(id))} and ${JSON.stringify(name)}`);
+      taken.set(id, name);
+      names.set(name, id);
+    }
+  }
+  if (names.size === 0) vocab.refuse('has no tokens');
+  return names;
+}
+
+function readUnknown(token: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[]): number | undefined {
+  if (token.isNull) return undefined;
+  const name = token.text();
+  return added.find(t => t.content === name)?.id ?? names.get(name) ?? token.refuse(`${token.shown} is not in the vocabulary`);
+}
+
+/** Each merge is "left right" or ["left", "right"], and names three tokens of the vocabulary. */
+function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
+  const ranks = new Map<number, number>();
+  return list.list().map((entry, i) => {
+    const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
+    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string')) list.item(i).refuse('is no pair of tokens');
+    const [a, b] = pair as [string, string];
+    const [left, right, merged] = [a, b, a + b].map(name =>
+      names.get(name) ?? list.item(i).refuse(`token ${JSON.stringify(name.slice(0, 60))} is not in the vocabulary`));
+    const key = pairKey(left, right);
+    if (ranks.has(key)) list.item(i).refuse(`repeats model.merges[${ranks.get(key)}]`);
+    ranks.set(key, i);
+    return { left, right, merged };
+  });
+}
+
+function byteLevelTokens(vocab: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[]): (Uint8Array | undefined)[] {
+  const tokens = addedTokens(added);
+  for (const [name, id] of names) tokens[id] = readBytes(name) ?? vocab.refuse(`token ${JSON.stringify(name)} is not written in byte-level characters`);
+  return tokens;
+}
+
+/** Special tokens stand for no bytes, other added tokens for their text. */
+function addedTokens(added: readonly AddedToken[]): (Uint8Array | undefined)[] {
+  const tokens: (Uint8Array | undefined)[] = [];
+  for (const { content, id, special } of added) tokens[id] = special ? undefined : encodeUtf8(content);
+  return tokens;
+}
+
+/** The patterns of Split and Digits, and GPT-2's where ByteLevel uses it. */
+function readPatterns(steps: readonly Cursor[]): string[] {
+  const patterns: string[] = [];
+  for (const [i, step] of steps.entries()) {
+    const type = step.get('type').text();
+    if ((type === 'ByteLevel') !== (i === steps.length - 1)) step.refuse(`${type} stands where it is not supported: ByteLevel must come once and last`);
+    if (type === 'ByteLevel') {
+      step.get('add_prefix_space').mustBe(false, undefined);
+      if (step.get('use_regex').flag(true)) patterns.push(gpt2Pattern.source);
+    } else if (type === 'Digits') {
+      patterns.push(step.get('individual_digits').flag(false) ? String.raw`\p{N}` : String.raw`\p{N}+`);
+    } else if (type === 'Split') {
+      patterns.push(readSplit(step));
+    } else {
+      step.get('type').mustBe('Split', 'Digits', 'ByteLevel');
+    }
+  }
+  return patterns;
+}
+
+function readSplit(step: Cursor): string {
+  // "Removed", inverted, keeps what the pattern matches: the same wherever the pattern matches every character.
+  const inverted = step.get('invert').flag(false);
+  step.get('behavior').mustBe(...(inverted ? ['Isolated', 'Removed'] : ['Isolated']));
+  const regex = step.get('pattern').get('Regex');
+  const source = regex.isNull ? quotePattern(step.get('pattern').get('String').text()) : regex.text();
+  try {
+    compilePattern(source);
+  } catch (error) {
+    if (error instanceof UserError) regex.refuse(error.message);
+    throw error;
+  }
+  return source;
+}
+
+/** The rules by which SentencePiece's spaces and bytes are written, as normalizer, Metaspace and decoder tell them. */
+function readCharacters(root: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[], preTokenizers: readonly Cursor[]): { characters: CharacterUnits; nfc: boolean } {
+  const ids = new Map<string, number>();
+  for (const [name, id] of names) {
+    checkText(name, root.get('model').get('vocab'));
+    if (name.includes(' ')) root.get('model').get('vocab').refuse(`token ${JSON.stringify(name)} has a space, which no text reaches: spaces become ▁`);
+    if ([...name].length === 1) ids.set(name, id);
+  }
+  const fallback = Array.from({ length: 256 }, (_, byte) =>
+    names.get(byteToken(byte)) ?? root.get('model').get('byte_fallback').refuse(`is true, and the vocabulary has no token ${byteToken(byte)}`));
+  if (added.some(t => !t.special && t.normalized)) {
+    root.get('added_tokens').refuse('an ordinary token with normalized true is not supported with byte fallback; write it with normalized false');
+  }
+  const normalizers = stepsOf(root.get('normalizer'), 'normalizers');
+  const nfc = normalizers[0]?.get('type').value === 'NFC';
+  const spaces = nfc ? normalizers.slice(1) : normalizers;
+  return { characters: { ids, fallback, prefix: readPrefix(root, spaces, preTokenizers), strip: readStrip(root.get('decoder')) }, nfc };
+}
+
+function readPrefix(root: Cursor, normalizers: readonly Cursor[], preTokenizers: readonly Cursor[]): CharacterUnits['prefix'] {
+  const prepends = normalizers[0]?.get('type').value === 'Prepend';
+  if (prepends) normalizers[0].get('prepend').mustBe('▁');
+  const replaces = prepends ? normalizers.slice(1) : normalizers;
+  if (replaces.length > 1) replaces[1].get('type').refuse(`is ${replaces[1].get('type').shown}; known are NFC, Prepend and Replace, once each and in this order`);
+  for (const replace of replaces) checkReplace(replace, ' ', '▁');
+  if (preTokenizers.length === 0) {
+    if (replaces.length === 0) root.get('normalizer').refuse('does not replace spaces by ▁, and neither does the pre-tokenizer');
+    return prepends ? 'always' : 'never';
+  }
+  if (preTokenizers.length > 1 || normalizers.length > 0) root.get('pre_tokenizer').refuse('must be Metaspace and nothing else, without normalizers but NFC');
+  const [step] = preTokenizers;
+  step.get('type').mustBe('Metaspace');
+  step.get('replacement').mustBe('▁');
+  step.get('split').mustBe(false);
+  const scheme = step.get('prepend_scheme');
+  scheme.mustBe('always', 'first', 'never', undefined);
+  return scheme.value === 'first' || scheme.value === 'never' ? scheme.value : 'missing';
+}
+
+function readStrip(decoder: Cursor): boolean {
+  const [replace, bytes, fuse, strip, ...others] = stepsOf(decoder, 'decoders');
+  if (!replace || !bytes || !fuse || others.length > 0) decoder.refuse('must be Replace, ByteFallback, Fuse and at most Strip, in this order');
+  checkReplace(replace, '▁', ' ');
+  bytes.get('type').mustBe('ByteFallback');
+  fuse.get('type').mustBe('Fuse');
+  if (!strip) return false;
+  for (const [key, value] of Object.entries({ type: 'Strip', content: ' ', start: 1, stop: 0 })) strip.get(key).mustBe(value);
+  return true;
+}
+
+function checkReplace(step: Cursor, from: string, to: string): void {
+  step.get('type').mustBe('Replace');
+  step.get('pattern').get('String').mustBe(from);
+  step.get('content').mustBe(to);
+}
+
+function characterTokens(names: ReadonlyMap<string, number>, fallback: readonly number[], added: readonly AddedToken[]): (Uint8Array | undefined)[] {
+  const tokens = addedTokens(added);
+  for (const [name, id] of names) tokens[id] = encodeUtf8(name.replaceAll('▁', ' '));
+  fallback.forEach((id, byte) => { tokens[id] = Uint8Array.of(byte); });
+  return tokens;
+}
+
+/** A list of steps, written as one, as a Sequence, or as null for none. */
+function stepsOf(step: Cursor, key: string): Cursor[] {
+  if (step.isNull) return [];
+  return step.get('type').text() === 'Sequence' ? step.get(key).items().flatMap(s => stepsOf(s, key)) : [step];
+}
+
+function checkText(text: string, where: Cursor): void {
+  if (/\p{Cs}/u.test(text)) where.refuse(`${JSON.stringify(text)} is half a character and no text`);
+}

@@ -1,0 +1,35 @@
+/** Small texts, the tokenizers trained on them, and the arbitraries that the tokenizer's tests share. */
+import fc from 'fast-check';
+import { gpt2Pattern, trainBPE, type Tokenizer } from '../../../models/tokenizer/index.ts';
+
+export const english = ['the cat sat on the mat; the cat, that cat!', "it's the other's hat  and 42 hats\n\n\tthen more", 'thé naïve café — ☕☕'];
+export const proteins = ['MKVLAAGMKVLAAGIVGLCAKVLA', 'MKKLAAGIVKVLAAG', 'GIVGLCAMKV'];
+export const english300 = trainBPE(english, { vocabSize: 300, pattern: gpt2Pattern });
+export const proteins24 = trainBPE(proteins, { vocabSize: 24, alphabet: 'seen' });
+
+/** As LLaMA 3 has it; Qwen's differs in `\p{N}`. */
+export const llama3Pattern = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+
+/** Few letters make many pairs and ties. */
+export const words = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 1, maxLength: 20 });
+export const documents = fc.array(words, { minLength: 1, maxLength: 8 });
+
+/** Any text that UTF-8 can write: no half surrogate pairs. */
+export const text = fc.string({ unit: 'binary' }).map(s => s.replace(/\p{Cs}/gu, '?'));
+
+/** Text near the borders that patterns care about: spaces, digits, contractions, scripts, what normal forms change. */
+export const borders = fc.string({
+  unit: fc.constantFrom("'", 's', 'LL', 'a', 'Z', 'é', 'e\u0301', 'ж', '中', '1', '٣', '½', ' ', '  ', '\n', '\r\n', '\t', '\u00a0', '\u3000', '.', '—', '☕', '<s>', '▁'),
+  maxLength: 24,
+});
+
+/** Lowest rank first, leftmost first, by looking through everything again before each merge. */
+export function naiveMerge(tokenizer: Tokenizer, symbols: readonly number[]): number[] {
+  for (let rest = [...symbols]; ;) {
+    const has = (i: number, m: { left: number; right: number }) => rest[i] === m.left && rest[i + 1] === m.right;
+    const best = tokenizer.parts.merges.find(m => rest.some((_, i) => has(i, m)));
+    if (!best) return rest;
+    const at = rest.findIndex((_, i) => has(i, best));
+    rest = [...rest.slice(0, at), best.merged, ...rest.slice(at + 2)];
+  }
+}
