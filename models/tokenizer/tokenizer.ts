@@ -68,7 +68,8 @@ const longestCached = 64;
 const mostCached = 100_000;
 
 export class Tokenizer {
-  readonly parts: TokenizerParts;
+  /** What it was made of, and of the added tokens the special ones as a map from content to id. */
+  readonly parts: TokenizerParts & { readonly special: ReadonlyMap<string, number> };
   readonly specialTokens: SpecialTokens;
   /** Largest id + 1. */
   readonly vocabSize: number;
@@ -88,9 +89,10 @@ export class Tokenizer {
 
   constructor(parts: TokenizerParts) {
     const { tokens, merges, added, characters } = parts;
-    this.parts = parts;
+    const special = added.filter(t => t.special);
+    this.parts = { ...parts, special: new Map(special.map(t => [t.content, t.id])) };
     this.vocabSize = added.reduce((size, { id }) => Math.max(size, id + 1), tokens.length);
-    this.special = new Map(added.filter(t => t.special).map(t => [t.id, t]));
+    this.special = new Map(special.map(t => [t.id, t]));
     this.specialTokens = { ...rolesByName(added), ...parts.roles };
     this.splitAdded = { ordinary: addedSplitter(added.filter(t => !t.special)), all: addedSplitter(added) };
     this.alphabet = characters ? characterAlphabet(characters) : byteAlphabet(tokens, this.specialTokens.unk);
