@@ -13,7 +13,10 @@ export const gpt2Pattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p
 
 /** Words of a text: what the first pattern matches and what lies between, each cut further by the next. */
 export function splitWords(text: string, patterns: readonly RegExp[]): string[] {
-  return patterns.reduce((words, pattern) => words.flatMap(word => splitByPattern(word, pattern)), text.length > 0 ? [text] : []);
+  if (text.length === 0) return [];
+  const [first, ...others] = patterns;
+  const words = first ? splitByPattern(text, first) : [text];
+  return others.reduce((cut, pattern) => cut.flatMap(word => splitByPattern(word, pattern)), words);
 }
 
 function splitByPattern(text: string, pattern: RegExp): string[] {

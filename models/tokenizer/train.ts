@@ -42,18 +42,12 @@ export function trainBPE(documents: Iterable<string | Uint8Array>, options: Trai
   const patterns = pattern ? [pattern.source] : [];
   const words = countWords(documents, patterns.map(compilePattern));
   const bytes = alphabet === 'bytes' ? Array.from({ length: 256 }, (_, b) => b) : bytesOf(words);
-  const least = specialTokens.length + bytes.length;
-  if (!Number.isInteger(vocabSize) || vocabSize < least) {
-    throw new UserError(`tokenizer: a vocabulary of ${vocabSize} is too small: ${specialTokens.length} special tokens and ${bytes.length} bytes make ${least}`);
-  }
+  checkSize(vocabSize, specialTokens.length, bytes.length);
+
   const tokens: (Uint8Array | undefined)[] = [...specialTokens.map(() => undefined), ...bytes.map(b => Uint8Array.of(b))];
-  /** As `tokenizer.json` writes them. */
-  const names = new Set([...specialTokens, ...bytes.map(b => writeBytes(Uint8Array.of(b)))]);
-  if (names.size < least || names.has('')) throw new UserError('tokenizer: specialTokens must differ from each other, from the empty text and from single bytes');
-  const byteIds = new Int32Array(256);
-  bytes.forEach((b, i) => { byteIds[b] = specialTokens.length + i; });
-  const pairs = new Pairs(words, byteIds);
+  const names = firstNames(specialTokens, bytes);
   const merges: Merge[] = [];
+  const pairs = new Pairs(words, byte => specialTokens.length + bytes.indexOf(byte));
   while (tokens.length < vocabSize) {
     const best = pairs.pop();
     if (!best || best.count < minFrequency) break;
@@ -69,6 +63,20 @@ export function trainBPE(documents: Iterable<string | Uint8Array>, options: Trai
     onProgress?.(tokens.length, vocabSize);
   }
   return new Tokenizer({ tokens, merges, patterns, added: specialTokens.map(specialToken) });
+}
+
+function checkSize(vocabSize: number, special: number, bytes: number): void {
+  if (Number.isInteger(vocabSize) && vocabSize >= special + bytes) return;
+  throw new UserError(`tokenizer: a vocabulary of ${vocabSize} is too small: ${special} special tokens and ${bytes} bytes make ${special + bytes}`);
+}
+
+/** The first tokens as `tokenizer.json` names them. */
+function firstNames(specialTokens: readonly string[], bytes: readonly number[]): Set<string> {
+  const names = new Set([...specialTokens, ...bytes.map(b => writeBytes(Uint8Array.of(b)))]);
+  if (names.has('') || names.size < specialTokens.length + bytes.length) {
+    throw new UserError('tokenizer: specialTokens must differ from each other, from the empty text and from single bytes');
+  }
+  return names;
 }
 
 /** Words and how often each occurs, in order of first occurrence. A document that is no UTF-8 is one word. */
@@ -113,7 +121,8 @@ class Pairs {
   private readonly heap = new Heap<Candidate>((a, b) =>
     a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right);
 
-  constructor(words: readonly [Uint8Array, number][], byteIds: Int32Array) {
+  constructor(words: readonly [Uint8Array, number][], idOfByte: (byte: number) => number) {
+    const byteIds = Int32Array.from({ length: 256 }, (_, byte) => idOfByte(byte));
     const size = words.reduce((sum, [word]) => sum + word.length, 0);
     [this.symbols, this.next, this.previous, this.weight] = Array.from({ length: 4 }, () => new Int32Array(size));
     let at = 0;
@@ -139,14 +148,17 @@ class Pairs {
     return undefined;
   }
 
-  /** Replaces every occurrence of a pair, left to right in each word. */
+  /**
+   * Replaces every occurrence of a pair, left to right in each word. Only the pair of a token with itself overlaps, and
+   * its places stand in order: all come from the one pass, left to right, that made the token.
+   */
   merge(left: number, right: number, merged: number): void {
     const { symbols, next, previous } = this;
     const key = pairKey(left, right);
     const changed = new Set<number>();
     const places = this.places.get(key) ?? [];
     this.places.delete(key);
-    for (const p of places.sort((a, b) => a - b)) {
+    for (const p of places) {
       const q = next[p];
       if (symbols[p] !== left || q < 0 || symbols[q] !== right) continue;
       this.count(previous[p], -1, changed);
