@@ -158,6 +158,25 @@ test('byte fallback: lowest rank first, bytes for other characters', () => {
   expect(t.specialTokens).toEqual({ bos: 1, eos: 2, pad: undefined, unk: 0 });
 });
 
+test('byte fallback: characters are found among bytes that are no text', () => {
+  const t = parseTokenizerJson(characterFile(f => { f.model.vocab['😀'] = 900; }), 'tokenizer.json');
+  const bytes = Buffer.concat([Uint8Array.of(0xff, 0xe4), Buffer.from('😀中é'), Uint8Array.of(0xf0, 0x9f)]);
+  const { ids, fallback } = t.parts.characters!;
+  expect([...t.encodeBytes(bytes)]).toEqual([fallback[0xff], fallback[0xe4], 900, ids.get('中'), ids.get('é'), fallback[0xf0], fallback[0x9f]]);
+});
+
+test('how spaces are written is part of the hash', () => {
+  const stripless = characterFile(f => { (f.decoder.decoders as unknown[]).pop(); });
+  const hashes = [...Object.values(characterFiles), stripless].map(json => parseTokenizerJson(json, 'tokenizer.json').hash);
+  expect(new Set(hashes).size).toBe(5);
+});
+
+test('the unknown token may be an ordinary one', () => {
+  const file = JSON.parse(tokenizerToJson(proteins24));
+  file.model.unk_token = 'A';
+  expect(parse(file).encode('W')).toEqual(proteins24.encode('A'));
+});
+
 type File = Record<string, any>; // oxlint-disable-line typescript/no-explicit-any -- a file about to be broken
 const broken = (json: string, change: (file: File) => void) => {
   const file = JSON.parse(json);
@@ -219,6 +238,7 @@ describe('refused', () => {
     ['byte fallback without decoder', charactersWrong(f => { f.decoder = null; }), 'decoder: must be Replace, ByteFallback, Fuse'],
     ['byte fallback and words', charactersWrong(f => { f.pre_tokenizer = { type: 'Whitespace' }; }), 'pre_tokenizer: must be Metaspace'],
     ['byte fallback and a literal space', charactersWrong(f => { f.model.vocab['a b'] = 999; }), 'token "a b" has a space'],
+    ['byte fallback and tokens to normalise', charactersWrong(f => { f.added_tokens.push({ id: 999, content: 'x' }); }), 'added_tokens: an ordinary token with normalized true'],
     ['byte fallback and ignored merges', charactersWrong(f => { f.model.ignore_merges = true; }), 'model.ignore_merges: is true'],
   ])('%s', (_, read, message) => { expect(read).toThrow(message); });
 

@@ -13,8 +13,9 @@ const cut = (source: string, s: string) => splitWords(s, [compilePattern(source)
 test.each<[string, string, string, string[]]>([
   ['contractions in either case', llama3Pattern, "DON'T we'll", ['DON', "'T", ' we', "'ll"]],
   ['case is ignored as Unicode has it', '(?i:sk)', 'aſ\u212ab', ['a', 'ſ\u212a', 'b']],
-  ['case is ignored in the group only', '(?i:a)b|(?i:x(?-i:y))', 'AbAB XyXY', ['Ab', 'AB ', 'Xy', 'XY']],
+  ['case is ignored in the group only', '(?i:a)b|(?i:x(?-i:y))', 'AbAB XY Xy', ['Ab', 'AB XY ', 'Xy']],
   ['case is ignored in a class', "'(?i:[sdmt]|ll)", "a'S'LL", ['a', "'S", "'LL"]],
+  ['a hyphen at the end of a class has no case', '(?i:[-a]|[z-])+', 'A-Z!', ['A-Z', '!']],
   ['digits by threes', llama3Pattern, '12345', ['123', '45']],
   ['white space is Unicode\'s', String.raw`\s+`, 'a\u0085b\ufeffc', ['a', '\u0085', 'b\ufeffc']],
   ['and so in a class', String.raw`[^\s]+`, 'a\u0085b\ufeffc', ['a', '\u0085', 'b\ufeffc']],

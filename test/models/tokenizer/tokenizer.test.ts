@@ -92,6 +92,13 @@ describe('added tokens', () => {
     expect([...t.encode(' <mask> <mask>', { allowSpecial: true })]).toEqual([305, 305]);
   });
 
+  test('white space on the other side stays', () => {
+    const mask = specialToken('<mask>', 305);
+    const encode = (sides: Partial<typeof mask>) => [...new Tokenizer({ ...english300.parts, added: [{ ...mask, ...sides }] }).encode('a <mask> b', { allowSpecial: true })];
+    expect(encode({ lstrip: true })).toEqual([...t.encode('a'), 305, ...t.encode(' b')]);
+    expect(encode({ rstrip: true })).toEqual([...t.encode('a '), 305, ...t.encode('b')]);
+  });
+
   test('ids with holes are handled: largest id + 1, and a hole is no token', () => {
     expect(t.vocabSize).toBe(306);
     expect([...t.ordinaryIds()]).not.toContain(302);
@@ -107,6 +114,8 @@ describe('bytes outside the alphabet', () => {
     const patterned = trainBPE(['é a b'], { vocabSize: 10, alphabet: 'seen', pattern: gpt2Pattern });
     expect(() => patterned.encode('é a x')).toThrow("byte 'x' at offset 5");
     expect(() => patterned.encode('</s>é x', { allowSpecial: true })).toThrow("byte 'x' at offset 7");
+    const stripping = new Tokenizer({ ...patterned.parts, added: [{ ...specialToken('</s>', 1), rstrip: true }] });
+    expect(() => stripping.encode('</s>  x', { allowSpecial: true })).toThrow("byte 'x' at offset 6");
   });
 
   test('are the unknown token where there is one', () => {
