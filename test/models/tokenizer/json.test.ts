@@ -117,6 +117,10 @@ const characterFiles: Record<string, string> = {
   'a space where one is missing': metaspace('always'),
   'a space at the beginning': metaspace('first'),
   'no space': metaspace('never'),
+  'nothing added, nothing taken off': characterFile(f => {
+    f.normalizer = { type: 'Replace', pattern: { String: ' ' }, content: '▁' };
+    (f.decoder.decoders as unknown[]).pop();
+  }),
 };
 const pieces = fc.string({ unit: fc.constantFrom('t', 'h', 'e', 'the', ' the', 'a', 'é', '中', '☕', ' ', '  ', '\n', '<s>', '<0x41>'), maxLength: 12 });
 
@@ -135,12 +139,12 @@ describe.each(Object.entries(characterFiles))('byte fallback: %s', (name, json) 
   });
 
   test('text and bytes come back', () => {
-    // Where a first space is not doubled, it is lost: so it is in SentencePiece.
-    const doubled = name === 'LLaMA 2';
+    // Elsewhere a space at the beginning is lost: so it is in SentencePiece.
+    const whole = name === 'LLaMA 2' || name.startsWith('nothing');
     fc.assert(fc.property(pieces, fc.uint8Array(), (s, bytes) => {
-      const first = doubled || name === 'no space' ? s : s.trimStart();
-      if (name !== 'no space' || !s.startsWith(' ')) expect(t.decode(t.encode(first))).toBe(first);
-      if (doubled) expect(t.decodeBytes(t.encode(bytes))).toEqual(bytes);
+      const kept = whole ? s : s.trimStart();
+      expect(t.decode(t.encode(kept))).toBe(kept);
+      if (whole) expect(t.decodeBytes(t.encode(bytes))).toEqual(bytes);
       const raw = Array.from(t.encodeBytes(bytes), id => t.tokenBytes(id));
       expect(new Uint8Array(Buffer.concat(raw))).toEqual(bytes);
     }));
@@ -166,9 +170,8 @@ test('byte fallback: characters are found among bytes that are no text', () => {
 });
 
 test('how spaces are written is part of the hash', () => {
-  const stripless = characterFile(f => { (f.decoder.decoders as unknown[]).pop(); });
-  const hashes = [...Object.values(characterFiles), stripless].map(json => parseTokenizerJson(json, 'tokenizer.json').hash);
-  expect(new Set(hashes).size).toBe(5);
+  const hashes = Object.values(characterFiles).map(json => parseTokenizerJson(json, 'tokenizer.json').hash);
+  expect(new Set(hashes).size).toBe(hashes.length);
 });
 
 test('the unknown token may be an ordinary one', () => {
