@@ -78,7 +78,7 @@ function withSettings(command: Command): Command {
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
     .addOption(new Option('--marginals <name>').choices(['uniform', 'frequency']).default(defaults.marginals))
-    .option('--save-every <s>', 'seconds between saves of the state of training', Number, 20)
+    .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
 
