@@ -7,7 +7,7 @@
  *
  * It is not: a graph, a compiler or an allocator policy. A backend that can do better than a composition of these
  * primitives offers `kernels`, keyed by a row of the operation table; the row's definition in primitives stays the
- * kernel's specification, and `test/engine/parity.test.ts` holds one against the other.
+ * kernel's specification, and `test/engine/wasm/table.test.ts` holds one against the other.
  *
  * Calls are synchronous and only `read` waits, so a device may queue its work.
  */
