@@ -1,14 +1,14 @@
 /**
  * A checkpoint is a Hugging Face model directory: `config.json`, `model.safetensors` (one file or shards),
- * `tokenizer.json`. Directories of the families OLMo-1 (model_type "olmo") and LLaMA ("llama") load as they are, and
- * what is written here loads there.
+ * `tokenizer.json`. Directories of the families OLMo-1 (model_type "olmo"), LLaMA ("llama") and GPT-2 ("gpt2") load as
+ * they are, and what is written here loads there.
  */
 import { join } from 'node:path';
 import { tensor, type Tensor } from '../engine/index.ts';
 import { readJson, readText, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
 import { parseTokenizerJson, tokenizerToJson, type Tokenizer } from './tokenizer/index.ts';
-import { checkConfig, weightShapes, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+import { checkConfig, families, weightShapes, type Family, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
 
 export interface LanguageModel {
   readonly model: Transformer;
@@ -23,7 +23,7 @@ export async function loadModel(directory: string): Promise<LanguageModel> {
   checkTokenizer(directory, tokenizer, config);
   const source = await openCheckpoint(directory);
   const weights: Weights = {};
-  for (const [name, shape] of Object.entries(weightShapes(config))) weights[name] = await readWeight(source, name, shape);
+  for (const [name, shape] of Object.entries(weightShapes(config))) weights[name] = await readWeight(source, storedName(source, name), shape);
   return { model: { config, weights }, tokenizer };
 }
 
@@ -39,6 +39,12 @@ function checkTokenizer(directory: string, tokenizer: Tokenizer, config: Transfo
   }
 }
 
+/** A checkpoint of the bare transformer, such as GPT-2's own, lacks the first part of every name. */
+export function storedName({ tensors }: TensorSource, name: string): string {
+  const bare = name.replace(/^(model|transformer)\./, '');
+  return !tensors.has(name) && tensors.has(bare) ? bare : name;
+}
+
 async function readWeight(source: TensorSource, name: string, shape: readonly number[]): Promise<Tensor> {
   const entry = source.tensors.get(name);
   if (entry !== undefined && entry.shape.join() !== shape.join()) {
@@ -47,34 +53,28 @@ async function readWeight(source: TensorSource, name: string, shape: readonly nu
   return tensor(await source.readFloats(name), { shape, requiresGrad: true });
 }
 
+type Fields = Readonly<Record<string, unknown>>;
+
+/**
+ * What a field must say where this transformer knows one way only; null also stands for a missing field. Fields that
+ * change nothing in what is computed here (dropout, how weights were initialised) are not read.
+ */
+const onlyWay: Readonly<Record<Family, Fields>> = {
+  olmo: { attention_bias: false, clip_qkv: null, hidden_act: 'silu' },
+  llama: { attention_bias: false, mlp_bias: false, hidden_act: 'silu' },
+  gpt2: { activation_function: 'gelu_new', scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
+};
+
 /** Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it. */
 export function parseConfig(json: unknown, file: string): TransformerConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${file}: is not a JSON object`);
-  const fields = json as Record<string, unknown>;
-  const family = fields.model_type;
-  if (family !== 'olmo' && family !== 'llama') throw new UserError(`${file}: model_type is ${JSON.stringify(family)}; supported are "olmo" and "llama"`);
-  const number = (key: string, fallback?: number): number => {
-    const value = fields[key] ?? fallback;
-    if (typeof value !== 'number') throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; it must be a number`);
-    return value;
-  };
-  const unsupported: [string, unknown][] = [['attention_bias', false], ['mlp_bias', false], ['clip_qkv', null], ['rope_scaling', null], ['hidden_act', 'silu']];
-  for (const [key, neutral] of unsupported) {
-    if ((fields[key] ?? neutral) !== neutral) throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; only ${JSON.stringify(neutral)} is supported`);
+  const fields = json as Fields;
+  const family = families.find(f => f === fields.model_type);
+  if (family === undefined) throw new UserError(`${file}: model_type is ${JSON.stringify(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`);
+  for (const [key, value] of Object.entries(onlyWay[family])) {
+    if ((fields[key] ?? value) !== value) throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; only ${JSON.stringify(value)} is supported`);
   }
-  const config: TransformerConfig = {
-    family,
-    vocabSize: number('vocab_size'),
-    width: number('hidden_size'),
-    layers: number('num_hidden_layers'),
-    heads: number('num_attention_heads'),
-    keyValueHeads: number('num_key_value_heads', number('num_attention_heads')),
-    feedForward: number('intermediate_size'),
-    context: number('max_position_embeddings', 2048),
-    rotaryBase: number('rope_theta', 10000),
-    normEps: family === 'olmo' ? 1e-5 : number('rms_norm_eps', 1e-6),
-    tied: fields.tie_word_embeddings === true,
-  };
+  const config = family === 'gpt2' ? parseGpt2(fields, file) : parseRotary(family, fields, file);
   try {
     checkConfig(config);
   } catch (error) {
@@ -83,23 +83,67 @@ export function parseConfig(json: unknown, file: string): TransformerConfig {
   return config;
 }
 
+function numberIn(fields: Fields, key: string, file: string, fallback?: number): number {
+  const value = fields[key] ?? fallback;
+  if (typeof value !== 'number') throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; it must be a number`);
+  return value;
+}
+
+function parseGpt2(fields: Fields, file: string): TransformerConfig {
+  const number = (key: string, fallback?: number) => numberIn(fields, key, file, fallback);
+  const [width, heads] = [number('n_embd'), number('n_head')];
+  return {
+    family: 'gpt2',
+    vocabSize: number('vocab_size'),
+    width,
+    layers: number('n_layer'),
+    heads,
+    keyValueHeads: heads,
+    feedForward: number('n_inner', 4 * width),
+    context: number('n_positions', 1024),
+    rotaryBase: 10000,
+    normEps: number('layer_norm_epsilon', 1e-5),
+    tied: fields.tie_word_embeddings !== false,
+  };
+}
+
+function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): TransformerConfig {
+  const number = (key: string, fallback?: number) => numberIn(fields, key, file, fallback);
+  const [width, heads] = [number('hidden_size'), number('num_attention_heads')];
+  const D = number('head_dim', width / heads);
+  return {
+    family,
+    vocabSize: number('vocab_size'),
+    width,
+    layers: number('num_hidden_layers'),
+    heads,
+    keyValueHeads: number('num_key_value_heads', heads),
+    ...(D !== width / heads && { headWidth: D }),
+    feedForward: number('intermediate_size'),
+    context: number('max_position_embeddings', 2048),
+    rotaryBase: parseRotaryBase(fields, file),
+    normEps: family === 'olmo' ? 1e-5 : number('rms_norm_eps', 1e-6),
+    tied: fields.tie_word_embeddings === true,
+  };
+}
+
+/** θ, which transformers 5 writes into `rope_parameters` and earlier versions beside `rope_scaling`. Stretched positions are refused. */
+function parseRotaryBase(fields: Fields, file: string): number {
+  for (const key of ['rope_parameters', 'rope_scaling']) {
+    const rope = (fields[key] ?? {}) as Fields;
+    const type = rope.rope_type ?? rope.type ?? (key === 'rope_scaling' && fields[key] != null ? null : 'default');
+    const partial = rope.partial_rotary_factor ?? 1;
+    if (type !== 'default' || partial !== 1) throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; only positions that are not scaled are supported (rope_type "default")`);
+  }
+  const parameters = (fields.rope_parameters ?? {}) as Fields;
+  return numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
+}
+
 /** The `config.json` of a model, with what Hugging Face's libraries want to find there. */
 export function formatConfig(config: TransformerConfig, tokenizer: Tokenizer, dtype: FloatDType): Record<string, unknown> {
   const { bos, eos, pad } = tokenizer.specialTokens;
   return {
-    architectures: [config.family === 'olmo' ? 'OlmoForCausalLM' : 'LlamaForCausalLM'],
-    model_type: config.family,
-    vocab_size: config.vocabSize,
-    hidden_size: config.width,
-    intermediate_size: config.feedForward,
-    num_hidden_layers: config.layers,
-    num_attention_heads: config.heads,
-    num_key_value_heads: config.keyValueHeads,
-    max_position_embeddings: config.context,
-    rope_theta: config.rotaryBase,
-    hidden_act: 'silu',
-    attention_bias: false,
-    ...(config.family === 'olmo' ? { clip_qkv: null } : { rms_norm_eps: config.normEps, mlp_bias: false }),
+    ...(config.family === 'gpt2' ? formatGpt2(config) : formatRotary(config)),
     tie_word_embeddings: config.tied,
     bos_token_id: bos ?? null,
     eos_token_id: eos ?? null,
@@ -108,6 +152,36 @@ export function formatConfig(config: TransformerConfig, tokenizer: Tokenizer, dt
     torch_dtype: dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16',
   };
 }
+
+const formatGpt2 = (c: TransformerConfig) => ({
+  architectures: ['GPT2LMHeadModel'],
+  model_type: 'gpt2',
+  vocab_size: c.vocabSize,
+  n_embd: c.width,
+  n_inner: c.feedForward,
+  n_layer: c.layers,
+  n_head: c.heads,
+  n_positions: c.context,
+  layer_norm_epsilon: c.normEps,
+  activation_function: 'gelu_new',
+});
+
+const formatRotary = (c: TransformerConfig) => ({
+  architectures: [c.family === 'olmo' ? 'OlmoForCausalLM' : 'LlamaForCausalLM'],
+  model_type: c.family,
+  vocab_size: c.vocabSize,
+  hidden_size: c.width,
+  intermediate_size: c.feedForward,
+  num_hidden_layers: c.layers,
+  num_attention_heads: c.heads,
+  num_key_value_heads: c.keyValueHeads,
+  ...(c.headWidth !== undefined && { head_dim: c.headWidth }),
+  max_position_embeddings: c.context,
+  rope_theta: c.rotaryBase,
+  hidden_act: 'silu',
+  attention_bias: false,
+  ...(c.family === 'olmo' ? { clip_qkv: null } : { rms_norm_eps: c.normEps, mlp_bias: false }),
+});
 
 /** The `tokenizer_config.json` by which Hugging Face's AutoTokenizer knows the class and the special tokens. */
 function formatTokenizerConfig(tokenizer: Tokenizer): Record<string, unknown> {

@@ -13,6 +13,7 @@ import { generate } from '../models/generate.ts';
 import { score } from '../models/score.ts';
 import { tokenizerToJson, trainBPE } from '../models/tokenizer/index.ts';
 import { Interrupted } from '../models/train.ts';
+import { families } from '../models/transformer.ts';
 import { adapt, cutAll, startAfresh, toSequences } from './adapt.ts';
 import { readCorpus } from './corpus.ts';
 import { dataFolder } from './data/english.ts';
@@ -151,7 +152,7 @@ withSettings(program.command('start', { isDefault: true }).description('adapt th
   .action((flags: AdaptFlags) => runAdaptation({ ...flags, model: dataFolder('source'), data: dataFolder('proteins.train.fasta.gz'), test: dataFolder('proteins.test.fasta.gz') }));
 
 withSettings(program.command('adapt').description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'))
-  .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1 or LLaMA, byte-level BPE)')
+  .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)')
   .requiredOption('--data <file>', 'training texts')
   .option('--test <file>', 'held-out texts; without it a random part of the data, which is no protection against relatives')
   .option('--test-share <x>', 'that part', fraction, 0.05)
@@ -226,13 +227,14 @@ program.command('explain').description('the source tokens that target tokens are
 program.command('pretrain').description('pretrain a source model on English')
   .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')
   .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
+  .addOption(new Option('--family <name>', 'of the architecture').choices([...families]).default(pretrainDefaults.family))
   .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
   .option('--tokens <n>', 'to train on', whole(1), pretrainDefaults.tokens)
   .option('--vocab-size <n>', 'tokens', whole(259), pretrainDefaults.vocabSize)
   .option('--width <n>', 'of the residual stream', whole(2), pretrainDefaults.width)
   .option('--layers <n>', 'of the transformer', whole(1), pretrainDefaults.layers)
   .option('--heads <n>', 'of attention', whole(1), pretrainDefaults.heads)
-  .option('--window <n>', 'tokens in a sequence', whole(2), pretrainDefaults.window)
+  .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
   .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
   .action(flags => pretrain({ ...flags, signal: stop.signal, log }));

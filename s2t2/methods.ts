@@ -53,8 +53,9 @@ function copyOf({ config, weights }: Transformer, skip: readonly string[] = []):
 
 /** A copy of the model with other ends; untied, since the two differ. */
 function withEnds(model: Transformer, { embedding, head }: Ends): Transformer {
-  const { config, weights } = copyOf(model, [embeddingName, headName]);
-  return { config: { ...config, vocabSize: embedding.shape[0], tied: false }, weights: { [embeddingName]: embedding, ...weights, [headName]: head } };
+  const nameOfEmbedding = embeddingName(model.config);
+  const { config, weights } = copyOf(model, [nameOfEmbedding, headName]);
+  return { config: { ...config, vocabSize: embedding.shape[0], tied: false }, weights: { [nameOfEmbedding]: embedding, ...weights, [headName]: head } };
 }
 
 /** The pretrained model with the source's own tokenizer. */

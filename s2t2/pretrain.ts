@@ -11,20 +11,21 @@ import { generate } from '../models/generate.ts';
 import { batchLoss, score } from '../models/score.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
 import { train } from '../models/train.ts';
-import { forwardFlops, initTransformer, type Transformer, type TransformerConfig } from '../models/transformer.ts';
+import { forwardFlops, initTransformer, type Family, type Transformer, type TransformerConfig } from '../models/transformer.ts';
 import { loadEnglish } from './data/english.ts';
 import { metrics } from './evaluate.ts';
 import { progressBar } from './progress.ts';
 
 export interface PretrainOptions {
   readonly out: string;
+  readonly family: Family;
   readonly seed: number;
   readonly tokens: number;
   readonly vocabSize: number;
   readonly width: number;
   readonly layers: number;
   readonly heads: number;
-  /** Tokens in a training window. */
+  /** Tokens in a training window; the context of a gpt2 model, which knows no position beyond those it was trained on. */
   readonly window: number;
   /** Tokens in a batch. */
   readonly batchTokens: number;
@@ -35,7 +36,7 @@ export interface PretrainOptions {
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3 };
+export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
@@ -46,14 +47,15 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const [trainSet, testSet] = [cut(english.train), cut(english.test)];
 
   const config: TransformerConfig = {
-    family: 'olmo',
+    family: options.family,
     vocabSize: tokenizer.vocabSize,
     width: options.width,
     layers: options.layers,
     heads: options.heads,
     keyValueHeads: options.heads,
-    feedForward: Math.ceil((8 / 3) * options.width / 32) * 32,
-    context: 1024,
+    // SwiGLU has three matrices where GELU has two.
+    feedForward: options.family === 'gpt2' ? 4 * options.width : Math.ceil((8 / 3) * options.width / 32) * 32,
+    context: options.family === 'gpt2' ? options.window : 1024,
     rotaryBase: 10000,
     normEps: 1e-5,
     tied: true,
@@ -84,7 +86,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const record = {
     data: english.sources,
     split: { train: english.train.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
-    command: `npm run pretrain -- --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate}`,
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate}`,
     seed,
     parameters,
     steps: result.steps,

@@ -5,10 +5,10 @@ import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
 import { formatConfig, loadModel, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
-import { UserError } from '../../models/files.ts';
 import { score } from '../../models/score.ts';
+import { writeSafetensors } from '../../models/safetensors.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
-import { initTransformer, type TransformerConfig } from '../../models/transformer.ts';
+import { families, initTransformer, weightShapes, type TransformerConfig } from '../../models/transformer.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
 
 const directory = temporaryDirectory();
@@ -17,9 +17,11 @@ const config: TransformerConfig = { family: 'llama', vocabSize: 48, width: 16, l
 const original: LanguageModel = { model: initTransformer(config, new Random(3)), tokenizer };
 const sequence = { ids: Int32Array.from([0, ...tokenizer.encode('to be that'), 1]), bytes: 10 };
 
-describe.each(['olmo', 'llama'] as const)('%s', family => {
+describe.each(families)('%s', family => {
+  const tied = family !== 'llama';
+  const own: TransformerConfig = { ...config, family, keyValueHeads: family === 'gpt2' ? 4 : 2, normEps: family === 'llama' ? 1e-6 : 1e-5, tied };
   test.each(['F32', 'F16', 'BF16'] as const)('%s: written and read it predicts the same, to the precision of its floats', async dtype => {
-    const model = { model: initTransformer({ ...config, family, normEps: family === 'olmo' ? 1e-5 : 1e-6, tied: family === 'olmo' }, new Random(4)), tokenizer };
+    const model = { model: initTransformer(own, new Random(4)), tokenizer };
     const path = join(directory, `${family}-${dtype}`);
     await saveModel(path, model, dtype);
     const again = await loadModel(path);
@@ -33,6 +35,16 @@ describe.each(['olmo', 'llama'] as const)('%s', family => {
     const settings = JSON.parse(await readFile(join(path, 'tokenizer_config.json'), 'utf8')) as object;
     expect(new HuggingFace(files, settings).encode('to be', { add_special_tokens: false }).ids).toEqual([...tokenizer.encode('to be')]);
   });
+
+  test('names without their first part are read too', async () => {
+    const { weights } = initTransformer(own, new Random(4));
+    const path = join(directory, `${family}-bare`);
+    await saveModel(path, { model: { config: own, weights }, tokenizer });
+    const named = Object.keys(weightShapes(own)).map(name => [name.replace(/^(model|transformer)\./, ''), { dtype: 'F32' as const, shape: weights[name].shape, data: weights[name].dataSync() as Float32Array }] as const);
+    await writeSafetensors(join(path, 'model.safetensors'), Object.fromEntries(named));
+    const again = await loadModel(path);
+    for (const [name, w] of Object.entries(weights)) expect(again.model.weights[name].dataSync(), name).toEqual(w.dataSync());
+  });
 });
 
 describe('config.json', () => {
@@ -43,16 +55,35 @@ describe('config.json', () => {
     expect([json.bos_token_id, json.eos_token_id, json.pad_token_id]).toEqual([0, 1, 2]);
   });
 
+  test('of GPT-2: its own names; what is missing is what GPT-2 has', () => {
+    const own = { ...config, family: 'gpt2' as const, keyValueHeads: 4, normEps: 1e-5, tied: true };
+    expect(parseConfig(formatConfig(own, tokenizer, 'F32'), 'config.json')).toEqual(own);
+    expect(parseConfig({ model_type: 'gpt2', vocab_size: 50257, n_embd: 768, n_layer: 12, n_head: 12, n_inner: null }, 'config.json'))
+      .toEqual({ family: 'gpt2', vocabSize: 50257, width: 768, layers: 12, heads: 12, keyValueHeads: 12, feedForward: 3072, context: 1024, rotaryBase: 10000, normEps: 1e-5, tied: true });
+  });
+
+  test('of LLaMA: a head width of its own; the base of rotary positions where transformers 5 puts it', () => {
+    expect(parseConfig({ ...json, head_dim: 4 }, 'config.json')).toEqual(config);
+    const wide = { ...config, headWidth: 6 };
+    expect(parseConfig(formatConfig(wide, tokenizer, 'F32'), 'config.json')).toEqual(wide);
+    expect(parseConfig({ ...json, rope_theta: undefined, rope_parameters: { rope_type: 'default', rope_theta: 500000 } }, 'config.json').rotaryBase).toBe(500000);
+  });
+
   test.each([
-    [{ model_type: 'bert' }, 'model_type is "bert"; supported are "olmo" and "llama"'],
+    [{ model_type: 'gpt2', activation_function: 'relu' }, 'activation_function is "relu"; only "gelu_new" is supported'],
+    [{ model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx is true; only false is supported'],
+    [{ attention_bias: true }, 'attention_bias is true; only false is supported'],
+    [{ rope_parameters: { rope_type: 'llama3', rope_theta: 5e5 } }, 'rope_parameters is {"rope_type":"llama3","rope_theta":500000}; only positions that are not scaled are supported (rope_type "default")'],
+    [{ head_dim: 5 }, 'a head is 5 wide'],
+    [{ model_type: 'bert' }, 'model_type is "bert"; supported are "olmo", "llama", "gpt2"'],
     [{ hidden_size: '16' }, 'hidden_size is "16"; it must be a number'],
     [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; only "silu" is supported'],
-    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; only null is supported'],
-    [{ num_attention_heads: 5 }, 'width 16 over 5 heads gives no even head width'],
+    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; only positions that are not scaled are supported (rope_type "default")'],
+    [{ num_attention_heads: 5 }, 'width 16 is not a multiple of 5 heads'],
     [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
     [{ num_hidden_layers: -1 }, 'layers is -1'],
   ])('%o is refused', (change, message) => {
-    expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(new UserError(`config.json: ${message.startsWith('width') || /^\d|^layers/.test(message) ? 'transformer: ' : ''}${message}`).message);
+    expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(new RegExp(`^config\\.json: (transformer: )?${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`));
   });
   test('something else than an object is refused', () => { expect(() => parseConfig([], 'config.json')).toThrow('config.json: is not a JSON object'); });
 });

@@ -9,42 +9,55 @@ import { sha256 } from '../../models/files.ts';
 import { generate } from '../../models/generate.ts';
 import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';
-import { forward, initTransformer, weightShapes, type TransformerConfig } from '../../models/transformer.ts';
+import { embeddingName, families, forward, forwardFlops, headName, initTransformer, weightShapes, type Family, type Transformer, type TransformerConfig } from '../../models/transformer.ts';
 
-const config: TransformerConfig = { family: 'llama', vocabSize: 23, width: 16, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 24, context: 32, rotaryBase: 10000, normEps: 1e-5, tied: false };
+const llama: TransformerConfig = { family: 'llama', vocabSize: 23, width: 16, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 24, context: 32, rotaryBase: 10000, normEps: 1e-5, tied: false };
+const configs: Record<Family, TransformerConfig> = {
+  llama,
+  olmo: { ...llama, family: 'olmo', tied: true },
+  gpt2: { ...llama, family: 'gpt2', keyValueHeads: 4, tied: true },
+};
 const random = new Random(5);
-const model = initTransformer(config, random);
-const idsOf = (n: number) => Int32Array.from({ length: n }, () => random.integer(config.vocabSize));
-const logitsOf = (ids: Int32Array<ArrayBuffer>, rows = 1) => noGrad(() => scope(() => forward(model, tensor(ids, { shape: [rows, ids.length / rows] })).logits.dataSync())) as Float32Array;
+const idsOf = (n: number) => Int32Array.from({ length: n }, () => random.integer(23));
+/** A model whose biases are not zero, as they are at first. */
+function modelOf(config: TransformerConfig, seed = 1): Transformer {
+  const model = initTransformer(config, new Random(seed));
+  for (const [name, w] of Object.entries(model.weights)) if (name.endsWith('.bias')) w.assign(tensor(new Float32Array(w.size).map(() => 0.1 * random.normal()), { shape: w.shape }));
+  return model;
+}
+const logitsOf = (model: Transformer, ids: Int32Array<ArrayBuffer>, rows = 1) => noGrad(() => scope(() => forward(model, tensor(ids, { shape: [rows, ids.length / rows] })).logits.dataSync())) as Float32Array;
 const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5) => {
   expect(a.length).toBe(b.length);
   expect(Math.max(0, ...Array.from(a, (value, i) => Math.abs(value - b[i])))).toBeLessThan(tolerance);
 };
 
-describe.each(['olmo', 'llama'] as const)('%s', family => {
-  const own = initTransformer({ ...config, family, tied: family === 'olmo' }, new Random(1));
-  test('every weight has a gradient, of its own shape', () => scope(() => {
-    const batch = makeBatch([{ ids: idsOf(9), bytes: 8 }, { ids: idsOf(5), bytes: 4 }]);
-    const names = Object.keys(own.weights);
-    expect(names).toEqual(Object.keys(weightShapes(own.config)));
-    const gradients = grad(batchLoss(own, batch), Object.values(own.weights));
-    gradients.forEach((g, i) => expect(Math.max(...g.dataSync().map(Math.abs)), names[i]).toBeGreaterThan(0));
-  }));
-});
+describe.each(families)('%s', family => {
+  const config = configs[family];
+  const model = modelOf(config);
 
-describe('the forward pass', () => {
+  test('every weight has a gradient, of its own shape', () => scope(() => {
+    const batch = makeBatch([{ ids: idsOf(33), bytes: 8 }, { ids: idsOf(5), bytes: 4 }]);
+    const names = Object.keys(model.weights);
+    expect(names).toEqual(Object.keys(weightShapes(config)));
+    const gradients = grad(batchLoss(model, batch), Object.values(model.weights));
+    gradients.forEach((g, i) => {
+      expect(g.shape).toEqual(weightShapes(config)[names[i]]);
+      expect(Math.max(...g.dataSync().map(Math.abs)), names[i]).toBeGreaterThan(0);
+    });
+  }));
+
   test('is causal: a later token changes nothing before it', () => {
     const ids = idsOf(12);
     const changed = ids.slice();
-    changed[8] = (changed[8] + 1) % config.vocabSize;
-    const [a, b] = [logitsOf(ids), logitsOf(changed)];
+    changed[8] = (changed[8] + 1) % 23;
+    const [a, b] = [logitsOf(model, ids), logitsOf(model, changed)];
     expect(a.slice(0, 8 * 23)).toEqual(b.slice(0, 8 * 23));
     expect(a.slice(8 * 23)).not.toEqual(b.slice(8 * 23));
   });
 
   test('with a cache equals the pass without', () => {
     const ids = idsOf(10);
-    const whole = logitsOf(ids);
+    const whole = logitsOf(model, ids);
     scope(() => noGrad(() => {
       let cache;
       const parts: number[] = [];
@@ -59,13 +72,48 @@ describe('the forward pass', () => {
 
   test('treats the rows of a batch one by one', () => {
     const [a, b] = [idsOf(6), idsOf(6)];
-    close(logitsOf(Int32Array.from([...a, ...b]), 2), [...logitsOf(a), ...logitsOf(b)]);
+    close(logitsOf(model, Int32Array.from([...a, ...b]), 2), [...logitsOf(model, a), ...logitsOf(model, b)]);
   });
 
   test('refuses a sequence longer than the context', () => {
-    expect(() => logitsOf(idsOf(33))).toThrow('33 positions exceed the context of 32');
+    expect(() => logitsOf(model, idsOf(33))).toThrow('33 positions exceed the context of 32');
+  });
+
+  test('its ends can be given: those of a model of another vocabulary', () => {
+    const wide = modelOf({ ...config, vocabSize: 29, tied: false }, 2);
+    const ends = { embedding: wide.weights[embeddingName(config)], head: wide.weights[headName] };
+    const ids = idsOf(7);
+    const body = Object.entries(model.weights).filter(([name]) => name !== embeddingName(config) && name !== headName);
+    const hybrid: Transformer = { config: wide.config, weights: { ...wide.weights, ...Object.fromEntries(body) } };
+    const given = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, 7] }), ends).logits.dataSync()));
+    expect(given).toEqual(logitsOf(hybrid, ids));
+  });
+
+  test('its floating-point operations are those of its products', () => {
+    // Two per weight of a matrix a token is multiplied with, the embedding being looked up and not multiplied.
+    const matrices = Object.entries(weightShapes({ ...config, tied: false })).filter(([name, shape]) => shape.length === 2 && name !== embeddingName(config) && !name.includes('wpe'));
+    expect(forwardFlops(config, 0)).toBe(2 * matrices.reduce((n, [, [a, b]]) => n + a * b, 0));
   });
 });
+
+test('a head may be wider than its share of the residual stream', () => {
+  const wide = modelOf({ ...llama, headWidth: 6 });
+  expect(wide.weights['model.layers.0.self_attn.k_proj.weight'].shape).toEqual([12, 16]);
+  expect(logitsOf(wide, idsOf(5))).toHaveLength(5 * 23);
+});
+
+test.each([
+  [{ ...configs.gpt2, keyValueHeads: 2 }, 'gpt2 has neither grouped key/value heads nor a head width of its own'],
+  [{ ...llama, width: 18 }, 'width 18 is not a multiple of 4 heads'],
+  [{ ...llama, width: 12 }, 'a head is 3 wide; rotary positions need an even width'],
+  [{ ...llama, keyValueHeads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
+  [{ ...llama, headWidth: 1.5 }, 'headWidth is 1.5'],
+])('%o makes no model', (config, message) => {
+  expect(() => initTransformer(config, random)).toThrow(message);
+});
+
+const config = llama;
+const model = modelOf(llama);
 
 describe('score', () => {
   test('gives every sequence the nats it has alone, padded or not, in any batch size', async () => {
