@@ -139,20 +139,37 @@ function checkIndex(op: string, index: V, n: number, least: number): TypedArray 
   return values;
 }
 
+/** The maximum of every line. In the name of the operation that was called, refuses lines without one and masses that are none. */
+function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedArray {
+  const { outer, n, inner } = aroundDim(x.shape, dim);
+  const top = reduce('max', x, outer, n, inner).values;
+  const line = top.findIndex(value => !Number.isFinite(value));
+  if (line >= 0) throw new RangeError(`${op}: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum (${top[line]})`);
+  const wrong = mass ? mass.storage.values.findIndex(m => !(m > 0 && m < Infinity)) : -1;
+  if (wrong >= 0) throw new RangeError(`${op}: mass ${wrong} is ${mass!.storage.values[wrong]}; it must be positive and finite`);
+  return top;
+}
+
+/** A check in the name of an operation whose definition does the rest: what that calls would refuse it under its own name. */
+const checkLines = (op: string): Kernel<ReferenceStorage> => ({
+  forward([x, mass], { dim }: { dim: number }) {
+    topOfLines(op, x, mass, dim);
+    return null;
+  },
+});
+
 /** τ of every line by Newton's method, in its finite form (Michelot 1986): drop what is below τ until nothing is. */
 const simplexThreshold: Kernel<ReferenceStorage> = {
   forward([x, mass], { dim }: { dim: number }, out) {
     const { outer, n, inner } = aroundDim(x.shape, dim);
     const tau = make(x.storage.dtype, outer * inner);
     const X = x.storage.values;
+    const tops = topOfLines('simplexThreshold', x, mass, dim);
     walk(out, [broadcastStrides(mass.shape, out)], [0], (line, [at]) => {
       const m = mass.storage.values[at];
       const first = Math.floor(line / inner) * n * inner + (line % inner);
       const last = first + n * inner;
-      let top = -Infinity;
-      for (let p = first; p < last; p += inner) top = Math.max(top, X[p]);
-      if (!Number.isFinite(top)) throw new RangeError(`simplexThreshold: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum (${top})`);
-      if (!(m > 0 && m < Infinity)) throw new RangeError(`simplexThreshold: the mass of line ${line} is ${m}; it must be positive and finite`);
+      const top = tops[line];
       // Relative to the maximum τ starts below the solution and rises, so the support shrinks; that it stops shrinking
       // ends the search, even where rounding lets an entry at τ come and go.
       let t = -m;
@@ -229,6 +246,6 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
       });
       return y;
     },
-    kernels: { simplexThreshold },
+    kernels: { simplexThreshold, simplexProjection: checkLines('simplexProjection'), sparsemax: checkLines('sparsemax') },
   };
 }

@@ -185,6 +185,36 @@ export async function writeDirectoryAtomic(path: string, fill: (temporary: strin
   }
 }
 
+/**
+ * Makes a directory and those above it that are missing. Node's own `recursive` (20.20) never returns where the system
+ * says ENOENT of a new name in a directory that is there, as it does below /proc.
+ */
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    const missing: string[] = [];
+    for (let at = resolve(path); !(await isDirectory(at)); at = dirname(at)) {
+      missing.unshift(at);
+      if (at === dirname(at)) break; // the root of a drive that is not there
+    }
+    for (const directory of missing) {
+      await mkdir(directory).catch(async (error: unknown) => {
+        if (!(await isDirectory(directory))) throw error; // else another process was faster
+      });
+    }
+  } catch (error) {
+    throw explain(error, path);
+  }
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (isSystemError(error) && (error.code === 'ENOENT' || error.code === 'ENOTDIR')) return false;
+    throw error;
+  }
+}
+
 /** Puts back the old directory of a replacement that was killed between its two renames. */
 export async function recoverDirectory(path: string): Promise<void> {
   const [older] = await leftovers(path, 'old');
@@ -227,7 +257,8 @@ async function removeLeftovers(path: string, kind: 'tmp' | 'old'): Promise<void>
   for (const leftover of await leftovers(path, kind)) await rm(leftover, { recursive: true, force: true });
 }
 
-function isRunning(pid: number): boolean {
+/** Whether a process of this host lives. */
+export function isRunning(pid: number): boolean {
   try {
     process.kill(pid, 0); // Signal 0 only asks.
     return true;

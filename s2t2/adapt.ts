@@ -7,17 +7,18 @@
  *     runs/NAME/results.json       the table
  *     runs/NAME/work/              states of training and finished rows, by which a run resumes
  */
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import { saveModel, type LanguageModel } from '../models/checkpoint.ts';
-import { readJson, sha256, UserError, writeFileAtomic } from '../models/files.ts';
+import { makeDirectory, readJson, sha256, UserError, writeFileAtomic } from '../models/files.ts';
 import { batchLoss, score, type Score } from '../models/score.ts';
-import { tokenizerToJson, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
+import { tokenizerToJson, trainBPE, UnknownByte, type Tokenizer } from '../models/tokenizer/index.ts';
 import { train, type Training } from '../models/train.ts';
 import { weightShapes, type Transformer } from '../models/transformer.ts';
 import { metrics, orderZero, uniformFloor, type Metrics } from './evaluate.ts';
+import { withLock } from './lock.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import { methods, type Context, type Method, type Start, type Vocabulary } from './methods.ts';
 import { reportPlan, savePlan, type Plan, type PlanReport } from './plan.ts';
@@ -37,6 +38,8 @@ export interface Adaptation {
   /** Names of methods, in the order of the table; `s2t2` gives the adapted model. */
   readonly methods: readonly string[];
   readonly out: string;
+  /** Forgets what an earlier run in `out` has done. */
+  readonly fresh?: boolean;
   /** How much work a kill can lose. */
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
@@ -86,13 +89,18 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   };
   const fingerprint = sha256(JSON.stringify({ settings, model: await modelHash(source), target: target.hash, data: sha256(JSON.stringify([train, test])), backend: getBackend().arithmetic }));
   checkMemory(estimateBytes(source.model.config, settings, target.ordinaryIds().length, source.tokenizer.ordinaryIds().length), getBackend().memoryLimit);
-  await mkdir(work, { recursive: true });
-  await claim(join(work, 'run.json'), fingerprint);
-
   const run: Run = { ...adaptation, work, target, sequences, fingerprint };
-  const rows: Row[] = floors(train, test);
+  return withLock(out, () => runMethods(run, floors(train, test)));
+}
+
+/** All methods, in a directory that is this run's alone; `rows` begin the table. */
+async function runMethods(run: Run, rows: Row[]): Promise<Adapted> {
+  const { out, work, target, settings } = run;
+  if (run.fresh) await startAfresh(out);
+  await makeDirectory(work);
+  await claim(join(work, 'run.json'), run.fingerprint);
   let plan: Plan | null = null;
-  for (const name of adaptation.methods) {
+  for (const name of run.methods) {
     const result = await runMethod(run, methods[name]);
     rows.push(result.row);
     if (name !== 's2t2') continue;
@@ -205,10 +213,22 @@ export function toSequences(texts: readonly string[], tokenizer: Tokenizer, cont
   const { bos, eos } = tokenizer.specialTokens;
   if (bos === undefined || eos === undefined) throw new UserError('the tokenizer has neither a begin nor an end token; add one to its tokenizer.json');
   return texts.map(text => {
-    const ids = tokenizer.encode(text);
-    if (ids.length + 1 > context) throw new UserError(`a text of ${Buffer.byteLength(text)} bytes has ${ids.length} tokens, more than the model's context of ${context}; lower --max-bytes`);
-    return { ids: Int32Array.from([bos, ...ids, eos]), bytes: Buffer.byteLength(text) };
+    const bytes = Buffer.byteLength(text);
+    const name = () => `the text ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)} of ${bytes} bytes`;
+    const ids = encodeNamed(text, tokenizer, name);
+    if (ids.length + 1 > context) throw new UserError(`${name()} has ${ids.length} tokens, more than the model's context of ${context}; lower --max-bytes`);
+    return { ids: Int32Array.from([bos, ...ids, eos]), bytes };
   });
+}
+
+/** A vocabulary trained on other texts may lack a byte of this one: the error says in which text. */
+function encodeNamed(text: string, tokenizer: Tokenizer, name: () => string): Int32Array {
+  try {
+    return tokenizer.encode(text);
+  } catch (error) {
+    if (error instanceof UnknownByte) throw new UserError(`${name()} has ${error.shown}, which no training text has; leave it out, or train on texts with it`);
+    throw error;
+  }
 }
 
 /** A name for a model: its configuration, vocabulary and weights. */
@@ -219,6 +239,6 @@ async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {
 }
 
 /** Forgets what an earlier run left. */
-export async function startAfresh(out: string): Promise<void> {
+async function startAfresh(out: string): Promise<void> {
   for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'tokenizer.json']) await rm(join(out, name), { recursive: true, force: true });
 }

@@ -14,12 +14,13 @@ import { score } from '../models/score.ts';
 import { tokenizerToJson, trainBPE } from '../models/tokenizer/index.ts';
 import { Interrupted } from '../models/train.ts';
 import { families } from '../models/transformer.ts';
-import { adapt, cutAll, startAfresh, toSequences } from './adapt.ts';
+import { adapt, cutAll, toSequences } from './adapt.ts';
 import { readCorpus } from './corpus.ts';
 import { dataFolder } from './data/english.ts';
 import { makeProteins, proteinDefaults } from './data/proteins.ts';
 import { metrics } from './evaluate.ts';
 import { explainPlan } from './explain.ts';
+import { withLock } from './lock.ts';
 import { methods } from './methods.ts';
 import { loadPlan } from './plan.ts';
 import { pretrain, pretrainDefaults } from './pretrain.ts';
@@ -126,10 +127,9 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const domain = flags.test === undefined
     ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
     : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
-  if (flags.fresh) await startAfresh(flags.out);
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(`${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`);
-  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
+  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, fresh: flags.fresh, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
   print(resultsTable(results));
   if (!plan || !results.plan) return;
   const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
@@ -220,7 +220,7 @@ program.command('explain').description('the source tokens that target tokens are
   .option('--token <texts...>', 'these target tokens instead')
   .action(async ({ plan: file, source, target, top, count, token }: { plan: string; source: string; target: string; top: number; count: number; token?: string[] }) => {
     const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
-    const plan = await loadPlan(file, { source: from.hash, target: to.hash });
+    const plan = await loadPlan(file, { source: from.hash, target: to.hash, sourceSize: from.vocabSize, targetSize: to.vocabSize });
     print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
   });
 
@@ -237,7 +237,7 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
   .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
-  .action(flags => pretrain({ ...flags, signal: stop.signal, log }));
+  .action(flags => withLock(flags.work, () => pretrain({ ...flags, signal: stop.signal, log })));
 
 program.command('data').description('make the bundled data anew').command('proteins')
   .description("Swiss-Prot from Debian's metastudent-data, clustered and split; needs mmseqs2")
@@ -248,7 +248,7 @@ program.command('data').description('make the bundled data anew').command('prote
   .option('--validation <n>', 'sequences', whole(1), proteinDefaults.validation)
   .option('--test <n>', 'sequences', whole(1), proteinDefaults.test)
   .option('--seed <n>', 'which clusters', whole(0), proteinDefaults.seed)
-  .action(flags => makeProteins({ ...proteinDefaults, ...flags, packageFile: flags.package, log }));
+  .action(flags => withLock(flags.work, () => makeProteins({ ...proteinDefaults, ...flags, packageFile: flags.package, log })));
 
 program.version((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
 

@@ -2,11 +2,11 @@
  * Pretraining of a source model on English: tokenizer, model, held-out bits per byte, a few generated lines, and a
  * record of all that, in one Hugging Face directory. Resumable; the same seed gives the same model.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
 import { planBatches, windows, type Sequence } from '../models/batches.ts';
 import { saveModel } from '../models/checkpoint.ts';
-import { sha256 } from '../models/files.ts';
+import { makeDirectory, sha256 } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
 import { batchLoss, score } from '../models/score.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
@@ -40,6 +40,7 @@ export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_0
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
+  await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
   const english = await loadEnglish({ cache: join(options.work, 'english'), log });
   log(`training a tokenizer of ${options.vocabSize} on ${(english.train.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(english.train, { vocabSize: options.vocabSize, pattern: gpt2Pattern });

@@ -43,12 +43,16 @@ export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: n
 export class UnknownByte extends UserError {
   readonly byte: number;
   readonly offset: number;
+  /** The byte and its place, for people. */
+  readonly shown: string;
 
   constructor(byte: number, offset: number) {
-    const shown = byte > 32 && byte < 127 ? `'${String.fromCharCode(byte)}'` : `0x${byte.toString(16).padStart(2, '0')}`;
-    super(`tokenizer: byte ${shown} at offset ${offset} is not in the vocabulary, which was made from text without it`);
+    const name = byte > 32 && byte < 127 ? `'${String.fromCharCode(byte)}'` : `0x${byte.toString(16).padStart(2, '0')}`;
+    const shown = `byte ${name} at offset ${offset}`;
+    super(`tokenizer: ${shown} is not in the vocabulary, which was made from text without it`);
     this.byte = byte;
     this.offset = offset;
+    this.shown = shown;
   }
 }
 

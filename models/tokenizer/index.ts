@@ -1,6 +1,6 @@
 /** Byte-pair encoding: training, encoding, and Hugging Face's `tokenizer.json`. */
 export type { AddedToken } from './added.ts';
-export type { CharacterUnits } from './alphabet.ts';
+export { UnknownByte, type CharacterUnits } from './alphabet.ts';
 export { gpt2Pattern } from './pattern.ts';
 export { parseTokenizerJson } from './json-read.ts';
 export { tokenizerToJson } from './json-write.ts';

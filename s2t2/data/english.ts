@@ -5,12 +5,12 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { cp, readdir, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Random } from '../../engine/index.ts';
-import { UserError } from '../../models/files.ts';
+import { makeDirectory, UserError } from '../../models/files.ts';
 
 export interface English {
   readonly train: string[];
@@ -58,7 +58,7 @@ async function install(cache: string, log: (line: string) => void): Promise<void
   if (finished && (await lockOf(cache)) === (await lockOf(manifest))) return;
   log(`installing the English texts into ${cache}`);
   await rm(join(cache, 'node_modules'), { recursive: true, force: true });
-  await mkdir(cache, { recursive: true });
+  await makeDirectory(cache);
   await cp(manifest, cache, { recursive: true });
   await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: cache }).catch((error: Error & { stderr?: string }) => {
     const reason = error.stderr?.split('\n').find(line => line.startsWith('npm')) ?? error.message.split('\n')[0];

@@ -6,12 +6,12 @@
  */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { Random } from '../../engine/index.ts';
-import { UserError, writeFileAtomic } from '../../models/files.ts';
+import { makeDirectory, UserError, writeFileAtomic } from '../../models/files.ts';
 import { readBlastDatabase, type Protein } from './blast.ts';
 
 export interface ProteinOptions {
@@ -41,8 +41,8 @@ export async function makeProteins(options: ProteinOptions): Promise<void> {
   const { log, seed } = options;
   // Absolute: the tools run inside `work`.
   const [out, work] = [resolve(options.out), resolve(options.work)];
-  await mkdir(out, { recursive: true });
-  await mkdir(work, { recursive: true });
+  await makeDirectory(out);
+  await makeDirectory(work);
   const all = await readPackage(work, options.packageFile, log);
   const kept = all.filter(p => p.sequence.length >= options.minLength && p.sequence.length <= options.maxLength && /^[ACDEFGHIKLMNPQRSTVWY]+$/.test(p.sequence));
   log(`${all.length} distinct sequences, ${kept.length} of ${options.minLength}-${options.maxLength} standard residues`);

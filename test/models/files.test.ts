@@ -3,13 +3,14 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { transformWithOxc } from 'vite';
-import { readJson, readText, recoverDirectory, sha256, sha256File, writeDirectoryAtomic, writeFileAtomic } from '../../models/files.ts';
+import { makeDirectory, readJson, readText, recoverDirectory, sha256, sha256File, writeDirectoryAtomic, writeFileAtomic } from '../../models/files.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
 
 const root = temporaryDirectory();
@@ -172,6 +173,29 @@ describe('writeDirectoryAtomic', () => {
     expect(await readText(join(model, 'a'))).toBe('new');
     await writeDirectoryAtomic(model, fill(['a'], 'newer'));
     expect(await readdir(directory)).toEqual(['model']);
+  });
+});
+
+describe('makeDirectory', () => {
+  test('makes what is missing, also many times at once, and leaves what is there', async () => {
+    const directory = await fresh();
+    await writeFile(join(directory, 'file'), '');
+    await Promise.all(Array.from({ length: 8 }, () => makeDirectory(join(directory, 'a', 'b', 'c'))));
+    expect((await stat(join(directory, 'a', 'b', 'c'))).isDirectory()).toBe(true);
+    await makeDirectory(directory);
+    expect(await readdir(directory)).toEqual(['a', 'file']);
+  });
+
+  test('says what is in the way', async () => {
+    const directory = await fresh();
+    await writeFile(join(directory, 'file'), '');
+    expect(await refusal(makeDirectory(join(directory, 'file')))).toBe(`${directory}/file: exists already and cannot be replaced; choose another name`);
+    expect(await refusal(makeDirectory(join(directory, 'file', 'a')))).toBe(`${directory}/file: exists already and cannot be replaced; choose another name`);
+    expect(await refusal(makeDirectory(join(directory, 'x'.repeat(300))))).toMatch(/: the name is too long; choose a shorter one$/);
+  });
+
+  test.skipIf(!existsSync('/proc/self'))('returns where the system refuses new names as if their directory were missing', async () => {
+    expect(await refusal(makeDirectory('/proc/none/deeper'))).toBe('/proc/none: no such file or directory; check the path');
   });
 });
 

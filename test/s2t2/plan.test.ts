@@ -1,0 +1,130 @@
+/** Plan files: what was saved is loaded, or the file is refused in one line; never half a plan. */
+import { readFile, truncate, writeFile } from 'node:fs/promises';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { UserError } from '../../models/files.ts';
+import { readSafetensors, writeSafetensors, type TensorData } from '../../models/safetensors.ts';
+import { compress, expand, loadPlan, savePlan, type Plan } from '../../s2t2/plan.ts';
+import { plans } from '../arbitraries/plans.ts';
+import { refusal, temporaryDirectory } from '../models/temporary.ts';
+
+const directory = temporaryDirectory();
+const path = `${directory}/plan.safetensors`;
+
+/** Two rows, three columns, one special token each: 3 target and 5 source tokens, of which id 2 has no column. */
+const small: Plan = {
+  ...compress([0.5, 0, 0.25, 0, 0.25, 0], 2, 3), mu: Float32Array.of(0.75, 0.25), nu: Float32Array.of(0.5, 0.25, 0.25),
+  targetIds: Int32Array.of(1, 2), sourceIds: Int32Array.of(1, 3, 4), specials: Int32Array.of(0, 0),
+  target: 't', source: 's', settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0.25,
+};
+
+test('a plan is the same after saving and loading', async () => {
+  await fc.assert(fc.asyncProperty(plans(), async ({ plan, dense, sourceSize, targetSize }) => {
+    await savePlan(path, plan);
+    expect(await loadPlan(path, { source: plan.source, target: plan.target, sourceSize, targetSize })).toEqual(plan);
+    expect([...expand(plan)]).toEqual(dense);
+  }), { numRuns: 30 });
+});
+
+test('other vocabularies are refused', async () => {
+  await savePlan(path, small);
+  expect(await refusal(loadPlan(path, { source: 'x' }))).toContain('was made for another source vocabulary ("s", not "x")');
+  expect(await refusal(loadPlan(path, { target: 'x' }))).toContain('was made for another target vocabulary ("t", not "x")');
+  expect(await refusal(loadPlan(path, { sourceSize: 4 }))).toContain('is damaged: source id 4 is none of a vocabulary of 4');
+  expect(await refusal(loadPlan(path, { targetSize: 4 }))).toContain('is damaged: it has 3 target tokens, and the vocabulary 4');
+});
+
+describe('a damaged plan is refused:', () => {
+  const set = <A extends Int32Array | Float32Array>(values: A, at: number, to: number): A => {
+    const copy = values.slice() as A;
+    copy[at] = to;
+    return copy;
+  };
+  test.each<[string, (p: Plan) => Partial<Plan>, string]>([
+    ['pointers that run backwards', p => ({ pointers: set(p.pointers, 1, 4) }), 'row 1 ends before it begins'],
+    ['a row without entries', p => ({ pointers: set(p.pointers, 1, 0) }), 'row 0 is empty'],
+    ['pointers that begin late', p => ({ pointers: set(p.pointers, 0, 1) }), 'row pointers do not match the entries'],
+    ['entries that were lost', p => ({ values: p.values.slice(1) }), 'row pointers do not match the entries'],
+    ['columns that were lost', p => ({ columns: p.columns.slice(1) }), 'row pointers do not match the entries'],
+    ['a column too far', p => ({ columns: set(p.columns, 1, 3) }), 'entry 1 is in column 3 of 3'],
+    ['a negative column', p => ({ columns: set(p.columns, 0, -1) }), 'entry 0 is in column -1 of 3'],
+    ['a column twice', p => ({ columns: set(p.columns, 1, 0) }), 'row 0 has column 0 after column 0'],
+    ['a negative mass', p => ({ values: set(p.values, 0, -1) }), 'entry 0 is -1, no positive mass'],
+    ['a mass of nothing', p => ({ values: set(p.values, 0, NaN) }), 'entry 0 is NaN, no positive mass'],
+    ['an infinite mass', p => ({ values: set(p.values, 0, Infinity) }), 'entry 0 is Infinity, no positive mass'],
+    ['a marginal of zero', p => ({ nu: set(p.nu, 1, 0) }), 'nu[1] is 0, no probability'],
+    ['a marginal that is no number', p => ({ mu: set(p.mu, 0, NaN) }), 'mu[0] is NaN, no probability'],
+    ['a marginal that does not sum to 1', p => ({ mu: set(p.mu, 0, 0.5) }), 'mu sums to 0.75, not to 1'],
+    ['too few ids', p => ({ targetIds: p.targetIds.slice(1) }), 'ids do not match marginals'],
+    ['half a pair of special tokens', p => ({ specials: p.specials.slice(1) }), 'ids do not match marginals'],
+    ['a negative target id', p => ({ targetIds: set(p.targetIds, 0, -1) }), 'target id -1 is negative'],
+    ['a target id beyond the vocabulary', p => ({ targetIds: set(p.targetIds, 0, 3) }), 'target id 3 is none of a vocabulary of 3'],
+    ['a target id twice', p => ({ targetIds: set(p.targetIds, 0, 2) }), 'target id 2 comes twice'],
+    ['a special token that is a row too', p => ({ specials: set(p.specials, 0, 2) }), 'target id 2 comes twice'],
+    ['a negative source id', p => ({ sourceIds: set(p.sourceIds, 0, -5) }), 'source id -5 is negative'],
+    ['a source id twice', p => ({ sourceIds: set(p.sourceIds, 0, 4) }), 'source id 4 comes twice'],
+    ['a negative source id of a special token', p => ({ specials: set(p.specials, 1, -1) }), 'source id -1 is negative'],
+    ['settings of an unknown layer', p => ({ settings: { ...p.settings, variant: 'magic' as 'dual' } }), 'settings.variant is none of alternating, dykstra, dual'],
+    ['settings without rounds', p => ({ settings: { ...p.settings, iterations: 0 } }), 'settings.iterations is no whole number of 1 or more'],
+    ['settings with a text for alpha', p => ({ settings: { ...p.settings, alpha: '1' as unknown as number } }), 'settings.alpha is no positive number'],
+    ['settings without a division', p => ({ settings: { ...p.settings, rowNormalisation: undefined as unknown as 'actual' } }), 'settings.rowNormalisation is neither actual nor nominal'],
+    ['settings that are none', () => ({ settings: null as unknown as Plan['settings'] }), 'settings.variant is none of'],
+    ['a gap that is a text', () => ({ gap: 'x' as unknown as number }), 'gap is neither a number nor null'],
+  ])('%s', async (_, change, message) => {
+    await savePlan(path, { ...small, ...change(small) });
+    expect(await refusal(loadPlan(path))).toContain(`${path}: is damaged: ${message}`);
+  });
+
+  /** The file of `small` with tensors and metadata put in the place of its own. */
+  async function rewritten(tensors: Record<string, TensorData>, metadata: Record<string, string | undefined> = {}): Promise<string> {
+    await savePlan(path, small);
+    const file = await readSafetensors(path);
+    const kept: [string, TensorData][] = [];
+    for (const [name, { dtype, shape }] of file.tensors) kept.push([name, tensors[name] ?? { dtype, shape, data: await file.read(name) }]);
+    const all = { ...Object.fromEntries(file.metadata), ...metadata };
+    await writeSafetensors(path, new Map(kept), Object.fromEntries(Object.entries(all).filter((e): e is [string, string] => e[1] !== undefined)));
+    return refusal(loadPlan(path));
+  }
+  const floats = (...values: number[]): TensorData => ({ dtype: 'F32', shape: [values.length], data: Float32Array.from(values) });
+
+  test.each(['row_pointers', 'columns', 'target_ids', 'source_ids', 'specials'])('floats as %s', async name => {
+    expect(await rewritten({ [name]: floats(0, 0.5) })).toBe(`${path}: is damaged: ${name} is F32 where whole numbers are needed`);
+  });
+
+  test('whole numbers as masses; ids that fit no int32', async () => {
+    expect(await rewritten({ values: { dtype: 'I32', shape: [3], data: Int32Array.of(1, 1, 1) } })).toContain('tensor "values" is I32 where floats are needed');
+    expect(await rewritten({ target_ids: { dtype: 'I64', shape: [2], data: new Uint8Array(BigInt64Array.of(1n, 2n ** 40n).buffer) } })).toContain('holds an integer outside int32');
+  });
+
+  test.each([
+    ['settings', '{"variant":', /metadata 'settings': not valid JSON \(.*\); is it complete\?$/],
+    ['settings', '['.repeat(1e6), /metadata 'settings': JSON nested deeper than 64 levels/],
+    ['settings', undefined, /is no translation plan: its metadata lack 'settings'$/],
+    ['gap', '0.2\n5x', /metadata 'gap': not valid JSON/],
+    ['format', 's2t2-plan-9\n', /has plan format "s2t2-plan-9\\n", and this version reads 's2t2-plan-1'$/],
+    ['format', undefined, /is no translation plan: its metadata lack 'format'$/],
+    ['source', undefined, /is no translation plan: its metadata lack 'source'$/],
+  ])('metadata: %s = %.20s', async (key, value, message) => {
+    expect(await rewritten({}, { [key]: value })).toMatch(message);
+  });
+
+  test('cut at every length, and after any change of its bytes it loads whole or not at all', async () => {
+    await savePlan(path, small);
+    const whole = await readFile(path);
+    for (let length = whole.length - 1; length >= 0; length--) {
+      await truncate(path, length);
+      await refusal(loadPlan(path));
+    }
+    const change = fc.record({ at: fc.nat(whole.length - 1), to: fc.nat(255) });
+    await fc.assert(fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async changes => {
+      const bytes = Buffer.from(whole);
+      for (const { at, to } of changes) bytes[at] = to;
+      await writeFile(path, bytes);
+      const outcome = await loadPlan(path, { sourceSize: 5, targetSize: 3 }).catch((error: unknown) => error);
+      if (outcome instanceof Error) {
+        expect(outcome).toBeInstanceOf(UserError);
+        expect(outcome.message).not.toMatch(/[\n\r]/);
+      } else expect(expand(outcome as Plan)).toHaveLength((outcome as Plan).mu.length * (outcome as Plan).nu.length);
+    }), { numRuns: 300 });
+  });
+});
