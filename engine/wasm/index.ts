@@ -7,7 +7,7 @@
  */
 import type { Backend, DType, View } from '../backend.ts';
 import { broadcast, map } from './elementwise.ts';
-import { availableThreads, detectRelaxedSimd } from './features.ts';
+import { detectRelaxedSimd } from './features.ts';
 import { fusedKernels } from './fused/index.ts';
 import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
 import { Machine, singleThread, type KernelFunction, type WasmStorage } from './machine.ts';
@@ -15,6 +15,7 @@ import { matmul } from './matmul/index.ts';
 import { threadPool } from './pool.ts';
 import { compile } from './program.ts';
 import { reduce } from './reduce.ts';
+import { threadHost } from './threads.ts';
 
 export { listing } from './program.ts';
 export { OutOfMemory } from './allocator.ts';
@@ -29,6 +30,8 @@ export interface WasmOptions {
   readonly threads?: number;
 }
 
+/** More threads than this share one memory bus to little effect. */
+const mostThreads = 8;
 const pageBytes = 65536;
 /** All of a 32-bit address space but the last page, so that pointers just past a block do not wrap. */
 const mostPages = 65535;
@@ -36,16 +39,16 @@ const mostPages = 65535;
 export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd(), threads }: WasmOptions = {}): Backend<WasmStorage> {
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
   if (!(maximumPages >= 1)) throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
-  const available = availableThreads();
-  const count = Math.max(1, available.count === 1 ? 1 : Math.floor(threads ?? available.count));
+  const { processors, start, why } = threadHost();
+  const count = start ? Math.max(1, Math.floor(threads ?? Math.min(processors, mostThreads))) : 1;
   const shared = count > 1;
   const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
   const module = compile({ relaxedSimd, shared, maximumPages });
   const kernels = new WebAssembly.Instance(module, { env: { memory, pow: Math.pow } }).exports as Record<string, KernelFunction>;
-  const machine = new Machine(memory, maximumPages * pageBytes, shared ? threadPool(module, memory, kernels, count) : singleThread(kernels));
+  const machine = new Machine(memory, maximumPages * pageBytes, start && shared ? threadPool(start, module, memory, kernels, count) : singleThread(kernels));
   const features = [
     `WebAssembly SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
-    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || available.count === 1 ? available.why : 'as asked'})`,
+    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || !start ? why : 'as asked'})`,
     'float32',
     `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
   ];

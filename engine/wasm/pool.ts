@@ -7,10 +7,11 @@
  *
  * The main thread never waits for a worker to wake up: a worker joins through the gate, which counts the threads
  * inside and is closed (−1) between jobs, and the job ends when nothing is left and the gate has closed on nobody. So
- * workers may start late, or not at all. They sleep between jobs and do not keep the process alive.
+ * workers may start late, or not at all. They sleep between jobs; the main thread of a page, which may not sleep, spins
+ * where it waits for the last worker to leave.
  */
-import { hostProcess } from './features.ts';
 import type { KernelFunction, Runner, Split } from './machine.ts';
+import type { StartThread } from './threads.ts';
 
 /** Words of the mailbox, from byte 64 of the memory. Arguments follow as doubles, from byte 512. */
 const word = { job: 16, gate: 17, next: 18, items: 19, chunk: 20, kernel: 21, argCount: 22, work: 23, workStride: 24, failed: 25 } as const;
@@ -20,9 +21,8 @@ const closed = -1;
 /** Turns of a loop before a thread goes to sleep: some tens of microseconds, the time between kernels of a training step. */
 const spins = 20_000;
 
-/** What a worker runs. It is plain text, so that it works whatever compiles or bundles this file. */
-const workerCode = `
-const { workerData: { module, memory, names, index } } = require('node:worker_threads');
+/** What a worker runs on its data. It is plain text, so that it works whatever compiles or bundles this file. */
+const workerCode = `({ module, memory, names, index }) => {
 const kernels = new WebAssembly.Instance(module, { env: { memory, pow: Math.pow } }).exports;
 const words = new Int32Array(memory.buffer);
 const args = new Float64Array(memory.buffer, ${firstArg * 8});
@@ -53,24 +53,31 @@ for (;;) {
   }
   Atomics.sub(words, gate, 1);
   Atomics.notify(words, gate);
-}`;
+}}`;
 
-export function threadPool(module: WebAssembly.Module, memory: WebAssembly.Memory, kernels: Readonly<Record<string, KernelFunction>>, threads: number): Runner {
+/** Whether this thread may sleep: the main thread of a page may not, and is told so by an exception. */
+function maySleep(words: Int32Array<ArrayBufferLike>): boolean {
+  try {
+    Atomics.wait(words, word.job, words[word.job], 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Runs kernels on `threads` threads, this one among them; the others start with the first large kernel. */
+export function threadPool(startThread: StartThread, module: WebAssembly.Module, memory: WebAssembly.Memory, kernels: Readonly<Record<string, KernelFunction>>, threads: number): Runner {
   const words = new Int32Array(memory.buffer, 0, 1024);
   const mailbox = new Float64Array(memory.buffer, firstArg * 8, 64);
   const names = Object.keys(kernels);
   const indexOf = new Map(names.map((name, i) => [name, i]));
   words[word.gate] = closed;
+  const sleeps = maySleep(words);
   let started = false;
 
   function start(): void {
     started = true;
-    const { Worker } = hostProcess()!.getBuiltinModule!('node:worker_threads');
-    for (let index = 1; index < threads; index++) {
-      const worker = new Worker(workerCode, { eval: true, workerData: { module, memory, names, index } });
-      worker.on('error', () => {}); // a worker that could not start takes no part
-      worker.unref();
-    }
+    for (let index = 1; index < threads; index++) startThread(workerCode, { module, memory, names, index });
   }
 
   function publish(kernel: string, args: readonly number[], { items }: Split, chunk: number, work: number, workStride: number): void {
@@ -93,7 +100,7 @@ export function threadPool(module: WebAssembly.Module, memory: WebAssembly.Memor
     for (let turn = 0; ; turn++) {
       const inside = Atomics.compareExchange(words, word.gate, 0, closed);
       if (inside === 0) break;
-      if (turn > spins) Atomics.wait(words, word.gate, inside, 1);
+      if (sleeps && turn > spins) Atomics.wait(words, word.gate, inside, 1);
     }
   }
 
