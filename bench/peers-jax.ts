@@ -6,7 +6,7 @@
  * still not be the best that jax-js can do (others have measured more on such machines); the ratio is an upper bound.
  */
 import { Random } from '../engine/index.ts';
-import { stepBatch, stepConfig } from './work.ts';
+import { stepBatch, stepConfig } from './step.ts';
 
 /** The part of jax-js that is used. An array passed to a function is spent; `ref` keeps it. */
 export interface JaxArray {

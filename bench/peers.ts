@@ -19,7 +19,8 @@ import type { Peak } from './peak.ts';
 import { gpuOperations } from './peers-gpu.ts';
 import { jaxTrainingStep, type Jax } from './peers-jax.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
-import { measureStep, measureTokenizer, stepBatch, stepConfig, syntheticText } from './work.ts';
+import { stepBatch, stepConfig } from './step.ts';
+import { measureStep, measureTokenizer, syntheticText } from './work.ts';
 
 /** An operation of one library at one size: `run` ends when the result is there. */
 type Runner = (size: number) => { run: () => unknown; read: () => Promise<Float32Array>; free: () => void };

@@ -1,38 +1,19 @@
 /** Whole pieces of work under the clock: a training step in tokens a second, the tokenizer in megabytes a second. */
-import { grad, Random, scope, setBackend, type Backend } from '../engine/index.ts';
-import { AdamW } from '../models/adamw.ts';
-import { makeBatch } from '../models/batches.ts';
-import { batchLoss } from '../models/score.ts';
+import { Random, type Backend } from '../engine/index.ts';
 import { gpt2Pattern, trainBPE } from '../models/tokenizer/index.ts';
-import { forwardFlops, initTransformer, type TransformerConfig } from '../models/transformer.ts';
 import { timed } from './operations.ts';
 import type { Peak } from './peak.ts';
 import type { Measurement } from './report.ts';
+import { stepBatch, stepConfig, trainingStep } from './step.ts';
 
-/** The step that peers are measured on too. */
-export const stepConfig: TransformerConfig = {
-  family: 'olmo', vocabSize: 2048, width: 192, layers: 4, heads: 6, keyValueHeads: 6, feedForward: 512, context: 256, rotaryBase: 10000, normEps: 1e-5, tied: false,
-};
-export const stepBatch = { rows: 8, length: 256 };
-
-/** Forward, backward and AdamW on a batch of 8 × 256 tokens. */
 export async function measureStep(backend: Backend, peak: Peak): Promise<Measurement> {
-  setBackend(backend);
-  const random = new Random(3);
-  const model = initTransformer(stepConfig, random);
-  const optimizer = new AdamW(model.weights);
-  const weights = Object.values(model.weights);
-  const batch = makeBatch(Array.from({ length: stepBatch.rows }, () =>
-    ({ ids: Int32Array.from({ length: stepBatch.length + 1 }, () => random.integer(stepConfig.vocabSize)), bytes: 0 })));
-  const timing = await timed('training step', () => scope(() => {
-    optimizer.update(grad(batchLoss(model, batch), weights), 1e-3);
-  }), 4000);
-  optimizer.dispose();
-  weights.forEach(w => w.dispose());
-  const flops = 3 * batch.tokens * forwardFlops(stepConfig, stepBatch.length / 2);
+  const step = trainingStep(backend, stepConfig, stepBatch);
+  const { tokens, flops } = step;
+  const timing = await timed('training step', step.run, 4000);
+  step.dispose();
   return {
-    op: 'training step', size: batch.tokens, backend: backend.name, ...timing, gflops: flops / timing.seconds / 1e9, gbps: 0,
-    shareOfPeak: flops / timing.seconds / 1e9 / (peak.relaxed ?? peak.plain), rate: { unit: 'tokens/s', value: batch.tokens / timing.seconds },
+    op: 'training step', size: tokens, backend: backend.name, ...timing, gflops: flops / timing.seconds / 1e9, gbps: 0,
+    shareOfPeak: flops / timing.seconds / 1e9 / (peak.relaxed ?? peak.plain), rate: { unit: 'tokens/s', value: tokens / timing.seconds },
   };
 }
 

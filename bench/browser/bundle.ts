@@ -1,0 +1,43 @@
+/**
+ * Bundles for browsers, by rolldown: any module of ours, and, as `npm run bundle`, the engine by itself with its size.
+ *
+ * gpu.js is no part of the engine: it stays an import, which a page resolves as it likes (`serve.ts` by an import map).
+ */
+import { existsSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { rolldown } from 'rolldown';
+
+/** The package's directory: this file is in it, and its compiled form one level deeper. */
+export const root = ['../../', '../../../'].map(up => fileURLToPath(new URL(up, import.meta.url))).find(path => existsSync(join(path, 'package.json')))!;
+
+export interface Bundle {
+  readonly code: string;
+  /** What the code imports that is not in it. */
+  readonly imports: readonly string[];
+}
+
+/** One ES module of a source file, a path from the package's root, and everything of ours that it imports. */
+export async function bundle(entry: string): Promise<Bundle> {
+  const build = await rolldown({ input: join(root, entry), platform: 'browser', external: ['gpu.js', 'webgpu'], logLevel: 'warn' });
+  try {
+    const { output } = await build.generate({ format: 'esm', minify: true, codeSplitting: false });
+    if (output.length !== 1) throw new Error(`bundle: ${entry} became ${output.length} files, not one`);
+    const [{ code, imports, dynamicImports }] = output;
+    return { code, imports: [...imports, ...dynamicImports] };
+  } finally {
+    await build.close();
+  }
+}
+
+const kilobytes = (n: number): string => `${(n / 1000).toFixed(1)} kB`;
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const { code, imports } = await bundle('engine/index.ts');
+  const file = 'dist/browser/engine.js';
+  await mkdir(join(root, dirname(file)), { recursive: true });
+  await writeFile(join(root, file), code);
+  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} minified, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}\n`);
+}
