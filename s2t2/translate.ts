@@ -6,7 +6,7 @@
  *
  * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
  */
-import { concat, div, gather, matmul, sum, tensor, type Tensor } from '../engine/index.ts';
+import { concat, div, gather, ones, reshape, slice, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import type { Ends } from '../models/transformer.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
@@ -31,16 +31,25 @@ function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<Ar
   return rows;
 }
 
-/** E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable. */
+/**
+ * E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable.
+ *
+ * Both ends and the row sums are one sparse product, P [E, diag(1/ν) L, 1]. It gives a gradient on the support of the plan
+ * only, and no other is needed: a plan of `sparseSinkhorn` comes out of a projection (on columns, or for `dual` the
+ * relu), whose derivative reads nothing and gives 0 outside the support.
+ */
 export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends, map: TokenMap, rowNormalisation: PlanSettings['rowNormalisation']): Ends {
   const columns = tensor(Int32Array.from(map.sourceIds));
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
   const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, gather(end, copied)]), place); // (target size, C)
-  const rows = rowNormalisation === 'actual' ? sum(plan, 1, true) : mu; // (u, 1)
+  const C = source.embedding.shape[1];
+  const head = div(gather(source.head, columns), reshape(nu, [-1, 1])); // (v, C)
+  const product = sparseMatmul(plan, concat([gather(source.embedding, columns), head, ones([nu.size, 1])], 1)); // (u, 2C + 1)
+  const rows = rowNormalisation === 'actual' ? slice(product, 1, 2 * C) : mu; // (u, 1)
   return {
-    embedding: assemble(div(matmul(plan, gather(source.embedding, columns)), rows), source.embedding),
-    head: assemble(matmul(div(plan, nu), gather(source.head, columns)), source.head),
+    embedding: assemble(div(slice(product, 1, 0, C), rows), source.embedding),
+    head: assemble(slice(product, 1, C, 2 * C), source.head),
   };
 }
 

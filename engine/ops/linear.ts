@@ -1,11 +1,14 @@
-/** Linear rows: the matrix product, and the product with one-hot rows (gather) with its adjoint (scatterAdd). */
+/**
+ * Linear rows: the matrix product, dense and with a sparse factor, and the product with one-hot rows (gather) with its
+ * adjoint (scatterAdd).
+ */
 import type { DType, Shape } from '../backend.ts';
 import { apply, row } from '../op.ts';
 import { broadcastShapes, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { sumTo } from './elementwise.ts';
+import { less, relu, sumTo, where } from './elementwise.ts';
 import { reshape } from './layout.ts';
-import { indices, normals } from './samples.ts';
+import { fromZero, indices, normals, sparse, sparseShare } from './samples.ts';
 
 interface MatmulAttributes {
   readonly transposeA: boolean;
@@ -60,7 +63,54 @@ export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = 
   return apply(matmulOp, [a, b], attributes);
 }
 
-const gatherOp = row<Record<string, never>>({
+type None = Record<string, never>;
+
+const sparseMatmulOp = row<None>({
+  name: 'sparseMatmul',
+  shape: ([a, b]) => {
+    if (a.length !== 2 || b.length !== 2 || a[1] !== b[0]) throw new Error(`sparseMatmul: needs (u, v) and (v, d), got ${show(a)} and ${show(b)}`);
+    return [a[0], b[1]];
+  },
+  definition: ([a, b]) => matmul(relu(a), b),
+  vjp: (g, [a, b]) => [
+    () => sampledMatmul(g, b, a),
+    () => matmul(relu(a), g, { transposeA: true }),
+  ],
+  kinks: fromZero,
+  sample: (random, size) => ({ inputs: [sparse(random, [size, size + 1]), normals(random, [size + 1, size + 2])], attributes: {} }),
+  flops: ([a], _, out) => 2 * sparseShare * a[1] * sizeOf(out),
+});
+
+/**
+ * max(a, 0) b for a matrix a (u, v) of which few entries are positive, such as a transport plan, and a dense b (v, d):
+ * the sparse-dense product (SpMM). a is a dense tensor; time goes by its positive entries.
+ *
+ * The gradient with respect to a is g bᵀ at the positive entries and 0 elsewhere (SDDMM). Of a b alone it would be
+ * dense; max(a, 0) has derivative 0 at 0, as `relu`. Where a itself is a projection on the non-negative numbers or on
+ * simplices nothing is lost: the derivative of that is 0 outside the support, whatever comes in there.
+ */
+export const sparseMatmul = (a: Tensor, b: Tensor): Tensor => apply(sparseMatmulOp, [a, b], {});
+
+const sampledMatmulOp = row<None>({
+  name: 'sampledMatmul',
+  shape: ([l, r, a]) => {
+    if (l.length !== 2 || r.length !== 2 || a.length !== 2 || l[1] !== r[1] || a[0] !== l[0] || a[1] !== r[0]) throw new Error(`sampledMatmul: needs (u, d), (v, d) and (u, v), got ${[l, r, a].map(show).join(', ')}`);
+    return a;
+  },
+  definition: ([l, r, a]) => where(less(0, a), matmul(l, r, { transposeB: true }), 0),
+  vjp: (g, [l, r, a]) => {
+    const sampled = where(less(0, a), g, 0);
+    return [() => matmul(sampled, r), () => matmul(sampled, l, { transposeA: true }), null];
+  },
+  masks: [2],
+  sample: (random, size) => ({ inputs: [normals(random, [size, size + 2]), normals(random, [size + 1, size + 2]), sparse(random, [size, size + 1])], attributes: {} }),
+  flops: ([l], _, out) => 2 * sparseShare * l[1] * sizeOf(out),
+});
+
+/** l rᵀ at the positive entries of a (u, v), 0 elsewhere: l (u, d), r (v, d) → (u, v). The sampled product (SDDMM). */
+export const sampledMatmul = (l: Tensor, r: Tensor, a: Tensor): Tensor => apply(sampledMatmulOp, [l, r, a], {});
+
+const gatherOp = row<None>({
   name: 'gather',
   shape: ([table, index]) => {
     if (table.length !== 2) throw new Error(`gather: the table has two dims, not ${show(table)}`);

@@ -12,6 +12,12 @@ export const positives = (random: Random, shape: Shape): Sample => sample(shape,
 
 export const indices = (random: Random, shape: Shape, n: number): Sample => ({ shape, values: Int32Array.from({ length: sizeOf(shape) }, () => random.integer(n)) });
 
+/** The share of positive numbers in `sparse`. */
+export const sparseShare = 1 / 8;
+
+/** Mostly negative numbers. */
+export const sparse = (random: Random, shape: Shape): Sample => sample(shape, () => (random.uniform() < sparseShare ? 1 : -1) * (0.5 + random.uniform()));
+
 /** Numbers 0 and 1. */
 export const masks = (random: Random, shape: Shape): Sample => sample(shape, () => random.integer(2));
 

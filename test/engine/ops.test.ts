@@ -127,6 +127,8 @@ const oracles: Record<string, Oracle> = {
     const read = (x: Grid, row: number, column: number) => x.at(...x.shape.slice(0, -2).map((n, d) => (n === 1 ? 0 : index[index.length - x.shape.length + d])), row, column);
     return total(range(a.shape.at(transposeA ? -2 : -1)!).map(k => (transposeA ? read(a, k, i) : read(a, i, k)) * (transposeB ? read(b, j, k) : read(b, k, j))));
   },
+  sparseMatmul: ([a, b], _, [i, j]) => total(range(a.shape[1]).map(k => Math.max(a.at(i, k), 0) * b.at(k, j))),
+  sampledMatmul: ([l, r, a], _, [i, j]) => (a.at(i, j) > 0 ? total(range(l.shape[1]).map(k => l.at(i, k) * r.at(j, k))) : 0),
   gather: ([tab, index], _, at) => tab.at(index.at(...at.slice(0, -1)), at.at(-1)!),
   scatterAdd: ([rows, index], _, [n, column]) => {
     const walk = (prefix: number[]): number => (prefix.length === index.shape.length

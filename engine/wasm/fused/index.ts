@@ -10,6 +10,7 @@ import { activations, emitActivations } from './pointwise.ts';
 import { emitRotary, rotary } from './rotary.ts';
 import { emitSimplex, simplex } from './simplex.ts';
 import { emitSoftmax, softmaxes } from './softmax.ts';
+import { emitSparse, sparseProducts } from './sparse.ts';
 
 export function emitFused(kernels: Kernels, matmul: MatmulFunctions): void {
   emitActivations(kernels);
@@ -18,6 +19,7 @@ export function emitFused(kernels: Kernels, matmul: MatmulFunctions): void {
   emitNorms(kernels);
   emitRotary(kernels);
   emitSimplex(kernels);
+  emitSparse(kernels);
 }
 
 export const fusedKernels = (machine: Machine): Record<string, Kernel<WasmStorage>> => ({
@@ -28,4 +30,5 @@ export const fusedKernels = (machine: Machine): Record<string, Kernel<WasmStorag
   ...rotary(machine),
   ...simplex(machine),
   ...softmaxes(machine),
+  ...sparseProducts(machine),
 });

@@ -1,6 +1,6 @@
 /** Fused kernels at sizes that the table's samples do not reach, and at the edges of what they accept. */
 import { describe, expect, test } from 'vitest';
-import { attention, crossEntropy, grad, scope, simplexProjection, simplexThreshold, sparsemax, sum, mul, table, tensor, type Tensor } from '../../../engine/index.ts';
+import { attention, crossEntropy, grad, sampledMatmul, scope, simplexProjection, simplexThreshold, slice, sparseMatmul, sparsemax, sum, mul, table, tensor, type Tensor } from '../../../engine/index.ts';
 import { expectClose, normals, reference, unit, wasm } from './support.ts';
 
 const both = <R>(fn: (make: (values: Float32Array<ArrayBuffer>, shape: number[], requiresGrad?: boolean) => Tensor) => R): [R, R] => [
@@ -92,6 +92,35 @@ describe('simplex', () => {
     expect(bad([-Infinity, -Infinity, 1, 2], 1)).toThrow(/^sparsemax: line 0 /);
     expect(bad([-Infinity, 3, 1, 2], 1)).not.toThrow();
     expect(() => scope(() => { simplexProjection(tensor([[1, 2]], { backend: wasm }), 0); })).toThrow(/mass 0 is 0; it must be positive/);
+  });
+});
+
+describe('sparse products', () => {
+  // Widths around the block of 32 columns; lines of several tiles (of 64 columns at d = 1030), with a ragged end.
+  test.each([[3, 5, 1], [7, 130, 31], [5, 64, 33], [9, 203, 70], [4, 333, 1030], [2, 3, 0], [2, 0, 3]])('(%i, %i) by width %i: empty lines, NaN, and what lies beyond an end', (u, v, d) => {
+    const a = normals([u, v]).map((x, i) => (i < v || x < 1.2 ? -Math.abs(x) : x)); // line 0 is empty
+    const [b, l] = [normals([v, d]), normals([u, d])];
+    const [actual, exact] = both(make => scope(() => [sparseMatmul(make(a, [u, v]), make(b, [v, d])), sampledMatmul(make(l, [u, d]), make(b, [v, d]), make(a, [u, v]))].map(t => t.dataSync())));
+    expectClose(actual[0], exact[0], 32, () => Math.sqrt(v));
+    expectClose(actual[1], exact[1], 32, () => Math.sqrt(d));
+    expect([...actual[1]].every((y, i) => y === 0 || a[i] > 0)).toBe(true);
+  });
+
+  test('NaN in the sparse factor is not lost, infinities beside its zeros have no effect', () => {
+    const [y, z] = scope(() => {
+      const a = tensor(Float32Array.of(NaN, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0), { shape: [2, 8], backend: wasm });
+      const b = tensor(Float32Array.of(1, 2, Infinity, 4, 5, 6, 7, NaN), { shape: [8, 1], backend: wasm });
+      return [sparseMatmul(a, b), sampledMatmul(slice(b, 0, 0, 2), b, a)].map(t => Array.from(t.dataSync()));
+    });
+    expect(y).toEqual([NaN, 2]);
+    expect(z).toEqual([0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0]);
+  });
+
+  test('a dense factor is declined', () => {
+    const dense = { storage: wasm.upload(new Float32Array(64).fill(1)), shape: [8, 8] };
+    expect(wasm.kernels.sparseMatmul.forward!([dense, dense], {} as never, [8, 8])).toBeNull();
+    expect(wasm.kernels.sampledMatmul.forward!([dense, dense, dense], {} as never, [8, 8])).toBeNull();
+    wasm.free(dense.storage);
   });
 });
 

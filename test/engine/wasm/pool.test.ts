@@ -50,6 +50,10 @@ describe('the same bits for any number of threads', () => {
     expectSame([q, k], (b, [x, y]) => b.kernels.attention.forward!([x, y, y], {} as never, x.shape)!);
     const x = { values: normals([200, 301]), shape: [200, 301] };
     for (const dim of [0, 1]) expectSame([x], (b, [u]) => b.kernels.sparsemax.forward!([u], { dim } as never, u.shape)!);
+    const sparse = { values: x.values.map(v => v - 1.2), shape: x.shape };
+    const [wide, tall] = [{ values: normals([301, 65]), shape: [301, 65] }, { values: normals([200, 65]), shape: [200, 65] }];
+    expectSame([sparse, wide], (b, [u, v]) => b.kernels.sparseMatmul.forward!([u, v], {} as never, [200, 65])!);
+    expectSame([tall, wide, sparse], (b, [u, v, w]) => b.kernels.sampledMatmul.forward!([u, v, w], {} as never, [200, 301])!);
     expectSame([x], (b, [u]) => b.kernels.layerNorm.forward!([u], { eps: 1e-5 } as never, u.shape)!);
   });
 });
