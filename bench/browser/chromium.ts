@@ -1,0 +1,30 @@
+/** The machine's own Chromium, headless, with WebGPU and WebGL2 on the processor (SwiftShader) where there is no GPU. */
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { chromium, type Browser } from 'playwright-core';
+
+/** The executable on the PATH, or null. */
+export function chromiumPath(): string | null {
+  const names = ['chromium', 'chromium-browser', 'google-chrome', 'chrome'];
+  for (const directory of (process.env.PATH ?? '').split(delimiter)) {
+    for (const name of names) {
+      try {
+        accessSync(join(directory, name), constants.X_OK);
+        return join(directory, name);
+      } catch {
+        continue;
+      }
+    }
+  }
+  return null;
+}
+
+/** No sandbox: it does not start as root, and the pages are our own. */
+const common = ['--no-sandbox', '--enable-unsafe-webgpu'];
+const software = ['--use-webgpu-adapter=swiftshader', '--enable-unsafe-swiftshader'];
+
+export function launchChromium({ gpu = false } = {}): Promise<Browser> {
+  const executablePath = chromiumPath();
+  if (executablePath === null) throw new Error('no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of your own');
+  return chromium.launch({ executablePath, headless: true, args: gpu ? common : [...common, ...software] });
+}

@@ -1,0 +1,48 @@
+/**
+ * A server on this machine only, whose pages may share memory between threads: cross-origin isolated, which takes both
+ * headers below.
+ */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface File {
+  readonly type: 'text/html' | 'text/css' | 'text/javascript';
+  readonly body: string;
+}
+
+export interface Site {
+  readonly url: string;
+  close(): Promise<void>;
+}
+
+const headers = {
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Embedder-Policy': 'require-corp',
+  'Cache-Control': 'no-store',
+};
+
+/** Serves files by path; what a page posts to /results goes to `onResults`. */
+export async function serve(files: Readonly<Record<string, File>>, onResults: (text: string) => void = () => {}, port = 0): Promise<Site> {
+  const server = createServer((request, response) => {
+    const path = new URL(request.url ?? '/', 'http://localhost').pathname;
+    if (request.method === 'POST' && path === '/results') {
+      let text = '';
+      request.setEncoding('utf8').on('data', (part: string) => { text += part; }).on('end', () => {
+        response.writeHead(204, headers).end();
+        onResults(text);
+      });
+      return;
+    }
+    const file = Object.hasOwn(files, path) ? files[path] : undefined;
+    if (!file) response.writeHead(404, headers).end();
+    else response.writeHead(200, { ...headers, 'Content-Type': `${file.type}; charset=utf-8` }).end(file.body);
+  });
+  await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
+  return {
+    url: `http://localhost:${(server.address() as AddressInfo).port}/`,
+    close: () => new Promise(resolve => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    }),
+  };
+}

@@ -1,0 +1,67 @@
+/** The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here. */
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { bundle } from '../../bench/browser/bundle.ts';
+import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
+import { serve, type Site } from '../../bench/browser/serve.ts';
+import { createWasmBackend, table, type Backend } from '../../engine/index.ts';
+import type { inPage as InPage } from './page.ts';
+import { parity, sizes } from './parity.ts';
+
+declare const inPage: typeof InPage;
+
+test("the engine's bundle imports nothing, least of all from Node", async () => {
+  const { code, imports } = await bundle('engine/index.ts');
+  expect(imports).toEqual([]);
+  expect(code).not.toMatch(/(?:\bfrom|\bimport)\s*\(?\s*["'`]/);
+});
+
+const missing = chromiumPath() === null;
+if (missing) console.warn('SKIPPED: no chromium on the PATH, so nothing of test/browser ran in one');
+
+describe.skipIf(missing)('in Chromium', () => {
+  let site: Site;
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    const { code } = await bundle('test/browser/page.ts');
+    site = await serve({
+      '/': { type: 'text/html', body: '<!doctype html><link rel="icon" href="data:,"><script type="module" src="page.js"></script>' },
+      '/page.js': { type: 'text/javascript', body: code },
+    });
+    browser = await launchChromium();
+    page = await browser.newPage();
+    page.on('pageerror', error => { throw error; });
+    await page.goto(site.url);
+    await page.waitForFunction('globalThis.inPage');
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await site?.close();
+  });
+
+  test('wasm: every row is float64’s, and has the same bits as in Node', async () => {
+    const { description, rows } = await page.evaluate(() => inPage.wasm());
+    expect(description).toContain('WebAssembly SIMD');
+    expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
+    const tolerance = 16 + 8 * Math.sqrt(Math.max(...sizes));
+    const wasm = createWasmBackend({ threads: 1, relaxedSimd: false }) as unknown as Backend;
+    for (const [i, row] of rows.entries()) {
+      expect(row.values, row.op).toBeLessThanOrEqual(tolerance);
+      expect(row.gradients, row.op).toBeLessThanOrEqual(4 * tolerance);
+      expect(row.bits, row.op).toBe((await parity(table[i], wasm, sizes)).bits);
+    }
+  });
+
+  test('wasm: threads are web workers over shared memory, and change no bit', async () => {
+    const one = await page.evaluate(() => inPage.large(1, 1));
+    expect(one.description).toContain('one thread');
+    expect(page.workers()).toHaveLength(0);
+    const three = await page.evaluate(() => inPage.large(3, 20));
+    expect(three.description).toContain('3 threads over shared memory');
+    expect(page.workers()).toHaveLength(2);
+    expect(new Set(three.bits)).toEqual(new Set(one.bits));
+  });
+});
