@@ -1,0 +1,187 @@
+/**
+ * `npm run mutate`: breaks the code in many small ways and counts how often a test notices.
+ *
+ * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by that tree's own tests, those that reach the
+ * mutant (`instrument.ts`), in two copies of the project outside of it. A mutant is killed when a test fails or hangs.
+ * What is known is kept beside the copies, so a second call goes on where the first one stopped.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command, InvalidArgumentError } from 'commander';
+import { Random } from '../../engine/random.ts';
+import { instrument } from './instrument.ts';
+import { apply, lineOf, mutantsOf, parses, type Mutant } from './mutants.ts';
+import { copyProject, Worker } from './pool.ts';
+import { summary, survivors, type Status, type Verdict } from './report.ts';
+
+const trees = ['engine', 'models', 's2t2'] as const;
+type Tree = (typeof trees)[number];
+
+interface Specimen {
+  readonly number: number;
+  readonly tree: Tree;
+  readonly mutant: Mutant;
+}
+/** What is known before the first mutant: for every test file its seconds without one, and the mutants it reaches. */
+interface Baseline {
+  readonly tests: Record<string, { readonly milliseconds: number; readonly reaches: readonly number[] }>;
+}
+
+const project = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
+
+const number = (least: number) => (value: string): number => {
+  const n = Number(value);
+  if (!(n >= least)) throw new InvalidArgumentError(`it is a number of ${least} or more`);
+  return n;
+};
+const options = new Command('mutate')
+  .description('breaks the code in many small ways and counts how often a test notices')
+  .option('--sample <n>', 'mutants of each tree', number(1), 300)
+  .option('--tree <names>', `of ${trees.join(', ')}`, (value: string) => value.split(','), [...trees])
+  .option('--seed <n>', 'of the sample', number(0), 1)
+  .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
+  .option('--workers <n>', 'copies that are tested at once', number(1), 2)
+  .option('--fresh', 'forget what an earlier call found')
+  .parse()
+  .opts<{ sample: number; tree: string[]; seed: number; minutes: number; workers: number; fresh?: boolean }>();
+for (const tree of options.tree) if (!(trees as readonly string[]).includes(tree)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
+const chosen = trees.filter(tree => options.tree.includes(tree));
+
+async function filesOf(directory: string, ending: string): Promise<string[]> {
+  const names = await readdir(join(project, directory), { recursive: true });
+  return names.filter(name => name.endsWith(ending)).map(name => `${directory}/${name}`).sort();
+}
+
+/** The first `sample` of a tree's mutants in a random order, of those that are programs. */
+async function sampleOf(tree: Tree, sources: Map<string, string>): Promise<Mutant[]> {
+  const all: Mutant[] = [];
+  for (const file of await filesOf(tree, '.ts')) {
+    sources.set(file, await readFile(join(project, file), 'utf8'));
+    all.push(...mutantsOf(file, sources.get(file)!));
+  }
+  const order = new Random(options.seed).split(tree).shuffle(all.map((_, i) => i));
+  const sample: Mutant[] = [];
+  for (const i of order) {
+    if (sample.length === options.sample) break;
+    if (parses(apply(sources.get(all[i].file)!, all[i]))) sample.push(all[i]);
+  }
+  console.log(`${tree}: ${sample.length} of ${all.length} mutants`);
+  return sample;
+}
+
+/** A line that says how far it is: rewritten on a terminal, else twice a minute. */
+let said = 0;
+function progress(text: string): void {
+  if (process.stderr.isTTY) process.stderr.write(`\r\x1b[K${text}`);
+  else if (performance.now() - said > 30_000) {
+    said = performance.now();
+    process.stderr.write(`${text}\n`);
+  }
+}
+
+/** Gives the items to the workers, each when it is free. */
+async function share<T>(workers: readonly Worker[], items: readonly T[], work: (worker: Worker, item: T) => Promise<void>): Promise<void> {
+  const queue = [...items];
+  await Promise.all(workers.map(async worker => {
+    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(worker, item);
+  }));
+}
+
+async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[], sources: ReadonlyMap<string, string>, directory: string): Promise<Baseline> {
+  const files = [...new Set(sample.map(s => s.mutant.file))];
+  for (const worker of workers) for (const file of files) await worker.write(file, instrument(sources.get(file)!, sample.filter(s => s.mutant.file === file)));
+  const tests: Baseline['tests'] = {};
+  const all = (await Promise.all(chosen.map(tree => filesOf(`test/${tree}`, '.test.ts')))).flat();
+  await share(workers, all, async (worker, test) => {
+    const hits = join(directory, `hits-${all.indexOf(test)}`);
+    await rm(hits, { force: true });
+    const outcome = await worker.run(test, 300_000, hits);
+    if (outcome === 'hung' || !outcome.passed) console.log(`left out: ${test} fails before anything is broken`);
+    else tests[test] = { milliseconds: outcome.milliseconds, reaches: existsSync(hits) ? [...new Set((await readFile(hits, 'utf8')).trim().split('\n').map(Number))] : [] };
+    progress(`which test reaches what: ${Object.keys(tests).length} of ${all.length} test files`);
+  });
+  for (const worker of workers) for (const file of files) await worker.restore(file, project);
+  return { tests };
+}
+
+/** The tests of its tree that reach a mutant, those first that kill many for their time. */
+function testsFor({ number: n, tree }: Specimen, { tests }: Baseline, kills: ReadonlyMap<string, number>): string[] {
+  const worth = (test: string) => (1 + (kills.get(test) ?? 0)) / tests[test].milliseconds;
+  return Object.keys(tests).filter(test => test.startsWith(`test/${tree}/`) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
+}
+
+async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>): Promise<Status> {
+  const tests = testsFor(specimen, baseline, kills);
+  if (tests.length === 0) return { status: 'not reached' };
+  const { mutant } = specimen;
+  await worker.write(mutant.file, apply(source, mutant));
+  try {
+    for (const test of tests) {
+      const outcome = await worker.run(test, 10_000 + 4 * baseline.tests[test].milliseconds);
+      if (outcome !== 'hung' && outcome.passed) continue;
+      kills.set(test, (kills.get(test) ?? 0) + 1);
+      return { status: outcome === 'hung' ? 'hung' : 'killed', by: test };
+    }
+    return { status: 'survived' };
+  } finally {
+    await worker.restore(mutant.file, project);
+  }
+}
+
+async function main(): Promise<void> {
+  const begin = performance.now();
+  const sources = new Map<string, string>();
+  const samples = [];
+  for (const tree of chosen) samples.push({ tree, mutants: await sampleOf(tree, sources) });
+  // Turn by turn, so that a run that is cut short has seen as much of every tree.
+  const sample: Specimen[] = [];
+  for (let i = 0; i < options.sample; i++) for (const { tree, mutants } of samples) if (i < mutants.length) sample.push({ number: sample.length, tree, mutant: mutants[i] });
+
+  const hash = createHash('sha256').update(JSON.stringify(sample));
+  for (const directory of [...trees, 'test']) for (const file of await filesOf(directory, '.ts')) hash.update(await readFile(join(project, file)));
+  const directory = join(tmpdir(), `s2t2-mutate-${hash.digest('hex').slice(0, 12)}`);
+  if (options.fresh) await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { recursive: true });
+  console.log(`in ${directory}`);
+
+  const workers = Array.from({ length: options.workers }, (_, i) => new Worker(join(directory, `copy-${i}`)));
+  const stop = () => workers.forEach(worker => worker.end());
+  process.on('exit', stop);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
+  await Promise.all(workers.map(worker => copyProject(project, worker.copy)));
+
+  const known = join(directory, 'baseline.json');
+  if (!existsSync(known)) await writeFile(known, JSON.stringify(await baselineOf(workers, sample, sources, directory)));
+  const baseline = JSON.parse(await readFile(known, 'utf8')) as Baseline;
+
+  const log = join(directory, 'verdicts.jsonl');
+  const verdicts: Verdict[] = existsSync(log) ? (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean).map(line => JSON.parse(line) as Verdict) : [];
+  const judged = new Set(verdicts.map(v => v.number));
+  const kills = new Map<string, number>();
+  for (const { by } of verdicts) if (by) kills.set(by, (kills.get(by) ?? 0) + 1);
+
+  const [start, before] = [performance.now(), verdicts.length];
+  const left = () => options.minutes * 60_000 - (performance.now() - begin);
+  await share(workers, sample.filter(s => !judged.has(s.number)), async (worker, specimen) => {
+    if (left() <= 0) return;
+    const source = sources.get(specimen.mutant.file)!;
+    const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...await judge(worker, specimen, source, baseline, kills) };
+    verdicts.push(verdict);
+    await appendFile(log, `${JSON.stringify(verdict)}\n`);
+    const rate = (verdicts.length - before) / ((performance.now() - start) / 60_000);
+    const survived = verdicts.filter(v => v.status === 'survived' || v.status === 'not reached').length;
+    progress(`${verdicts.length} of ${sample.length} mutants, ${survived} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (sample.length - verdicts.length) / rate))} minutes left`);
+  });
+  if (process.stderr.isTTY) process.stderr.write('\n');
+
+  console.log(`\n${survivors(verdicts, sources)}\n\n${summary(verdicts)}`);
+  if (verdicts.length < sample.length) console.log(`${sample.length - verdicts.length} mutants were not reached in ${options.minutes} minutes; the same command again goes on with them`);
+  stop();
+  process.exit(0);
+}
+
+await main();

@@ -1,0 +1,43 @@
+/** What is said about mutants: shares with their intervals, and the survivors. */
+import { diffOf, type Mutant } from './mutants.ts';
+
+export interface Status {
+  /** `hung`: a test did not end; it counts as killed. `not reached`: no test runs the place; it counts as survived. */
+  readonly status: 'killed' | 'hung' | 'survived' | 'not reached';
+  /** The test file that noticed. */
+  readonly by?: string;
+}
+
+export interface Verdict extends Status {
+  readonly number: number;
+  readonly tree: string;
+  readonly line: number;
+  readonly mutant: Mutant;
+}
+
+/** Wilson's 95 % interval of a share of k in n (Wilson 1927). */
+export function wilson(k: number, n: number): [number, number] {
+  const z2 = 1.959964 ** 2;
+  const [middle, half] = [(k + z2 / 2) / (n + z2), Math.sqrt(z2) * Math.sqrt((k * (n - k)) / n + z2 / 4) / (n + z2)];
+  return [middle - half, middle + half];
+}
+
+const percent = (x: number): string => `${(100 * x).toFixed(1)}%`;
+
+export function summary(verdicts: readonly Verdict[]): string {
+  const lines = [['tree', 'mutants', 'killed', 'of these hung', 'survived', 'of these not reached', 'killed share', '95% interval']];
+  for (const tree of new Set(verdicts.map(v => v.tree))) {
+    const count = (...of: string[]) => verdicts.filter(v => v.tree === tree && of.includes(v.status)).length;
+    const [killed, survived] = [count('killed', 'hung'), count('survived', 'not reached')];
+    const n = killed + survived;
+    lines.push([tree, n, killed, count('hung'), survived, count('not reached'), percent(killed / n), wilson(killed, n).map(percent).join(' – ')].map(String));
+  }
+  const widths = lines[0].map((_, i) => Math.max(...lines.map(line => line[i].length)));
+  return lines.map(line => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ')).join('\n');
+}
+
+export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<string, string>): string {
+  return verdicts.filter(v => v.status === 'survived' || v.status === 'not reached')
+    .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
+    .map(({ mutant, line, status }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
+}

@@ -1,0 +1,5 @@
+/** Runs before every test file. */
+import fc from 'fast-check';
+import { seed } from './seed.ts';
+
+fc.configureGlobal({ seed });
