@@ -6,6 +6,7 @@ export default defineConfig({
     globalSetup: ['test/announce.ts'],
     setupFiles: ['test/setup.ts'],
     testTimeout: 60_000,
+    hookTimeout: 60_000,
     // Two cores: more workers only take turns.
     maxWorkers: 2,
   },

@@ -4,6 +4,16 @@
  */
 import { add, adamwMean, adamwStep, adamwVariance, div, minimum, mul, noGrad, scope, sqrt, square, sum, zeros, type Tensor } from '../engine/index.ts';
 
+/** What a training loop needs of an optimiser; `state` is what a resumed run must have back, parameters included. */
+export interface Optimizer {
+  readonly state: Readonly<Record<string, Readonly<Record<string, Tensor>>>>;
+  /** Updates made. */
+  steps: number;
+  /** One update at a learning rate; `gradients` in the order of the parameters. */
+  update(gradients: readonly Tensor[], rate: number): void;
+  dispose(): void;
+}
+
 export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
@@ -16,13 +26,12 @@ export interface AdamWOptions {
 
 export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
 
-export class AdamW {
+export class AdamW implements Optimizer {
   readonly parameters: Readonly<Record<string, Tensor>>;
   readonly options: AdamWOptions;
   /** Running means of gradients and of squared gradients, by parameter. */
   readonly mean: Record<string, Tensor> = {};
   readonly variance: Record<string, Tensor> = {};
-  /** Updates made. */
   steps = 0;
 
   constructor(parameters: Readonly<Record<string, Tensor>>, options: Partial<AdamWOptions> = {}) {
@@ -35,7 +44,11 @@ export class AdamW {
     }
   }
 
-  /** One update at a learning rate; `gradients` in the order of the parameters. Only matrices decay. */
+  get state() {
+    return { parameter: this.parameters, mean: this.mean, variance: this.variance };
+  }
+
+  /** Only matrices decay. */
   update(gradients: readonly Tensor[], rate: number): void {
     const { beta1, beta2, epsilon, weightDecay } = this.options;
     this.steps++;
@@ -60,7 +73,7 @@ export class AdamW {
 
   private clipped(gradients: readonly Tensor[]): readonly Tensor[] {
     const { clip } = this.options;
-    if (clip === Infinity) return gradients;
+    if (clip === Infinity || gradients.length === 0) return gradients;
     const norm = sqrt(gradients.map(g => sum(square(g))).reduce((a, b) => add(a, b)));
     const scale = minimum(1, div(clip, add(norm, 1e-6)));
     return gradients.map(g => mul(g, scale));

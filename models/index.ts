@@ -4,6 +4,8 @@ export * from './batches.ts';
 export * from './checkpoint.ts';
 export * from './files.ts';
 export * from './generate.ts';
+export * from './muon.ts';
+export * from './ngram.ts';
 export * from './safetensors.ts';
 export * from './score.ts';
 export * from './tokenizer/index.ts';

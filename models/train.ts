@@ -4,7 +4,7 @@
  * file, written every so often, and a resumed run goes through the same numbers as one never stopped.
  */
 import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
-import { AdamW, linearSchedule, type AdamWOptions } from './adamw.ts';
+import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
 import { makeBatch, type Batch, type Sequence } from './batches.ts';
 import { UserError } from './files.ts';
 import { readSafetensors, writeSafetensors, type TensorData } from './safetensors.ts';
@@ -18,7 +18,8 @@ export interface Training {
   readonly rate: number;
   /** Steps of linear warm-up; the rate falls to zero at the end. */
   readonly warmup: number;
-  readonly optimizer?: Partial<AdamWOptions>;
+  /** AdamW with its defaults, if missing. */
+  readonly optimizer?: (parameters: Readonly<Record<string, Tensor>>) => Optimizer;
 }
 
 export interface Progress {
@@ -48,6 +49,8 @@ export interface TrainingOptions {
 export interface TrainingResult extends Progress {
   /** The loss of every batch. */
   readonly losses: Float32Array;
+  /** `seconds` after every batch. */
+  readonly times: Float32Array;
 }
 
 /** A run was stopped on request, with everything saved. */
@@ -57,12 +60,12 @@ export class Interrupted extends Error {
 
 export async function train(training: Training, options: TrainingOptions = {}): Promise<TrainingResult> {
   const { parameters, batches, rate, warmup } = training;
-  const optimizer = new AdamW(parameters, training.optimizer);
+  const optimizer = training.optimizer?.(parameters) ?? new AdamW(parameters);
   const list = Object.values(parameters);
-  const losses = new Float32Array(batches.length);
+  const [losses, times] = [new Float32Array(batches.length), new Float32Array(batches.length)];
   let progress: Progress = { step: 0, steps: batches.length, loss: Number.NaN, tokens: 0, bytes: 0, seconds: 0 };
   try {
-    progress = (await restore(options, optimizer, losses)) ?? progress;
+    progress = (await restore(options, optimizer, { losses, times })) ?? progress;
     let saved = performance.now();
     while (progress.step < batches.length) {
       const { step } = progress;
@@ -84,34 +87,37 @@ export async function train(training: Training, options: TrainingOptions = {}): 
         bytes: progress.bytes + batch.bytes,
         seconds: progress.seconds + (performance.now() - start) / 1000,
       };
+      times[step] = progress.seconds;
       options.onStep?.(progress);
       await new Promise(resolve => setImmediate(resolve)); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
       if (stop || progress.step === batches.length || performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)) {
-        await save(options, optimizer, losses, progress);
+        await save(options, optimizer, { losses, times }, progress);
         saved = performance.now();
       }
       if (stop) throw new Interrupted(`stopped after step ${progress.step} of ${progress.steps}`);
     }
-    return { ...progress, losses };
+    return { ...progress, losses, times };
   } finally {
     optimizer.dispose();
   }
 }
 
-const groups = (optimizer: AdamW) => ({ parameter: optimizer.parameters, mean: optimizer.mean, variance: optimizer.variance });
+/** What a run keeps of every step. */
+type History = Readonly<Record<'losses' | 'times', Float32Array>>;
 
-async function save({ state, fingerprint = '' }: TrainingOptions, optimizer: AdamW, losses: Float32Array, progress: Progress): Promise<void> {
+async function save({ state, fingerprint = '' }: TrainingOptions, optimizer: Optimizer, history: History, progress: Progress): Promise<void> {
   if (state === undefined) return;
-  const tensors: Record<string, TensorData> = { losses: { dtype: 'F32', shape: [losses.length], data: losses } };
-  for (const [group, members] of Object.entries(groups(optimizer))) {
+  const tensors: Record<string, TensorData> = {};
+  for (const [name, data] of Object.entries(history)) tensors[name] = { dtype: 'F32', shape: [data.length], data };
+  for (const [group, members] of Object.entries(optimizer.state)) {
     for (const [name, t] of Object.entries(members)) tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
   }
   await writeSafetensors(state, tensors, { fingerprint, progress: JSON.stringify(progress) });
 }
 
 /** Loads a saved state into parameters and optimiser; null where there is none yet. */
-async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: AdamW, losses: Float32Array): Promise<Progress | null> {
+async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: Optimizer, history: History): Promise<Progress | null> {
   if (state === undefined) return null;
   const file = await readSafetensors(state).catch(error => {
     if (error instanceof UserError && error.message.includes('no such file')) return null;
@@ -120,13 +126,13 @@ async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: 
   if (file === null) return null;
   if (file.metadata.get('fingerprint') !== fingerprint) throw new UserError(`${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
   const progress = JSON.parse(file.metadata.get('progress')!) as Progress;
-  for (const [group, members] of Object.entries(groups(optimizer))) {
+  for (const [group, members] of Object.entries(optimizer.state)) {
     for (const [name, t] of Object.entries(members)) {
       const values = await file.readFloats(`${group}/${name}`);
       t.assign(tensor(values, { shape: t.shape, dtype: t.dtype, backend: t.backend }));
     }
   }
-  losses.set((await file.readFloats('losses')).subarray(0, losses.length));
+  for (const [name, data] of Object.entries(history)) data.set((await file.readFloats(name)).subarray(0, data.length));
   optimizer.steps = progress.step;
   return progress;
 }

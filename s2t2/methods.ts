@@ -4,6 +4,7 @@
  * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
  */
 import { mul, noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
+import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss } from '../models/score.ts';
@@ -168,7 +169,7 @@ async function learnPlan(context: Context): Promise<{ plan: Plan; stage: Trainin
     rate: settings.planRate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
     // A gradient with respect to one of a million costs is small: ε must be smaller, and a cost does not decay.
-    optimizer: { weightDecay: 0, epsilon: 1e-16, clip: Infinity },
+    optimizer: parameters => new AdamW(parameters, { weightDecay: 0, epsilon: 1e-16, clip: Infinity }),
   });
   const learned = noGrad(() => scope(layer));
   const { potentials } = learned;

@@ -8,6 +8,8 @@ import { planBatches, windows, type Sequence } from '../models/batches.ts';
 import { saveModel } from '../models/checkpoint.ts';
 import { makeDirectory, sha256 } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
+import { Muon } from '../models/muon.ts';
+import { KneserNey } from '../models/ngram.ts';
 import { batchLoss, score } from '../models/score.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
 import { train } from '../models/train.ts';
@@ -44,8 +46,8 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const english = await loadEnglish({ cache: join(options.work, 'english'), log });
   log(`training a tokenizer of ${options.vocabSize} on ${(english.train.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(english.train, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
-  const cut = (documents: readonly string[]) => windows(joinDocuments(documents, tokenizer), options.window, id => tokenizer.tokenBytes(id).length);
-  const [trainSet, testSet] = [cut(english.train), cut(english.test)];
+  const [trainStream, testStream] = [english.train, english.test].map(documents => joinDocuments(documents, tokenizer));
+  const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
 
   const config: TransformerConfig = {
     family: options.family,
@@ -74,6 +76,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     loss: batch => batchLoss(model, batch),
     rate,
     warmup: Math.ceil(0.02 * batches.length),
+    optimizer: parameters => new Muon(parameters, name => parameters[name].shape.length === 2 && name.includes('.layers.')),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
     fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
@@ -82,6 +85,12 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   }).finally(() => bar.stop());
 
   const { bitsPerByte, standardError, perplexity } = metrics(await score(model, testSet, { endToken: false, signal }));
+  log('counting 5-grams');
+  const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
+  const counted = metrics(testSet.map(s => {
+    const nats = ngram.nats(s.ids);
+    return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes: s.bytes };
+  }));
   const samples = [];
   for (const prompt of ['The people of the United States', 'The whale', 'a person who']) samples.push(prompt + await continuation(model, tokenizer, prompt, new Random(seed).split(prompt)));
   const record = {
@@ -97,10 +106,11 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     backend: getBackend().describe(),
     loss: meanOfLast(result.losses, 50),
     heldOut: { bitsPerByte, standardError, perplexity, bytes: testSet.reduce((n, s: Sequence) => n + s.bytes, 0) },
+    kneserNey5: { bitsPerByte: counted.bitsPerByte, perplexity: counted.perplexity, trainingTokens: trainStream.length },
     samples,
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
-  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; written to ${options.out}`);
+  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${counted.bitsPerByte.toFixed(3)}, so ${(100 * (1 - bitsPerByte / counted.bitsPerByte)).toFixed(1)}% below it; written to ${options.out}`);
 }
 
 /** All documents as one stream, each between its begin and end token. */

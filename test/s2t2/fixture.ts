@@ -8,7 +8,7 @@ import { batchLoss } from '../../models/score.ts';
 import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { initTransformer } from '../../models/transformer.ts';
-import { toSequences } from '../../s2t2/adapt.ts';
+import { toSequences } from '../../s2t2/prepare.ts';
 import { readCorpus } from '../../s2t2/corpus.ts';
 
 const english = `The translation of a sentence is a path from one language to another. A model of language reads a text token by

@@ -7,7 +7,7 @@ import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { score } from '../../models/score.ts';
-import { cutAll, toSequences } from '../../s2t2/adapt.ts';
+import { cutAll, toSequences } from '../../s2t2/prepare.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { defaults } from '../../s2t2/settings.ts';
