@@ -42,7 +42,7 @@ const job = (out: string, ...more: string[]) => ['adapt', '--model', fixture.mod
 /** What must not depend on whether a run was interrupted: model, plan, and the results without their timings. */
 async function fingerprint(out: string) {
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
-  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0 })) };
+  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })) };
   return [await sha256File(join(out, 'model', 'model.safetensors')), await sha256File(join(out, 'model', 'tokenizer.json')), await sha256File(join(out, 'plan.safetensors')), sha256(JSON.stringify(untimed))];
 }
 
