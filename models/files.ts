@@ -16,6 +16,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
+import { getHeapStatistics } from 'node:v8';
 
 /** A mistake in what the user gave: the command line prints its message in one line and exits with code 2. */
 export class UserError extends Error {
@@ -64,7 +65,7 @@ export async function openFile(path: string): Promise<{ handle: FileHandle; size
 }
 
 /** The text of a UTF-8 file, without a byte order mark. `maxBytes` guards against a wrong file. */
-export async function readText(path: string, maxBytes = 256 * 2 ** 20): Promise<string> {
+export async function readText(path: string, maxBytes = 64 * 2 ** 20): Promise<string> {
   const { handle, size } = await openFile(path);
   try {
     if (size > maxBytes) throw new UserError(`${path}: ${size} bytes are more than the ${maxBytes} read at once; is it the right file?`);
@@ -94,11 +95,15 @@ export async function readJson(path: string): Promise<unknown> {
 }
 
 const MAX_DEPTH = 64;
-const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE] = Buffer.from('"\\[]{}');
+/** More than in any tokenizer of 256,000 tokens; a property counts as two. */
+const MAX_VALUES = 2 ** 23;
+/** What V8 takes for a value at most: an empty object, 56 bytes and its place. */
+const VALUE_BYTES = 64;
+const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE, COMMA, COLON] = Buffer.from('"\\[]{},:');
 
-/** The value of a JSON text; `where` begins an error's message. Deep nesting is refused before the parser spends memory on it. */
+/** The value of a JSON text; `where` begins an error's message. Deep nesting, or more values than fit into the heap, are refused before the parser begins. */
 export function parseJson(text: string, where: string): unknown {
-  let depth = 0;
+  let [depth, values] = [0, 0];
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
     if (character === QUOTE) {
@@ -106,7 +111,10 @@ export function parseJson(text: string, where: string): unknown {
     } else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
       if (++depth > MAX_DEPTH) throw new UserError(`${where}: JSON nested deeper than ${MAX_DEPTH} levels; is it the right file?`);
     } else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) depth--;
+    else if (character === COMMA || character === COLON) values++;
   }
+  const most = Math.min(MAX_VALUES, Math.floor(getHeapStatistics().heap_size_limit / 2 / VALUE_BYTES));
+  if (values > most) throw new UserError(`${where}: JSON of ${values} values, more than the ${most} read at once; is it the right file?`);
   try {
     return JSON.parse(text);
   } catch (error) {

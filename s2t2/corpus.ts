@@ -7,10 +7,10 @@
 
 import { getHeapStatistics } from 'node:v8';
 import { UserError } from '../models/files.ts';
-import type { Document, DocumentReader } from './corpus/document.ts';
+import type { Document, DocumentReader, Sink } from './corpus/document.ts';
 import { type Alphabet, fastaReader } from './corpus/fasta.ts';
 import { jsonlReader } from './corpus/jsonl.ts';
-import { forEachLine } from './corpus/lines.ts';
+import { forEachLine, MAX_TEXT } from './corpus/lines.ts';
 import { plainReader, type Unit } from './corpus/plain.ts';
 
 export type { Document } from './corpus/document.ts';
@@ -51,7 +51,9 @@ export async function readCorpus(path: string, options: CorpusOptions = {}): Pro
   const { alphabet = 'letters', field = 'text', unit = 'paragraph', minLength = 1, maxLength = Infinity, maxBytes = 2 ** 31 } = options;
   const documents: Document[] = [];
   const skipped = { empty: 0, tooShort: 0, tooLong: 0 };
+  const budget = heapBudget(path);
   const emit = (document: Document) => {
+    budget.release();
     const { length } = document.text;
     if (length === 0) skipped.empty++;
     else if (length < minLength) skipped.tooShort++;
@@ -61,11 +63,11 @@ export async function readCorpus(path: string, options: CorpusOptions = {}): Pro
       documents.push({ ...document, name: detached(document.name), text: detached(document.text) });
     }
   };
-  const budget = heapBudget(path);
+  const sink: Sink = { emit, keep: budget.keep };
   const readers = {
-    fasta: fastaReader(path, alphabet, emit),
-    text: plainReader(unit, emit),
-    jsonl: jsonlReader(path, field, emit),
+    fasta: fastaReader(path, alphabet, sink),
+    text: plainReader(unit, sink),
+    jsonl: jsonlReader(path, field, sink),
   } satisfies Record<CorpusFormat, DocumentReader>;
 
   let format = options.format ?? formatOf(path);
@@ -106,18 +108,40 @@ function detached(text: string): string {
   return Buffer.from(text).toString();
 }
 
+interface HeapBudget {
+  /** A finished document that stays. */
+  spend(document: Document): void;
+  /** A piece of an unfinished one. */
+  keep(piece: string, line: number): void;
+  /** The pieces kept so far have become a document, or nothing. */
+  release(): void;
+}
+
 /**
  * Running out of heap kills the process without a word, so what is kept may take at most half of it: a byte a
- * character (two, beyond Latin-1: hence the half) and what V8 needs for an object and its strings.
+ * character (two, beyond Latin-1: hence the half) and what V8 needs for an object and its strings. Pieces count twice,
+ * as they are there still when they are joined.
  */
-function heapBudget(path: string): { spend(document: Document): void } {
-  const documentBytes = 150;
+function heapBudget(path: string): HeapBudget {
+  const [documentBytes, pieceBytes] = [150, 40];
   const limit = getHeapStatistics().heap_size_limit / 2;
-  let spent = 0;
+  let [spent, kept, length] = [0, 0, 0];
+  const check = () => {
+    if (spent + kept > limit) throw new UserError(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
+  };
   return {
     spend({ name, text }) {
       spent += text.length + name.length + documentBytes;
-      if (spent > limit) throw new UserError(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
+      check();
+    },
+    keep(piece, line) {
+      length += piece.length;
+      kept += 2 * piece.length + pieceBytes;
+      if (length > MAX_TEXT) throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
+      check();
+    },
+    release() {
+      [kept, length] = [0, 0];
     },
   };
 }

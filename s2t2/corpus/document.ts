@@ -8,11 +8,16 @@ export interface Document {
   readonly line: number;
 }
 
-/** Takes a file's lines one by one (without their ends), and hands each finished document to its `emit`. */
+/** Takes a file's lines one by one (without their ends), and hands each finished document to its sink. */
 export interface DocumentReader {
   line(text: string, number: number): void;
   /** After the last line. */
   end(): void;
 }
 
-export type Emit = (document: Document) => void;
+/** Where readers put what they find. */
+export interface Sink {
+  /** Must be told of every piece that is kept for a document not finished yet, with its line; refuses one too many. */
+  keep(piece: string, line: number): void;
+  emit(document: Document): void;
+}

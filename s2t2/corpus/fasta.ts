@@ -17,7 +17,7 @@
  */
 
 import { UserError } from '../../models/files.ts';
-import type { DocumentReader, Emit } from './document.ts';
+import type { DocumentReader, Sink } from './document.ts';
 
 export type Alphabet = 'letters' | 'nucleotide';
 
@@ -37,7 +37,7 @@ export interface FastaReader extends DocumentReader {
   readonly gaps: number;
 }
 
-export function fastaReader(path: string, alphabet: Alphabet, emit: Emit): FastaReader {
+export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): FastaReader {
   let gaps = 0;
   let header: { name: string; line: number } | undefined;
   let pieces: string[] = [];
@@ -45,7 +45,7 @@ export function fastaReader(path: string, alphabet: Alphabet, emit: Emit): Fasta
   let stop = 0;
 
   const finish = () => {
-    if (header !== undefined) emit({ ...header, text: pieces.join('') });
+    if (header !== undefined) sink.emit({ ...header, text: pieces.join('') });
     pieces = [];
     stop = 0;
   };
@@ -57,7 +57,7 @@ export function fastaReader(path: string, alphabet: Alphabet, emit: Emit): Fasta
     line(text, number) {
       if (text.startsWith('>')) {
         finish();
-        header = { name: text.slice(1).trim().split(/\s/, 1)[0] || `line ${number}`, line: number };
+        header = { name: /\S+/.exec(text.slice(1))?.[0] ?? `line ${number}`, line: number };
         return;
       }
       if (text.startsWith(';')) return;
@@ -78,6 +78,7 @@ export function fastaReader(path: string, alphabet: Alphabet, emit: Emit): Fasta
       const foreign = FOREIGN[alphabet].exec(letters);
       if (foreign?.[0] === '*') throw new UserError(`${path}:${number}: a "*" inside a sequence; a sequence may only end with one`);
       if (foreign !== null) throw new UserError(`${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`);
+      sink.keep(letters, number);
       pieces.push(letters.toUpperCase());
     },
     end: finish,

@@ -1,9 +1,9 @@
 /** JSON Lines: an object a line, its text in one field; blank lines are nothing. */
 
 import { parseJson, UserError } from '../../models/files.ts';
-import type { DocumentReader, Emit } from './document.ts';
+import type { DocumentReader, Sink } from './document.ts';
 
-export function jsonlReader(path: string, field: string, emit: Emit): DocumentReader {
+export function jsonlReader(path: string, field: string, sink: Sink): DocumentReader {
   return {
     line(text, number) {
       if (text.trim() === '') return;
@@ -13,7 +13,7 @@ export function jsonlReader(path: string, field: string, emit: Emit): DocumentRe
       if (typeof content !== 'string') throw new UserError(`${path}:${number}: lacks the field "${field}" with a string in it; name the field that holds the text`);
       // An escape such as \ud83d alone is no character: it has no UTF-8, and bits per byte no meaning.
       if (/\p{Surrogate}/u.test(content)) throw new UserError(`${path}:${number}: the field "${field}" holds half of a surrogate pair; repair the text's escapes`);
-      emit({ name: typeof id === 'string' || typeof id === 'number' ? String(id) : `line ${number}`, text: content, line: number });
+      sink.emit({ name: typeof id === 'string' || typeof id === 'number' ? String(id) : `line ${number}`, text: content, line: number });
     },
     end() {},
   };

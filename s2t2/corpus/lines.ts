@@ -3,7 +3,7 @@
  *
  * Lines end with \n, \r\n or \r. Text is UTF-8, checked; a byte order mark is dropped. Gzip is told by its first two
  * bytes, whatever the file is called. A few kilobytes of gzip can unpack to terabytes, so the bytes are counted after
- * unpacking and an error ends it at `maxBytes`.
+ * unpacking: an error ends it at `maxBytes`, or where they are far more than any text packs into so small a file.
  */
 
 import { isAscii, isUtf8 } from 'node:buffer';
@@ -11,8 +11,11 @@ import { type Readable, pipeline } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 import { explain, lineOfBadUtf8, oneLine, openFile, UserError } from '../../models/files.ts';
 
-/** No line is longer: it must fit into one JavaScript string. The longest human chromosome has 249 million letters. */
-const MAX_LINE_BYTES = 2 ** 28;
+/** No line, in bytes, and no document, in characters, is longer: it must fit into one JavaScript string. The longest human chromosome has 249 million letters. */
+export const MAX_TEXT = 2 ** 28;
+/** Text may be this many times as long as its gzip file; short text more. Proteins reach 2, logs 50, a bomb 1000. */
+const MAX_RATIO = 200;
+const ALWAYS_UNPACKED = 2 ** 24;
 const CHUNK_BYTES = 2 ** 18;
 const NEWLINE = 0x0a;
 
@@ -43,7 +46,7 @@ export async function forEachLine(path: string, maxBytes: number, visit: (line: 
     }
     waiting.push(chunk.subarray(end));
     waitingBytes += chunk.length - end;
-    if (waitingBytes > MAX_LINE_BYTES) throw new UserError(`${path}:${number + 1}: is longer than ${MAX_LINE_BYTES} bytes; break the line`);
+    if (waitingBytes > MAX_TEXT) throw new UserError(`${path}:${number + 1}: is longer than ${MAX_TEXT} bytes; break the line`);
   }
   if (waitingBytes > 0) emit(Buffer.concat(waiting));
   return number;
@@ -51,13 +54,18 @@ export async function forEachLine(path: string, maxBytes: number, visit: (line: 
 
 /** The file's bytes, unpacked if they are gzip. */
 async function* chunksOf(path: string): AsyncGenerator<Buffer> {
-  const { handle } = await openFile(path);
+  const { handle, size } = await openFile(path);
   const { buffer: magic, bytesRead } = await handle.read(Buffer.alloc(2), 0, 2, 0);
   const isGzip = bytesRead === 2 && magic[0] === 0x1f && magic[1] === 0x8b;
   const file = handle.createReadStream({ start: 0, highWaterMark: CHUNK_BYTES }); // Closes the handle, whatever happens.
   const chunks: Readable = isGzip ? pipeline(file, createGunzip({ chunkSize: CHUNK_BYTES }), () => {}) : file;
   try {
-    for await (const chunk of chunks) yield chunk as Buffer;
+    let bytes = 0;
+    for await (const chunk of chunks as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (isGzip && bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * size)) throw new UserError(`${path}: unpacks to more than ${MAX_RATIO} times its ${size} bytes; is it the right file?`);
+      yield chunk;
+    }
   } catch (error) {
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')) throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
     throw explain(error, path);

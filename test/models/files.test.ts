@@ -228,6 +228,8 @@ describe('reading', () => {
     expect(await refusal(readJson(path))).toBe(`${path}: not valid JSON (Unexpected end of JSON input); is it complete?`);
     await writeFile(path, `"\\"${'['.repeat(100)}"`);
     expect(await readJson(path)).toHaveLength(101);
+    await writeFile(path, `[${'{},'.repeat(2 ** 23 + 1)}{}]`);
+    expect(await refusal(readJson(path))).toMatch(/: JSON of 8388609 values, more than the \d+ read at once; is it the right file\?$/);
     await writeFile(path, '['.repeat(1_000_000));
     expect(await refusal(readJson(path))).toBe(`${path}: JSON nested deeper than 64 levels; is it the right file?`);
   });

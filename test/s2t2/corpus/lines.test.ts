@@ -51,7 +51,9 @@ test('a byte order mark is dropped at the beginning only', async () => {
 });
 
 test('a line longer than a string can be is an error, a longer file of short ones is not', async () => {
-  const members = (text: string) => gzipSync(Buffer.concat(Array.from({ length: 5 }, () => Buffer.alloc(2 ** 20, text))));
+  // A letter in 64 differs, or nobody would believe the file to be text.
+  const letters = (text: string) => Buffer.alloc(2 ** 20, text).map((byte, at) => (at % 64 === 0 && byte !== 0x0a ? 65 + ((at * at) >> 6) % 20 : byte));
+  const members = (text: string) => gzipSync(Buffer.concat(Array.from({ length: 5 }, () => letters(text))));
   const file = (member: Buffer) => Buffer.concat(Array.from({ length: 54 }, () => member)); // 270 MiB
   expect(await refusal(read(file(members('A'))))).toBe(`${path}:1: is longer than 268435456 bytes; break the line`);
   expect(await read(file(members(`${'A'.repeat(2 ** 16 - 1)}\n`)))).toHaveLength(54 * 5 * 16);
@@ -72,6 +74,12 @@ describe('gzip', () => {
     const bytes = gzipSync('a\n');
     bytes[bytes.length - 8] ^= 1;
     expect(await refusal(read(bytes))).toBe(`${path}: damaged gzip (incorrect data check); copy or download it again`);
+  });
+
+  test('that unpacks to far more than text does ends early', async () => {
+    const bomb = gzipSync(Buffer.alloc(2 ** 26, 'a\n')); // 64 MiB in 64 kB
+    expect(await refusal(read(bomb))).toBe(`${path}: unpacks to more than 200 times its ${bomb.length} bytes; is it the right file?`);
+    expect(await read(gzipSync(Buffer.alloc(2 ** 24, '\n')))).toHaveLength(2 ** 24); // as much as any file may
   });
 
   test('that unpacks to more than is allowed ends there', async () => {
