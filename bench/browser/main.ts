@@ -1,0 +1,44 @@
+/** The command line of the benchmarks in a browser: `npm run bench:browser -- --help`. */
+import { writeFile } from 'node:fs/promises';
+import { Command } from 'commander';
+import { renderTable } from '../../s2t2/tables.ts';
+import { launchChromium } from './chromium.ts';
+import { pageFiles } from './files.ts';
+import type { PageReport } from './page/main.ts';
+import { serve } from './serve.ts';
+
+interface Flags {
+  readonly headless?: boolean;
+  readonly gpu?: boolean;
+  readonly port: number;
+  readonly json?: string;
+}
+
+function render({ browser, processors, isolated, backends, results }: PageReport): string {
+  const facts = [`${browser}, ${processors} processors, ${isolated ? '' : 'not '}cross-origin isolated`, ...backends.map(b => b.description)];
+  const rows = results.map(r => [r.op, String(r.size), r.backend, r.seconds === undefined ? (r.note ?? '') : `${(1e3 * r.seconds).toPrecision(3)} ms`, r.rate ? `${r.rate.value.toPrecision(3)} ${r.rate.unit}` : '']);
+  return `${facts.join('\n')}\n\n${renderTable(['op', 'size', 'by', 'time', 'rate'], rows)}\n`;
+}
+
+async function main({ headless, gpu, port, json }: Flags): Promise<void> {
+  let arrived: (report: PageReport) => void = () => {};
+  const report = new Promise<PageReport>(resolve => { arrived = resolve; });
+  const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
+  const browser = headless ? await launchChromium({ gpu }) : null;
+  if (browser) await (await browser.newPage()).goto(`${site.url}#measure`);
+  else process.stderr.write(`Open ${site.url} and press Measure; the results are printed here.\n`);
+  const result = await report;
+  await browser?.close();
+  await site.close();
+  process.stdout.write(render(result));
+  if (json) await writeFile(json, `${JSON.stringify(result, null, 1)}\n`);
+}
+
+await new Command('bench:browser')
+  .description('Microbenchmarks of every backend in a browser, verified before they are timed, and a live example of gradients.')
+  .option('--headless', 'in the Chromium of this machine instead of a browser of yours')
+  .option('--gpu', 'let headless Chromium use the GPU; without, WebGPU and WebGL2 run on the processor')
+  .option('--port <n>', 'of the page on localhost; 0 is any', Number, 0)
+  .option('--json <file>', 'write the results to a file')
+  .action(main)
+  .parseAsync();

@@ -1,0 +1,113 @@
+/** The clock of the page: rows of the operation table and a training step, verified, then timed. */
+import { apply, createReferenceBackend, noGrad, scope, table, tensor, mul, type Backend } from '../../../engine/index.ts';
+import { trainingStep } from '../../step.ts';
+import { place, verify, workload } from '../../workload.ts';
+import type { BackendName, Candidate } from './backends.ts';
+
+/** A time, or why there is none. */
+export interface Result {
+  readonly op: string;
+  readonly size: number;
+  readonly backend: BackendName;
+  readonly seconds?: number;
+  readonly rate?: { readonly unit: 'GFLOP/s' | 'GB/s' | 'tokens/s'; readonly value: number };
+  readonly note?: string;
+}
+
+/** Rows and their scales; what is bound by arithmetic is rated in GFLOP/s, the rest in GB/s. */
+const cases: readonly { readonly op: string; readonly sizes: readonly number[]; readonly unit: 'GFLOP/s' | 'GB/s' }[] = [
+  { op: 'matmul', sizes: [128, 256, 512, 1024], unit: 'GFLOP/s' },
+  { op: 'attention', sizes: [128, 256], unit: 'GFLOP/s' },
+  { op: 'add', sizes: [256, 1024], unit: 'GB/s' },
+  { op: 'sum', sizes: [256, 1024], unit: 'GB/s' },
+  { op: 'softmax', sizes: [256, 1024], unit: 'GB/s' },
+  { op: 'layerNorm', sizes: [256, 1024], unit: 'GB/s' },
+  { op: 'gelu', sizes: [256, 1024], unit: 'GB/s' },
+];
+const step = {
+  config: { family: 'olmo', vocabSize: 512, width: 96, layers: 2, heads: 4, keyValueHeads: 4, feedForward: 256, context: 128, rotaryBase: 10000, normEps: 1e-5, tied: false },
+  batch: { rows: 4, length: 128 },
+} as const;
+
+/** Seconds of a call beyond which the next scale is left out, and seconds of calls between two looks at the clock. */
+const patience = 0.5;
+const roundSeconds = 0.05;
+const rounds = 5;
+
+/**
+ * Median seconds of a call. A device queues what it is asked for, so a round ends when a value that is computed after
+ * it has arrived; that wait is part of the round, which has calls enough to make it small.
+ */
+export async function secondsOf(backend: Backend, call: () => void): Promise<number> {
+  const tick = tensor([1], { backend });
+  const round = async (calls: number) => {
+    const start = performance.now();
+    for (let i = 0; i < calls; i++) call();
+    const last = noGrad(() => mul(tick, 2));
+    await last.data();
+    last.dispose();
+    return (performance.now() - start) / 1000;
+  };
+  try {
+    await round(1); // compiles
+    let calls = 1;
+    let seconds = await round(calls);
+    while (seconds < roundSeconds) {
+      calls = Math.min(Math.ceil((1.2 * roundSeconds * calls) / Math.max(seconds, 1e-6)), 10 * calls);
+      seconds = await round(calls);
+    }
+    const all = [seconds / calls];
+    while (all.length < rounds && seconds < patience) all.push((await round(calls)) / calls);
+    return all.sort((a, b) => a - b)[all.length >> 1];
+  } finally {
+    tick.dispose();
+  }
+}
+
+/** Measures case by case, on every backend before the next case; `onResult` hears of each. */
+export async function measure(candidates: readonly Candidate[], onStart: (what: string) => void, onResult: (result: Result) => void): Promise<void> {
+  const reference = createReferenceBackend() as unknown as Backend;
+  const there = candidates.flatMap(({ name, backend }) => (backend ? [{ name, backend }] : []));
+  for (const { op: opName, sizes, unit } of cases) {
+    const op = table.find(row => row.name === opName)!;
+    const stopped = new Map<BackendName, string>();
+    for (const size of sizes) {
+      const { inputs, attributes, flops, bytes } = workload(op, size);
+      for (const { name, backend } of there) {
+        await attempt({ op: opName, size, backend: name }, onStart, onResult, stopped, async () => {
+          if (size === sizes[0]) await verify(op, backend, reference);
+          const placed = place(inputs, backend);
+          const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
+          placed.forEach(t => t.dispose());
+          if (seconds > patience) stopped.set(name, 'the scale before took too long');
+          return { seconds, rate: { unit, value: (unit === 'GFLOP/s' ? flops : bytes) / seconds / 1e9 } };
+        });
+      }
+    }
+  }
+  for (const { name, backend } of there) {
+    await attempt({ op: 'training step', size: step.batch.rows * step.batch.length, backend: name }, onStart, onResult, new Map(), async () => {
+      const work = trainingStep(backend, step.config, step.batch);
+      const seconds = await secondsOf(backend, work.run);
+      work.dispose();
+      return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
+    });
+  }
+}
+
+async function attempt(
+  what: Pick<Result, 'op' | 'size' | 'backend'>, onStart: (what: string) => void, onResult: (result: Result) => void, stopped: Map<BackendName, string>,
+  run: () => Promise<Pick<Result, 'seconds' | 'rate'>>,
+): Promise<void> {
+  onStart(`${what.op} ${what.size} on ${what.backend}`);
+  await new Promise(resolve => setTimeout(resolve)); // lets the page be drawn
+  const known = stopped.get(what.backend);
+  if (known !== undefined) return onResult({ ...what, note: known });
+  try {
+    onResult({ ...what, ...(await run()) });
+  } catch (error) {
+    const note = error instanceof Error ? error.message : String(error);
+    stopped.set(what.backend, note);
+    onResult({ ...what, note });
+  }
+}
