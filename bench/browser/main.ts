@@ -8,6 +8,7 @@ import type { PageReport } from './page/main.ts';
 import { serve } from './serve.ts';
 
 interface Flags {
+  readonly filter: string;
   readonly headless?: boolean;
   readonly gpu?: boolean;
   readonly port: number;
@@ -20,13 +21,14 @@ function render({ browser, processors, isolated, backends, results }: PageReport
   return `${facts.join('\n')}\n\n${renderTable(['op', 'size', 'by', 'time', 'rate'], rows)}\n`;
 }
 
-async function main({ headless, gpu, port, json }: Flags): Promise<void> {
+async function main({ filter, headless, gpu, port, json }: Flags): Promise<void> {
   let arrived: (report: PageReport) => void = () => {};
   const report = new Promise<PageReport>(resolve => { arrived = resolve; });
   const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
   const browser = headless ? await launchChromium({ gpu }) : null;
-  if (browser) await (await browser.newPage()).goto(`${site.url}#measure`);
-  else process.stderr.write(`Open ${site.url} and press Measure; the results are printed here.\n`);
+  const page = `${site.url}?filter=${encodeURIComponent(filter)}`;
+  if (browser) await (await browser.newPage()).goto(`${page}&measure`);
+  else process.stderr.write(`Open ${page} and press Measure; the results are printed here.\n`);
   const result = await report;
   await browser?.close();
   await site.close();
@@ -36,6 +38,7 @@ async function main({ headless, gpu, port, json }: Flags): Promise<void> {
 
 await new Command('bench:browser')
   .description('Microbenchmarks of every backend in a browser, verified before they are timed, and a live example of gradients.')
+  .option('--filter <pattern>', 'operations, as a regular expression', '.')
   .option('--headless', 'in the Chromium of this machine instead of a browser of yours')
   .option('--gpu', 'let headless Chromium use the GPU; without, WebGPU and WebGL2 run on the processor')
   .option('--port <n>', 'of the page on localhost; 0 is any', Number, 0)

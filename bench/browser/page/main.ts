@@ -1,4 +1,4 @@
-/** The page: the live example, and the microbenchmarks on demand or, with #measure, at once. */
+/** The page: the live example, and the microbenchmarks on demand or, with ?measure, at once; ?filter=REGEXP chooses operations. */
 import { findBackends, type Candidate } from './backends.ts';
 import { element } from './dom.ts';
 import { startExample } from './example.ts';
@@ -27,14 +27,19 @@ const wasm = candidates.find(c => c.name === 'wasm')?.backend;
 const example = wasm ? startExample(wasm) : null;
 const button = element<HTMLButtonElement>('measure');
 const progress = element('progress');
+const wishes = new URLSearchParams(location.search);
 
 async function run(all: readonly Candidate[]): Promise<void> {
   button.disabled = true;
   example?.hold(true);
   const results: Result[] = [];
-  await measure(all, what => { progress.textContent = `${what} …`; }, result => {
-    results.push(result);
-    renderResults(results);
+  await measure(all, {
+    filter: new RegExp(wishes.get('filter') ?? '.'),
+    onStart: what => { progress.textContent = `${what} …`; },
+    onResult: result => {
+      results.push(result);
+      renderResults(results);
+    },
   });
   const report: PageReport = {
     browser: navigator.userAgent, processors: navigator.hardwareConcurrency, isolated: crossOriginIsolated,
@@ -47,4 +52,4 @@ async function run(all: readonly Candidate[]): Promise<void> {
 }
 
 button.addEventListener('click', () => void run(candidates));
-if (location.hash === '#measure') void run(candidates);
+if (wishes.has('measure')) void run(candidates);

@@ -64,17 +64,24 @@ export async function secondsOf(backend: Backend, call: () => void): Promise<num
   }
 }
 
-/** Measures case by case, on every backend before the next case; `onResult` hears of each. */
-export async function measure(candidates: readonly Candidate[], onStart: (what: string) => void, onResult: (result: Result) => void): Promise<void> {
+export interface MeasureOptions {
+  /** Of the operations' names. */
+  readonly filter: RegExp;
+  readonly onStart: (what: string) => void;
+  readonly onResult: (result: Result) => void;
+}
+
+/** Measures case by case, on every backend before the next case. */
+export async function measure(candidates: readonly Candidate[], { filter, ...listener }: MeasureOptions): Promise<void> {
   const reference = createReferenceBackend() as unknown as Backend;
   const there = candidates.flatMap(({ name, backend }) => (backend ? [{ name, backend }] : []));
-  for (const { op: opName, sizes, unit } of cases) {
+  for (const { op: opName, sizes, unit } of cases.filter(c => filter.test(c.op))) {
     const op = table.find(row => row.name === opName)!;
     const stopped = new Map<BackendName, string>();
     for (const size of sizes) {
       const { inputs, attributes, flops, bytes } = workload(op, size);
       for (const { name, backend } of there) {
-        await attempt({ op: opName, size, backend: name }, onStart, onResult, stopped, async () => {
+        await attempt({ op: opName, size, backend: name }, listener, stopped, async () => {
           if (size === sizes[0]) await verify(op, backend, reference);
           const placed = place(inputs, backend);
           const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
@@ -85,8 +92,9 @@ export async function measure(candidates: readonly Candidate[], onStart: (what: 
       }
     }
   }
+  if (!filter.test('training step')) return;
   for (const { name, backend } of there) {
-    await attempt({ op: 'training step', size: step.batch.rows * step.batch.length, backend: name }, onStart, onResult, new Map(), async () => {
+    await attempt({ op: 'training step', size: step.batch.rows * step.batch.length, backend: name }, listener, new Map(), async () => {
       const work = trainingStep(backend, step.config, step.batch);
       const seconds = await secondsOf(backend, work.run);
       work.dispose();
@@ -95,8 +103,9 @@ export async function measure(candidates: readonly Candidate[], onStart: (what: 
   }
 }
 
+/** Runs one measurement unless an earlier one of its operation stopped its backend; what it throws is its result. */
 async function attempt(
-  what: Pick<Result, 'op' | 'size' | 'backend'>, onStart: (what: string) => void, onResult: (result: Result) => void, stopped: Map<BackendName, string>,
+  what: Pick<Result, 'op' | 'size' | 'backend'>, { onStart, onResult }: Omit<MeasureOptions, 'filter'>, stopped: Map<BackendName, string>,
   run: () => Promise<Pick<Result, 'seconds' | 'rate'>>,
 ): Promise<void> {
   onStart(`${what.op} ${what.size} on ${what.backend}`);
