@@ -5,7 +5,7 @@
  */
 import { join } from 'node:path';
 import { tensor, type Tensor } from '../engine/index.ts';
-import { readJson, readText, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
+import { readJson, readText, show, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
 import { parseTokenizerJson, tokenizerToJson, type Tokenizer } from './tokenizer/index.ts';
 import { checkConfig, families, weightShapes, type Family, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
@@ -70,9 +70,9 @@ export function parseConfig(json: unknown, file: string): TransformerConfig {
   if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${file}: is not a JSON object`);
   const fields = json as Fields;
   const family = families.find(f => f === fields.model_type);
-  if (family === undefined) throw new UserError(`${file}: model_type is ${JSON.stringify(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`);
+  if (family === undefined) throw new UserError(`${file}: model_type is ${show(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`);
   for (const [key, value] of Object.entries(onlyWay[family])) {
-    if ((fields[key] ?? value) !== value) throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; only ${JSON.stringify(value)} is supported`);
+    if ((fields[key] ?? value) !== value) throw new UserError(`${file}: ${key} is ${show(fields[key])}; only ${JSON.stringify(value)} is supported`);
   }
   const config = family === 'gpt2' ? parseGpt2(fields, file) : parseRotary(family, fields, file);
   try {
@@ -85,7 +85,7 @@ export function parseConfig(json: unknown, file: string): TransformerConfig {
 
 function numberIn(fields: Fields, key: string, file: string, fallback?: number): number {
   const value = fields[key] ?? fallback;
-  if (typeof value !== 'number') throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; it must be a number`);
+  if (typeof value !== 'number') throw new UserError(`${file}: ${key} is ${show(fields[key])}; it must be a number`);
   return value;
 }
 
@@ -130,12 +130,12 @@ function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): Tr
 /** θ, which transformers 5 writes into `rope_parameters` and earlier versions beside `rope_scaling`. Stretched positions are refused. */
 function parseRotaryBase(fields: Fields, file: string): number {
   for (const key of ['rope_parameters', 'rope_scaling']) {
-    const rope = (fields[key] ?? {}) as Fields;
+    const rope = Object(fields[key] ?? {}) as Fields;
     const type = rope.rope_type ?? rope.type ?? (key === 'rope_scaling' && fields[key] != null ? null : 'default');
     const partial = rope.partial_rotary_factor ?? 1;
-    if (type !== 'default' || partial !== 1) throw new UserError(`${file}: ${key} is ${JSON.stringify(fields[key])}; only positions that are not scaled are supported (rope_type "default")`);
+    if (type !== 'default' || partial !== 1) throw new UserError(`${file}: ${key} is ${show(fields[key])}; only positions that are not scaled are supported (rope_type "default")`);
   }
-  const parameters = (fields.rope_parameters ?? {}) as Fields;
+  const parameters = Object(fields.rope_parameters ?? {}) as Fields;
   return numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
 }
 

@@ -122,6 +122,12 @@ export function parseJson(text: string, where: string): unknown {
   }
 }
 
+/** A value from a file as an error shows it: JSON, on one line, not too long. */
+export function show(value: unknown): string {
+  const json = JSON.stringify(value) ?? 'nothing';
+  return json.length > 80 ? `${json.slice(0, 80)}…` : json;
+}
+
 /** An error's message without line breaks and control characters. */
 export function oneLine(error: unknown): string {
   const message = error instanceof Error ? error.message : String(error);

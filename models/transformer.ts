@@ -108,11 +108,15 @@ function layerShapes(c: TransformerConfig, i: number): Record<string, number[]> 
   };
 }
 
+/** A lie about this number would fill memory with names before any weight is missed. */
+const mostLayers = 10_000;
+
 /** Throws where a configuration makes no model. */
 export function checkConfig(c: TransformerConfig): void {
   for (const key of ['vocabSize', 'width', 'layers', 'heads', 'keyValueHeads', 'feedForward', 'context'] as const) {
     if (!Number.isSafeInteger(c[key]) || c[key] < 1) throw new Error(`transformer: ${key} is ${c[key]}; it must be a whole number of 1 or more`);
   }
+  if (c.layers > mostLayers) throw new Error(`transformer: ${c.layers} layers are more than any model has`);
   const D = headWidth(c);
   if (!Number.isSafeInteger(D) || D < 1) throw new Error(c.headWidth === undefined ? `transformer: width ${c.width} is not a multiple of ${c.heads} heads` : `transformer: headWidth is ${D}; it must be a whole number of 1 or more`);
   if (c.family !== 'gpt2' && D % 2 !== 0) throw new Error(`transformer: a head is ${D} wide; rotary positions need an even width`);

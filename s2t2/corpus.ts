@@ -118,16 +118,16 @@ interface HeapBudget {
 }
 
 /**
- * Running out of heap kills the process without a word, so what is kept may take at most half of it: a byte a
- * character (two, beyond Latin-1: hence the half) and what V8 needs for an object and its strings. Pieces count twice,
+ * Running out of heap kills the process without a word, so what is kept may take at most a third of it: a byte a
+ * character (two, beyond Latin-1: hence no more) and what V8 needs for an object and its strings. Pieces count twice,
  * as they are there still when they are joined.
  */
 function heapBudget(path: string): HeapBudget {
-  const [documentBytes, pieceBytes] = [150, 40];
-  const limit = getHeapStatistics().heap_size_limit / 2;
-  let [spent, kept, length] = [0, 0, 0];
+  const documentBytes = 150;
+  const limit = getHeapStatistics().heap_size_limit / 3;
+  let [spent, kept] = [0, 0];
   const check = () => {
-    if (spent + kept > limit) throw new UserError(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
+    if (spent + 2 * kept > limit) throw new UserError(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
   };
   return {
     spend({ name, text }) {
@@ -135,13 +135,12 @@ function heapBudget(path: string): HeapBudget {
       check();
     },
     keep(piece, line) {
-      length += piece.length;
-      kept += 2 * piece.length + pieceBytes;
-      if (length > MAX_TEXT) throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
+      kept += piece.length + 1;
+      if (kept > MAX_TEXT) throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
       check();
     },
     release() {
-      [kept, length] = [0, 0];
+      kept = 0;
     },
   };
 }

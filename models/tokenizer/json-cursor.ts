@@ -1,5 +1,5 @@
 /** A place in a parsed JSON file: reading a field checks its type, and every complaint names file, field and what to do. */
-import { UserError } from '../files.ts';
+import { show, UserError } from '../files.ts';
 
 export class Cursor {
   readonly value: unknown;
@@ -13,13 +13,15 @@ export class Cursor {
   }
 
   refuse(what: string): never {
-    throw new UserError(`${this.file}: ${this.path || 'file'}: ${what}`);
+    // A path may hold a token's name, any text; most are plain and stay as they are.
+    const path = /^[\w.[\]<>▁-]{1,100}$/.test(this.path) ? this.path : show(this.path);
+    throw new UserError(`${this.file}: ${this.path === '' ? 'file' : path}: ${what}`);
   }
 
   /** The value for a message, cut where it is long. */
   get shown(): string {
     if (this.isObject) return 'an object';
-    return Array.isArray(this.value) ? 'a list' : String(JSON.stringify(this.value)).slice(0, 60);
+    return Array.isArray(this.value) ? 'a list' : show(this.value);
   }
 
   get isNull(): boolean {

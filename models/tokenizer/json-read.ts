@@ -3,7 +3,7 @@
  * BPE over characters with byte fallback (LLaMA 1 and 2, Mistral). What the format has and this tokenizer does not is
  * refused by name, and a file is read whole or not at all.
  */
-import { parseJson, UserError } from '../files.ts';
+import { parseJson, show, UserError } from '../files.ts';
 import { type AddedToken } from './added.ts';
 import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
 import { readBytes } from './bytes.ts';
@@ -64,7 +64,7 @@ function readAdded(list: Cursor): AddedToken[] {
     const id = item.get('id').index(maxId);
     checkText(content, item.get('content'));
     if (content === '') item.get('content').refuse('is empty');
-    if (contents.has(content)) item.get('content').refuse(`${JSON.stringify(content)} is there twice`);
+    if (contents.has(content)) item.get('content').refuse(`${show(content)} is there twice`);
     if (ids.has(id)) item.get('id').refuse(`${id} is there twice`);
     contents.add(content);
     ids.add(id);
@@ -81,8 +81,8 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
   for (const [name, id] of Object.entries(vocab.object())) {
     if (!isIndex(id, maxId)) vocab.get(name).index(maxId);
     else if (idOfAdded.get(name) !== id) {
-      if (idOfAdded.has(name)) vocab.refuse(`token ${JSON.stringify(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
-      if (taken.has(id)) vocab.refuse(`id ${id} is both ${JSON.stringify(taken.get(id))} and ${JSON.stringify(name)}`);
+      if (idOfAdded.has(name)) vocab.refuse(`token ${show(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
+      if (taken.has(id)) vocab.refuse(`id ${id} is both ${show(taken.get(id))} and ${show(name)}`);
       taken.set(id, name);
       names.set(name, id);
     }
@@ -105,7 +105,7 @@ function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string')) list.item(i).refuse('is no pair of tokens');
     const [a, b] = pair as [string, string];
     const [left, right, merged] = [a, b, a + b].map(name =>
-      names.get(name) ?? list.item(i).refuse(`token ${JSON.stringify(name.slice(0, 60))} is not in the vocabulary`));
+      names.get(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`));
     const key = pairKey(left, right);
     if (ranks.has(key)) list.item(i).refuse(`repeats model.merges[${ranks.get(key)}]`);
     ranks.set(key, i);
@@ -115,7 +115,7 @@ function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
 
 function byteLevelTokens(vocab: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[]): (Uint8Array | undefined)[] {
   const tokens = addedTokens(added);
-  for (const [name, id] of names) tokens[id] = readBytes(name) ?? vocab.refuse(`token ${JSON.stringify(name)} is not written in byte-level characters`);
+  for (const [name, id] of names) tokens[id] = readBytes(name) ?? vocab.refuse(`token ${show(name)} is not written in byte-level characters`);
   return tokens;
 }
 
@@ -166,7 +166,7 @@ function readCharacters(root: Cursor, names: ReadonlyMap<string, number>, added:
   const ids = new Map<string, number>();
   for (const [name, id] of names) {
     checkText(name, root.get('model').get('vocab'));
-    if (name.includes(' ')) root.get('model').get('vocab').refuse(`token ${JSON.stringify(name)} has a space, which no text reaches: spaces become ▁`);
+    if (name.includes(' ')) root.get('model').get('vocab').refuse(`token ${show(name)} has a space, which no text reaches: spaces become ▁`);
     if ([...name].length === 1) ids.set(name, id);
   }
   const fallback = Array.from({ length: 256 }, (_, byte) =>
@@ -231,5 +231,5 @@ function stepsOf(step: Cursor, key: string): Cursor[] {
 }
 
 function checkText(text: string, where: Cursor): void {
-  if (/\p{Cs}/u.test(text)) where.refuse(`${JSON.stringify(text)} is half a character and no text`);
+  if (/\p{Cs}/u.test(text)) where.refuse(`${show(text)} is half a character and no text`);
 }

@@ -15,6 +15,41 @@ export interface DocumentReader {
   end(): void;
 }
 
+/**
+ * A text that comes in pieces. Every so often they are joined to one: a short string takes four times its letters and a
+ * place in a list, which for a genome in lines of 60 would be more than the genome.
+ */
+export class Pieces {
+  readonly #separator: string;
+  #blocks: string[] = [];
+  #pieces: string[] = [];
+
+  constructor(separator = '') {
+    this.#separator = separator;
+  }
+
+  get isEmpty(): boolean {
+    return this.#pieces.length === 0 && this.#blocks.length === 0;
+  }
+
+  add(piece: string): void {
+    if (this.#pieces.push(piece) === 4096) this.#blocks.push(this.#joined());
+  }
+
+  /** The whole, and nothing from then on. */
+  take(): string {
+    const text = this.#pieces.length > 0 ? [...this.#blocks, this.#joined()] : this.#blocks;
+    this.#blocks = [];
+    return text.join(this.#separator);
+  }
+
+  #joined(): string {
+    const block = this.#pieces.join(this.#separator);
+    this.#pieces = [];
+    return block;
+  }
+}
+
 /** Where readers put what they find. */
 export interface Sink {
   /** Must be told of every piece that is kept for a document not finished yet, with its line; refuses one too many. */

@@ -17,7 +17,7 @@
  */
 
 import { UserError } from '../../models/files.ts';
-import type { DocumentReader, Sink } from './document.ts';
+import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
 export type Alphabet = 'letters' | 'nucleotide';
 
@@ -40,13 +40,12 @@ export interface FastaReader extends DocumentReader {
 export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): FastaReader {
   let gaps = 0;
   let header: { name: string; line: number } | undefined;
-  let pieces: string[] = [];
+  const pieces = new Pieces();
   /** The line of a `*` that ends the current sequence. */
   let stop = 0;
 
   const finish = () => {
-    if (header !== undefined) sink.emit({ ...header, text: pieces.join('') });
-    pieces = [];
+    if (header !== undefined) sink.emit({ ...header, text: pieces.take() });
     stop = 0;
   };
 
@@ -79,7 +78,7 @@ export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): Fasta
       if (foreign?.[0] === '*') throw new UserError(`${path}:${number}: a "*" inside a sequence; a sequence may only end with one`);
       if (foreign !== null) throw new UserError(`${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`);
       sink.keep(letters, number);
-      pieces.push(letters.toUpperCase());
+      pieces.add(letters.toUpperCase());
     },
     end: finish,
   };

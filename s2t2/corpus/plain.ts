@@ -1,24 +1,23 @@
 /** Plain text: a document is a paragraph (blank lines lie between them) or a line. Its characters stay as they are. */
 
-import type { DocumentReader, Sink } from './document.ts';
+import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
 export type Unit = 'paragraph' | 'line';
 
 export function plainReader(unit: Unit, sink: Sink): DocumentReader {
-  let lines: string[] = [];
+  const lines = new Pieces('\n');
   let first = 0;
 
   const finish = () => {
-    if (lines.length > 0) sink.emit({ name: `line ${first}`, text: lines.join('\n'), line: first });
-    lines = [];
+    if (!lines.isEmpty) sink.emit({ name: `line ${first}`, text: lines.take(), line: first });
   };
 
   return {
     line(text, number) {
       if (text.trim() === '') return finish();
-      if (lines.length === 0) first = number;
+      if (lines.isEmpty) first = number;
       sink.keep(text, number);
-      lines.push(text);
+      lines.add(text);
       if (unit === 'line') finish();
     },
     end: finish,

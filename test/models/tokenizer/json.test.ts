@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { gpt2Pattern, parseTokenizerJson, Tokenizer, tokenizerToJson, trainBPE } from '../../../models/tokenizer/index.ts';
 import { specialToken } from '../../../models/tokenizer/added.ts';
-import { borders, documents, english, english300, llama3Pattern, naiveMerge, proteins, proteins24, text } from './samples.ts';
+import { borders, characterFile, documents, english, english300, llama3Pattern, naiveMerge, proteins, proteins24, text } from './samples.ts';
 
 const parse = (json: unknown) => parseTokenizerJson(JSON.stringify(json), 'tokenizer.json');
 const huggingFace = (json: string) => {
@@ -80,33 +80,6 @@ test('merges may be pairs, Sequences nested, Splits inverted, and the post-proce
   expect(t.hash).toBe(new Tokenizer({ ...parts, patterns: [llama3Pattern] }).hash);
   expect(JSON.parse(tokenizerToJson(t)).post_processor).toEqual(file.post_processor);
 });
-
-/** A vocabulary such as SentencePiece's: specials, bytes, characters, pieces with ▁ for a space. */
-function characterFile(change: (file: ReturnType<typeof characterParts>) => void = () => {}): string {
-  const file = characterParts();
-  change(file);
-  return JSON.stringify(file);
-}
-
-function characterParts() {
-  const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
-  const pieces = ['▁', 't', 'h', 'e', 'a', 'é', '中', '▁t', 'he', '▁the', 'at', '▁▁', '▁a', 'th', '▁th'];
-  const names = ['<unk>', '<s>', '</s>', ...bytes, ...pieces];
-  const added = ['<unk>', '<s>', '</s>'].map((content, id) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }));
-  const step = (type: string, fields: Record<string, unknown> = {}): Record<string, unknown> => ({ type, ...fields });
-  return {
-    version: '1.0', truncation: null, padding: null, added_tokens: added,
-    normalizer: step('Sequence', { normalizers: [step('Prepend', { prepend: '▁' }), step('Replace', { pattern: { String: ' ' }, content: '▁' })] }) as Record<string, unknown> | null,
-    pre_tokenizer: null as Record<string, unknown> | null,
-    post_processor: null,
-    decoder: step('Sequence', { decoders: [step('Replace', { pattern: { String: '▁' }, content: ' ' }), step('ByteFallback'), step('Fuse'), step('Strip', { content: ' ', start: 1, stop: 0 })] }),
-    model: {
-      type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: true, byte_fallback: true, ignore_merges: false,
-      vocab: Object.fromEntries(names.map((n, id) => [n, id])) as Record<string, unknown>,
-      merges: ['▁ t', 'h e', '▁t he', '▁ ▁', 'a t', 't h', '▁ a', '▁ th', '▁th e'],
-    },
-  };
-}
 
 const metaspace = (scheme: string) => characterFile(f => {
   f.normalizer = null;
@@ -195,7 +168,7 @@ describe('refused', () => {
     ['no JSON', () => parseTokenizerJson('{', 'tokenizer.json'), 'tokenizer.json: not valid JSON'],
     ['deep JSON', () => parseTokenizerJson('['.repeat(1e6), 'tokenizer.json'), 'nested deeper'],
     ['a list', () => parse([]), 'tokenizer.json: file: is a list and must be an object'],
-    ['no model', () => parse({}), 'tokenizer.json: model: is undefined and must be an object'],
+    ['no model', () => parse({}), 'tokenizer.json: model: is nothing and must be an object'],
     ['WordPiece', bytesWrong(f => { f.model.type = 'WordPiece'; }), 'model.type: is "WordPiece"; only "BPE" is supported'],
     ['Unigram', bytesWrong(f => { f.model = { type: 'Unigram', vocab: [['a', 0]] }; }), 'model.type: is "Unigram"'],
     ['dropout', bytesWrong(f => { f.model.dropout = 0.1; }), 'model.dropout: is 0.1'],
@@ -227,7 +200,7 @@ describe('refused', () => {
     ['no byte level', bytesWrong(f => { f.pre_tokenizer = null; }), 'pre_tokenizer: has no ByteLevel step'],
     ['another pre-tokenizer', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence', pretokenizers: [{ type: 'Whitespace' }, f.pre_tokenizer] }; }), 'is "Whitespace"; only "Split" or "Digits" or "ByteLevel" is supported'],
     ['byte level before others', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence', pretokenizers: [f.pre_tokenizer, { type: 'Digits' }] }; }), 'pre_tokenizer.pretokenizers[0]: ByteLevel stands where it is not supported'],
-    ['a Sequence without its list', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence' }; }), 'pre_tokenizer.pretokenizers: is undefined and must be a list'],
+    ['a Sequence without its list', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence' }; }), 'pre_tokenizer.pretokenizers: is nothing and must be a list'],
     ['a prefix of a space', bytesWrong(f => { f.pre_tokenizer.add_prefix_space = true; }), 'pre_tokenizer.add_prefix_space: is true'],
     ['another Split', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { String: ' ' }, behavior: 'MergedWithNext' }, f.pre_tokenizer] }; }), 'behavior: is "MergedWithNext"'],
     ['a pattern without translation', bytesWrong(f => { f.pre_tokenizer = { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { Regex: 'a++' }, behavior: 'Isolated' }, f.pre_tokenizer] }; }), 'pattern.Regex: pattern "a++": the possessive quantifier "++"'],

@@ -33,3 +33,30 @@ export function naiveMerge(tokenizer: Tokenizer, symbols: readonly number[]): nu
     rest = [...rest.slice(0, at), best.merged, ...rest.slice(at + 2)];
   }
 }
+
+/** A vocabulary such as SentencePiece's: specials, bytes, characters, pieces with ▁ for a space. */
+export function characterFile(change: (file: ReturnType<typeof characterParts>) => void = () => {}): string {
+  const file = characterParts();
+  change(file);
+  return JSON.stringify(file);
+}
+
+function characterParts() {
+  const bytes = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
+  const pieces = ['▁', 't', 'h', 'e', 'a', 'é', '中', '▁t', 'he', '▁the', 'at', '▁▁', '▁a', 'th', '▁th'];
+  const names = ['<unk>', '<s>', '</s>', ...bytes, ...pieces];
+  const added = ['<unk>', '<s>', '</s>'].map((content, id) => ({ id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special: true }));
+  const step = (type: string, fields: Record<string, unknown> = {}): Record<string, unknown> => ({ type, ...fields });
+  return {
+    version: '1.0', truncation: null, padding: null, added_tokens: added,
+    normalizer: step('Sequence', { normalizers: [step('Prepend', { prepend: '▁' }), step('Replace', { pattern: { String: ' ' }, content: '▁' })] }) as Record<string, unknown> | null,
+    pre_tokenizer: null as Record<string, unknown> | null,
+    post_processor: null,
+    decoder: step('Sequence', { decoders: [step('Replace', { pattern: { String: '▁' }, content: ' ' }), step('ByteFallback'), step('Fuse'), step('Strip', { content: ' ', start: 1, stop: 0 })] }),
+    model: {
+      type: 'BPE', dropout: null, unk_token: '<unk>', continuing_subword_prefix: null, end_of_word_suffix: null, fuse_unk: true, byte_fallback: true, ignore_merges: false,
+      vocab: Object.fromEntries(names.map((n, id) => [n, id])) as Record<string, unknown>,
+      merges: ['▁ t', 'h e', '▁t he', '▁ ▁', 'a t', 't h', '▁ a', '▁ th', '▁th e'],
+    },
+  };
+}
