@@ -48,8 +48,9 @@ export function damagedJson(original: unknown): fc.Arbitrary<unknown> {
     const parent = whole.slice(0, -1).reduce<Record<string | number, unknown>>((at, key) => at[key] as Record<string | number, unknown>, root);
     const last = whole.at(-1)!;
     if (how === 'replace') parent[last] = value;
-    else if (how === 'remove') Array.isArray(parent) ? parent.splice(Number(last), 1) : delete parent[last];
-    else Array.isArray(parent) ? parent.push(value) : (parent[`${last}2`] = value);
+    else if (Array.isArray(parent)) parent.splice(Number(last), how === 'remove' ? 1 : 0, ...(how === 'remove' ? [] : [value]));
+    else if (how === 'remove') delete parent[last];
+    else parent[`${last}2`] = value;
     return root.root;
   });
 }
