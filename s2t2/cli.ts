@@ -149,7 +149,7 @@ function splitRandomly(texts: readonly string[], share: number, seed: number, fi
 withSettings(program.command('start', { isDefault: true }).description('adapt the bundled English model to the bundled proteins and print the table'))
   .option('--out <dir>', 'directory of the run', 'runs/proteins')
   .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
-  .option('--methods <names>', 'rows of the table', methodList, Object.keys(methods))
+  .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, methodList, ['source', 'truncated', 'fvt', 's2t2', 'scratch'])
   .action((flags: AdaptFlags) => runAdaptation({ ...flags, model: dataFolder('source'), data: dataFolder('proteins.train.fasta.gz'), test: dataFolder('proteins.test.fasta.gz') }));
 
 withSettings(program.command('adapt').description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'))

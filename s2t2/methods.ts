@@ -3,7 +3,7 @@
  * vocabulary, made from the pretrained one, and says what it has spent of the training budget. What follows
  * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
  */
-import { mul, noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
+import { div, mul, neg, noGrad, Random, scope, sub, tensor, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
@@ -13,7 +13,7 @@ import type { Training, TrainingResult } from '../models/train.ts';
 import { embeddingName, endsOf, headName, initTransformer, type Ends, type Transformer } from '../models/transformer.ts';
 import { compress, dualityGap, type Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
-import { sparseSinkhorn } from './sinkhorn.ts';
+import { denseSinkhorn, sparseSinkhorn, type SinkhornResult } from './sinkhorn.ts';
 import { applyPlan, translateEnds, type TokenMap } from './translate.ts';
 
 /** What a method may use. */
@@ -34,8 +34,6 @@ export interface Start {
   readonly plan?: Plan;
   /** Of the budget, in its unit. */
   readonly spent: number;
-  /** The stage of training behind this start, if any. */
-  readonly stage?: TrainingResult;
 }
 
 export interface Method {
@@ -78,6 +76,23 @@ const truncated: Method = {
   }),
 };
 
+/** Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing about. */
+const random: Method = {
+  name: 'random',
+  vocabulary: 'target',
+  before: true,
+  start: async ({ source, target, settings }) => {
+    const { width } = source.model.config;
+    const draw = async (end: 'embedding' | 'head') => {
+      const values = (await endsOf(source.model)[end].data()) as Float32Array;
+      const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+      const own = new Random(settings.seed).split(`random ${end}`);
+      return tensor(new Float32Array(target.vocabSize * width).map(() => scale * own.normal()), { shape: [target.vocabSize, width], requiresGrad: true });
+    };
+    return { model: withEnds(source.model, { embedding: await draw('embedding'), head: await draw('head') }), spent: 0 };
+  },
+};
+
 /** Fast vocabulary transfer (Gee et al. 2022): each target token is the mean of the source tokens of its text. */
 const fvt: Method = {
   name: 'fvt',
@@ -103,12 +118,32 @@ const s2t2: Method = {
   vocabulary: 'target',
   before: true,
   start: async context => {
-    const { plan, stage, spent } = await learnPlan(context);
-    return { model: await modelFromPlan(context.source.model, plan), plan, stage, spent };
+    const learned = await learn(context, 's2t2', sparseLayer);
+    const plan = await planFrom(context, learned);
+    learned.dispose();
+    return { model: await modelFromPlan(context.source.model, plan), plan, spent: learned.spent };
   },
 };
 
-export const methods: Readonly<Record<string, Method>> = { source, truncated, fvt, s2t2, scratch };
+/** A baseline with another layer in the place of the sparse one, learned in the same way. */
+const withLayer = (name: string, layer: Layer): Method => ({
+  name,
+  vocabulary: 'target',
+  before: true,
+  start: async context => {
+    const learned = await learn(context, name, layer);
+    const { embedding, head } = noGrad(() => scope(learned.ends));
+    learned.dispose();
+    const leaf = (t: Tensor) => t.alias(undefined, null, true);
+    const model = withEnds(context.source.model, { embedding: leaf(embedding), head: leaf(head) });
+    [embedding, head].forEach(t => t.dispose());
+    return { model, spent: learned.spent };
+  },
+});
+
+export const methods: Readonly<Record<string, Method>> = {
+  source, truncated, random, fvt, plain: withLayer('plain', plainLayer), dense: withLayer('dense', denseLayer), s2t2, scratch,
+};
 
 /** Which tokens the plan translates, and the special tokens that map one to one by the part they play. */
 export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
@@ -142,40 +177,87 @@ async function withRows({ source, target }: Context, choose: (map: TokenMap) => 
   return { model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }), spent: 0 };
 }
 
-/** Phase 1: learns the cost Ĉ by the frozen model's loss, with X = −Ĉ/(α̂ u v). */
-async function learnPlan(context: Context): Promise<{ plan: Plan; stage: TrainingResult; spent: number }> {
+/** What a layer makes of the learned Ĉ (u, v), of order one: P (u, v). */
+type Layer = (cost: Tensor, mu: Tensor, nu: Tensor, settings: Settings) => SinkhornResult;
+
+/** X = −Ĉ/(α̂ u v). */
+function sparseLayer(cost: Tensor, mu: Tensor, nu: Tensor, settings: Settings): SinkhornResult {
+  return sparseSinkhorn(mul(cost, -1 / (settings.alpha * cost.size)), mu, nu, settings);
+}
+
+/** The paper's dense plan: X = −Ĉ. */
+function denseLayer(cost: Tensor, mu: Tensor, nu: Tensor, { iterations }: Settings): SinkhornResult {
+  return denseSinkhorn(neg(cost), mu, nu, iterations);
+}
+
+/** The paper's unconstrained plan, at the scale of a plan: P = (1 − Ĉ)/(u v). */
+function plainLayer(cost: Tensor): SinkhornResult {
+  return { plan: div(sub(1, cost), cost.size) };
+}
+
+interface Learned {
+  readonly map: TokenMap;
+  readonly mu: Tensor;
+  readonly nu: Tensor;
+  readonly layer: () => SinkhornResult;
+  readonly ends: () => Ends;
+  /** Of the budget, in its unit. */
+  readonly spent: number;
+  readonly dispose: () => void;
+}
+
+/** Phase 1: learns the cost Ĉ by the frozen model's loss. */
+async function learn(context: Context, name: string, layer: Layer): Promise<Learned> {
   const { settings, source, target, train } = context;
   const map = tokenMap(source.tokenizer, target);
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
-  const random = new Random(settings.seed).split('cost');
-  const cost = tensor(new Float32Array(u * v).map(() => settings.noise * random.normal()), { shape: [u, v], requiresGrad: true });
+  const cost = tensor(initialCost(context, map), { shape: [u, v], requiresGrad: true });
   const marginalOf = (vocabulary: Vocabulary, ids: Int32Array) => (settings.marginals === 'uniform'
     ? new Float32Array(ids.length).fill(1 / ids.length)
     : smoothedFrequencies(train[vocabulary], ids));
-  const [muValues, nuValues] = [marginalOf('target', map.targetIds), marginalOf('source', map.sourceIds)];
-  const [mu, nu] = [tensor(muValues, { shape: [u, 1] }), tensor(nuValues, { shape: [1, v] })];
-  const layer = () => {
-    const x = mul(cost, -1 / (settings.alpha * u * v));
-    return { x, ...sparseSinkhorn(x, mu, nu, settings) };
-  };
-  const ends = endsOf(source.model);
+  const mu = tensor(marginalOf('target', map.targetIds), { shape: [u, 1] });
+  const nu = tensor(marginalOf('source', map.sourceIds), { shape: [1, v] });
+  const apply = () => layer(cost, mu, nu, settings);
+  // Rows of an unconstrained plan may sum to anything, zero included.
+  const rowNormalisation = layer === plainLayer ? 'nominal' : settings.rowNormalisation;
+  const ends = () => translateEnds(apply().plan, mu, nu, endsOf(source.model), map, rowNormalisation);
 
   const amount = settings.planShare * settings.budget.amount;
   const batches = planBatches(train.target, settings.batchTokens, { ...settings.budget, amount }, new Random(settings.seed).split('plan batches'));
-  const stage = await context.runStage('s2t2.plan', {
+  const stage = await context.runStage(`${name}.plan`, {
     parameters: { cost },
     batches,
-    loss: batch => batchLoss(source.model, batch, translateEnds(layer().plan, mu, nu, ends, map, settings.rowNormalisation)),
+    loss: batch => batchLoss(source.model, batch, ends()),
     rate: settings.planRate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
     // A gradient with respect to one of a million costs is small: ε must be smaller, and a cost does not decay.
     optimizer: parameters => new AdamW(parameters, { weightDecay: 0, epsilon: 1e-16, clip: Infinity }),
   });
-  const learned = noGrad(() => scope(layer));
-  const { potentials } = learned;
-  const gap = potentials ? dualityGap(await learned.x.data(), await potentials.phi.data(), await potentials.gamma.data(), muValues, nuValues) : null;
-  const plan: Plan = {
-    ...compress(await learned.plan.data(), u, v),
+  const spent = settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes;
+  return { map, mu, nu, layer: apply, ends, spent, dispose: () => [cost, mu, nu].forEach(t => t.dispose()) };
+}
+
+/** Noise, which breaks the tie between target tokens; with `pieces`, half the mass of a row starts on the source tokens of its text. */
+function initialCost({ settings, source, target }: Context, { targetIds, sourceIds }: TokenMap): Float32Array<ArrayBuffer> {
+  const random = new Random(settings.seed).split('cost');
+  const cost = new Float32Array(targetIds.length * sourceIds.length).map(() => settings.noise * random.normal());
+  if (settings.init === 'noise') return cost;
+  const columns = new Map(Array.from(sourceIds, (id, j) => [id, j]));
+  targetIds.forEach((id, i) => {
+    const pieces = source.tokenizer.encodeBytes(target.tokenBytes(id));
+    for (const piece of pieces) cost[i * sourceIds.length + columns.get(piece)!] -= 0.5 / pieces.length;
+  });
+  return cost;
+}
+
+/** The learned plan as it is stored. */
+async function planFrom({ settings, source, target }: Context, { layer, mu, nu, map }: Learned): Promise<Plan> {
+  const { plan, x, potentials } = noGrad(() => scope(layer));
+  const [muValues, nuValues] = [(await mu.data()) as Float32Array, (await nu.data()) as Float32Array];
+  const gap = potentials ? dualityGap(await x!.data(), await potentials.phi.data(), await potentials.gamma.data(), muValues, nuValues) : null;
+  const [u, v] = [map.targetIds.length, map.sourceIds.length];
+  const stored: Plan = {
+    ...compress(await plan.data(), u, v),
     mu: muValues,
     nu: nuValues,
     targetIds: map.targetIds,
@@ -186,10 +268,10 @@ async function learnPlan(context: Context): Promise<{ plan: Plan; stage: Trainin
     settings: { variant: settings.variant, iterations: settings.iterations, alpha: settings.alpha, rowNormalisation: settings.rowNormalisation },
     gap,
   };
-  [cost, mu, nu, learned.x, learned.plan, potentials?.phi, potentials?.gamma].forEach(t => t?.dispose());
-  const empty = Array.from({ length: u }, (_, i) => i).find(i => plan.pointers[i] === plan.pointers[i + 1]);
+  [plan, x, potentials?.phi, potentials?.gamma].forEach(t => t?.dispose());
+  const empty = Array.from({ length: u }, (_, i) => i).find(i => stored.pointers[i] === stored.pointers[i + 1]);
   if (empty !== undefined) throw new Error(`s2t2: the plan has an empty row: target token ${target.token(map.targetIds[empty])} has no source token; raise alpha (now ${settings.alpha}) or the iterations (${settings.iterations})`);
-  return { plan, stage, spent: settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes };
+  return stored;
 }
 
 /** Half the frequencies of ordinary tokens in the sequences, half a uniform distribution. */

@@ -22,6 +22,8 @@ export interface Settings extends PlanSettings {
   readonly warmupShare: number;
   /** Deviation of the initial cost Ĉ: breaks the tie between target tokens. */
   readonly noise: number;
+  /** Where Ĉ starts: noise alone, or half of each row's mass on the source tokens of its text. */
+  readonly init: 'noise' | 'pieces';
   /** Marginals of the plan: uniform, or smoothed token frequencies in the training text. */
   readonly marginals: 'uniform' | 'frequency';
 }
@@ -42,6 +44,7 @@ export const defaults: Omit<Settings, 'alpha'> = {
   scratchRate: 2e-3,
   warmupShare: 0.1,
   noise: 0.01,
+  init: 'noise',
   marginals: 'uniform',
   variant: 'dual',
   iterations: 3,

@@ -8,7 +8,7 @@
  * reached by `iterations` rounds of projections on one marginal at a time, each of them a scaled sparsemax, rows
  * first. Gradients flow to X through the unrolled rounds; the marginals are constants.
  */
-import { add, neg, noGrad, relu, scope, simplexGradient, simplexProjection, simplexThreshold, sub, withGradient, type Tensor } from '../engine/index.ts';
+import { add, exp, log, logsumexp, neg, noGrad, relu, scope, simplexGradient, simplexProjection, simplexThreshold, sub, withGradient, type Tensor } from '../engine/index.ts';
 
 /**
  * How the rounds hang together:
@@ -28,7 +28,8 @@ export interface SinkhornOptions {
 export interface SinkhornResult {
   /** P (u, v). Its columns sum to ν, as the last projection is theirs; its rows only at convergence to μ. */
   readonly plan: Tensor;
-  /** φ (u, 1) and γ (1, v) of `dual`: P = max(X + φ + γ, 0). */
+  /** X, and φ (u, 1) and γ (1, v), of `dual`: P = max(X + φ + γ, 0). */
+  readonly x?: Tensor;
   readonly potentials?: { readonly phi: Tensor; readonly gamma: Tensor };
 }
 
@@ -129,5 +130,19 @@ function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornRe
     gamma = neg(simplexThreshold(add(x, phi), nu, 0)); // (1, v): … and now column sums ν
     shifted = add(x, gamma);
   }
-  return { plan: relu(add(shifted, phi)), potentials: { phi, gamma } };
+  return { plan: relu(add(shifted, phi)), x, potentials: { phi, gamma } };
+}
+
+/**
+ * The dense counterpart, with an entropic regulariser in place of the quadratic one: P = exp(X + φ + γ), rows and
+ * columns scaled in turn to their marginals (Cuturi 2013), in logarithms.
+ */
+export function denseSinkhorn(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
+  const [logMu, logNu] = [log(mu), log(nu)]; // (u, 1), (1, v)
+  let shifted = x; // X + φ + γ
+  for (let t = 0; t < iterations; t++) {
+    const rows = add(shifted, sub(logMu, logsumexp(shifted, 1))); // row sums μ
+    shifted = add(rows, sub(logNu, logsumexp(rows, 0))); // column sums ν
+  }
+  return { plan: exp(shifted) };
 }
