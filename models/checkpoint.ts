@@ -20,22 +20,23 @@ export async function loadModel(directory: string): Promise<LanguageModel> {
   const configFile = join(directory, 'config.json');
   const config = parseConfig(await readJson(configFile), configFile);
   const tokenizer = await loadTokenizer(directory);
-  checkTokenizer(directory, tokenizer, config);
+  checkTokenizer(directory, tokenizer, config.vocabSize);
   const source = await openCheckpoint(directory);
   const weights: Weights = {};
   for (const [name, shape] of Object.entries(weightShapes(config))) weights[name] = await readWeight(source, storedName(source, name), shape);
   return { model: { config, weights }, tokenizer };
 }
 
-export async function loadTokenizer(directory: string): Promise<Tokenizer> {
-  const file = join(directory, 'tokenizer.json');
+/** Of a directory, or a `tokenizer.json` itself. */
+export async function loadTokenizer(path: string): Promise<Tokenizer> {
+  const file = path.endsWith('.json') ? path : join(path, 'tokenizer.json');
   return parseTokenizerJson(await readText(file), file);
 }
 
 /** A model may have more rows than its tokenizer has tokens (padding), never fewer. */
-function checkTokenizer(directory: string, tokenizer: Tokenizer, config: TransformerConfig): void {
-  if (tokenizer.vocabSize > config.vocabSize) {
-    throw new UserError(`${join(directory, 'tokenizer.json')}: has ${tokenizer.vocabSize} tokens and the model ${config.vocabSize} rows; it does not belong to this model`);
+export function checkTokenizer(directory: string, tokenizer: Tokenizer, rows: number): void {
+  if (tokenizer.vocabSize > rows) {
+    throw new UserError(`${join(directory, 'tokenizer.json')}: has ${tokenizer.vocabSize} tokens and the model ${rows} rows; it does not belong to this model`);
   }
 }
 
@@ -53,7 +54,7 @@ async function readWeight(source: TensorSource, name: string, shape: readonly nu
   return tensor(await source.readFloats(name), { shape, requiresGrad: true });
 }
 
-type Fields = Readonly<Record<string, unknown>>;
+export type Fields = Readonly<Record<string, unknown>>;
 
 /**
  * What a field must say where this transformer knows one way only; null also stands for a missing field. Fields that
@@ -190,6 +191,11 @@ function formatTokenizerConfig(tokenizer: Tokenizer): Record<string, unknown> {
   return { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: name(bos), eos_token: name(eos), pad_token: name(pad), unk_token: name(unk), clean_up_tokenization_spaces: false };
 }
 
+export async function saveTokenizer(directory: string, tokenizer: Tokenizer): Promise<void> {
+  await writeFileAtomic(join(directory, 'tokenizer.json'), tokenizerToJson(tokenizer));
+  await writeFileAtomic(join(directory, 'tokenizer_config.json'), `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`);
+}
+
 export type FloatDType = 'F32' | 'F16' | 'BF16';
 
 /** Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside. */
@@ -201,8 +207,7 @@ export async function saveModel(directory: string, { model, tokenizer }: Languag
   await writeDirectoryAtomic(directory, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
     await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(formatConfig(model.config, tokenizer, dtype), null, 2)}\n`);
-    await writeFileAtomic(join(temporary, 'tokenizer.json'), tokenizerToJson(tokenizer));
-    await writeFileAtomic(join(temporary, 'tokenizer_config.json'), `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`);
+    await saveTokenizer(temporary, tokenizer);
     for (const [name, text] of Object.entries(extra)) await writeFileAtomic(join(temporary, name), text);
   });
 }

@@ -13,7 +13,7 @@
 
 import { isUtf8 } from 'node:buffer';
 import { createHash } from 'node:crypto';
-import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
@@ -139,17 +139,36 @@ export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /** Writes `data`, or chunk after chunk of it, to `path`: afterwards the whole of it is there, or what was there before. */
 export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promise<void> {
+  return putInPlace(path, async temporary => {
+    const handle = await open(temporary, 'wx');
+    try {
+      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data) await handle.appendFile(chunk);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+/** As `writeFileAtomic`, with the bytes of another file, moved by the system and, where it can, not moved at all. */
+export async function copyFileAtomic(from: string, path: string): Promise<void> {
+  return putInPlace(path, async temporary => {
+    await copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+    const handle = await open(temporary);
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+async function putInPlace(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   try {
     await removeLeftovers(path, 'tmp');
     const temporary = temporaryName(path, 'tmp');
     try {
-      const handle = await open(temporary, 'wx');
-      try {
-        for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data) await handle.appendFile(chunk);
-        await handle.sync();
-      } finally {
-        await handle.close();
-      }
+      await fill(temporary);
       await rename(temporary, path);
     } catch (error) {
       await rm(temporary, { force: true });

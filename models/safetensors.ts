@@ -32,6 +32,11 @@ export interface TensorSource {
   blocks(name: string): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 
+/** A model directory's tensors, and the files they lie in, by name. */
+export interface Checkpoint extends TensorSource {
+  readonly shards: ReadonlyMap<string, TensorSource>;
+}
+
 /** Values to write. Floats go to any floating dtype, ints to any integer one; bytes, whole or in chunks, are written as they are. */
 export interface TensorData {
   readonly dtype: SafetensorsDType;
@@ -87,9 +92,12 @@ async function readExactly<B extends Buffer>(handle: FileHandle, position: numbe
 }
 
 /** A Hugging Face model directory: `model.safetensors`, or the shards that `model.safetensors.index.json` names. */
-export async function openCheckpoint(directory: string): Promise<TensorSource> {
+export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const single = join(directory, 'model.safetensors');
-  if (await exists(single)) return readSafetensors(single);
+  if (await exists(single)) {
+    const file = await readSafetensors(single);
+    return { ...file, shards: new Map([['model.safetensors', file]]) };
+  }
   const index = join(directory, 'model.safetensors.index.json');
   if (!(await exists(directory))) throw new UserError(`${directory}: no such directory; give a Hugging Face model directory`);
   if (!(await exists(index))) throw new UserError(`${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`);
@@ -110,7 +118,7 @@ export async function openCheckpoint(directory: string): Promise<TensorSource> {
     owners.set(name, shard);
     tensors.set(name, entry);
   }
-  return tensorSource(directory, new Map(), tensors, (name) => owners.get(name)!.blocks(name));
+  return { ...tensorSource(directory, new Map(), tensors, (name) => owners.get(name)!.blocks(name)), shards };
 }
 
 async function exists(path: string): Promise<boolean> {

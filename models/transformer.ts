@@ -49,7 +49,7 @@ export interface Transformer {
   readonly weights: Weights;
 }
 
-export const embeddingName = ({ family }: TransformerConfig): string => (family === 'gpt2' ? 'transformer.wte.weight' : 'model.embed_tokens.weight');
+export const embeddingName = ({ family }: Pick<TransformerConfig, 'family'>): string => (family === 'gpt2' ? 'transformer.wte.weight' : 'model.embed_tokens.weight');
 export const headName = 'lm_head.weight';
 const positionsName = 'transformer.wpe.weight';
 

@@ -25,9 +25,10 @@ import { methods } from './methods.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
 import { pretrain, pretrainDefaults } from './pretrain.ts';
-import { progressBar } from './progress.ts';
+import { progressBar, type ProgressBar } from './progress.ts';
 import { defaultAlpha, defaults, type Settings } from './settings.ts';
 import { variants, type Variant } from './sinkhorn.ts';
+import { translateCheckpoint } from './stream.ts';
 import { explanationTable, renderTable, resultsTable } from './tables.ts';
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
@@ -223,6 +224,23 @@ program.command('explain').description('the source tokens that target tokens are
     const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
     const plan = await loadPlan(file, { source: from.hash, target: to.hash, sourceSize: from.vocabSize, targetSize: to.vocabSize });
     print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
+  });
+
+program.command('translate').description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
+  .requiredOption('--model <dir>', 'Hugging Face model directory')
+  .requiredOption('--plan <file>', 'plan.safetensors of a run')
+  .requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json")
+  .requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier')
+  .action(async (options: { model: string; plan: string; target: string; out: string }) => {
+    const started = performance.now();
+    let bar: ProgressBar | undefined;
+    let bytes = 0;
+    await translateCheckpoint({ ...options, signal: stop.signal, onProgress: (done, total, file) => {
+      bar ??= progressBar('translating', total, 'bytes');
+      bar.update(bytes = done, file);
+    } }).finally(() => bar?.stop());
+    const seconds = (performance.now() - started) / 1000;
+    print(`${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`);
   });
 
 program.command('pretrain').description('pretrain a source model on English')

@@ -9,4 +9,5 @@ export * from './plan.ts';
 export * from './prepare.ts';
 export * from './settings.ts';
 export * from './sinkhorn.ts';
+export * from './stream.ts';
 export * from './translate.ts';

@@ -53,21 +53,43 @@ export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends
   };
 }
 
-/** The same from a stored plan on plain arrays: `source` (rows, width) → (target size, width). */
-export function applyPlan(plan: Plan, end: 'embedding' | 'head', source: Float32Array, width: number): Float32Array<ArrayBuffer> {
+/** A stored plan at work on one end of a model, on plain arrays and row by row, so that a matrix need not be in memory. */
+export interface PlanApplication {
+  /** Takes the source's row of a token; each is given once, and in the order of ids for the same bits every time. */
+  add(sourceId: number, row: Float32Array): void;
+  /** (target size, width), when all rows have been given. */
+  result(): Float32Array<ArrayBuffer>;
+}
+
+export function planApplication(plan: Plan, end: 'embedding' | 'head', width: number): PlanApplication {
   const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
-  const out = new Float32Array((targetIds.length + specials.length / 2) * width);
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;
-  const line = new Float64Array(width);
+  /** By source id: the target ids that take something of its row, and how much. */
+  const uses = new Map<number, { readonly target: number; readonly weight: number }[]>(Array.from(sourceIds, id => [id, []]));
   for (let i = 0; i < mu.length; i++) {
-    line.fill(0);
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
       const weight = end === 'embedding' ? values[e] / totals[i] : values[e] / nu[columns[e]];
-      const from = sourceIds[columns[e]] * width;
-      for (let c = 0; c < width; c++) line[c] += weight * source[from + c];
+      uses.get(sourceIds[columns[e]])!.push({ target: targetIds[i], weight });
     }
-    out.set(line, targetIds[i] * width);
   }
-  for (let s = 0; s < specials.length; s += 2) out.set(source.subarray(specials[s + 1] * width, (specials[s + 1] + 1) * width), specials[s] * width);
-  return out;
+  const copies = new Map<number, number[]>();
+  for (let s = 0; s < specials.length; s += 2) copies.set(specials[s + 1], [...(copies.get(specials[s + 1]) ?? []), specials[s]]);
+  const sums = new Float64Array((targetIds.length + specials.length / 2) * width);
+  return {
+    add(sourceId, row) {
+      for (const { target, weight } of uses.get(sourceId) ?? []) {
+        const to = target * width;
+        for (let c = 0; c < width; c++) sums[to + c] += weight * row[c];
+      }
+      for (const target of copies.get(sourceId) ?? []) sums.set(row, target * width);
+    },
+    result: () => new Float32Array(sums),
+  };
+}
+
+/** The same for a whole matrix: `source` (rows, width) → (target size, width). */
+export function applyPlan(plan: Plan, end: 'embedding' | 'head', source: Float32Array, width: number): Float32Array<ArrayBuffer> {
+  const application = planApplication(plan, end, width);
+  for (let id = 0; id < source.length / width; id++) application.add(id, source.subarray(id * width, (id + 1) * width));
+  return application.result();
 }

@@ -3,7 +3,6 @@
  * `test/oracles/huggingface` with transformers and tokenizers, and what PyTorch computes on them. With
  * `ORACLE_PYTHON`, a Python that has these libraries, it also works the other way: they read what is written here.
  */
-import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../engine/index.ts';
@@ -11,6 +10,7 @@ import { loadModel, saveModel, type LanguageModel } from '../../models/checkpoin
 import { generate } from '../../models/generate.ts';
 import { readSafetensors } from '../../models/safetensors.ts';
 import { families, forward } from '../../models/transformer.ts';
+import { oraclePython, readThere } from '../oracles/huggingface.ts';
 import { temporaryDirectory } from './temporary.ts';
 
 const oracles = new URL('../oracles/', import.meta.url).pathname;
@@ -54,14 +54,12 @@ describe.each(families)('%s, as transformers saves it', family => {
     expect(tokenizer.decode(ids)).toBe(text);
   });
 
-  const python = process.env.ORACLE_PYTHON;
-  test.skipIf(python === undefined).each(['F32', 'F16', 'BF16'] as const)('written here in %s it loads there', async dtype => {
+  test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)('written here in %s it loads there', async dtype => {
     const [{ model, tokenizer }, oracle] = await opened;
     const written = join(directory, `${family}-${dtype}`);
     await saveModel(written, { model, tokenizer }, dtype);
     const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
-    const there = JSON.parse(execFileSync(python!, [join(oracles, 'huggingface.py'), 'read', written], { input: JSON.stringify([...ids]), encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] })) as
-      { dtype: string; tied: boolean; logits: number[]; greedy: number[]; text: string; again: number[]; special: Record<string, number | null> };
+    const there = readThere(written, ids);
     expect([there.dtype, there.tied]).toEqual([{ F32: 'torch.float32', F16: 'torch.float16', BF16: 'torch.bfloat16' }[dtype], model.config.tied]);
     const again = await loadModel(written);
     expect(distance(logitsOf(again, ids), there.logits)).toBeLessThan(rounding);

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { transformWithOxc } from 'vite';
-import { makeDirectory, readJson, readText, recoverDirectory, sha256, sha256File, writeDirectoryAtomic, writeFileAtomic } from '../../models/files.ts';
+import { copyFileAtomic, makeDirectory, readJson, readText, recoverDirectory, sha256, sha256File, writeDirectoryAtomic, writeFileAtomic } from '../../models/files.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
 
 const root = temporaryDirectory();
@@ -36,6 +36,19 @@ async function deadPid(): Promise<number> {
   await once(child, 'exit');
   return child.pid!;
 }
+
+test('copyFileAtomic replaces the old file by the whole of another, or leaves it', async () => {
+  const directory = await fresh();
+  const [from, path] = [join(directory, 'from'), join(directory, 'file')];
+  await writeFileAtomic(from, 'new');
+  await chmod(from, 0o444);
+  await writeFileAtomic(path, 'old');
+  expect(await refusal(copyFileAtomic(join(directory, 'none'), path))).toContain('none: no such file');
+  expect(await readText(path)).toBe('old');
+  await copyFileAtomic(from, path);
+  expect(await readText(path)).toBe('new');
+  expect((await readdir(directory)).sort()).toEqual(['file', 'from']);
+});
 
 describe('writeFileAtomic', () => {
   test('writes text, bytes, and chunks of both', async () => {

@@ -1,0 +1,205 @@
+/**
+ * A plan applied to a checkpoint of any size. Only embedding and head change; everything else is copied byte for byte,
+ * file by file, so memory holds one block of a tensor and the translated ends, however large the model.
+ *
+ * It asks little of the architecture: that the embedding has one of the names below, the head the name `lm_head.weight`
+ * or none where it is the embedding itself, and that each has a row for every token. So it also takes models that
+ * `transformer.ts` cannot compute, such as LLaMA 3 with its scaled positions.
+ *
+ * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is no
+ * model yet. The next run with the same input keeps the files that are there.
+ */
+import { mkdir, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkTokenizer, loadTokenizer, saveTokenizer, type Fields } from '../models/checkpoint.ts';
+import { copyFileAtomic, explain, readJson, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
+import { FLOAT_CODECS } from '../models/safetensors-codec.ts';
+import { DTYPE_BYTES, type TensorEntry } from '../models/safetensors-header.ts';
+import { openCheckpoint, writeSafetensors, type Checkpoint, type TensorData, type TensorSource } from '../models/safetensors.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
+import { embeddingName, families, headName } from '../models/transformer.ts';
+import { loadPlan, type Plan } from './plan.ts';
+import { planApplication } from './translate.ts';
+
+export interface CheckpointTranslation {
+  /** Directory of the source model. */
+  readonly model: string;
+  /** `plan.safetensors`. */
+  readonly plan: string;
+  /** The target's `tokenizer.json`, or a directory with it. */
+  readonly target: string;
+  readonly out: string;
+  readonly signal?: AbortSignal;
+  /** Bytes of weights written, or found written by an earlier run, of how many, and the file at hand. */
+  readonly onProgress?: (done: number, total: number, file: string) => void;
+}
+
+/** What a run leaves beside the model: by it the next one knows that it goes on with the same. */
+const recordName = 'translation.json';
+
+export async function translateCheckpoint({ model, plan: planFile, target: targetPath, out, signal, onProgress }: CheckpointTranslation): Promise<void> {
+  const config = await readFields(join(model, 'config.json'));
+  const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
+  const plan = await loadPlan(planFile, { source: source.hash, target: target.hash });
+  const checkpoint = await openCheckpoint(model);
+  const ends = findEnds(checkpoint, config);
+  checkTokenizer(model, source, ends.rows);
+  await claim(out, {
+    source: source.hash,
+    target: target.hash,
+    plan: await sha256File(planFile),
+    config: sha256(JSON.stringify(config)),
+    files: await Promise.all(Array.from(checkpoint.shards, async ([file, shard]) => [file, ...await identity(shard.path)])),
+  });
+
+  const total = sum(Array.from(checkpoint.shards.values(), bytesOf));
+  const weightMap: Record<string, string> = {};
+  let [done, size] = [0, 0];
+  for (const [file, shard] of checkpoint.shards) {
+    signal?.throwIfAborted();
+    const pieces = piecesOf(shard, ends);
+    if (!(await isThere(join(out, file)))) {
+      if (pieces.every(piece => piece.end === undefined && piece.name === piece.stored)) await copyFileAtomic(shard.path, join(out, file));
+      else await writeShard(join(out, file), shard, pieces, checkpoint, ends, plan, n => {
+        signal?.throwIfAborted();
+        onProgress?.(done + n, total, file);
+      });
+    }
+    for (const { name, entry, end } of pieces) {
+      weightMap[name] = file;
+      size += end ? target.vocabSize * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
+    }
+    onProgress?.(done += bytesOf(shard), total, file);
+  }
+
+  await saveTokenizer(out, target);
+  const write = (name: string, content: unknown) => writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
+  if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', { metadata: { total_size: size }, weight_map: weightMap });
+  const generation = join(model, 'generation_config.json');
+  if (await isThere(generation)) await write('generation_config.json', withTokens(await readFields(generation), target));
+  await write('config.json', { ...withTokens(config, target), vocab_size: target.vocabSize, tie_word_embeddings: false });
+}
+
+interface StoredEnds {
+  /** Names in the checkpoint; the same one twice where the head is the embedding. */
+  readonly embedding: string;
+  readonly head: string;
+  /** What the names of a checkpoint of the bare transformer (GPT-2's own) lack beside those of a model with a head. */
+  readonly prefix: string;
+  readonly rows: number;
+  readonly width: number;
+}
+
+function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
+  const refuse = (what: string): never => { throw new UserError(`${checkpoint.path}: ${what}`); };
+  const names = [...new Set(families.map(family => embeddingName({ family })))].flatMap(name => {
+    const [prefix] = /^\w+\./.exec(name)!;
+    return [{ embedding: name, prefix: '' }, { embedding: name.slice(prefix.length), prefix }];
+  });
+  const found = names.find(({ embedding }) => checkpoint.tensors.has(embedding)) ?? refuse(`has no embedding: none of its tensors is ${names.map(n => n.embedding).join(', ')}`);
+  const tied = !checkpoint.tensors.has(headName) || config.tie_word_embeddings === true;
+  const ends = { ...found, head: tied ? found.embedding : headName };
+  const { shape } = checkpoint.tensors.get(ends.embedding)!;
+  for (const name of [ends.embedding, ends.head]) {
+    const entry = checkpoint.tensors.get(name)!;
+    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size) refuse(`tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${JSON.stringify(config.vocab_size)}`);
+    if (FLOAT_CODECS[entry.dtype] === undefined) refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
+  }
+  if (checkpoint.tensors.has('lm_head.bias')) refuse('has a bias for every token (lm_head.bias), which a plan does not translate');
+  return { ...ends, rows: shape[0], width: shape[1] };
+}
+
+/** A tensor of a file to write: one that is copied, or an end. */
+interface Piece {
+  readonly name: string;
+  /** Its name in the source, and what lies there. */
+  readonly stored: string;
+  readonly entry: TensorEntry;
+  readonly end?: 'embedding' | 'head';
+}
+
+/** What a shard becomes. A head that was the embedding is written beside it, and dropped where it was stored all the same. */
+function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds): Piece[] {
+  return Array.from(shard.tensors).flatMap(([stored, entry]): Piece[] => {
+    if (stored === embedding) {
+      const pieces: Piece[] = [{ name: prefix + stored, stored, entry, end: 'embedding' }];
+      return head === embedding ? [...pieces, { name: headName, stored, entry, end: 'head' }] : pieces;
+    }
+    if (stored === headName) return head === headName ? [{ name: headName, stored, entry, end: 'head' }] : [];
+    return [{ name: prefix + stored, stored, entry }];
+  });
+}
+
+async function writeShard(path: string, shard: TensorSource, pieces: readonly Piece[], checkpoint: Checkpoint, ends: StoredEnds, plan: Plan, onBytes: (done: number) => void): Promise<void> {
+  let done = 0;
+  const counted = async function* (stored: string) {
+    for await (const block of shard.blocks(stored)) {
+      yield block;
+      onBytes(done += block.length);
+    }
+  };
+  const tensors = new Map<string, TensorData>();
+  for (const { name, stored, entry, end } of pieces) {
+    if (end === undefined) {
+      tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => counted(stored) });
+      continue;
+    }
+    const application = planApplication(plan, end, ends.width);
+    let id = 0;
+    for await (const row of rowsOf(checkpoint, stored, entry)) application.add(id++, row);
+    const values = application.result();
+    tensors.set(name, { dtype: entry.dtype, shape: [values.length / ends.width, ends.width], data: values });
+  }
+  await writeSafetensors(path, tensors, Object.fromEntries(shard.metadata));
+}
+
+/** The rows of a matrix (rows, width), one after another; the next one may reuse the memory. */
+async function* rowsOf(source: TensorSource, name: string, { dtype, shape: [, width] }: TensorEntry): AsyncGenerator<Float32Array<ArrayBuffer>> {
+  const rowBytes = width * DTYPE_BYTES[dtype];
+  let rest = new Uint8Array();
+  for await (const block of source.blocks(name)) {
+    const bytes = Buffer.concat([rest, block]);
+    const rows = Math.floor(bytes.length / rowBytes);
+    const floats = new Float32Array(rows * width);
+    FLOAT_CODECS[dtype]!.decode(new Uint8Array(bytes.subarray(0, rows * rowBytes)).buffer, floats);
+    for (let row = 0; row < rows; row++) yield floats.subarray(row * width, (row + 1) * width);
+    rest = new Uint8Array(bytes.subarray(rows * rowBytes));
+  }
+}
+
+/** Fields that name tokens of the old vocabulary and have no counterpart in a new one. */
+const tokenFields = new Set(['suppress_tokens', 'begin_suppress_tokens', 'bad_words_ids', 'force_words_ids', 'sequence_bias', 'forced_bos_token_id', 'forced_eos_token_id', 'decoder_start_token_id', 'sep_token_id']);
+
+/** A configuration with the special tokens of another vocabulary. */
+function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokenizer): Fields {
+  const kept = Object.entries(fields).filter(([key]) => !tokenFields.has(key));
+  return { ...Object.fromEntries(kept), bos_token_id: bos ?? null, eos_token_id: eos ?? null, pad_token_id: pad ?? null };
+}
+
+/** Makes the directory this translation's own; one that holds anything else is refused. */
+async function claim(out: string, record: Fields): Promise<void> {
+  const path = join(out, recordName);
+  const text = `${JSON.stringify(record, null, 2)}\n`;
+  try {
+    await mkdir(out, { recursive: true });
+    const names = await readdir(out);
+    if (names.includes(recordName)) {
+      if (`${JSON.stringify(await readJson(path), null, 2)}\n` !== text) throw new UserError(`${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`);
+    } else if (names.length > 0) throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
+  } catch (error) {
+    throw explain(error, out);
+  }
+  await writeFileAtomic(path, text);
+}
+
+async function readFields(path: string): Promise<Fields> {
+  const json = await readJson(path);
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${path}: is not a JSON object`);
+  return json as Fields;
+}
+
+/** Size and time of change: enough to see that a file is another one, without reading gigabytes. */
+const identity = (path: string): Promise<number[]> => stat(path).then(({ size, mtimeMs }) => [size, mtimeMs]);
+const isThere = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+const bytesOf = (shard: TensorSource): number => sum(Array.from(shard.tensors.values(), entry => entry.end - entry.begin));
