@@ -9,15 +9,16 @@
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is no
  * model yet. The next run with the same input keeps the files that are there.
  */
-import { mkdir, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkTokenizer, loadTokenizer, saveTokenizer, type Fields } from '../models/checkpoint.ts';
-import { copyFileAtomic, explain, readJson, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
+import { copyFileAtomic, readJson, readText, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
 import { FLOAT_CODECS } from '../models/safetensors-codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../models/safetensors-header.ts';
 import { openCheckpoint, writeSafetensors, type Checkpoint, type TensorData, type TensorSource } from '../models/safetensors.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { embeddingName, families, headName } from '../models/transformer.ts';
+import { withLock } from './lock.ts';
 import { loadPlan, type Plan } from './plan.ts';
 import { planApplication } from './translate.ts';
 
@@ -37,6 +38,7 @@ export interface CheckpointTranslation {
 /** What a run leaves beside the model: by it the next one knows that it goes on with the same. */
 const recordName = 'translation.json';
 
+/** Writes the model directory `out`: the source's weights with the ends of the plan, and the target's tokenizer. */
 export async function translateCheckpoint({ model, plan: planFile, target: targetPath, out, signal, onProgress }: CheckpointTranslation): Promise<void> {
   const config = await readFields(join(model, 'config.json'));
   const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
@@ -44,22 +46,37 @@ export async function translateCheckpoint({ model, plan: planFile, target: targe
   const checkpoint = await openCheckpoint(model);
   const ends = findEnds(checkpoint, config);
   checkTokenizer(model, source, ends.rows);
-  await claim(out, {
+  const record = {
     source: source.hash,
     target: target.hash,
     plan: await sha256File(planFile),
     config: sha256(JSON.stringify(config)),
     files: await Promise.all(Array.from(checkpoint.shards, async ([file, shard]) => [file, ...await identity(shard.path)])),
+  };
+  await withLock(out, async () => {
+    await claim(out, record);
+    const index = await writeShards(checkpoint, ends, plan, out, signal, onProgress);
+    await saveTokenizer(out, target);
+    const write = (name: string, content: unknown) => writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
+    if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
+    const generation = join(model, 'generation_config.json');
+    if (await isThere(generation)) await write('generation_config.json', withTokens(await readFields(generation), target));
+    await write('config.json', { ...withTokens(config, target), vocab_size: target.vocabSize, tie_word_embeddings: false });
   });
+}
 
+/** Writes every file of the weights that is not there yet; the content of `model.safetensors.index.json`. */
+async function writeShards(checkpoint: Checkpoint, ends: StoredEnds, plan: Plan, out: string, signal?: AbortSignal, onProgress?: CheckpointTranslation['onProgress']): Promise<Fields> {
   const total = sum(Array.from(checkpoint.shards.values(), bytesOf));
+  const rows = plan.targetIds.length + plan.specials.length / 2;
   const weightMap: Record<string, string> = {};
   let [done, size] = [0, 0];
   for (const [file, shard] of checkpoint.shards) {
     signal?.throwIfAborted();
     const pieces = piecesOf(shard, ends);
     if (!(await isThere(join(out, file)))) {
-      if (pieces.every(piece => piece.end === undefined && piece.name === piece.stored)) await copyFileAtomic(shard.path, join(out, file));
+      const asItIs = pieces.length === shard.tensors.size && pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
+      if (asItIs) await copyFileAtomic(shard.path, join(out, file));
       else await writeShard(join(out, file), shard, pieces, checkpoint, ends, plan, n => {
         signal?.throwIfAborted();
         onProgress?.(done + n, total, file);
@@ -67,17 +84,11 @@ export async function translateCheckpoint({ model, plan: planFile, target: targe
     }
     for (const { name, entry, end } of pieces) {
       weightMap[name] = file;
-      size += end ? target.vocabSize * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
+      size += end ? rows * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
     }
     onProgress?.(done += bytesOf(shard), total, file);
   }
-
-  await saveTokenizer(out, target);
-  const write = (name: string, content: unknown) => writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
-  if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', { metadata: { total_size: size }, weight_map: weightMap });
-  const generation = join(model, 'generation_config.json');
-  if (await isThere(generation)) await write('generation_config.json', withTokens(await readFields(generation), target));
-  await write('config.json', { ...withTokens(config, target), vocab_size: target.vocabSize, tie_word_embeddings: false });
+  return { metadata: { total_size: size }, weight_map: weightMap };
 }
 
 interface StoredEnds {
@@ -180,15 +191,10 @@ function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokeni
 async function claim(out: string, record: Fields): Promise<void> {
   const path = join(out, recordName);
   const text = `${JSON.stringify(record, null, 2)}\n`;
-  try {
-    await mkdir(out, { recursive: true });
-    const names = await readdir(out);
-    if (names.includes(recordName)) {
-      if (`${JSON.stringify(await readJson(path), null, 2)}\n` !== text) throw new UserError(`${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`);
-    } else if (names.length > 0) throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
-  } catch (error) {
-    throw explain(error, out);
-  }
+  const names = (await readdir(out)).filter(name => !name.endsWith('.lock'));
+  if (names.includes(recordName)) {
+    if (await readText(path) !== text) throw new UserError(`${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`);
+  } else if (names.length > 0) throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
   await writeFileAtomic(path, text);
 }
 
