@@ -1,5 +1,5 @@
 /** A training step under the clock, wherever it runs: forward, backward and AdamW of a transformer. Nothing here needs Node. */
-import { grad, Random, scope, setBackend, type Backend } from '../engine/index.ts';
+import { grad, Random, scope, setBackend, type Backend, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';
 import { batchLoss } from '../models/score.ts';
@@ -14,7 +14,8 @@ export const stepBatch = { rows: 8, length: 256 };
 export interface TrainingStep {
   readonly tokens: number;
   readonly flops: number;
-  run(): void;
+  /** The loss before the update; the caller frees it. */
+  run(): Tensor;
   dispose(): void;
 }
 
@@ -29,7 +30,11 @@ export function trainingStep(backend: Backend, config: TransformerConfig, { rows
   return {
     tokens: batch.tokens,
     flops: 3 * batch.tokens * forwardFlops(config, length / 2),
-    run: () => scope(() => optimizer.update(grad(batchLoss(model, batch), weights), 1e-3)),
+    run: () => scope(() => {
+      const loss = batchLoss(model, batch);
+      optimizer.update(grad(loss, weights), 1e-3);
+      return loss;
+    }),
     dispose: () => {
       optimizer.dispose();
       weights.forEach(w => w.dispose());

@@ -9,7 +9,7 @@ import { stepBatch, stepConfig, trainingStep } from './step.ts';
 export async function measureStep(backend: Backend, peak: Peak): Promise<Measurement> {
   const step = trainingStep(backend, stepConfig, stepBatch);
   const { tokens, flops } = step;
-  const timing = await timed('training step', step.run, 4000);
+  const timing = await timed('training step', () => step.run().dispose(), 4000);
   step.dispose();
   return {
     op: 'training step', size: tokens, backend: backend.name, ...timing, gflops: flops / timing.seconds / 1e9, gbps: 0,

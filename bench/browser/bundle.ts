@@ -1,7 +1,6 @@
 /**
- * Bundles for browsers, by rolldown: any module of ours, and, as `npm run bundle`, the engine by itself with its size.
- *
- * gpu.js is no part of the engine: it stays an import, which a page resolves as it likes (`serve.ts` by an import map).
+ * Bundles for browsers, by rolldown: any module of ours with what it imports, and, as `npm run bundle`, the engine by
+ * itself with its size. gpu.js is no part of the engine: there it stays an import for whoever bundles further.
  */
 import { existsSync } from 'node:fs';
 import { mkdir, writeFile } from 'node:fs/promises';
@@ -19,9 +18,9 @@ export interface Bundle {
   readonly imports: readonly string[];
 }
 
-/** One ES module of a source file, a path from the package's root, and everything of ours that it imports. */
-export async function bundle(entry: string): Promise<Bundle> {
-  const build = await rolldown({ input: join(root, entry), platform: 'browser', external: ['gpu.js', 'webgpu'], logLevel: 'warn' });
+/** One ES module of a source file, a path from the package's root, and everything that it imports but `external` packages. */
+export async function bundle(entry: string, external: readonly string[] = []): Promise<Bundle> {
+  const build = await rolldown({ input: join(root, entry), platform: 'browser', external: [...external], logLevel: 'warn' });
   try {
     const { output } = await build.generate({ format: 'esm', minify: true, codeSplitting: false });
     if (output.length !== 1) throw new Error(`bundle: ${entry} became ${output.length} files, not one`);
@@ -32,10 +31,13 @@ export async function bundle(entry: string): Promise<Bundle> {
   }
 }
 
+/** `webgpu` is Dawn for Node: a browser has its own. */
+export const engineBundle = (): Promise<Bundle> => bundle('engine/index.ts', ['gpu.js', 'webgpu']);
+
 const kilobytes = (n: number): string => `${(n / 1000).toFixed(1)} kB`;
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { code, imports } = await bundle('engine/index.ts');
+  const { code, imports } = await engineBundle();
   const file = 'dist/browser/engine.js';
   await mkdir(join(root, dirname(file)), { recursive: true });
   await writeFile(join(root, file), code);

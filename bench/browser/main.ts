@@ -1,6 +1,7 @@
 /** The command line of the benchmarks in a browser: `npm run bench:browser -- --help`. */
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
+import { progressBar } from '../../s2t2/progress.ts';
 import { renderTable } from '../../s2t2/tables.ts';
 import { launchChromium } from './chromium.ts';
 import { pageFiles } from './files.ts';
@@ -22,18 +23,29 @@ function render({ browser, processors, isolated, backends, results }: PageReport
 }
 
 async function main({ filter, headless, gpu, port, json }: Flags): Promise<void> {
-  let arrived: (report: PageReport) => void = () => {};
-  const report = new Promise<PageReport>(resolve => { arrived = resolve; });
+  let [arrived, failed]: [(report: PageReport) => void, (error: Error) => void] = [() => {}, () => {}];
+  const report = new Promise<PageReport>((resolve, reject) => { [arrived, failed] = [resolve, reject]; });
   const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
   const browser = headless ? await launchChromium({ gpu }) : null;
   const page = `${site.url}?filter=${encodeURIComponent(filter)}`;
-  if (browser) await (await browser.newPage()).goto(`${page}&measure`);
-  else process.stderr.write(`Open ${page} and press Measure; the results are printed here.\n`);
-  const result = await report;
-  await browser?.close();
-  await site.close();
-  process.stdout.write(render(result));
-  if (json) await writeFile(json, `${JSON.stringify(result, null, 1)}\n`);
+  if (browser) {
+    const bar = progressBar('benchmarks', 1, '');
+    const tab = await browser.newPage();
+    tab.on('pageerror', failed).on('crash', () => failed(new Error('the page crashed')));
+    tab.on('console', message => { if (message.type() === 'info') bar.update(0, message.text()); });
+    await tab.goto(`${page}&measure`);
+    report.finally(() => bar.stop()).catch(() => {});
+  } else {
+    process.stderr.write(`Open ${page} and press Measure; the results are printed here.\n`);
+  }
+  try {
+    const result = await report;
+    process.stdout.write(render(result));
+    if (json) await writeFile(json, `${JSON.stringify(result, null, 1)}\n`);
+  } finally {
+    await browser?.close();
+    await site.close();
+  }
 }
 
 await new Command('bench:browser')

@@ -1,20 +1,26 @@
 /** The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here. */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundle } from '../../bench/browser/bundle.ts';
+import { bundle, engineBundle } from '../../bench/browser/bundle.ts';
 import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
 import { serve, type Site } from '../../bench/browser/serve.ts';
 import { createWasmBackend, table, type Backend } from '../../engine/index.ts';
 import type { inPage as InPage } from './page.ts';
-import { parity, sizes } from './parity.ts';
+import { lossCurve, parity, reference, sizes } from './parity.ts';
 
 declare const inPage: typeof InPage;
 
 test("the engine's bundle imports nothing, least of all from Node", async () => {
-  const { code, imports } = await bundle('engine/index.ts');
+  const { code, imports } = await engineBundle();
   expect(imports).toEqual([]);
   expect(code).not.toMatch(/(?:\bfrom|\bimport)\s*\(?\s*["'`]/);
 });
+
+/** Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far. */
+function expectSameCurve(actual: readonly number[], expected: readonly number[]): void {
+  expect(actual).toHaveLength(expected.length);
+  actual.forEach((loss, i) => expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]));
+}
 
 const missing = chromiumPath() === null;
 if (missing) console.warn('SKIPPED: no chromium on the PATH, so nothing of test/browser ran in one');
@@ -43,7 +49,7 @@ describe.skipIf(missing)('in Chromium', () => {
   });
 
   test('wasm: every row is float64’s, and has the same bits as in Node', async () => {
-    const { description, rows } = await page.evaluate(() => inPage.wasm());
+    const { description, rows } = await page.evaluate(() => inPage.check('wasm'));
     expect(description).toContain('WebAssembly SIMD');
     expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
     const tolerance = 16 + 8 * Math.sqrt(Math.max(...sizes));
@@ -53,6 +59,13 @@ describe.skipIf(missing)('in Chromium', () => {
       expect(row.gradients, row.op).toBeLessThanOrEqual(4 * tolerance);
       expect(row.bits, row.op).toBe((await parity(table[i], wasm, sizes)).bits);
     }
+  });
+
+  test('wasm: a transformer learns as it does on the reference in Node', async () => {
+    const steps = 12;
+    const [actual, expected] = [await page.evaluate(n => inPage.curve('wasm', n), steps), await lossCurve(reference, steps)];
+    expect(expected[steps - 1]).toBeLessThan(expected[0] - 0.01);
+    expectSameCurve(actual, expected);
   });
 
   test('wasm: threads are web workers over shared memory, and change no bit', async () => {

@@ -3,9 +3,10 @@
  * in Node, so it asserts nothing.
  */
 import { apply, createReferenceBackend, grad, Random, scope, tensor, type Backend, type Row, type Sample, type Tensor, type TypedArray } from '../../engine/index.ts';
+import { trainingStep } from '../../bench/step.ts';
 import { sizeOf } from '../../engine/shape.ts';
 
-const reference = createReferenceBackend() as unknown as Backend;
+export const reference = createReferenceBackend() as unknown as Backend;
 
 /** Scales of the inputs: around the width of a vector, a cache line and a tile. */
 export const sizes = [1, 3, 5, 17, 33];
@@ -86,4 +87,19 @@ export async function parity(op: Row, backend: Backend, sizes: readonly number[]
     bits = [actual.y, ...actual.gradients].reduce(hash, bits);
   }
   return { op: op.name, values, gradients, bits };
+}
+
+/** The loss of a small transformer before each of several updates by AdamW. */
+export async function lossCurve(backend: Backend, steps: number): Promise<number[]> {
+  const work = trainingStep(backend, {
+    family: 'olmo', vocabSize: 50, width: 16, layers: 2, heads: 2, keyValueHeads: 2, feedForward: 40, context: 24, rotaryBase: 10000, normEps: 1e-5, tied: false,
+  }, { rows: 3, length: 24 });
+  const losses: number[] = [];
+  for (let i = 0; i < steps; i++) {
+    const loss = work.run();
+    losses.push(await loss.item());
+    loss.dispose();
+  }
+  work.dispose();
+  return losses;
 }

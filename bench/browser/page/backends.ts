@@ -20,11 +20,13 @@ const makers: Readonly<Record<BackendName, () => Promise<Backend>>> = {
   webgl2: async () => { throw new Error('not there yet'); },
 };
 
+export const makeBackend = (name: BackendName): Promise<Backend> => makers[name]();
+
 export async function findBackends(): Promise<Candidate[]> {
   const found: Candidate[] = [];
   for (const name of backendNames) {
     try {
-      const backend = await makers[name]();
+      const backend = await makeBackend(name);
       found.push({ name, backend, description: backend.describe() });
     } catch (error) {
       found.push({ name, backend: null, description: `${name}: ${error instanceof Error ? error.message : String(error)}` });

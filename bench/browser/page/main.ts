@@ -35,7 +35,10 @@ async function run(all: readonly Candidate[]): Promise<void> {
   const results: Result[] = [];
   await measure(all, {
     filter: new RegExp(wishes.get('filter') ?? '.'),
-    onStart: what => { progress.textContent = `${what} …`; },
+    onStart: what => {
+      progress.textContent = `${what} …`;
+      console.info(what); // what a headless run shows of its progress
+    },
     onResult: result => {
       results.push(result);
       renderResults(results);

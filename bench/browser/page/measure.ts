@@ -96,7 +96,7 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
   for (const { name, backend } of there) {
     await attempt({ op: 'training step', size: step.batch.rows * step.batch.length, backend: name }, listener, new Map(), async () => {
       const work = trainingStep(backend, step.config, step.batch);
-      const seconds = await secondsOf(backend, work.run);
+      const seconds = await secondsOf(backend, () => work.run().dispose());
       work.dispose();
       return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
     });
