@@ -4,7 +4,7 @@
  * Blocks have slack behind them, so a whole vector may be read at a ragged end; what lies in the lanes beyond the end
  * is any float, and must not reach a result. It is not written either: the next line may be another thread's.
  */
-import { i32x4Constant, type F32, type F64, type I32, type Local, type V128 } from './assembler/code.ts';
+import { i32x4Constant, type F64, type I32, type Local, type V128 } from './assembler/code.ts';
 import { bitselect, f32x4, f64, f64x2, i32, i32x4, v128 } from './assembler/instructions.ts';
 import type { Func } from './assembler/module.ts';
 
@@ -23,6 +23,22 @@ export function eachVector(f: Func, n: I32, body: (at: Local<'i32'>, tail: V128 
   f.if(i32.and(n, 3), () => {
     const mask = f.let(i32x4.gt_s(i32x4.splat(i32.and(n, 3)), i32x4Constant([0, 1, 2, 3])));
     body(at, mask);
+  });
+}
+
+/**
+ * The same, `count` vectors at a time while there are as many, and then one: `body` gets the number of the vector among
+ * them, so that a sum or maximum of each need not wait for the one before. `after` follows each single one.
+ */
+export function eachVectors(f: Func, n: I32, count: number, body: (at: Local<'i32'>, tail: V128 | null, which: number) => void, after?: () => void): void {
+  const together = f.let(i32.sub(n, i32.rem_u(n, 4 * count)));
+  const end = f.let(i32.shl(together, 2));
+  f.for(0, end, 16 * count, at => {
+    for (let which = 0; which < count; which++) body(which ? f.let(i32.add(at, 16 * which)) : at, null, which);
+  });
+  eachVector(f, f.let(i32.sub(n, together)), (at, tail) => {
+    body(f.let(i32.add(end, at)), tail, 0);
+    after?.();
   });
 }
 
@@ -46,10 +62,51 @@ export function storeVector(f: Func, address: I32, value: V128, n: I32, tail: V1
   });
 }
 
-/** The largest of four lanes, NaN if one is. */
-export function maxOfLanes(f: Func, v: V128): F32 {
-  const a = f.let(f32x4.max(v, v128.shuffle32(v, v, [2, 3, 0, 1])));
-  return f32x4.extract_lane(f32x4.max(a, v128.shuffle32(a, a, [1, 0, 3, 2])), 0);
+/**
+ * A maximum that NaN wins. On x64 the instruction of that name becomes eight; these are a pseudo-maximum, which is one and
+ * skips NaN in what is added, and a mask that remembers it.
+ */
+export interface Maximum {
+  readonly top: Local<'v128'>;
+  readonly nan: Local<'v128'>;
+}
+
+export const maximumLocals = (f: Func): Maximum => ({ top: f.local('v128'), nan: f.local('v128') });
+
+export function clearMaximum(f: Func, m: Maximum): void {
+  f.set(m.top, f32x4.const(-Infinity));
+  f.set(m.nan, f32x4.const(0));
+}
+
+/** `x` is evaluated three times. */
+export function raiseTo(f: Func, m: Maximum, x: V128): void {
+  f.set(m.top, f32x4.pmax(m.top, x));
+  f.set(m.nan, v128.or(m.nan, f32x4.ne(x, x)));
+}
+
+/** The maxima of the lanes: all bits set are NaN. */
+export const maximumOf = ({ top, nan }: Maximum): V128 => v128.or(top, nan);
+
+/** The largest of a line of n floats, NaN if one is, in all lanes. */
+export function lineMax(f: Func, x: I32, n: I32): Local<'v128'> {
+  const maxima = [0, 1, 2, 3].map(() => maximumLocals(f));
+  for (const m of maxima) clearMaximum(f, m);
+  eachVectors(f, n, maxima.length, (at, tail, which) => raiseTo(f, maxima[which], f.let(masked(loadAt(x, at), tail, -Infinity))));
+  return largest(f, maxima.map(maximumOf));
+}
+
+/** The largest of a line of n floats, or any of them where one is NaN, in all lanes. */
+export function lineTop(f: Func, x: I32, n: I32): Local<'v128'> {
+  const tops = [0, 1, 2, 3].map(() => f.let(f32x4.const(-Infinity)));
+  eachVectors(f, n, tops.length, (at, tail, which) => f.set(tops[which], f32x4.pmax(tops[which], masked(loadAt(x, at), tail, -Infinity))));
+  return largest(f, tops);
+}
+
+/** The largest lane of four vectors, in all lanes. */
+function largest(f: Func, [a, b, c, d]: readonly V128[]): Local<'v128'> {
+  const both = f.let(f32x4.max(f32x4.max(a, b), f32x4.max(c, d)));
+  const pairs = f.let(f32x4.max(both, v128.shuffle32(both, both, [2, 3, 0, 1])));
+  return f.let(f32x4.max(pairs, v128.shuffle32(pairs, pairs, [1, 0, 3, 2])));
 }
 
 /** Two sums of doubles, one of the low, one of the high lanes: what rounding is left is that of the terms. */
@@ -71,6 +128,12 @@ export function addTo(f: Func, s: Sum, x: V128): void {
   f.set(s.high, f64x2.add(s.high, f64x2.promote_low_f32x4(v128.shuffle32(x, x, [2, 3, 2, 3]))));
 }
 
+/** The same of the four floats at an address. */
+export function addFrom(f: Func, s: Sum, address: I32): void {
+  f.set(s.low, f64x2.add(s.low, f64x2.promote_low_f32x4(v128.load64_zero(address))));
+  f.set(s.high, f64x2.add(s.high, f64x2.promote_low_f32x4(v128.load64_zero(address, 8))));
+}
+
 export function total(f: Func, s: Sum): F64 {
   const both = f.let(f64x2.add(s.low, s.high));
   return f64.add(f64x2.extract_lane(both, 0), f64x2.extract_lane(both, 1));
@@ -81,8 +144,19 @@ export const demote = (low: V128, high: V128): V128 => v128.shuffle32(f32x4.demo
 
 /** Σ of what `term` gives for each vector of a line of n floats; it may store that as well. */
 export function lineSum(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
-  const sum = sumLocals(f);
+  const parts = [0, 1, 2, 3].map(() => sumLocals(f));
+  for (const sum of parts) clearSum(f, sum);
+  eachVectors(f, n, parts.length, (offset, tail, which) => addTo(f, parts[which], f.let(masked(term(offset, tail), tail, 0))));
+  return f.let(parts.map(sum => total(f, sum)).reduce((a, b) => f64.add(a, b)));
+}
+
+/** The same for terms that are rounded themselves: four are added as floats before they join the sum, which costs less. */
+export function lineSumByFours(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
+  const [sum, four] = [sumLocals(f), f.local('v128')];
   clearSum(f, sum);
-  eachVector(f, n, (offset, tail) => addTo(f, sum, f.let(masked(term(offset, tail), tail, 0))));
+  eachVectors(f, n, 4, (offset, tail, which) => {
+    f.set(four, which ? f32x4.add(four, term(offset, tail)) : masked(term(offset, tail), tail, 0));
+    if (which === 3) addTo(f, sum, four);
+  }, () => addTo(f, sum, four));
   return f.let(total(f, sum));
 }

@@ -26,14 +26,19 @@ const powerOfTwo = (n: V128): V128 => i32x4.shl(i32x4.add(n, 127), 23);
 const roundingShift = 12582912;
 const roundingShiftBits = 0x4b400000;
 
-/** e^x = 2^n e^r with n = ⌊x / ln 2⌉ and |r| ≤ ln 2 / 2. */
-export function exp(f: Func, x: V128): V128 {
-  // Beyond these bounds the result is 0 or infinite anyway; NaN passes through both.
-  const bounded = f.let(f32x4.pmax(f32x4.pmin(x, 89), -105));
-  const shifted = f.let(add(mul(bounded, Math.LOG2E), roundingShift));
+/** x = n ln 2 + r with n = ⌊x / ln 2⌉ and |r| ≤ ln 2 / 2. */
+function reduceByLn2(f: Func, x: Local<'v128'>): { n: V128; r: Local<'v128'> } {
+  const shifted = f.let(add(mul(x, Math.LOG2E), roundingShift));
   const n = f.let(sub(shifted, roundingShift));
   // ln 2 in two parts; the first has few bits, so n times it is exact.
-  const r = f.let(sub(sub(bounded, mul(n, 0.693359375)), mul(n, -2.12194440e-4)));
+  const r = f.let(sub(sub(x, mul(n, 0.693359375)), mul(n, -2.12194440e-4)));
+  return { n: i32x4.sub(shifted, roundingShiftBits), r };
+}
+
+/** e^x = 2^n e^r. */
+export function exp(f: Func, x: V128): V128 {
+  // Beyond these bounds the result is 0 or infinite anyway; NaN passes through both.
+  const { n, r } = reduceByLn2(f, f.let(f32x4.pmax(f32x4.pmin(x, 89), -105)));
   // The polynomial in pairs (Estrin): Horner's chain of dependent operations is what would take the time here.
   const square = f.let(mul(r, r));
   const pair = (a: number, b: number) => add(mul(r, a), b);
@@ -41,9 +46,23 @@ export function exp(f: Func, x: V128): V128 {
   const p = add(mul(pair(1.9875691500e-4, 1.3981999507e-3), mul(square, square)), low);
   const e = f.let(add(add(mul(p, square), r), 1));
   // n may be as low as −151 or as high as 128: two factors, so that only the last product rounds to a denormal.
-  const whole = f.let(i32x4.sub(shifted, roundingShiftBits));
+  const whole = f.let(n);
   const half = f.let(i32x4.shr_s(whole, 1));
   return mul(mul(e, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
+}
+
+/** The logarithm of the smallest number that is no denormal. */
+const leastLog = -87.336544;
+
+/**
+ * e^x for x ≤ 0 in two thirds of the time of `exp`, for sums of exponentials: 0 where the result would be a denormal, and
+ * a shorter polynomial, (e^r − 1)/r by minimax (error below 0.8 ulp; with the roundings it stays below 2).
+ */
+export function expOfNegative(f: Func, x: Local<'v128'>): V128 {
+  const { n, r } = reduceByLn2(f, f.let(f32x4.pmax(x, leastLog)));
+  const scale = f.let(powerOfTwo(n));
+  const p = polynomial(r, [8.2902722e-3, 4.1898160e-2, 1.6667639e-1, 4.9999148e-1, 9.9999970e-1]);
+  return v128.andnot(add(mul(mul(scale, r), p), scale), f32x4.lt(x, leastLog));
 }
 
 /** ln x = ln m + e ln 2 with m of √½…√2. */

@@ -75,6 +75,8 @@ export function select<T extends 'i32' | 'f32' | 'f64'>(a: Expr<T>, b: Expr<T>, 
 
 export const v128 = {
   load: load('v128', 'v128.load', simd(0)),
+  /** Eight bytes in the low half, zero above. */
+  load64_zero: load('v128', 'v128.load64_zero', simd(93)),
   load32_splat: load('v128', 'v128.load32_splat', simd(9)),
   store: (address: Int, value: V128, offset = 0): Statement => statement(`v128.store${at(offset)}`, [...simd(11), ...memarg(offset)], [i32Operand(address), value]),
   store32_lane: (address: Int, value: V128, lane: number, offset = 0): Statement => statement(`v128.store32_lane ${lane}${at(offset)}`, [...simd(90), ...memarg(offset), lane], [i32Operand(address), value]),

@@ -20,7 +20,7 @@ import type { Func } from '../assembler/module.ts';
 import { columnGroups, columnParams, eachColumnGroup } from '../columns.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { strided } from '../layout.ts';
-import { addTo, clearSum, demote, eachVector, loadAt, masked, maxOfLanes, storeVector, sumLocals, total, type Sum } from '../lines.ts';
+import { addTo, clearMaximum, clearSum, demote, eachVector, lineMax, loadAt, masked, maximumLocals, maximumOf, raiseTo, storeVector, sumLocals, total, type Sum } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import { emitSimplexGradients, simplexGradients } from './simplex-gradient.ts';
 
@@ -74,12 +74,10 @@ export function emitSimplex(kernels: Kernels): void {
   // tau[line] = τ; where y is not 0 also y = max(x − τ, 0).
   kernel(kernels, 'simplexLines', { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
-    const [top, t] = [f.local('v128'), f.local('v128')];
+    const t = f.local('v128');
     eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.mass, stride: 4 }, { base: p.tau, stride: 4 }, { base: p.y, stride: bytes }], ([x, mass, tau, y]) => {
+      const top = lineMax(f, x, p.n);
       const z = (at: I32) => sub(loadAt(x, at), top);
-      f.set(top, f32x4.const(-Infinity));
-      eachVector(f, p.n, (at, tail) => f.set(top, max(top, masked(loadAt(x, at), tail, -Infinity))));
-      f.set(top, f32x4.splat(maxOfLanes(f, top)));
       f.set(t, f32x4.neg(v128.load32_splat(mass)));
       const end = f.let(share.work);
       eachVector(f, p.n, (at, tail) => {
@@ -100,8 +98,10 @@ export function emitSimplex(kernels: Kernels): void {
     const listBytes = f.let(i32.shl(p.n, 4));
     eachColumnGroup(f, p, share, ({ vectors, line, width, tail, eachStep }) => {
       const x = (offset: I32, i: number) => v128.load(i32.add(p.x, offset), 16 * i);
-      const tops = vectors.map(() => f.let(f32x4.const(-Infinity)));
-      eachStep(offset => vectors.forEach(i => f.set(tops[i], max(tops[i], x(offset, i)))));
+      const maxima = vectors.map(() => maximumLocals(f));
+      for (const m of maxima) clearMaximum(f, m);
+      eachStep(offset => vectors.forEach(i => raiseTo(f, maxima[i], f.let(x(offset, i)))));
+      const tops = maxima.map(m => f.let(maximumOf(m)));
       const masses = vectors.map(i => f.let(v128.load(i32.add(p.mass, line), 16 * i)));
       const ts = masses.map(m => f.let(f32x4.neg(m)));
       const starts = vectors.map(i => f.let(i32.add(share.work, i32.mul(listBytes, i))));

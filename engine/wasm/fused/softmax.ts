@@ -4,23 +4,16 @@
  */
 import type { Kernel, View } from '../../backend.ts';
 import { sizeOf } from '../../shape.ts';
-import type { F32, F64, I32, V128 } from '../assembler/code.ts';
+import type { F32, F64, V128 } from '../assembler/code.ts';
 import { f32, f32x4, f64, i32 } from '../assembler/instructions.ts';
 import type { Func, FuncRef } from '../assembler/module.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { checkedIndex } from '../layout.ts';
-import { eachVector, lineSum, loadAt as at, masked, maxOfLanes, storeVector } from '../lines.ts';
+import { eachVector, lineSum, lineSumByFours, lineTop, loadAt as at, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import * as math from '../math.ts';
 
 const { sub, mul } = f32x4;
-
-/** The maximum of n floats that are not NaN: those make the sum of exponentials NaN anyway. */
-function lineMax(f: Func, x: I32, n: I32): F32 {
-  const top = f.let(f32x4.const(-Infinity));
-  eachVector(f, n, (offset, tail) => f.set(top, f32x4.pmax(top, masked(at(x, offset), tail, -Infinity))));
-  return f.let(maxOfLanes(f, top));
-}
 
 /** ln of a positive double. */
 const logOf = (f: Func, x: F64): F32 => f32x4.extract_lane(math.log(f, f.let(f32x4.splat(f32.demote(x)))), 0);
@@ -32,10 +25,10 @@ export interface SoftmaxFunctions {
 
 export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
   const softmaxLine = kernels.module.func('softmaxLine', { x: 'i32', y: 'i32', n: 'i32', scale: 'f32' }, (f, { x, y, n, scale }) => {
-    const top = f.let(f32x4.splat(lineMax(f, x, n)));
+    const top = lineTop(f, x, n);
     const scales = f.let(f32x4.splat(scale));
-    const sum = lineSum(f, n, (offset, tail) => {
-      const e = f.let(math.exp(f, f.let(mul(sub(at(x, offset), top), scales))));
+    const sum = lineSumByFours(f, n, (offset, tail) => {
+      const e = f.let(math.expOfNegative(f, f.let(mul(sub(at(x, offset), top), scales))));
       storeVector(f, i32.add(y, offset), e, n, tail);
       return e;
     });
@@ -52,8 +45,8 @@ export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
   kernel(kernels, 'logSoftmax', twoBuffers, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
     eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.y, stride: bytes }], ([x, y]) => {
-      const top = f.let(f32x4.splat(lineMax(f, x, p.n)));
-      const logSum = f.let(f32x4.splat(logOf(f, lineSum(f, p.n, offset => math.exp(f, f.let(sub(at(x, offset), top)))))));
+      const top = lineTop(f, x, p.n);
+      const logSum = f.let(f32x4.splat(logOf(f, lineSumByFours(f, p.n, offset => math.expOfNegative(f, f.let(sub(at(x, offset), top)))))));
       eachVector(f, p.n, (offset, tail) => storeVector(f, i32.add(y, offset), sub(sub(at(x, offset), top), logSum), p.n, tail));
     });
   });
@@ -68,17 +61,16 @@ export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
       });
     });
   backward('softmaxVjp', (_, g, y) => mul(g, y), (_, g, y, sum) => mul(y, sub(g, sum)));
-  backward('logSoftmaxVjp', (_, g) => g, (f, g, y, sum) => sub(g, mul(math.exp(f, f.let(y)), sum)));
+  backward('logSoftmaxVjp', (_, g) => g, (f, g, y, sum) => sub(g, mul(math.expOfNegative(f, f.let(y)), sum)));
 
   // loss = ln Σ e^(x − top) − (x_t − top).
   kernel(kernels, 'crossEntropy', { x: 'i32', targets: 'i32', y: 'i32', n: 'i32' }, (f, p, share) => {
     eachItem(f, share, [{ base: p.x, stride: f.let(i32.shl(p.n, 2)) }, { base: p.targets, stride: 4 }, { base: p.y, stride: 4 }], ([x, target, y]) => {
       f.if(i32.lt_s(i32.load(target), 0), () => f.do(f32.store(y, 0)), () => {
-        const top = lineMax(f, x, p.n);
-        const tops = f.let(f32x4.splat(top));
-        const logSum = logOf(f, lineSum(f, p.n, offset => math.exp(f, f.let(sub(at(x, offset), tops)))));
+        const top = lineTop(f, x, p.n);
+        const logSum = logOf(f, lineSumByFours(f, p.n, offset => math.expOfNegative(f, f.let(sub(at(x, offset), top)))));
         const hit = f32.load(i32.add(x, i32.shl(i32.load(target), 2)));
-        f.do(f32.store(y, f32.sub(logSum, f32.sub(hit, top))));
+        f.do(f32.store(y, f32.sub(logSum, f32.sub(hit, f32x4.extract_lane(top, 0)))));
       });
     });
   });
@@ -89,9 +81,9 @@ export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
     const lines = [{ base: p.g, stride: 4 }, { base: p.x, stride: bytes }, { base: p.targets, stride: 4 }, { base: p.dx, stride: bytes }];
     eachItem(f, share, lines, ([g, x, target, dx]) => {
       f.if(i32.lt_s(i32.load(target), 0), () => eachVector(f, p.n, (offset, tail) => storeVector(f, i32.add(dx, offset), f32x4.const(0), p.n, tail)), () => {
-        const top = f.let(f32x4.splat(lineMax(f, x, p.n)));
-        const sum = lineSum(f, p.n, (offset, tail) => {
-          const e = f.let(math.exp(f, f.let(sub(at(x, offset), top))));
+        const top = lineTop(f, x, p.n);
+        const sum = lineSumByFours(f, p.n, (offset, tail) => {
+          const e = f.let(math.expOfNegative(f, f.let(sub(at(x, offset), top))));
           storeVector(f, i32.add(dx, offset), e, p.n, tail);
           return e;
         });

@@ -56,6 +56,11 @@ describe('reduce', () => {
     }
   });
 
+  test.each(['sum', 'max'] as const)('%s of columns in several strips, with a ragged end', f => {
+    const values = normals([2, 19, 4101]);
+    expectParity([{ values, shape: [2, 19, 4101] }], (backend, [x]) => backend.reduce(f, x, 2, 19, 4101), f === 'sum' ? 1.01 : 0, () => 19);
+  });
+
   test('a long sum of equal terms is exact', () => {
     const [mean] = on(wasm, [{ values: new Float32Array(1 << 20).fill(0.1), shape: [1 << 20] }], (backend, [x]) => backend.reduce('sum', x, 1, 1 << 20, 1));
     expect(mean).toBe(Math.fround(Math.fround(0.1) * 2 ** 20));
