@@ -8,6 +8,8 @@ import type { BackendName, Candidate } from './backends.ts';
 export interface Result {
   readonly op: string;
   readonly size: number;
+  /** The inputs, for people. */
+  readonly inputs: string;
   readonly backend: BackendName;
   readonly seconds?: number;
   readonly rate?: { readonly unit: 'GFLOP/s' | 'GB/s' | 'tokens/s'; readonly value: number };
@@ -81,7 +83,7 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
     for (const size of sizes) {
       const { inputs, attributes, flops, bytes } = workload(op, size);
       for (const { name, backend } of there) {
-        await attempt({ op: opName, size, backend: name }, listener, stopped, async () => {
+        await attempt({ op: opName, size, inputs: inputs.map(x => x.shape.join('×')).join(', '), backend: name }, listener, stopped, async () => {
           if (size === sizes[0]) await verify(op, backend, reference);
           const placed = place(inputs, backend);
           const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
@@ -93,8 +95,9 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
     }
   }
   if (!filter.test('training step')) return;
+  const { batch: { rows, length }, config: { width, layers, vocabSize } } = step;
   for (const { name, backend } of there) {
-    await attempt({ op: 'training step', size: step.batch.rows * step.batch.length, backend: name }, listener, new Map(), async () => {
+    await attempt({ op: 'training step', size: rows * length, inputs: `${rows}×${length} tokens; width ${width}, ${layers} layers, vocabulary ${vocabSize}`, backend: name }, listener, new Map(), async () => {
       const work = trainingStep(backend, step.config, step.batch);
       const seconds = await secondsOf(backend, () => work.run().dispose());
       work.dispose();
@@ -105,7 +108,7 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
 
 /** Runs one measurement unless an earlier one of its operation stopped its backend; what it throws is its result. */
 async function attempt(
-  what: Pick<Result, 'op' | 'size' | 'backend'>, { onStart, onResult }: Omit<MeasureOptions, 'filter'>, stopped: Map<BackendName, string>,
+  what: Pick<Result, 'op' | 'size' | 'inputs' | 'backend'>, { onStart, onResult }: Omit<MeasureOptions, 'filter'>, stopped: Map<BackendName, string>,
   run: () => Promise<Pick<Result, 'seconds' | 'rate'>>,
 ): Promise<void> {
   onStart(`${what.op} ${what.size} on ${what.backend}`);

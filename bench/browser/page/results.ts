@@ -22,7 +22,11 @@ export function renderResults(results: readonly Result[]): void {
     const group = groups.get(key) ?? document.createElement('tbody');
     if (!groups.has(key)) {
       const row = group.insertRow();
-      row.append(cell('th', key, { scope: 'rowgroup', colspan: '4' }));
+      const heading = cell('th', `${r.op} `, { scope: 'rowgroup', colspan: '4' });
+      const inputs = document.createElement('small');
+      inputs.textContent = r.inputs;
+      heading.append(inputs);
+      row.append(heading);
       groups.set(key, group);
     }
     const row = group.insertRow();
