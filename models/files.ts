@@ -32,6 +32,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: 'the file system is read-only; choose another place',
   ENOSPC: 'no space left on the disk; free some and run again',
   EDQUOT: 'the disk quota is used up; free some space and run again',
+  EIO: 'the disk reports an error; check it',
   EFBIG: 'the file grows larger than the system allows; choose another place',
   EEXIST: 'exists already and cannot be replaced; choose another name',
   ENOTEMPTY: 'is a directory with files in it; choose another name',

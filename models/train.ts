@@ -6,7 +6,7 @@
 import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
 import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
 import { makeBatch, type Batch, type Sequence } from './batches.ts';
-import { UserError } from './files.ts';
+import { parseJson, UserError } from './files.ts';
 import { readSafetensors, writeSafetensors, type TensorData } from './safetensors.ts';
 
 export interface Training {
@@ -125,14 +125,27 @@ async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: 
   });
   if (file === null) return null;
   if (file.metadata.get('fingerprint') !== fingerprint) throw new UserError(`${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
-  const progress = JSON.parse(file.metadata.get('progress')!) as Progress;
+  const progress = parseProgress(file.metadata.get('progress') ?? '', state, history.losses.length);
+  const floats = async (name: string, shape: readonly number[]) => {
+    if (file.tensors.get(name)?.shape.join() !== shape.join()) throw damaged(state, `"${name}" has not the shape [${shape.join(', ')}]`);
+    return file.readFloats(name);
+  };
   for (const [group, members] of Object.entries(optimizer.state)) {
     for (const [name, t] of Object.entries(members)) {
-      const values = await file.readFloats(`${group}/${name}`);
-      t.assign(tensor(values, { shape: t.shape, dtype: t.dtype, backend: t.backend }));
+      t.assign(tensor(await floats(`${group}/${name}`, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }));
     }
   }
-  for (const [name, data] of Object.entries(history)) data.set((await file.readFloats(name)).subarray(0, data.length));
+  for (const [name, data] of Object.entries(history)) data.set(await floats(name, [data.length]));
   optimizer.steps = progress.step;
   return progress;
 }
+
+function parseProgress(text: string, state: string, steps: number): Progress {
+  const progress = parseJson(text, `${state}: its progress`) as Progress | null;
+  const { step, loss, tokens, bytes, seconds } = progress ?? {} as Partial<Progress>;
+  if (progress?.steps !== steps || !Number.isInteger(step) || step! < 1 || step! > steps) throw damaged(state, `step ${step} of ${progress?.steps} is none of ${steps}`);
+  if (![loss, tokens, bytes, seconds].every(Number.isFinite)) throw damaged(state, 'its progress lacks numbers');
+  return progress;
+}
+
+const damaged = (state: string, what: string): UserError => new UserError(`${state}: is damaged: ${what}; delete it to train this part again`);

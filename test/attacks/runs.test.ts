@@ -1,0 +1,195 @@
+/**
+ * Runs under attack: killed at any moment, on a full, broken or read-only disk, two in one directory. Nothing is lost,
+ * no file is half written, and the run goes on to the files of one that was left in peace.
+ */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
+import { loadModel, type LanguageModel } from '../../models/checkpoint.ts';
+import { sha256, sha256File, UserError } from '../../models/files.ts';
+import { readSafetensors, writeSafetensors, type TensorData } from '../../models/safetensors.ts';
+import { adapt, type Results } from '../../s2t2/adapt.ts';
+import { readCorpus } from '../../s2t2/corpus.ts';
+import { loadPlan } from '../../s2t2/plan.ts';
+import { defaults, type Settings } from '../../s2t2/settings.ts';
+import { refusal, temporaryDirectory } from '../models/temporary.ts';
+import { writeFixture } from '../s2t2/fixture.ts';
+import { seed } from '../seed.ts';
+import { onFailingDisk } from './disk.ts';
+
+const cli = new URL('../../dist/s2t2/cli.js', import.meta.url).pathname;
+const directory = temporaryDirectory();
+const at = (...names: string[]) => join(directory, ...names);
+let fixture: Awaited<ReturnType<typeof writeFixture>>;
+let source: LanguageModel;
+let domain: { train: string[]; test: string[] };
+
+const settings: Settings = { ...defaults, vocabSize: 48, maxBytes: 60, budget: { unit: 'tokens', amount: 600 }, batchTokens: 128, alpha: 1 / 317 };
+const job = (out: string) => ['adapt', '--model', fixture.model, '--data', fixture.train, '--test', fixture.test, '--out', out, '--methods', 'source,s2t2',
+  '--vocab-size', '48', '--max-bytes', '60', '--tokens', '600', '--batch-tokens', '128', '--save-every', '0'];
+
+beforeAll(async () => {
+  fixture = await writeFixture(directory);
+  source = await loadModel(fixture.model);
+  const texts = async (file: string) => (await readCorpus(file)).documents.map(d => d.text);
+  domain = { train: await texts(fixture.train), test: await texts(fixture.test) };
+  await adaptHere(at('peaceful'));
+});
+
+/** The job in this process; it ends with the same files as the command. */
+const adaptHere = (out: string) => adapt({ source, domain, settings, methods: ['source', 's2t2'], out, saveEverySeconds: 0, log: () => {} });
+
+/** What must not depend on how a run went: model, plan, and results without their timings. */
+async function fingerprint(out: string): Promise<string[]> {
+  const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })) };
+  return [await sha256File(join(out, 'model', 'model.safetensors')), await sha256File(join(out, 'plan.safetensors')), sha256(JSON.stringify(untimed))];
+}
+
+const filesIn = async (out: string) => (await readdir(out, { recursive: true, withFileTypes: true }).catch(() => [])).filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name));
+
+/** Every file under its own name is whole, and none is there under another but of the kinds that may be `left`. */
+async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[] = []): Promise<void> {
+  for (const file of await filesIn(out)) {
+    const kind = /\.(tmp|old|lock)(\/|$)/.exec(file.slice(out.length))?.[1];
+    if (kind !== undefined) expect(left, file).toContain(kind);
+    else if (file.endsWith('.json')) JSON.parse(await readFile(file, 'utf8'));
+    else await readSafetensors(file);
+  }
+}
+
+function start(out: string): { child: ChildProcess; ended: Promise<{ code: number | null; stdout: string; stderr: string }> } {
+  const child = spawn(process.execPath, [cli, ...job(out)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let [stdout, stderr] = ['', ''];
+  child.stdout.on('data', (d: Buffer) => { stdout += d.toString(); });
+  child.stderr.on('data', (d: Buffer) => { stderr += d.toString(); });
+  return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr })) };
+}
+
+/** Waits until a run has written something of a name that matches. */
+async function written(out: string, name: RegExp): Promise<void> {
+  for (;;) {
+    const names = await readdir(out, { recursive: true }).catch(() => []);
+    if (names.some(n => name.test(n))) return;
+    await new Promise(resolve => setTimeout(resolve, 2));
+  }
+}
+
+test('killed again and again at random moments it ends with the files of a run left in peace', async () => {
+  const random = new Random(seed);
+  const out = at('killed');
+  for (const name of [/run\.json/, /source\.finetune\.safetensors/, /s2t2\.plan\.safetensors/, /s2t2\.finetune\.safetensors/, /^plan\.safetensors/]) {
+    const { child, ended } = start(out);
+    const over = ended.then(() => 'over');
+    if ((await Promise.race([written(out, name).then(() => 'written'), over])) === 'written') {
+      await new Promise(resolve => setTimeout(resolve, 60 * random.uniform()));
+      child.kill('SIGKILL');
+    }
+    await ended;
+    await expectWhole(out, ['tmp', 'old', 'lock']);
+  }
+  expect((await start(out).ended).code).toBe(0);
+  await expectWhole(out);
+  expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+});
+
+test('two runs in one directory: one goes on, the other leaves in one line and touches nothing', async () => {
+  const out = at('shared');
+  const first = start(out);
+  await written(out, /run\.json/);
+  first.child.kill('SIGSTOP'); // it must not be over before the second begins
+  const second = await start(out).ended;
+  expect(second.code).toBe(2);
+  const own = second.stderr.trim().split('\n').filter(line => !/^wasm:|training texts/.test(line));
+  expect(own).toEqual([expect.stringContaining(`${out}: process ${first.child.pid} on ${hostname()} is at work here`)]);
+  first.child.kill('SIGCONT');
+  expect((await first.ended).code).toBe(0);
+  await expectWhole(out);
+  expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+});
+
+test('two runs at the very same moment: at most one goes on', async () => {
+  const out = at('twins');
+  const codes = (await Promise.all([start(out).ended, start(out).ended])).map(({ code }) => code);
+  expect([[0, 2], [2, 0], [2, 2]]).toContainEqual(codes);
+  expect((await filesIn(out)).filter(file => file.endsWith('.lock'))).toEqual([]);
+});
+
+describe('a disk that fails', () => {
+  const told = /: (no space left|the disk reports an error|the file system is read-only)/;
+
+  test.each(['ENOSPC', 'EROFS'])('%s again and again: one line, whole files, and each run goes on where the last one was', async code => {
+    const random = new Random(seed).split(code);
+    const out = at(code);
+    for (let failing = 0; ; failing = 1 + random.integer(200)) {
+      const calls = await onFailingDisk(code, failing, () => adaptHere(out)).catch((error: unknown) => {
+        expect(error).toBeInstanceOf(UserError);
+        expect((error as UserError).message).toMatch(told);
+        return Infinity;
+      });
+      await expectWhole(out);
+      if (calls <= failing) break;
+    }
+    expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+  });
+
+  // What is moved away to be replaced is moved back: hence one failing call, not all from it on.
+  test('EIO at each call of the writing of the results', async () => {
+    const out = at('results');
+    await cp(at('peaceful'), out, { recursive: true });
+    const calls = await onFailingDisk('EIO', Infinity, () => adaptHere(out));
+    expect(calls).toBeGreaterThan(20);
+    for (let failing = 0; failing < calls; failing++) {
+      expect(await refusal(onFailingDisk('EIO', failing, () => adaptHere(out), failing + 1))).toMatch(told);
+      await expectWhole(out, ['old']); // stays where the disk would not say that the new one is safe
+      expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+    }
+  });
+
+  test.skipIf(process.platform !== 'linux')('a place where nothing can be made', async () => {
+    const { code, stdout, stderr } = await start('/proc/none').ended;
+    expect([code, stdout, stderr.trim().split('\n').at(-1)]).toEqual([2, '', 's2t2: /proc/none: no such file or directory; check the path']);
+  });
+});
+
+describe('a state that was damaged', () => {
+  const state = () => at('damaged', 'work', 's2t2.finetune.safetensors');
+  /** The state file of a finished run with metadata and tensors put in the place of its own. */
+  async function rewrite(metadata: Record<string, string>, tensors: Record<string, TensorData> = {}): Promise<string> {
+    await cp(at('peaceful'), at('damaged'), { recursive: true });
+    const file = await readSafetensors(state());
+    const all = new Map<string, TensorData>();
+    for (const [name, { dtype, shape }] of file.tensors) all.set(name, tensors[name] ?? { dtype, shape, data: await file.read(name) });
+    await writeSafetensors(state(), all, { ...Object.fromEntries(file.metadata), ...metadata });
+    return refusal(adaptHere(at('damaged')));
+  }
+
+  test.each([
+    ['{"step":', /its progress: not valid JSON/],
+    ['null', /is damaged: step undefined of undefined is none of \d+; delete it to train this part again$/],
+    ['{"step":3}', /is damaged: step 3 of undefined is none of \d+;/],
+    ['', /its progress: not valid JSON/],
+  ])('in its progress: %s', async (progress, message) => { expect(await rewrite({ progress })).toMatch(message); });
+
+  test('in a shape', async () => {
+    expect(await rewrite({}, { losses: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } })).toMatch(/is damaged: "losses" has not the shape \[\d+\]; delete it/);
+  });
+
+  test('in any way: refused in one line', async () => {
+    await cp(at('peaceful'), at('damaged'), { recursive: true });
+    const bytes = await readFile(state());
+    const random = new Random(seed);
+    for (let n = 0; n < 10; n++) {
+      await writeFile(state(), bytes.subarray(0, random.integer(bytes.length)));
+      expect(await adaptHere(at('damaged')).catch((error: unknown) => error)).toBeInstanceOf(UserError);
+    }
+    await writeFile(state(), bytes);
+    await adaptHere(at('damaged'));
+    expect(await fingerprint(at('damaged'))).toEqual(await fingerprint(at('peaceful')));
+    expect((await loadPlan(at('damaged', 'plan.safetensors'))).values.length).toBeGreaterThan(0);
+  });
+});
