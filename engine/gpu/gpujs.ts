@@ -1,0 +1,57 @@
+/** What this backend uses of gpu.js, typed: gpu.js's own types leave out modes, pipeline results and their handles. */
+
+/** Modes of gpu.js. The first two are devices; `webasm` and `cpu` run the same kernels where there is none, for tests. */
+export type GpuMode = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
+
+/** A buffer or texture on the device that a kernel gave, or plain values in the modes without a device. */
+export type Handle = { toArray(): unknown; delete(): void; readonly type: string; readonly context?: DeviceContext } | Float32Array;
+
+/** What a WebGPU handle knows of its device. */
+export interface DeviceContext {
+  readonly adapter: { readonly info: { readonly vendor: string; readonly architecture: string; readonly device: string; readonly description: string } };
+  readonly device: { addEventListener(type: 'uncapturederror', listener: (event: { readonly error: { readonly message: string } }) => void): void; destroy(): void };
+}
+
+export type Argument = Handle | number | object;
+
+export interface Kernel {
+  (...inputs: Argument[]): Promise<unknown>;
+  setOutput(output: readonly number[]): void;
+  /** The kernel that really runs: gpu.js may have replaced the one asked for. */
+  readonly kernel: { readonly constructor: { readonly mode: string }; readonly fallbackReason: string | null; readonly context?: object };
+}
+
+export interface KernelSettings {
+  readonly output: readonly number[];
+  readonly argumentTypes: readonly string[];
+  readonly pipeline: boolean;
+  readonly immutable: boolean;
+  readonly dynamicOutput: true;
+  readonly dynamicArguments: true;
+  readonly precision: 'single';
+  readonly loopMaxIterations: number;
+}
+
+export interface Gpu {
+  createKernel(source: KernelSource, settings: KernelSettings): Kernel;
+  addFunction(helper: (...args: never[]) => number): void;
+  destroy(): unknown;
+}
+
+/** The module `gpu.js`. It is handed to the backend, so that the engine imports it only where a GPU is asked for. */
+export interface GpuModule {
+  readonly GPU: new (settings: { mode: never }) => unknown;
+  readonly Input: new (values: never, size: never) => object;
+}
+
+/**
+ * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It reads
+ * arrays flat. Locals are floats on a device, so indices are exact up to 2²⁴; two loops of one
+ * function need two counters, and a counter that does not start at a literal is a float (`+= 1`, not `++`).
+ */
+export type KernelSource = (this: Thread, ...args: never[]) => number | readonly number[];
+export interface Thread {
+  readonly thread: { readonly x: number; readonly y: number; readonly z: number };
+}
+/** An array on the device. */
+export type Values = readonly number[];

@@ -1,0 +1,254 @@
+/**
+ * The device as the kernels see it: buffers, kernels, and a queue that runs commands in the order of the program.
+ *
+ * The engine's operations do not wait, gpu.js's calls do. So an operation only queues its command and returns a storage
+ * whose buffer will be there when a later command needs it; frees are queued likewise, so the device holds at any
+ * moment what the engine's scopes would hold. The first command that fails (a shader that does not compile, a lost
+ * device) fails every later read: there are no values after it.
+ */
+import type { Storage, TypedArray } from '../backend.ts';
+import type { Argument, DeviceContext, Gpu, GpuModule, GpuMode, Handle, Kernel, KernelSource, Thread, Values } from './gpujs.ts';
+
+/** A buffer on the device, shared by what refers to it. */
+interface Buffer {
+  handle: Handle | null;
+  references: number;
+}
+
+/** Floats live on the device. Indices (int32) live on the host, where they are checked, with a copy as floats made when a kernel needs it. */
+export interface GpuStorage extends Storage {
+  readonly buffer: Buffer | null;
+  readonly host: Int32Array<ArrayBuffer> | null;
+  copy: GpuStorage | null;
+}
+
+/** A number that a kernel takes as a float; plain numbers are whole. */
+export interface Real {
+  readonly real: number;
+}
+export const real = (value: number): Real => ({ real: value });
+
+export type KernelArgument = GpuStorage | number | Real;
+
+/** Floats count every whole number up to here, and kernels compute indices in floats. */
+const mostElements = 2 ** 24;
+/** Scalars and layouts kept on the device for the next use, at most. */
+const mostConstants = 1024;
+
+/** A device's copy of its argument: how values get there. */
+function copy(this: Thread, x: Values): number {
+  return x[this.thread.x];
+}
+
+export class Machine {
+  readonly mode: GpuMode;
+  private readonly gpu: Gpu;
+  private readonly Input: GpuModule['Input'];
+  private readonly kernels = new Map<KernelSource, Kernel>();
+  private readonly constants = new Map<string, GpuStorage>();
+  private commands: (() => unknown)[] = [];
+  private draining = false;
+  private failure: Error | null = null;
+  private live = 0;
+  private device: DeviceContext['device'] | null = null;
+
+  /** `helpers` are the functions that kernels call. */
+  constructor({ GPU, Input }: GpuModule, mode: GpuMode, helpers: readonly ((...args: never[]) => number)[]) {
+    this.mode = mode;
+    this.Input = Input;
+    this.gpu = new GPU({ mode: mode as never }) as Gpu;
+    helpers.forEach(helper => this.gpu.addFunction(helper));
+  }
+
+  /** Kernels compiled and buffers alive, once every command so far has run. */
+  counts(): Promise<{ readonly kernels: number; readonly buffers: number }> {
+    return new Promise(resolve => { this.enqueue(() => resolve({ kernels: this.kernels.size, buffers: this.live }), true); });
+  }
+
+  /** Sends a few numbers there and back, and names the device. From here on its errors are ours. */
+  async probe(): Promise<string> {
+    const sent = [1.5, -2, 3];
+    const x = this.constant(sent);
+    const back = await this.read(x);
+    if (back.join() !== sent.join()) throw new Error(`gpu: mode '${this.mode}' gives ${back.join()} for ${sent.join()}`);
+    const { handle } = x.buffer!;
+    this.free(x);
+    if (this.mode === 'webgpu') {
+      const { adapter, device } = (handle as Exclude<Handle, Float32Array>).context!;
+      this.device = device;
+      device.addEventListener('uncapturederror', ({ error }) => { this.failure ??= new Error(`gpu: ${error.message}`); });
+      const { vendor, architecture, description } = adapter.info;
+      return [vendor, architecture, description].filter(part => part !== '').join(' ');
+    }
+    if (this.mode === 'webgl2') {
+      const gl = this.kernels.get(copy)!.kernel.context as WebGL2RenderingContext;
+      const names = gl.getExtension('WEBGL_debug_renderer_info');
+      return String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
+    }
+    return 'the processor (for tests)';
+  }
+
+  /** Gives the device back: without it a process does not end. Its buffers are gone. */
+  close(): void {
+    this.failure ??= new Error('gpu: the backend was closed');
+    this.device?.destroy();
+    if (this.mode !== 'webgpu') this.gpu.destroy();
+  }
+
+  /** Whether pipeline results stay on a device. */
+  private get onDevice(): boolean {
+    return this.mode === 'webgpu' || this.mode === 'webgl2';
+  }
+
+  upload(values: TypedArray): GpuStorage {
+    if (values instanceof Int32Array) return { dtype: 'int32', size: values.length, buffer: null, host: values.slice(), copy: null };
+    if (!(values instanceof Float32Array)) throw new Error("upload: backend 'gpu' has no float64; it has float32");
+    return values.length === 1 ? this.constant([values[0]]) : this.send(values.slice());
+  }
+
+  /** A small array that is the same in many calls: a scalar, a layout. */
+  constant(values: readonly number[]): GpuStorage {
+    const key = values.map(v => (Object.is(v, -0) ? '-0' : v)).join();
+    let kept = this.constants.get(key);
+    if (!kept) {
+      if (this.constants.size === mostConstants) {
+        this.constants.forEach(old => this.free(old));
+        this.constants.clear();
+      }
+      kept = this.send(Float32Array.from(values));
+      this.constants.set(key, kept);
+    }
+    kept.buffer!.references++;
+    return { ...kept };
+  }
+
+  filled(size: number, value: number): GpuStorage {
+    return this.send(new Float32Array(size).fill(value));
+  }
+
+  private send(values: Float32Array<ArrayBuffer>): GpuStorage {
+    const input = new this.Input(values as never, [values.length] as never);
+    return this.output(values.length, buffer => this.call(copy, [values.length], [input], ['Input'], buffer));
+  }
+
+  /** The floats of a storage on the device. */
+  floats(x: GpuStorage): GpuStorage {
+    return x.host === null ? x : (x.copy ??= this.send(Float32Array.from(x.host)));
+  }
+
+  /** Runs a kernel once for every element of an output of up to three dims, x fastest; `each` is how many values one thread gives. */
+  run(source: KernelSource, dims: readonly number[], args: readonly KernelArgument[], each = 1): GpuStorage {
+    const size = dims.reduce((n, d) => n * d, each);
+    const buffers = args.map(a => (typeof a === 'object' && 'size' in a ? this.floats(a).buffer : null));
+    return this.output(size, buffer => {
+      const values = args.map((a, i) => buffers[i]?.handle ?? (typeof a === 'number' ? a : (a as Real).real));
+      const types = args.map((a, i) => (buffers[i] ? typeOf(values[i]) : typeof a === 'number' ? 'Integer' : 'Float'));
+      return this.call(source, dims, values, types, buffer);
+    });
+  }
+
+  private output(size: number, fill: (buffer: Buffer) => Promise<void>): GpuStorage {
+    if (size > mostElements) throw new RangeError(`gpu: a tensor of ${size} elements; kernels count in floats, which is exact up to ${mostElements}`);
+    const buffer: Buffer = { handle: null, references: 1 };
+    if (size > 0) this.enqueue(() => fill(buffer));
+    return { dtype: 'float32', size, buffer, host: null, copy: null };
+  }
+
+  private async call(source: KernelSource, dims: readonly number[], values: Argument[], types: string[], into: Buffer): Promise<void> {
+    let kernel = this.kernels.get(source);
+    const fresh = kernel === undefined;
+    kernel ??= this.compile(source, dims, types);
+    kernel.setOutput(dims);
+    const result = await kernel(...values);
+    if (fresh) this.assertMode(kernel, source.name);
+    into.handle = this.onDevice ? (result as Handle) : flat(result);
+    this.live++;
+  }
+
+  private compile(source: KernelSource, dims: readonly number[], types: string[]): Kernel {
+    const kernel = this.gpu.createKernel(source, {
+      output: dims,
+      argumentTypes: types,
+      pipeline: this.onDevice,
+      immutable: this.onDevice,
+      dynamicOutput: true,
+      dynamicArguments: true,
+      precision: 'single',
+      // A loop that is bounded by an argument would stop at 1000 in silence.
+      loopMaxIterations: 2 ** 30,
+    });
+    this.kernels.set(source, kernel);
+    return kernel;
+  }
+
+  /** gpu.js replaces a kernel that a mode cannot run by one on the CPU, and says nothing. */
+  private assertMode({ kernel }: Kernel, name: string): void {
+    const { mode } = kernel.constructor;
+    if (mode !== this.mode || kernel.fallbackReason) {
+      throw new Error(`gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not '${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`);
+    }
+  }
+
+  read(x: GpuStorage): Promise<TypedArray> {
+    if (x.host !== null) return Promise.resolve(x.host.slice());
+    if (x.size === 0) return Promise.resolve(new Float32Array(0));
+    return new Promise((resolve, reject) => {
+      this.enqueue(() => {
+        if (this.failure) return reject(this.failure);
+        const handle = x.buffer!.handle!;
+        // Not awaited: the copy is in the device's queue already, so later commands may follow.
+        const values = handle instanceof Float32Array ? handle : handle.toArray();
+        Promise.resolve(values).then(v => (this.failure ? reject(this.failure) : resolve(flat(v).slice())), reject);
+      }, true);
+    });
+  }
+
+  free(x: GpuStorage): void {
+    if (x.copy) this.free(x.copy);
+    const { buffer } = x;
+    if (!buffer || --buffer.references > 0) return;
+    this.enqueue(() => {
+      if (buffer.handle === null) return;
+      if (!(buffer.handle instanceof Float32Array)) buffer.handle.delete();
+      buffer.handle = null;
+      this.live--;
+    }, true);
+  }
+
+  private enqueue(command: () => unknown, always = false): void {
+    this.commands.push(always ? command : () => (this.failure ? undefined : command()));
+    if (!this.draining) void this.drain();
+  }
+
+  private async drain(): Promise<void> {
+    this.draining = true;
+    await Promise.resolve(); // the caller goes on first
+    while (this.commands.length > 0) {
+      const batch = this.commands;
+      this.commands = [];
+      for (const command of batch) {
+        try {
+          await command();
+        } catch (error) {
+          this.failure ??= error instanceof Error ? error : new Error(String(error));
+        }
+      }
+    }
+    this.draining = false;
+  }
+}
+
+const typeOf = (handle: Argument): string => (handle instanceof Float32Array ? 'Array' : (handle as { type: string }).type);
+
+/** Values of an output of any rank, in one array. */
+function flat(values: unknown): Float32Array<ArrayBuffer> {
+  if (values instanceof Float32Array) return values as Float32Array<ArrayBuffer>;
+  const parts = (values as unknown[]).map(flat);
+  const joined = new Float32Array(parts.reduce((n, p) => n + p.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    joined.set(part, at);
+    at += part.length;
+  }
+  return joined;
+}

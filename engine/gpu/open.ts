@@ -1,0 +1,28 @@
+/** Where the backend comes from in Node: gpu.js and the package `webgpu`, both optional, are imported when a GPU is asked for. */
+import { createGpuBackend, type GpuBackend, type GpuMode, type GpuModule } from './index.ts';
+
+/** Opens the backend, or says what was looked for and what to install. */
+export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBackend> {
+  const probed: string[] = [];
+  const attempt = async <R>(what: string, fn: () => Promise<R>): Promise<R> => {
+    try {
+      const result = await fn();
+      probed.push(`${what}: found`);
+      return result;
+    } catch (error) {
+      probed.push(`${what}: ${(error instanceof Error ? error.message : String(error)).split('\n')[0]}`);
+      throw new Error(`backend 'gpu' does not work here. Probed:\n  ${probed.join('\n  ')}\nInstall what is missing: npm install gpu.js@2.24.1 webgpu@0.4.0, a Vulkan loader (Debian: libvulkan1) and a driver for the card; or use --backend wasm`, { cause: error });
+    }
+  };
+  const gpujs = await attempt('package gpu.js', async () => ((await import('gpu.js')) as unknown as { default: GpuModule }).default);
+  if (mode === 'webgpu' && !globalThis.navigator?.gpu) {
+    await attempt('package webgpu', async () => {
+      const { create, globals } = await import('webgpu');
+      Object.assign(globalThis, globals);
+      const gpu = create([]);
+      if (globalThis.navigator) Object.defineProperty(globalThis.navigator, 'gpu', { value: gpu, configurable: true });
+      else Object.defineProperty(globalThis, 'navigator', { value: { gpu }, configurable: true });
+    });
+  }
+  return attempt(`adapter (mode ${mode})`, () => createGpuBackend(gpujs, { mode }));
+}
