@@ -56,6 +56,8 @@ export interface Backend<S extends Storage = Storage> {
   read(x: S): Promise<TypedArray>;
   readSync?(x: S): TypedArray;
   free(x: S): void;
+  /** Gives the machine back, where a process cannot end without that; no call after it. */
+  close?(): void;
 
   // Elementwise: `out` is the NumPy broadcast of the input shapes.
   unary(f: Unary, x: View<S>): S;

@@ -6,7 +6,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { backendNames, createBackend, getBackend, Random, setBackend, type BackendName } from '../engine/index.ts';
+import { backendNames, getBackend, openBackend, Random, setBackend, type Backend, type BackendName } from '../engine/index.ts';
 import { loadModel, loadTokenizer } from '../models/checkpoint.ts';
 import { UserError, writeFileAtomic } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
@@ -58,10 +58,16 @@ const fraction = (text: string): number => {
   return value;
 };
 
+let opened = null as Backend | null;
+
 const program = new Command('s2t2')
   .description('Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
-  .hook('preAction', (_, command) => { setBackend(createBackend(command.optsWithGlobals<{ backend: BackendName }>().backend)); })
+  .hook('preAction', async (_, command) => {
+    const { backend } = command.optsWithGlobals<{ backend: BackendName }>();
+    opened = await openBackend(backend).catch((error: Error) => { throw new UserError(error.message); });
+    setBackend(opened);
+  })
   .showHelpAfterError('(--help lists the options)')
   .configureOutput({ outputError: (text, write) => write(text) })
   .exitOverride();
@@ -282,4 +288,6 @@ try {
     log('stopped; run the same command again to go on');
     process.exitCode = 130;
   } else throw error;
+} finally {
+  opened?.close?.();
 }

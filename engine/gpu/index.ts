@@ -27,7 +27,6 @@ export interface GpuBackend extends Backend<GpuStorage> {
   readonly mode: GpuMode;
   /** Kernels compiled so far, and buffers alive on the device once all commands so far have run. */
   counts(): Promise<{ readonly kernels: number; readonly buffers: number }>;
-  close(): void;
 }
 
 /** Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for. */

@@ -12,7 +12,7 @@ if (process.env.VK_ICD_FILENAMES === undefined && existsSync(swiftshader)) proce
 
 const found = await openGpuBackend('webgpu').then(gpu => ({ gpu }), (error: Error) => ({ error }));
 if ('error' in found) process.stderr.write(`SKIPPED: GPU tests; ${found.error.message}\n`);
-else afterAll(() => found.gpu.close());
+else afterAll(() => found.gpu.close?.());
 
 /** `describe` where there is a device; `gpu` is then the backend. */
 export const describeGpu = describe.skipIf('error' in found);
