@@ -38,6 +38,7 @@ const mostPages = 65535;
 
 export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd(), threads }: WasmOptions = {}): Backend<WasmStorage> {
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
+  if (relaxedSimd && !detectRelaxedSimd()) throw new Error('wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8\'s flag --experimental-wasm-relaxed-simd');
   if (!(maximumPages >= 1)) throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
   const { processors, start, why } = threadHost();
   const count = start ? Math.max(1, Math.floor(threads ?? Math.min(processors, mostThreads))) : 1;
@@ -53,6 +54,7 @@ export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxed
     `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
   ];
 
+  const { kernels: fused, ...primitives } = computing(machine);
   return {
     name: 'wasm',
     arithmetic: relaxedSimd ? 'wasm, relaxed SIMD' : 'wasm, plain SIMD',
@@ -63,6 +65,16 @@ export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxed
     read: async x => machine.read(x),
     readSync: x => machine.read(x),
     free: x => machine.free(x),
+    ...machine.allOrNothing(primitives),
+    kernels: Object.fromEntries(Object.entries(fused).map(([name, kernel]) => [name, machine.allOrNothing(kernel)])),
+  };
+}
+
+type Computing = Omit<Backend<WasmStorage>, 'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'read' | 'readSync' | 'free'>;
+
+/** What makes storages from storages. */
+function computing(machine: Machine): Computing {
+  return {
     unary: (f, { storage }) => map(machine, f, storage),
     binary: (f, a, b, out) => broadcast(machine, f, [floats(f, a), floats(f, b)], out, 'float32'),
     where: (condition, a, b, out) => {

@@ -46,6 +46,8 @@ export class Machine {
   private intHeap: Int32Array;
   private work = 0;
   private workBytes = 0;
+  /** Blocks allocated by the call that is running; see `allOrNothing`. */
+  private made = new Set<number>();
 
   constructor(memory: WebAssembly.Memory, limit: number, runner: Runner) {
     this.memory = memory;
@@ -65,11 +67,34 @@ export class Machine {
 
   allocate(dtype: DType, size: number): WasmStorage {
     if (dtype === 'float64') throw new Error("backend 'wasm' has no float64");
-    return { dtype, size, pointer: this.allocator.allocate(size * 4) };
+    const pointer = this.allocator.allocate(size * 4);
+    this.made.add(pointer);
+    return { dtype, size, pointer };
   }
 
   free(x: WasmStorage): void {
+    this.made.delete(x.pointer);
     this.allocator.free(x.pointer);
+  }
+
+  /** Lets a block live on when the call that allocated it fails. */
+  keep(x: WasmStorage): WasmStorage {
+    this.made.delete(x.pointer);
+    return x;
+  }
+
+  /** The same functions; one that fails, be it for want of memory, leaves none of the blocks that it has allocated. */
+  allOrNothing<F extends object>(functions: F): F {
+    const wrap = (fn: (...args: unknown[]) => unknown) => (...args: unknown[]) => {
+      this.made.clear();
+      try {
+        return fn(...args);
+      } catch (error) {
+        for (const pointer of this.made) this.allocator.free(pointer);
+        throw error;
+      }
+    };
+    return Object.fromEntries(Object.entries(functions).map(([name, fn]) => [name, wrap(fn)])) as F;
   }
 
   /** Memory that `use` may write to while it runs. */

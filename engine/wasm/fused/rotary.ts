@@ -49,7 +49,7 @@ export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
     const key = `${T} ${D} ${base} ${offset}`;
     const known = tables.get(key);
     tables.delete(key);
-    const table = known ?? machine.upload(anglesTable(T, D, base, offset));
+    const table = known ?? machine.keep(machine.upload(anglesTable(T, D, base, offset)));
     tables.set(key, table);
     if (tables.size > tablesKept) {
       const [oldest, storage] = tables.entries().next().value!;

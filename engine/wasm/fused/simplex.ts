@@ -141,7 +141,6 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     }
     const line = machine.floats(tau.pointer, tau.size).findIndex(Number.isNaN);
     if (line < 0) return tau;
-    machine.free(tau);
     throw new RangeError(`${op}: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum`);
   };
 
@@ -151,11 +150,9 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     if (wrong >= 0) throw new RangeError(`${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be positive and finite`);
     if (mass.storage.size === sizeOf(lines)) return use(mass.storage);
     const masses = strided(machine, mass.storage, lines, broadcastStrides(mass.shape, lines), 0);
-    try {
-      return use(masses);
-    } finally {
-      machine.free(masses);
-    }
+    const result = use(masses);
+    machine.free(masses);
+    return result;
   };
 
   const linesOf = ({ shape }: View, dim: number): Shape => shape.map((n, d) => (d === dim ? 1 : n));
@@ -163,13 +160,8 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const project = (op: string, x: View<WasmStorage>, mass: View<WasmStorage>, dim: number): WasmStorage =>
     withMasses(op, mass, linesOf(x, dim), masses => {
       const y = machine.allocate('float32', x.storage.size);
-      try {
-        machine.free(run(op, x, masses, dim, y));
-        return y;
-      } catch (error) {
-        machine.free(y);
-        throw error;
-      }
+      machine.free(run(op, x, masses, dim, y));
+      return y;
     });
 
   const gradients = simplexGradients(machine);
@@ -191,11 +183,9 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     sparsemax: {
       forward: ([x], { dim }: { dim: number }) => {
         const one = { storage: machine.upload(Float32Array.of(1)), shape: [] };
-        try {
-          return project('sparsemax', x, one, dim);
-        } finally {
-          machine.free(one.storage);
-        }
+        const y = project('sparsemax', x, one, dim);
+        machine.free(one.storage);
+        return y;
       },
       vjp: (g, _, y, { dim }: { dim: number }) => [gradient(g, y, dim)],
     },

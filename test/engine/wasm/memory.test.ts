@@ -1,9 +1,10 @@
 /** The allocator: reuse, joining, the limit; and that training-like loops stay flat. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { grad, memory, mul, scope, sum, tensor } from '../../../engine/index.ts';
+import { apply, grad, memory, mul, Random, scope, sum, table, tensor } from '../../../engine/index.ts';
 import { Allocator, classOf, OutOfMemory } from '../../../engine/wasm/allocator.ts';
-import { createWasmBackend } from '../../../engine/wasm/index.ts';
+import { detectRelaxedSimd } from '../../../engine/wasm/features.ts';
+import { createWasmBackend, type WasmStorage } from '../../../engine/wasm/index.ts';
 
 describe('Allocator', () => {
   test('a class wastes at most a fifth beyond the alignment', () => {
@@ -62,11 +63,64 @@ describe('Allocator', () => {
 });
 
 describe('the backend', () => {
+  test('refuses relaxed SIMD where there is none, by a sentence', () => {
+    if (detectRelaxedSimd()) expect(createWasmBackend({ relaxedSimd: true, threads: 1 }).arithmetic).toBe('wasm, relaxed SIMD');
+    else expect(() => createWasmBackend({ relaxedSimd: true, threads: 1 })).toThrow(/^wasm: relaxedSimd is not supported here; it needs Node 22/);
+  });
+
   test('says so when its memory is used up, and works on', () => {
     const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads: 1 });
     expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes were asked for/);
     const x = backend.upload(new Float32Array(2 ** 18));
     backend.free(x);
+  });
+
+  test('a row that fails for want of memory, forward or backward, leaves nothing behind', () => {
+    const backend = createWasmBackend({ memoryLimit: 2 * 2 ** 20, threads: 1 });
+    const inUse = (): string => {
+      try {
+        backend.upload(new Float32Array(2 ** 19));
+      } catch (error) {
+        return /(\d+) of \d+ are in use/.exec((error as Error).message)![1];
+      }
+      return 'nothing failed';
+    };
+    const random = new Random(3);
+    const cases = table.map(op => ({ op, ...op.sample(random, 24) }));
+    const run = ({ op, inputs, attributes }: (typeof cases)[number]): void => scope(() => {
+      const xs = inputs.map((x, i) => (x.values instanceof Int32Array
+        ? tensor(x.values, { shape: x.shape, backend })
+        : tensor(Float32Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) })));
+      const y = apply(op, xs, attributes);
+      if (y.requiresGrad && !op.name.startsWith('adamw')) grad(y, xs.filter(x => x.requiresGrad), { outputGrad: y.detach() });
+    });
+    for (const c of cases) run(c); // workspaces and tables that are kept are made
+    const fill: WasmStorage[] = [];
+    const fillUp = (size: number): void => {
+      try {
+        for (;;) fill.push(backend.upload(new Float32Array(size)));
+      } catch (error) {
+        expect(error).toBeInstanceOf(OutOfMemory);
+      }
+    };
+    for (const c of cases) {
+      let failures = 0;
+      [256, 1].forEach(fillUp);
+      for (let free = 0, done = false; !done; free++) {
+        const before = inUse();
+        try {
+          run(c);
+          done = true;
+        } catch (error) {
+          expect(error).toBeInstanceOf(OutOfMemory);
+          failures++;
+        }
+        expect(inUse(), c.op.name).toBe(before);
+        for (const x of fill.splice(-1 - Math.floor(free / 8))) backend.free(x);
+      }
+      expect(failures, c.op.name).toBeGreaterThan(0);
+    }
+    for (const x of fill) backend.free(x);
   });
 
   test('stays flat over ten thousand steps', () => {
