@@ -1,0 +1,118 @@
+/**
+ * Plots as SVG that stretches with the page: places are percentages, lines lie in a stretched inner picture with strokes
+ * that keep their width, and text stays its size. What the pointer and the keyboard do is in client.ts.
+ */
+import type { CurvePlot } from './data.ts';
+import { html, type Html } from './html.ts';
+import { percent, place, tickLabel, ticks, type Scale } from './scale.ts';
+
+/** Colours there are in style.ts, `s0` on; more series repeat them with another dash. */
+export const colours = 8;
+const dashes = ['', '7 3', '2 3', '9 3 2 3'];
+
+/** What client.ts needs of a plot: for each series its index among all names, and its points in x, y pairs. */
+export interface PlotView {
+  readonly x: Scale & { readonly label: string };
+  readonly y: Scale;
+  readonly series: readonly { readonly index: number; readonly name: string; readonly points: readonly number[] }[];
+}
+
+/** Numbers on the page: six digits tell any two places apart. */
+const short = (x: number): number => Number(x.toPrecision(6));
+
+/** The inner picture is this wide and high. */
+const side = 1000;
+
+const scaleOf = (values: readonly number[], log = false): Scale => {
+  const usable = values.filter(v => Number.isFinite(v) && (!log || v > 0));
+  return { min: Math.min(...usable), max: Math.max(...usable), log };
+};
+
+/**
+ * The range of y. Where the first few points tower over the rest (an untrained start), the axis ends above the lower nine
+ * tenths of points and lines leave the picture there.
+ */
+function yScale({ y, series }: CurvePlot): Scale {
+  const values = series.flatMap(s => s.points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y])).filter(Number.isFinite).sort((a, b) => a - b);
+  const whole = scaleOf(values, y.log);
+  const most = values[Math.floor(0.9 * (values.length - 1))];
+  const max = whole.max - whole.min > 2 * (most - whole.min) && most > whole.min ? most : whole.max;
+  const margin = y.log ? 0 : 0.04 * (max - whole.min);
+  return { ...whole, min: whole.min - margin, max: max + margin };
+}
+
+export const seriesNames = (plots: readonly CurvePlot[]): string[] => [...new Set(plots.flatMap(p => p.series.map(s => s.name)))];
+
+export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
+  const x = scaleOf(plot.series.flatMap(s => s.points.map(p => p.x)), plot.x.log);
+  return {
+    x: { ...x, label: plot.x.label },
+    y: yScale(plot),
+    series: plot.series.map(s => ({ index: names.indexOf(s.name), name: s.name, points: s.points.flatMap(p => [short(p.x), short(p.y)]) })),
+  };
+}
+
+const stroke = (index: number, emphasis = false): Html =>
+  html`class="series s${index % colours}${emphasis ? ' strong' : ''}" data-series="${index}" stroke-dasharray="${dashes[Math.floor(index / 2) % dashes.length]}"`;
+
+/** A path through places on the inner picture. */
+const path = (points: readonly (readonly [number, number])[]): string =>
+  points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${(side * x).toFixed(1)} ${(side * (1 - y)).toFixed(1)}`).join('');
+
+function axes(x: Scale, y: Scale, xLabel: string, yLabel: string): Html {
+  return html`<g class="axes">${ticks(y, 5).map(t => {
+    const at = percent(1 - place(y, t));
+    return html`<line class="grid" x1="0" x2="100%" y1="${at}" y2="${at}"/><text x="-8" y="${at}" dy="4" text-anchor="end">${tickLabel(t)}</text>`;
+  })}${ticks(x, 4).map(t => {
+    const at = percent(place(x, t));
+    return html`<line class="tick" x1="${at}" x2="${at}" y1="100%" y2="100%" transform="translate(0 4)"/><text x="${at}" y="100%" dy="18" text-anchor="middle">${tickLabel(t)}</text>`;
+  })}<line class="base" x1="0" x2="100%" y1="100%" y2="100%"/>
+<text class="label" x="100%" y="100%" dy="38" text-anchor="end">${xLabel}</text><text class="label" x="-44" y="-14">${yLabel}</text></g>`;
+}
+
+function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
+  const { x, y } = view;
+  const at = (px: number, py: number) => [place(x, px), place(y, py)] as const;
+  const drawn = plot.series.map((s, i) => {
+    const points = s.points.filter(p => Number.isFinite(place(x, p.x)) && Number.isFinite(place(y, p.y)));
+    const band = points.filter(p => p.low !== undefined && p.high !== undefined);
+    const last = points.at(-1);
+    const { index } = view.series[i];
+    return {
+      band: band.length > 1 ? html`<path class="band s${index % colours}" data-series="${index}" d="${path([...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))])}Z"/>` : '',
+      line: html`<path ${stroke(index, s.emphasis)} d="${path(points.map(p => at(p.x, p.y)))}"/>`,
+      summary: last ? `${s.name} ends at ${tickLabel(last.y)}` : '',
+    };
+  });
+  const summary = `${plot.y.label} against ${plot.x.label}: ${drawn.map(d => d.summary).filter(Boolean).join(', ')}`;
+  return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
+<div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}
+<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => d.band)}${drawn.map(d => d.line)}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
+<div class="readout" hidden></div></div></figure>`;
+}
+
+/** All plots under one legend, whose buttons show and hide a series everywhere. */
+export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[]): Html {
+  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${seriesNames(plots).map((name, index) =>
+    html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`)}</div>
+<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(i)))}</div>`;
+}
+
+/** Counts of values in some twenty bins with round edges. */
+export function renderHistogram(values: readonly number[], title: string, xLabel: string): Html {
+  const { min, max } = scaleOf(values);
+  const whole = values.every(Number.isInteger);
+  const edges = ticks({ min, max, log: false }, 20);
+  const width = Math.max(edges.length > 1 ? edges[1] - edges[0] : 1, whole ? 1 : 0);
+  const first = Math.floor(min / width);
+  const counts = new Array<number>(Math.floor(max / width) - first + 1).fill(0);
+  for (const v of values) counts[Math.floor(v / width) - first]++;
+  const x: Scale = { min: first * width, max: (first + counts.length) * width, log: false };
+  const y: Scale = { min: 0, max: Math.max(...counts), log: false };
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const edge = (i: number) => tickLabel((first + i) * width);
+  return html`<figure class="plot"><figcaption>${title}</figcaption>
+<div class="area"><svg class="chart low" role="img" aria-label="${`${title}: from ${tickLabel(min)} to ${tickLabel(max)}, mean ${tickLabel(mean)}`}">${axes(x, y, xLabel, 'target tokens')}
+${counts.map((count, i) => html`<rect class="bin" x="${percent(i / counts.length)}" width="${percent(1 / counts.length)}" y="${percent(1 - place(y, count))}" height="${percent(place(y, count))}"><title>${count} with ${edge(i)} to ${edge(i + 1)}</title></rect>`)}
+<line class="mean" x1="${percent(place(x, mean))}" x2="${percent(place(x, mean))}" y1="0" y2="100%"/><text class="mean" x="${percent(place(x, mean))}" dx="6" y="8">mean ${tickLabel(mean)}</text></svg></div></figure>`;
+}

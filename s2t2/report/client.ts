@@ -1,0 +1,373 @@
+/**
+ * What runs in the page. Functions here are sent as their source text: each may use nothing but what is inside it, and
+ * types.
+ */
+import type { PlotView } from './chart.ts';
+import type { PictureView } from './picture.ts';
+
+/** Legend buttons, and a readout of all curves at the pointer or, by arrow keys, at a point. */
+export function runCurves(plots: readonly PlotView[]): void {
+  const off = new Set<number>();
+  for (const button of document.querySelectorAll<HTMLElement>('.legend button')) {
+    const index = Number(button.dataset.series);
+    button.addEventListener('click', () => {
+      if (!off.delete(index)) off.add(index);
+      button.setAttribute('aria-pressed', String(!off.has(index)));
+      for (const path of document.querySelectorAll(`.plots [data-series="${index}"]`)) path.classList.toggle('off', off.has(index));
+    });
+  }
+
+  plots.forEach(({ x, series }, i) => {
+    const area = document.querySelector<HTMLElement>(`[data-plot="${i}"] .area`)!;
+    const chart = area.querySelector<SVGElement>('.chart')!;
+    const [hair, readout] = [area.querySelector<SVGElement>('.hair')!, area.querySelector<HTMLElement>('.readout')!];
+    const f = x.log ? Math.log : (value: number) => value;
+    const place = (value: number) => (f(value) - f(x.min)) / (f(x.max) - f(x.min) || 1);
+    const places = [...new Set(series.flatMap(s => s.points.filter((_, k) => k % 2 === 0)))].sort((a, b) => a - b);
+    let at = -1;
+
+    const show = (value: number) => {
+      const rows = series.filter(s => !off.has(s.index) && s.points.length > 0).map(s => {
+        let best = 0;
+        for (let k = 2; k < s.points.length; k += 2) if (Math.abs(place(s.points[k]) - place(value)) < Math.abs(place(s.points[best]) - place(value))) best = k;
+        return { ...s, px: s.points[best], py: s.points[best + 1] };
+      }).filter(r => Math.abs(place(r.px) - place(value)) < 0.05).sort((a, b) => b.py - a.py);
+      const hairAt = `${100 * place(value)}%`;
+      hair.setAttribute('x1', hairAt);
+      hair.setAttribute('x2', hairAt);
+      hair.setAttribute('visibility', 'visible');
+      const heading = document.createElement('b');
+      heading.textContent = `${Number(value.toPrecision(4)).toLocaleString('en')} ${x.label}`;
+      readout.replaceChildren(heading, ...rows.map(r => {
+        const line = document.createElement('span');
+        line.className = `s${r.index % 8}`;
+        const [name, number] = [document.createElement('span'), document.createElement('span')];
+        name.textContent = r.name;
+        number.textContent = r.py.toFixed(3);
+        line.append(name, number);
+        return line;
+      }));
+      readout.hidden = false;
+      const [{ width, left: chartLeft }, inset] = [chart.getBoundingClientRect(), area.getBoundingClientRect().left];
+      const left = place(value) * width;
+      readout.style.left = `${chartLeft - inset + (left + readout.offsetWidth + 12 > width ? Math.max(0, left - readout.offsetWidth - 12) : left + 12)}px`;
+    };
+    const hide = () => {
+      readout.hidden = true;
+      hair.setAttribute('visibility', 'hidden');
+      at = -1;
+    };
+    const nearest = (fraction: number) => places.reduce((best, value, k) => (Math.abs(place(value) - fraction) < Math.abs(place(places[best]) - fraction) ? k : best), 0);
+
+    area.addEventListener('pointermove', event => {
+      if (places.length === 0) return;
+      const box = chart.getBoundingClientRect();
+      at = nearest((event.clientX - box.left) / box.width);
+      show(places[at]);
+    });
+    area.addEventListener('pointerleave', hide);
+    area.addEventListener('blur', hide);
+    area.addEventListener('keydown', event => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (step === undefined || places.length === 0) return;
+      event.preventDefault();
+      at = Math.min(places.length - 1, Math.max(0, at + step));
+      show(places[at]);
+      area.setAttribute('aria-label', [...readout.children].map(c => [...c.childNodes].map(n => n.textContent).join(' ')).join(', '));
+    });
+  });
+}
+
+/** A token and what covers the same bytes on the other side light up together. */
+export function runSample(): void {
+  const sample = document.querySelector('#sample')!;
+  const tokens = [...sample.querySelectorAll<HTMLElement>('.token')];
+  const light = (from: number, to: number) => {
+    for (const t of tokens) t.classList.toggle('lit', Number(t.dataset.start) < to && Number(t.dataset.end) > from);
+  };
+  sample.addEventListener('pointerover', event => {
+    const token = (event.target as Element).closest<HTMLElement>('.token');
+    light(Number(token?.dataset.start ?? 0), Number(token?.dataset.end ?? 0));
+  });
+  sample.addEventListener('pointerleave', () => light(0, 0));
+}
+
+/** The picture of the plan: draws what is in view, and moves it with pointer, wheel and keys. */
+export function runPicture(view: PictureView): void {
+  const root = document.querySelector<HTMLElement>('#picture')!;
+  const canvas = root.querySelector('canvas')!;
+  const context = canvas.getContext('2d')!;
+  const find = root.querySelector<HTMLInputElement>('[data-find]')!;
+  const order = root.querySelector<HTMLSelectElement>('[data-order]')!;
+  const bytes = (text: string) => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
+  const pointers = new Uint32Array(bytes(view.pointers));
+  const columns = view.wide ? new Uint32Array(bytes(view.entries)) : new Uint16Array(bytes(view.entries));
+  const values = new Uint16Array(bytes(view.values));
+  const [u, v] = [view.rows.length, view.columns.length];
+  const full = 65535;
+  const probability = (entry: number) => (values[entry] / full) * view.largest;
+  const percentage = (p: number) => `${(100 * p).toPrecision(3)}%`;
+
+  // Of every row: entries by falling mass, and entropy.
+  const falling = Array.from({ length: u }, (_, i) => Uint32Array.from({ length: pointers[i + 1] - pointers[i] }, (_, e) => pointers[i] + e).sort((a, b) => values[b] - values[a]));
+  const entropy = falling.map(entries => entries.reduce((bits, e) => bits - probability(e) * Math.log2(probability(e)), 0));
+  const keys: Record<string, (row: number) => number> = {
+    id: row => row,
+    main: row => (falling[row].length > 0 ? columns[falling[row][0]] : v),
+    entropy: row => entropy[row],
+    support: row => falling[row].length,
+  };
+  /** Rows from top to bottom. */
+  let shown: number[] = [];
+
+  // The view: `zoom` 0 fits the whole plan, 1 gives a cell its largest size; `left` and `top` are the cells at the corner.
+  const gutter = { left: 78, top: 72 };
+  const largestCell = 20;
+  let [width, height, zoom, left, top] = [0, 0, 0, 0, 0];
+  /** The cell that is named: a row among `shown` and a column; −1 is none. */
+  let cursor = { row: -1, column: -1 };
+  const scale = (n: number, length: number) => {
+    const fit = length / n;
+    return fit * (Math.max(largestCell, fit) / fit) ** zoom;
+  };
+  const scaleX = () => scale(v, width - gutter.left);
+  const scaleY = () => scale(u, height - gutter.top);
+  const clamp = () => {
+    left = Math.min(v - (width - gutter.left) / scaleX(), Math.max(0, left));
+    top = Math.min(u - (height - gutter.top) / scaleY(), Math.max(0, top));
+    // At its whole size the picture lets a finger scroll the page.
+    canvas.style.touchAction = zoom > 0 ? 'none' : 'pan-y';
+  };
+
+  let ramp = new Uint8ClampedArray(0);
+  const readColours = () => {
+    const styles = getComputedStyle(root);
+    const strip = new OffscreenCanvas(256, 1).getContext('2d')!;
+    const gradient = strip.createLinearGradient(0, 0, 256, 0);
+    ['--ramp-low', '--ramp-middle', '--ramp-high'].forEach((name, i) => gradient.addColorStop(i / 2, styles.getPropertyValue(name).trim()));
+    strip.fillStyle = gradient;
+    strip.fillRect(0, 0, 256, 1);
+    ramp = strip.getImageData(0, 0, 256, 1).data;
+  };
+
+  /** Cells, the largest value of those that share a pixel. */
+  const drawCells = (ratio: number) => {
+    const [w, h] = [Math.round((width - gutter.left) * ratio), Math.round((height - gutter.top) * ratio)];
+    const pixels = new Uint16Array(w * h);
+    const [sx, sy] = [scaleX() * ratio, scaleY() * ratio];
+    const gap = sx > 6 && sy > 6 ? 1 : 0;
+    for (let r = Math.floor(top); r < Math.min(u, top + h / sy); r++) {
+      const y0 = Math.max(0, Math.round((r - top) * sy));
+      const y1 = Math.min(h, Math.max(y0 + 1, Math.round((r + 1 - top) * sy) - gap));
+      const row = shown[r];
+      for (let e = pointers[row]; e < pointers[row + 1]; e++) {
+        const c = columns[e];
+        const x0 = Math.max(0, Math.round((c - left) * sx));
+        const x1 = Math.min(w, Math.max(x0 + 1, Math.round((c + 1 - left) * sx) - gap));
+        if (c + 1 < left || x0 >= w) continue;
+        for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) if (pixels[y * w + x] < values[e]) pixels[y * w + x] = values[e];
+      }
+    }
+    const image = new ImageData(w, h);
+    for (let p = 0; p < pixels.length; p++) {
+      if (pixels[p] === 0) continue;
+      const shade = 4 * Math.round(255 * Math.sqrt(pixels[p] / full));
+      for (let k = 0; k < 4; k++) image.data[4 * p + k] = ramp[shade + k];
+    }
+    context.putImageData(image, Math.round(gutter.left * ratio), Math.round(gutter.top * ratio));
+  };
+
+  const draw = () => {
+    if (width === 0) return;
+    const ratio = devicePixelRatio;
+    const styles = getComputedStyle(root);
+    const colour = (name: string) => styles.getPropertyValue(name).trim();
+    context.setTransform(1, 0, 0, 1, 0, 0);
+    context.clearRect(0, 0, canvas.width, canvas.height);
+    drawCells(ratio);
+    context.setTransform(ratio, 0, 0, ratio, 0, 0);
+    context.font = `12px ${colour('--mono')}`;
+    context.textBaseline = 'middle';
+    const clip = (text: string, n: number) => { const all = [...text]; return all.length > n ? `${all.slice(0, n - 1).join('')}…` : text; };
+    const middle = { x: (c: number) => gutter.left + (c + 0.5 - left) * scaleX(), y: (r: number) => gutter.top + (r + 0.5 - top) * scaleY() };
+
+    // Names where there is room, each keeping clear of the cell that is pointed at.
+    const nameRow = (r: number) => { context.textAlign = 'right'; context.fillText(clip(view.rows[shown[r]], 9), gutter.left - 8, middle.y(r)); };
+    const nameColumn = (c: number) => {
+      context.save();
+      context.translate(middle.x(c), gutter.top - 8);
+      context.rotate(-Math.PI / 2);
+      context.textAlign = 'left';
+      context.fillText(clip(view.columns[c], 8), 0, 0);
+      context.restore();
+    };
+    context.fillStyle = colour('--muted');
+    const [stepX, stepY] = [Math.max(1, Math.ceil(15 / scaleX())), Math.max(1, Math.ceil(15 / scaleY()))];
+    const [endX, endY] = [left + (width - gutter.left) / scaleX(), top + (height - gutter.top) / scaleY()];
+    const [rowNamed, columnNamed] = [cursor.row >= 0, cursor.column >= 0];
+    const near = (a: number, b: number) => Math.abs(a - b) < 14;
+    for (let r = stepY * Math.ceil((top - 0.5) / stepY); r < Math.min(u, endY - 0.3); r += stepY) if (r >= 0 && !(rowNamed && near(middle.y(r), middle.y(cursor.row)))) nameRow(r);
+    for (let c = stepX * Math.ceil((left - 0.5) / stepX); c < Math.min(v, endX - 0.3); c += stepX) if (c >= 0 && !(columnNamed && near(middle.x(c), middle.x(cursor.column)))) nameColumn(c);
+
+    context.strokeStyle = colour('--line');
+    context.strokeRect(gutter.left - 0.5, gutter.top - 0.5, width - gutter.left, height - gutter.top);
+    if (!rowNamed) return;
+    context.fillStyle = colour('--ink');
+    context.strokeStyle = colour('--mark');
+    const inside = { x: cursor.column >= left - 0.5 && cursor.column < endX, y: cursor.row >= top - 0.5 && cursor.row < endY };
+    context.beginPath();
+    if (inside.y) { nameRow(cursor.row); context.moveTo(gutter.left - 6, middle.y(cursor.row)); context.lineTo(gutter.left, middle.y(cursor.row)); }
+    if (inside.x) { nameColumn(cursor.column); context.moveTo(middle.x(cursor.column), gutter.top - 6); context.lineTo(middle.x(cursor.column), gutter.top); }
+    if (inside.x && inside.y) {
+      const [w, h] = [Math.max(9, scaleX() + 2), Math.max(9, scaleY() + 2)];
+      context.rect(middle.x(cursor.column) - w / 2, middle.y(cursor.row) - h / 2, w, h);
+    }
+    context.lineWidth = 1.5;
+    context.stroke();
+    context.lineWidth = 1;
+  };
+  let pending = 0;
+  const redraw = () => { pending ||= requestAnimationFrame(() => { pending = 0; draw(); }); };
+
+  /** Names a cell: its probability, and what its row is made of. */
+  const name = (row: number, column: number) => {
+    if (cursor.row === row && cursor.column === column) return;
+    cursor = { row, column };
+    const i = shown[row];
+    let entry = pointers[i];
+    while (entry < pointers[i + 1] && columns[entry] < column) entry++;
+    const p = entry < pointers[i + 1] && columns[entry] === column ? probability(entry) : 0;
+    const token = (text: string) => { const span = document.createElement('span'); span.className = 'token'; span.textContent = text; return span; };
+    const part = (selector: string, ...content: (string | Node)[]) => root.querySelector(selector)!.replaceChildren(...content);
+    part('.detail .cell', 'P(', token(view.columns[column]), ' | ', token(view.rows[i]), `) = ${p === 0 ? '0' : percentage(p)}`);
+    part('.detail .row', token(view.rows[i]), ` is made of ${falling[i].length} source tokens, entropy ${entropy[i].toFixed(2)} bits, mostly`);
+    part('.detail ol', ...[...falling[i].subarray(0, 8)].map(e => {
+      const item = document.createElement('li');
+      item.append(token(view.columns[columns[e]]), ` ${percentage(probability(e))}`);
+      item.classList.toggle('lit', columns[e] === column);
+      return item;
+    }));
+    redraw();
+  };
+  /** Moves the view so that the named cell is in it. */
+  const follow = () => {
+    const [w, h] = [(width - gutter.left) / scaleX(), (height - gutter.top) / scaleY()];
+    left = Math.min(cursor.column, Math.max(left, cursor.column + 1 - w));
+    top = Math.min(cursor.row, Math.max(top, cursor.row + 1 - h));
+    clamp();
+    redraw();
+  };
+  /** The heaviest cell within a few pixels along the row that is pointed at. */
+  const nameAt = (x: number, y: number) => {
+    const row = Math.floor(top + (y - gutter.top) / scaleY());
+    const column = left + (x - gutter.left) / scaleX();
+    if (x < gutter.left || y < gutter.top || row >= u || column >= v) return;
+    const reach = scaleX() < 4 ? 3 / scaleX() : 0;
+    const i = shown[row];
+    let best = -1;
+    for (let e = pointers[i]; e < pointers[i + 1]; e++) {
+      if (columns[e] + 1 > column - reach && columns[e] <= column + reach && (best < 0 || values[e] > values[best])) best = e;
+    }
+    name(row, best >= 0 && (reach > 0 || columns[best] === Math.floor(column)) ? columns[best] : Math.floor(column));
+  };
+  /** Changes the zoom and leaves the place under (x, y) where it is. */
+  const zoomAt = (x: number, y: number, by: number) => {
+    const [column, row] = [left + (x - gutter.left) / scaleX(), top + (y - gutter.top) / scaleY()];
+    zoom = Math.min(1, Math.max(0, zoom + by));
+    left = column - (x - gutter.left) / scaleX();
+    top = row - (y - gutter.top) / scaleY();
+    clamp();
+    redraw();
+  };
+  const centre = () => {
+    const inside = (at: number, from: number, to: number) => at > from && at < to;
+    const [x, y] = [gutter.left + (cursor.column + 0.5 - left) * scaleX(), gutter.top + (cursor.row + 0.5 - top) * scaleY()];
+    const named = cursor.row >= 0 && inside(x, gutter.left, width) && inside(y, gutter.top, height);
+    return named ? [x, y] as const : [(gutter.left + width) / 2, (gutter.top + height) / 2] as const;
+  };
+  const actions: Record<string, () => void> = {
+    in: () => zoomAt(...centre(), 0.2),
+    out: () => zoomAt(...centre(), -0.2),
+    fit: () => zoomAt(gutter.left, gutter.top, -1),
+  };
+  for (const button of root.querySelectorAll<HTMLElement>('[data-action]')) button.addEventListener('click', actions[button.dataset.action!]);
+
+  const sort = () => {
+    const named = cursor.row >= 0 ? shown[cursor.row] : -1;
+    const key = keys[order.value];
+    shown = Array.from({ length: u }, (_, i) => i).sort((a, b) => key(a) - key(b) || a - b);
+    if (named >= 0) { cursor.row = shown.indexOf(named); follow(); } else redraw();
+  };
+  order.addEventListener('change', sort);
+
+  root.querySelector('datalist')!.replaceChildren(...view.rows.map(text => new Option(text)));
+  find.addEventListener('input', () => {
+    const i = view.rows.indexOf(find.value) >= 0 ? view.rows.indexOf(find.value) : view.rows.indexOf(find.value.toUpperCase());
+    if (i < 0 || falling[i].length === 0) return;
+    name(shown.indexOf(i), columns[falling[i][0]]);
+    follow();
+  });
+
+  // Pointers that are down, by id: one moves the view, two zoom it.
+  const down = new Map<number, { x: number; y: number }>();
+  canvas.addEventListener('pointerdown', event => {
+    down.set(event.pointerId, { x: event.offsetX, y: event.offsetY });
+    canvas.setPointerCapture(event.pointerId);
+    if (down.size === 1) nameAt(event.offsetX, event.offsetY);
+  });
+  canvas.addEventListener('pointermove', event => {
+    const [x, y] = [event.offsetX, event.offsetY];
+    const before = down.get(event.pointerId);
+    if (!before) { nameAt(x, y); return; }
+    const other = [...down].find(([id]) => id !== event.pointerId)?.[1];
+    down.set(event.pointerId, { x, y });
+    const share = other ? 0.5 : 1;
+    left -= (share * (x - before.x)) / scaleX();
+    top -= (share * (y - before.y)) / scaleY();
+    if (other) {
+      const distance = (p: { x: number; y: number }) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
+      zoomAt((x + other.x) / 2, (y + other.y) / 2, Math.log(distance({ x, y }) / distance(before)) / Math.log(largestCell / Math.min(scaleX(), scaleY(), largestCell / 2)));
+    }
+    clamp();
+    redraw();
+  });
+  for (const type of ['pointerup', 'pointercancel'] as const) canvas.addEventListener(type, event => down.delete(event.pointerId));
+  // The wheel scrolls the page unless the picture was clicked; a pinch on a touchpad comes as a wheel with Ctrl.
+  canvas.addEventListener('wheel', event => {
+    if (document.activeElement !== canvas && !event.ctrlKey && !event.metaKey) return;
+    event.preventDefault();
+    zoomAt(event.offsetX, event.offsetY, -event.deltaY / (event.ctrlKey ? 300 : 1500));
+  }, { passive: false });
+  canvas.addEventListener('keydown', event => {
+    const near = (step: number) => {
+      const i = shown[cursor.row];
+      const support = [...columns.subarray(pointers[i], pointers[i + 1])];
+      return (step > 0 ? support.find(c => c > cursor.column) : support.findLast(c => c < cursor.column)) ?? cursor.column;
+    };
+    const toRow = (step: number) => {
+      const row = Math.min(u - 1, Math.max(0, cursor.row + step));
+      name(row, columns[falling[shown[row]][0]] ?? 0);
+    };
+    const moves: Record<string, () => void> = {
+      ArrowDown: () => toRow(1), ArrowUp: () => toRow(-1), PageDown: () => toRow(20), PageUp: () => toRow(-20), Home: () => toRow(-u), End: () => toRow(u),
+      ArrowRight: () => (cursor.row < 0 ? toRow(1) : name(cursor.row, near(1))),
+      ArrowLeft: () => (cursor.row < 0 ? toRow(1) : name(cursor.row, near(-1))),
+    };
+    const zooms: Record<string, () => void> = { '+': actions.in, '=': actions.in, '-': actions.out, '0': actions.fit };
+    if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves || event.key in zooms)) return;
+    event.preventDefault();
+    if (event.key in zooms) { zooms[event.key](); return; }
+    moves[event.key]();
+    follow();
+  });
+
+  new ResizeObserver(() => {
+    [width, height] = [canvas.clientWidth, canvas.clientHeight];
+    [canvas.width, canvas.height] = [Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio)];
+    clamp();
+    redraw();
+  }).observe(canvas);
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); redraw(); });
+  readColours();
+  sort();
+}
