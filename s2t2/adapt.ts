@@ -5,6 +5,7 @@
  *     runs/NAME/model/             the adapted model, a Hugging Face directory
  *     runs/NAME/plan.safetensors   the translation plan
  *     runs/NAME/results.json       the table
+ *     runs/NAME/report.html        all of it to look at, written by the command line
  *     runs/NAME/work/              states of training and finished rows, by which a run resumes
  */
 import { rm } from 'node:fs/promises';
@@ -38,6 +39,8 @@ export interface Results {
   readonly seed: number;
   readonly methods: readonly Row[];
   readonly plan: PlanReport | null;
+  /** A held-out text, to show how it is tokenised. */
+  readonly sample: string;
 }
 
 export interface Adapted {
@@ -72,7 +75,7 @@ async function runMethods({ out, methods: names, fresh }: Adaptation, experiment
     await saveModel(join(out, 'model'), { model: result.model, tokenizer: target });
     await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
   }
-  const results: Results = { seed: settings.seed, methods: rows, plan: plan && reportPlan(plan) };
+  const results: Results = { seed: settings.seed, methods: rows, plan: plan && reportPlan(plan), sample: experiment.texts.test[0] };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
 }
@@ -86,5 +89,5 @@ async function claim(path: string, fingerprint: string): Promise<void> {
 
 /** Forgets what an earlier run left. */
 async function startAfresh(out: string): Promise<void> {
-  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'tokenizer.json']) await rm(join(out, name), { recursive: true, force: true });
+  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json']) await rm(join(out, name), { recursive: true, force: true });
 }

@@ -26,6 +26,7 @@ import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
 import { pretrain, pretrainDefaults } from './pretrain.ts';
 import { progressBar, type ProgressBar } from './progress.ts';
+import { writeRunReport } from './report/run.ts';
 import { defaultAlpha, defaults, type Settings } from './settings.ts';
 import { variants, type Variant } from './sinkhorn.ts';
 import { translateCheckpoint } from './stream.ts';
@@ -139,11 +140,15 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   log(`${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`);
   const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, fresh: flags.fresh, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
   print(resultsTable(results));
-  if (!plan || !results.plan) return;
+  const report = await writeRunReport(flags.out, source.tokenizer);
+  if (!plan || !results.plan) {
+    print(`\nresults: ${join(flags.out, 'results.json')}   to look at: ${report}`);
+    return;
+  }
   const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
   print(`\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`);
   print(explanationTable(explainPlan(plan, source.tokenizer, target)));
-  print(`\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}`);
+  print(`\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`);
 }
 
 function splitRandomly(texts: readonly string[], share: number, seed: number, file: string): { train: string[]; test: string[] } {
@@ -248,6 +253,12 @@ program.command('translate').description('apply a plan to a model of any size th
     const seconds = (performance.now() - started) / 1000;
     print(`${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`);
   });
+
+program.command('report').description('write the report of a run anew: one HTML file, to open in any browser')
+  .requiredOption('--run <dir>', 'directory of the run')
+  .requiredOption('--source <dir>', 'directory of the source model')
+  .option('--out <file>', 'the HTML file; default report.html in the run')
+  .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => print(await writeRunReport(run, await loadTokenizer(source), out)));
 
 program.command('pretrain').description('pretrain a source model on English')
   .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')

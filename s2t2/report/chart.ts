@@ -41,7 +41,11 @@ function yScale({ y, series }: CurvePlot): Scale {
   return { ...whole, min: whole.min - margin, max: max + margin };
 }
 
-export const seriesNames = (plots: readonly CurvePlot[]): string[] => [...new Set(plots.flatMap(p => p.series.map(s => s.name)))];
+/** Names in the order of their colours: what is emphasised has the first. */
+export function seriesNames(plots: readonly CurvePlot[]): string[] {
+  const series = plots.flatMap(p => p.series);
+  return [...new Set([...series.filter(s => s.emphasis), ...series].map(s => s.name))];
+}
 
 export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   const x = scaleOf(plot.series.flatMap(s => s.points.map(p => p.x)), plot.x.log);
@@ -114,5 +118,5 @@ export function renderHistogram(values: readonly number[], title: string, xLabel
   return html`<figure class="plot"><figcaption>${title}</figcaption>
 <div class="area"><svg class="chart low" role="img" aria-label="${`${title}: from ${tickLabel(min)} to ${tickLabel(max)}, mean ${tickLabel(mean)}`}">${axes(x, y, xLabel, 'target tokens')}
 ${counts.map((count, i) => html`<rect class="bin" x="${percent(i / counts.length)}" width="${percent(1 / counts.length)}" y="${percent(1 - place(y, count))}" height="${percent(place(y, count))}"><title>${count} with ${edge(i)} to ${edge(i + 1)}</title></rect>`)}
-<line class="mean" x1="${percent(place(x, mean))}" x2="${percent(place(x, mean))}" y1="0" y2="100%"/><text class="mean" x="${percent(place(x, mean))}" dx="6" y="8">mean ${tickLabel(mean)}</text></svg></div></figure>`;
+<line class="mean" x1="${percent(place(x, mean))}" x2="${percent(place(x, mean))}" y1="0" y2="100%"/><text class="mean" x="${percent(place(x, mean))}" y="-6" text-anchor="middle">mean ${tickLabel(mean)}</text></svg></div></figure>`;
 }

@@ -34,18 +34,19 @@ export const json = (value: unknown): Html => new Html(JSON.stringify(value).rep
 /** A typed array for `json`: base64 of its little-endian bytes. */
 export const base64 = (data: Uint8Array | Uint16Array | Uint32Array): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
 
+const named: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
 /**
- * A token as something to look at: spaces as ␣, control characters as their pictures (U+2400 on), whatever else leaves
- * no mark or changes the direction of its neighbours as its code point, a combining mark on a dotted circle.
+ * A token as something to look at: a space as ␣; what leaves no mark, or changes the direction of its neighbours, as its
+ * number, as Tokenizer.token writes bytes that are no text; a combining mark on a dotted circle.
  */
 export function visible(token: string): string {
   if (token === '') return '∅';
-  return Array.from(token, character => {
-    const code = character.codePointAt(0)!;
-    if (code === 0x20) return '␣';
-    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-    if (code === 0x7f) return '␡';
-    if (/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.test(character)) return `⟨U+${code.toString(16).toUpperCase().padStart(4, '0')}⟩`;
-    return character;
-  }).join('').replace(/^(?=\p{M})/u, '◌');
+  const characters = Array.from(token, character => {
+    if (character in named) return named[character];
+    if (!/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.test(character)) return character;
+    const hex = character.codePointAt(0)!.toString(16);
+    return hex.length <= 2 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
+  });
+  return characters.join('').replace(/^(?=\p{M})/u, '◌');
 }

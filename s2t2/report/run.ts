@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import { loadTokenizer } from '../../models/checkpoint.ts';
 import { readJson, UserError, writeFileAtomic } from '../../models/files.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
-import type { Results, Row } from '../adapt.ts';
+import type { Results } from '../adapt.ts';
 import type { Metrics } from '../evaluate.ts';
+import type { Row } from '../experiment.ts';
 import { loadPlan, type Plan } from '../plan.ts';
 import type { Cell, CurvePlot, ReportData, ReportTable } from './data.ts';
 import { renderReport } from './page.ts';
@@ -60,23 +61,21 @@ export function describeRun({ results, source, target, plan }: RunParts): Report
   if (translated) facts.push(['Target tokens per byte', translated.tokensPerByte.toFixed(3)]);
   if (report && plan) {
     facts.push(
-      ['Plan', `${report.rows} × ${report.columns}`],
+      [`Plan, ${plan.settings.variant}, ${plan.settings.iterations} rounds`, `${report.rows.toLocaleString('en')} × ${report.columns.toLocaleString('en')}`],
       ['Source tokens per target token', report.supportPerRow[1].toFixed(1)],
       ['Mass misplaced', `${(100 * report.residual).toFixed(2)}%`],
-      ['Layer', `${plan.settings.variant}, ${plan.settings.iterations} rounds`],
     );
   }
-  facts.push(['Seed', String(results.seed)]);
   return {
     title: 'An adapted language model',
-    lead: target
+    lead: `${target
       ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every method had the same training budget; what learning the plan cost is inside it.`
-      : 'A language model was adapted to a domain. Every method had the same training budget.',
+      : 'A language model was adapted to a domain. Every method had the same training budget.'} Seed ${results.seed}.`,
     facts,
     tables: [resultsTable(methods)],
     curves: curvePlots(methods),
     plan: plan && target ? { plan, source, target } : undefined,
-    sample: target && results.sample ? { text: results.sample, source, target } : undefined,
+    sample: target ? { text: results.sample, source, target } : undefined,
   };
 }
 

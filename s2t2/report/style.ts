@@ -35,8 +35,8 @@ a { color: var(--accent); }
 nav { display: flex; flex-wrap: wrap; gap: .25rem 1.25rem; margin: 1.25rem 0 1.5rem; font-size: .9375rem; }
 nav a { padding: .25rem 0; text-underline-offset: .2em; text-decoration-thickness: 1px; }
 
-.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(9.5rem, 1fr)); gap: 1px; margin: 1.5rem 0 0; background: var(--line); border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; }
-.facts div { background: var(--raised); padding: .7rem .9rem; }
+.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(50% - 1px, 14rem), 1fr)); gap: 1px; margin: 1.5rem 0 clamp(1.75rem, 4vw, 2.75rem); background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; overflow: hidden; }
+.facts div { outline: 1px solid var(--line); padding: .7rem .9rem; }
 .facts dt { color: var(--muted); font-size: .8125rem; line-height: 1.3; }
 .facts dd { margin: .15rem 0 0; font-size: 1.125rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.3; }
 
@@ -44,12 +44,12 @@ nav a { padding: .25rem 0; text-underline-offset: .2em; text-decoration-thicknes
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9375rem; font-variant-numeric: tabular-nums; line-height: 1.35; }
 th, td { padding: .55rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }
-thead th { color: var(--muted); font-size: .8125rem; font-weight: 600; vertical-align: bottom; white-space: nowrap; }
+thead th { color: var(--muted); font-size: .8125rem; font-weight: 600; vertical-align: bottom; }
+thead th.number { white-space: normal; }
 th.name { position: sticky; left: 0; background: var(--raised); font-weight: 600; white-space: nowrap; z-index: 1; }
 tbody th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
-.number.interval { text-align: left; min-width: 11rem; }
-td.interval .value { font-size: 1rem; }
+.number.interval { text-align: left; min-width: 10.5rem; }
 .range { color: var(--muted); font-size: .8125rem; margin-left: .35rem; }
 .axis { display: flex; justify-content: space-between; font-weight: 400; font-size: .75rem; margin-top: .2rem; }
 svg.interval { display: block; width: 100%; height: 10px; margin-top: .25rem; overflow: visible; }
@@ -121,7 +121,8 @@ canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pa
   .detail { height: 11.5rem; }
   .detail .row { white-space: normal; }
   .detail ol { height: 3.7rem; }
-  .parts { width: 16rem; }
+  .translations th, .translations td { padding: .5rem .4rem; }
+  .parts { flex-direction: column; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
 @media print { .bar, .legend, nav { display: none; } .scroll { overflow: visible; } section { break-inside: avoid; } }

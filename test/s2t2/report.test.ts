@@ -1,0 +1,20 @@
+/** The report as text: nothing in it can become markup, and every number it was given is there. */
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { saveModel } from '../../models/checkpoint.ts';
+import { writeFileAtomic } from '../../models/files.ts';
+import { tokenizerToJson } from '../../models/tokenizer/index.ts';
+import type { Results } from '../../s2t2/adapt.ts';
+import { compress, reportPlan, savePlan } from '../../s2t2/plan.ts';
+import type { ReportTable } from '../../s2t2/report/data.ts';
+import { escape, html, visible } from '../../s2t2/report/html.ts';
+import { renderReport } from '../../s2t2/report/page.ts';
+import { rowStatistics, viewPlan } from '../../s2t2/report/picture.ts';
+import { describeRun, writeRunReport } from '../../s2t2/report/run.ts';
+import { place, ticks } from '../../s2t2/report/scale.ts';
+import { style } from '../../s2t2/report/style.ts';
+import { plans } from '../arbitraries/plans.ts';
+import { refusal, temporaryDirectory } from '../models/temporary.ts';
+import { exampleReport, reports, texts, tokenizerOf } from './report-example.ts';
