@@ -256,7 +256,7 @@ program.command('translate').description('apply a plan to a model of any size th
 
 program.command('report').description('write the report of a run anew: one HTML file, to open in any browser')
   .requiredOption('--run <dir>', 'directory of the run')
-  .requiredOption('--source <dir>', 'directory of the source model')
+  .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
   .option('--out <file>', 'the HTML file; default report.html in the run')
   .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => print(await writeRunReport(run, await loadTokenizer(source), out)));
 

@@ -7,6 +7,8 @@ export * from './explain.ts';
 export * from './methods.ts';
 export * from './plan.ts';
 export * from './prepare.ts';
+export type { ReportData } from './report/data.ts';
+export { renderReport } from './report/page.ts';
 export * from './settings.ts';
 export * from './sinkhorn.ts';
 export * from './stream.ts';

@@ -34,4 +34,4 @@ export function exampleReport(pool: readonly string[], plan: Plan, size: number)
   };
 }
 
-export const reports = fc.record({ pool: fc.array(texts, { minLength: 1, maxLength: 12 }), example: plans() }).map(({ pool, example: { plan, sourceSize, targetSize } }) => ({ pool, plan, size: Math.max(sourceSize, targetSize) }));
+export const reports = fc.record({ pool: fc.array(texts.filter(text => text !== ''), { minLength: 1, maxLength: 12 }), example: plans() }).map(({ pool, example: { plan, sourceSize, targetSize } }) => ({ pool, plan, size: Math.max(sourceSize, targetSize) }));

@@ -3,18 +3,200 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { saveModel } from '../../models/checkpoint.ts';
 import { writeFileAtomic } from '../../models/files.ts';
 import { tokenizerToJson } from '../../models/tokenizer/index.ts';
 import type { Results } from '../../s2t2/adapt.ts';
-import { compress, reportPlan, savePlan } from '../../s2t2/plan.ts';
-import type { ReportTable } from '../../s2t2/report/data.ts';
-import { escape, html, visible } from '../../s2t2/report/html.ts';
+import { compress, reportPlan, savePlan, type Plan } from '../../s2t2/plan.ts';
+import type { Cell, ReportTable } from '../../s2t2/report/data.ts';
+import { escape, visible } from '../../s2t2/report/html.ts';
 import { renderReport } from '../../s2t2/report/page.ts';
-import { rowStatistics, viewPlan } from '../../s2t2/report/picture.ts';
-import { describeRun, writeRunReport } from '../../s2t2/report/run.ts';
+import { rowStatistics, viewPlan, type PictureView } from '../../s2t2/report/picture.ts';
+import { writeRunReport } from '../../s2t2/report/run.ts';
 import { place, ticks } from '../../s2t2/report/scale.ts';
 import { style } from '../../s2t2/report/style.ts';
 import { plans } from '../arbitraries/plans.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 import { exampleReport, reports, texts, tokenizerOf } from './report-example.ts';
+
+/** The text of a piece of the page, by the entities that `escape` writes. */
+const unescape = (text: string): string => text.replace(/&(lt|gt|quot|#39|amp);/g, (_, name: string) => ({ lt: '<', gt: '>', quot: '"', '#39': "'", amp: '&' })[name]!);
+const dataBlock = (page: string): string => page.match(/<script type="application\/json" id="data">(.*?)<\/script>/s)![1];
+const nothing = { title: '', lead: '', facts: [], tables: [], curves: [] };
+
+describe('escaping', () => {
+  test('an escaped text has no character of markup, and is that text', () => {
+    fc.assert(fc.property(texts, text => {
+      expect(escape(text)).not.toMatch(/[<>"']|&(?!(lt|gt|quot|#39|amp);)/);
+      expect(unescape(escape(text))).toBe(text);
+    }));
+  });
+
+  test('a visible token leaves a mark for every character, and no character that acts on its neighbours', () => {
+    fc.assert(fc.property(texts, text => {
+      const seen = visible(text);
+      expect([...seen].length).toBeGreaterThanOrEqual(Math.max(1, [...text].length));
+      expect(seen).not.toMatch(/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u);
+    }));
+    expect([' the', 'a\nb', '\x1b', '\u202eab', '\u0301', '\\xc3', ''].map(visible)).toEqual(['␣the', 'a\\nb', '\\x1b', '\\u{202e}ab', '◌\u0301', '\\xc3', '∅']);
+  });
+
+  test('whatever its texts, a page has the markup of a page of plain ones', () => {
+    const markup = (page: string) => page.replace(dataBlock(page), '').replace(/'sha256-[^']*'/g, '').match(/[<>"]/g)!.join('');
+    fc.assert(fc.property(reports, ({ pool, plan, size }) => {
+      const page = renderReport(exampleReport(pool, plan, size));
+      expect(markup(page) === markup(renderReport(exampleReport(pool.map(() => 'plain'), plan, size)))).toBe(true);
+      expect(dataBlock(page)).not.toContain('<');
+      const data = JSON.parse(dataBlock(page)) as { picture: PictureView };
+      expect(data.picture.rows).toHaveLength(plan.mu.length);
+    }), { numRuns: 50 });
+  });
+});
+
+describe('tables', () => {
+  const interval = fc.tuple(fc.double({ min: -1e6, max: 1e6, noNaN: true }), fc.double({ min: 0, max: 100, noNaN: true }), fc.double({ min: 0, max: 100, noNaN: true }), fc.integer({ min: 0, max: 6 }))
+    .map(([mean, below, above, digits]) => ({ mean, low: mean - below, high: mean + above, digits }));
+  const tables = fc.integer({ min: 1, max: 5 }).chain(n => fc.record({
+    title: texts,
+    columns: fc.array(texts, { minLength: n, maxLength: n }),
+    rows: fc.array(fc.record({ cells: fc.array(fc.oneof(texts, interval), { minLength: n, maxLength: n }), emphasis: fc.boolean() }), { maxLength: 4 }),
+  }));
+  const shown = (cell: Cell): string[] => (typeof cell === 'string' ? [cell === '' ? '–' : cell] : [cell.mean, cell.low, cell.high].map(x => x.toFixed(cell.digits)));
+
+  test('every cell is there, in its place, and every number with both ends of its interval', () => {
+    fc.assert(fc.property(tables, (table: ReportTable) => {
+      const body = renderReport({ ...nothing, tables: [table] }).match(/<tbody>(.*?)<\/tbody>/s)![1];
+      const cells = [...body.matchAll(/<(t[dh])[^>]*>(.*?)<\/\1>/gs)].map(m => unescape(m[2].replace(/<[^>]*>/g, '')));
+      const expected = table.rows.flatMap(r => r.cells);
+      expect(cells).toHaveLength(expected.length);
+      expected.forEach((cell, i) => {
+        if (typeof cell === 'string') expect(cells[i]).toBe(shown(cell)[0]);
+        else expect(cells[i].trim()).toBe(`${shown(cell)[0]} interval ${shown(cell)[1]}–${shown(cell)[2]}`);
+      });
+    }));
+  });
+
+  test('intervals of a column share an axis, from its least end to its largest', () => {
+    const table: ReportTable = { title: 't', columns: ['name', 'x'], rows: [['a', 2, 1, 3], ['b', 4, 3, 5]].map(([name, mean, low, high]) => ({ cells: [String(name), { mean: Number(mean), low: Number(low), high: Number(high), digits: 1 }] })) };
+    const page = renderReport({ ...nothing, tables: [table] });
+    expect([...page.matchAll(/<line x1="([^"]*)" x2="([^"]*)"[^>]*><circle cx="([^"]*)"/g)].map(m => m.slice(1))).toEqual([['0%', '50%', '25%'], ['50%', '100%', '75%']]);
+  });
+});
+
+describe('axes', () => {
+  const ranges = fc.tuple(fc.double({ min: -1e9, max: 1e9, noNaN: true }), fc.double({ min: 1e-3, max: 1e9, noNaN: true })).map(([min, width]) => ({ min, max: min + width, log: false })).filter(s => s.max - s.min > 1e-6 * Math.abs(s.min));
+  const logRanges = fc.tuple(fc.double({ min: 1e-6, max: 1e6, noNaN: true }), fc.double({ min: 1.1, max: 1e6, noNaN: true })).map(([min, factor]) => ({ min, max: min * factor, log: true }));
+
+  test('an axis runs from 0 to 1, and its ticks rise within it', () => {
+    fc.assert(fc.property(fc.oneof(ranges, logRanges), fc.integer({ min: 2, max: 20 }), (scale, count) => {
+      expect([place(scale, scale.min), place(scale, scale.max)]).toEqual([0, 1]);
+      const places = ticks(scale, count).map(t => place(scale, t));
+      const slack = 1e-6;
+      for (const [i, p] of places.entries()) expect(p > (places[i - 1] ?? -slack) && p <= 1 + slack).toBe(true);
+      if (!scale.log) expect(places.length).toBeLessThanOrEqual(count + 1);
+      expect(places.length).toBeGreaterThan(0);
+    }));
+  });
+});
+
+describe('the plan', () => {
+  test('what the page has of it is P(source | target), to half of 1/65535 of its largest', () => {
+    fc.assert(fc.property(plans(), ({ plan, dense, sourceSize, targetSize }) => {
+      const view = viewPlan(plan, tokenizerOf([], sourceSize), tokenizerOf([], targetSize));
+      const read = (text: string, size: 2 | 4) => {
+        const bytes = Buffer.from(text, 'base64');
+        return Array.from({ length: bytes.length / size }, (_, i) => bytes.readUIntLE(i * size, size));
+      };
+      const [pointers, columns, values] = [read(view.pointers, 4), read(view.entries, 2), read(view.values, 2)];
+      const [u, v] = [plan.mu.length, plan.nu.length];
+      expect(pointers[u]).toBe(values.length);
+      for (let i = 0; i < u; i++) {
+        const row = dense.slice(i * v, (i + 1) * v);
+        const total = row.reduce((a, b) => a + b, 0);
+        const seen = new Array<number>(v).fill(0);
+        for (let e = pointers[i]; e < pointers[i + 1]; e++) seen[columns[e]] = (values[e] / 65535) * view.largest;
+        row.forEach((p, j) => expect(Math.abs(seen[j] - p / total)).toBeLessThanOrEqual(view.largest / 65535));
+      }
+    }));
+  });
+
+  test('support and entropy of its rows average to those of its report', () => {
+    fc.assert(fc.property(plans(), ({ plan }) => {
+      const { support, entropy } = rowStatistics(plan);
+      const report = reportPlan(plan);
+      expect(support.reduce((a, b) => a + b, 0)).toBe(report.support);
+      expect(entropy.reduce((a, b) => a + b, 0) / entropy.length).toBeCloseTo(report.entropy, 10);
+    }));
+  });
+});
+
+describe('colours', () => {
+  const [light, dark] = style.split('prefers-color-scheme: dark').map(part => Object.fromEntries([...part.matchAll(/--([\w-]+): (#[0-9a-f]{3,6});/g)].map(m => [m[1], m[2]])));
+  const luminance = (hex: string): number => {
+    const channels = hex.length === 4 ? [...hex.slice(1)].map(c => c + c) : hex.slice(1).match(/../g)!;
+    const [r, g, b] = channels.map(c => parseInt(c, 16) / 255).map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const contrast = (a: string, b: string): number => {
+    const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y);
+    return (high + 0.05) / (low + 0.05);
+  };
+
+  // Web Content Accessibility Guidelines 2.2, AA: 4.5 for text, 3 for what a picture is made of.
+  test.each([['light', light], ['dark', { ...light, ...dark }]] as const)('%s: text 4.5, lines 3', (_, colour) => {
+    for (const ground of ['paper', 'raised', 'tint', 'tint-2']) {
+      for (const text of ['ink', 'muted', 'accent']) expect(contrast(colour[text], colour[ground]), `${text} on ${ground}`).toBeGreaterThanOrEqual(4.5);
+    }
+    for (const ground of ['paper', 'raised']) {
+      expect(contrast(colour.mark, colour[ground])).toBeGreaterThanOrEqual(4.5);
+      for (let i = 0; i < 8; i++) expect(contrast(colour[`s${i}`], colour[ground]), `s${i} on ${ground}`).toBeGreaterThanOrEqual(3);
+    }
+  });
+});
+
+describe("a run's directory", () => {
+  const directory = temporaryDirectory();
+  const metrics = (bitsPerByte: number) => ({ perplexity: 200 * bitsPerByte, bitsPerByte, standardError: 0.01 });
+  const row = (name: string, bits: number, spent: number) => ({ name, before: spent > 0 ? metrics(bits + 1) : null, after: metrics(bits), tokensPerByte: 0.5432, steps: spent, tokens: 10 * spent, bytes: 20 * spent, seconds: spent / 10, curve: spent > 0 ? [1, 2, 3].map(k => ({ tokens: 3 * spent * k, bytes: 6 * spent * k, seconds: k, bitsPerByte: bits + 1 / k })) : [] });
+  const source = tokenizerOf([], 256);
+  const target = tokenizerOf([], 256);
+  const plan: Plan = {
+    ...compress(Array.from({ length: 256 * 256 }, (_, e) => (Math.floor(e / 256) === e % 256 ? 1 / 256 : 0)), 256, 256),
+    mu: new Float32Array(256).fill(1 / 256), nu: new Float32Array(256).fill(1 / 256),
+    targetIds: Int32Array.from({ length: 256 }, (_, i) => i), sourceIds: Int32Array.from({ length: 256 }, (_, i) => i), specials: new Int32Array(),
+    source: source.hash, target: target.hash, settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0,
+  };
+  const results: Results = { seed: 7, methods: [row('order0', 4.163, 0), row('source', 4.148, 1234), row('s2t2', 4.247, 1567)], plan: reportPlan(plan), sample: 'MKVLAA' };
+
+  test('its report holds every number of its table, its curves, its plan and its sample', async () => {
+    await writeFileAtomic(join(directory, 'results.json'), JSON.stringify(results));
+    await writeFileAtomic(join(directory, 'tokenizer.json'), tokenizerToJson(target));
+    await savePlan(join(directory, 'plan.safetensors'), plan);
+    const file = await writeRunReport(directory, source);
+    expect(file).toBe(join(directory, 'report.html'));
+    const page = await readFile(file, 'utf8');
+    for (const r of results.methods) {
+      for (const m of [r.before, r.after]) {
+        if (m === null) continue;
+        const half = 1.96 * m.standardError;
+        for (const bits of [m.bitsPerByte, m.bitsPerByte - half, m.bitsPerByte + half]) expect(page).toContain(bits.toFixed(3));
+        expect(page).toContain(`>${Number(m.perplexity.toPrecision(4)).toLocaleString('en')}<`);
+      }
+      if (r.tokens > 0) for (const n of [r.tokens, r.bytes]) expect(page).toContain(`>${n.toLocaleString('en')}<`);
+    }
+    for (const id of ['results', 'curves', 'plan', 'translations', 'tokens']) expect(page).toContain(`id="${id}"`);
+    expect(page.match(/<figure class="plot" data-plot="/g)).toHaveLength(3);
+    expect(page.match(/class="token" data-start=/g)).toHaveLength(12);
+  });
+
+  test('without a plan the report is the table and the curves', async () => {
+    await writeFileAtomic(join(directory, 'results.json'), JSON.stringify({ ...results, plan: null }));
+    const page = await readFile(await writeRunReport(directory, source, join(directory, 'other.html')), 'utf8');
+    expect([...page.matchAll(/<h2 id="([^"]*)"/g)].map(m => m[1])).toEqual(['results', 'curves']);
+  });
+
+  test('no run, no report', async () => {
+    expect(await refusal(writeRunReport(join(directory, 'none'), source))).toContain('results.json: no such file');
+    await writeFileAtomic(join(directory, 'results.json'), '{}');
+    expect(await refusal(writeRunReport(directory, source))).toContain('has no table of methods');
+  });
+});
