@@ -132,7 +132,7 @@ describe('the plan', () => {
 describe('colours', () => {
   const [light, dark] = style.split('prefers-color-scheme: dark').map(part => Object.fromEntries([...part.matchAll(/--([\w-]+): (#[0-9a-f]{3,6});/g)].map(m => [m[1], m[2]])));
   const luminance = (hex: string): number => {
-    const channels = hex.length === 4 ? [...hex.slice(1)].map(c => c + c) : hex.slice(1).match(/../g)!;
+    const channels = hex.length === 4 ? hex.slice(1).match(/./g)!.map(c => c + c) : hex.slice(1).match(/../g)!;
     const [r, g, b] = channels.map(c => parseInt(c, 16) / 255).map(c => (c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4));
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
