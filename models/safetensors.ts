@@ -68,9 +68,7 @@ export async function readSafetensors(path: string): Promise<TensorSource> {
       const file = await openFile(path);
       try {
         if (!(await isSame(file.handle))) throw new UserError(`${path}: was changed while it was read; run again`);
-        const block = Buffer.from(new ArrayBuffer(Math.min(BLOCK_BYTES, entry.end - entry.begin)));
-        for (let at = entry.begin; at < entry.end; at += BLOCK_BYTES)
-          yield await readExactly(file.handle, dataStart + at, block.subarray(0, Math.min(BLOCK_BYTES, entry.end - at)), path);
+        yield* readBlocks(file.handle, dataStart + entry.begin, dataStart + entry.end, path);
       } finally {
         await file.handle.close();
       }
@@ -79,6 +77,26 @@ export async function readSafetensors(path: string): Promise<TensorSource> {
     throw explain(error, path);
   } finally {
     await handle.close();
+  }
+}
+
+/** The bytes from `begin` to `end`, `BLOCK_BYTES` at a time; the next block is read while the caller is at work on this one. */
+async function* readBlocks(handle: FileHandle, begin: number, end: number, path: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+  const blocks = Math.ceil((end - begin) / BLOCK_BYTES);
+  const buffers = Array.from({ length: Math.min(2, blocks) }, () => Buffer.from(new ArrayBuffer(Math.min(BLOCK_BYTES, end - begin))));
+  const read = (i: number) => {
+    const at = begin + i * BLOCK_BYTES;
+    return readExactly(handle, at, buffers[i % 2].subarray(0, Math.min(BLOCK_BYTES, end - at)), path);
+  };
+  let next = blocks > 0 ? read(0) : undefined;
+  try {
+    for (let i = 0; next !== undefined; i++) {
+      const block: Buffer<ArrayBuffer> = await next;
+      next = i + 1 < blocks ? read(i + 1) : undefined;
+      yield block;
+    }
+  } finally {
+    await next?.catch(() => {}); // a read that nobody asks for any more
   }
 }
 
