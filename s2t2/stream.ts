@@ -164,17 +164,22 @@ async function writeShard(path: string, shard: TensorSource, pieces: readonly Pi
   await writeSafetensors(path, tensors, Object.fromEntries(shard.metadata));
 }
 
-/** The rows of a matrix (rows, width), one after another; the next one may reuse the memory. */
+/** The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never in a number. */
 async function* rowsOf(source: TensorSource, name: string, { dtype, shape: [, width] }: TensorEntry): AsyncGenerator<Float32Array<ArrayBuffer>> {
-  const rowBytes = width * DTYPE_BYTES[dtype];
-  let rest = new Uint8Array();
+  const row = new Float32Array(width);
+  let floats = new Float32Array();
+  let filled = 0;
   for await (const block of source.blocks(name)) {
-    const bytes = Buffer.concat([rest, block]);
-    const rows = Math.floor(bytes.length / rowBytes);
-    const floats = new Float32Array(rows * width);
-    FLOAT_CODECS[dtype]!.decode(new Uint8Array(bytes.subarray(0, rows * rowBytes)).buffer, floats);
-    for (let row = 0; row < rows; row++) yield floats.subarray(row * width, (row + 1) * width);
-    rest = new Uint8Array(bytes.subarray(rows * rowBytes));
+    const n = block.length / DTYPE_BYTES[dtype];
+    if (floats.length < n) floats = new Float32Array(n);
+    FLOAT_CODECS[dtype]!.decode(block.buffer, floats.subarray(0, n));
+    for (let at = 0; at < n;) {
+      const part = floats.subarray(at, Math.min(n, at + width - filled));
+      row.set(part, filled);
+      at += part.length;
+      filled = (filled + part.length) % width;
+      if (filled === 0) yield row;
+    }
   }
 }
 
