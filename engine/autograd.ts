@@ -3,7 +3,7 @@
  * up for every tensor what its uses contribute.
  */
 import { withRecording } from './op.ts';
-import { add } from './ops/elementwise.ts';
+import { add, mul } from './ops/elementwise.ts';
 import { sameShape, show } from './shape.ts';
 import { fromStorage, full, scope, type Tensor } from './tensor.ts';
 
@@ -33,7 +33,9 @@ export function grad(output: Tensor, inputs: readonly Tensor[], { outputGrad, cr
   return withRecording(createGraph, () => within(() => {
     const gradients = new Map<Tensor, Tensor>();
     const wanted = new Set(inputs);
-    gradients.set(output, outputGrad?.alias(undefined, outputGrad.node, outputGrad.requiresGrad) ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
+    // A product with 1, not an alias: a leaf given as outputGrad can then be differentiated by.
+    const given = outputGrad && (createGraph ? mul(outputGrad, 1) : outputGrad.alias());
+    gradients.set(output, given ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
     for (const y of order.nodes) {
       const g = gradients.get(y);
       if (!g) continue; // it only decided something, as the condition of a where does

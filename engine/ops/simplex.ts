@@ -59,7 +59,8 @@ const thresholdOp = row<Dim>({
    */
   definition: ([x, mass], { dim }) => {
     const top = max(x, dim, true);
-    const z = sub(x, top).detach(); // ≤ 0, so that large values lose nothing
+    const shifted = sub(x, top); // ≤ 0, so that large values lose nothing
+    const z = shifted.detach(); // the search has no gradient, its result has
     let low = neg(add(mass, mul(0, top))); // full line shape
     let high = mul(0, low);
     for (let step = 0; step < (x.dtype === 'float64' ? 60 : 30); step++) {
@@ -68,7 +69,7 @@ const thresholdOp = row<Dim>({
       [low, high] = [where(tooLow, middle, low), where(tooLow, high, middle)];
     }
     const inside = less(low, z);
-    return add(top, div(sub(sum(where(inside, z, 0), dim, true), mass), sum(inside, dim, true)));
+    return add(top, div(sub(sum(where(inside, shifted, 0), dim, true), mass), sum(inside, dim, true)));
   },
   // On the support S: ∂τ/∂x = 1_S / |S|, ∂τ/∂m = −1 / |S|.
   vjp: (g, [x, mass], tau, { dim }) => {

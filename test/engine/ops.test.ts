@@ -11,6 +11,7 @@ import {
 import { sizeOf } from '../../engine/shape.ts';
 import { broadcastShapes, products, shapes } from '../arbitraries/shapes.ts';
 import { masksOf, special, valuesOf, wide } from '../arbitraries/tensors.ts';
+import { seed } from '../seed.ts';
 
 const reference = createReferenceBackend() as unknown as Backend;
 const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
@@ -185,7 +186,7 @@ const oracles: Record<string, Oracle> = {
   },
 };
 
-const random = new Random(21);
+const random = new Random(seed).split('ops');
 
 function indexOf(flat: number, shape: readonly number[]): number[] {
   const index: number[] = [];

@@ -1,7 +1,7 @@
 /**
  * `npm run mutate`: breaks the code in many small ways and counts how often a test notices.
  *
- * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by that tree's own tests and the oracles, those that
+ * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by that tree's own tests, the oracles and the attacks, those that
  * reach the mutant (`instrument.ts`), in two copies of the project outside of it. A mutant is killed when a test fails or hangs.
  * What is known is kept beside the copies, so a second call goes on where the first one stopped.
  */
@@ -20,6 +20,8 @@ import { summary, survivors, type Status, type Verdict } from './report.ts';
 
 const trees = ['engine', 'models', 's2t2'] as const;
 type Tree = (typeof trees)[number];
+/** Directories of tests that belong to no one tree. */
+const shared = ['oracles', 'attacks'];
 
 interface Specimen {
   readonly number: number;
@@ -95,7 +97,7 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
   const files = [...new Set(sample.map(s => s.mutant.file))];
   for (const worker of workers) for (const file of files) await worker.write(file, instrument(sources.get(file)!, sample.filter(s => s.mutant.file === file)));
   const tests: Baseline['tests'] = {};
-  const all = (await Promise.all([...chosen, 'oracles'].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
+  const all = (await Promise.all([...chosen, ...shared].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
   await share(workers, all, async (worker, test) => {
     const hits = join(directory, `hits-${all.indexOf(test)}`);
     await rm(hits, { force: true });
@@ -108,10 +110,10 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
   return { tests };
 }
 
-/** The tests of its tree and the oracles that reach a mutant, those first that kill many for their time. */
+/** The tests of its tree, the oracles and the attacks that reach a mutant, those first that kill many for their time. */
 function testsFor({ number: n, tree }: Specimen, { tests }: Baseline, kills: ReadonlyMap<string, number>): string[] {
   const worth = (test: string) => (1 + (kills.get(test) ?? 0)) / tests[test].milliseconds;
-  return Object.keys(tests).filter(test => [`test/${tree}/`, 'test/oracles/'].some(d => test.startsWith(d)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
+  return Object.keys(tests).filter(test => [tree, ...shared].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
 }
 
 async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>): Promise<Status> {
