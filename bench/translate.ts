@@ -15,7 +15,7 @@ import { writeSafetensors, type TensorData } from '../models/safetensors.ts';
 import { Tokenizer, tokenizerToJson, trainBPE, type Merge } from '../models/tokenizer/index.ts';
 import { weightShapes, type TransformerConfig } from '../models/transformer.ts';
 import { readCorpus } from '../s2t2/corpus.ts';
-import { dataFolder } from '../s2t2/data/english.ts';
+import { dataFolder } from '../s2t2/data/tools.ts';
 import { tokenMap } from '../s2t2/methods.ts';
 import { compress, savePlan } from '../s2t2/plan.ts';
 

