@@ -5,16 +5,16 @@
 import type { CurvePlot } from './data.ts';
 import { html, type Html } from './html.ts';
 import { percent, place, tickLabel, ticks, type Scale } from './scale.ts';
+import { colours } from './style.ts';
 
-/** Colours there are in style.ts, `s0` on; more series repeat them with another dash. */
-export const colours = 8;
+/** Of lines, so that they differ by more than colour. */
 const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 
-/** What client.ts needs of a plot: for each series its index among all names, and its points in x, y pairs. */
+/** What client.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs. */
 export interface PlotView {
   readonly x: Scale & { readonly label: string };
   readonly y: Scale;
-  readonly series: readonly { readonly index: number; readonly name: string; readonly points: readonly number[] }[];
+  readonly series: readonly { readonly index: number; readonly colour: number; readonly name: string; readonly points: readonly number[] }[];
 }
 
 /** Numbers on the page: six digits tell any two places apart. */
@@ -30,7 +30,7 @@ const scaleOf = (values: readonly number[], log = false): Scale => {
 
 /**
  * The range of y. Where the first few points tower over the rest (an untrained start), the axis ends above the lower nine
- * tenths of points and lines leave the picture there.
+ * tenths of them and lines leave the picture there.
  */
 function yScale({ y, series }: CurvePlot): Scale {
   const values = series.flatMap(s => s.points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y])).filter(Number.isFinite).sort((a, b) => a - b);
@@ -52,7 +52,7 @@ export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   return {
     x: { ...x, label: plot.x.label },
     y: yScale(plot),
-    series: plot.series.map(s => ({ index: names.indexOf(s.name), name: s.name, points: s.points.flatMap(p => [short(p.x), short(p.y)]) })),
+    series: plot.series.map(s => ({ index: names.indexOf(s.name), colour: names.indexOf(s.name) % colours, name: s.name, points: s.points.flatMap(p => [short(p.x), short(p.y)]) })),
   };
 }
 
@@ -95,11 +95,16 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
 <div class="readout" hidden></div></div></figure>`;
 }
 
+/** Points that lie above their plot's axis. */
+const countAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): number =>
+  plots.reduce((n, plot, i) => n + plot.series.flatMap(s => s.points).filter(p => p.y > views[i].y.max).length, 0);
+
 /** All plots under one legend, whose buttons show and hide a series everywhere. */
 export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[]): Html {
   return html`<div class="legend" role="group" aria-label="Show or hide a curve">${seriesNames(plots).map((name, index) =>
     html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`)}</div>
-<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(i)))}</div>`;
+<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(i)))}</div>
+${countAbove(plots, views) > 0 ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
 }
 
 /** Counts of values in some twenty bins with round edges. */

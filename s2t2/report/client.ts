@@ -40,7 +40,7 @@ export function runCurves(plots: readonly PlotView[]): void {
       heading.textContent = `${Number(value.toPrecision(4)).toLocaleString('en')} ${x.label}`;
       readout.replaceChildren(heading, ...rows.map(r => {
         const line = document.createElement('span');
-        line.className = `s${r.index % 8}`;
+        line.className = `s${r.colour}`;
         const [name, number] = [document.createElement('span'), document.createElement('span')];
         name.textContent = r.name;
         number.textContent = r.py.toFixed(3);
@@ -126,15 +126,17 @@ export function runPicture(view: PictureView): void {
   let [width, height, zoom, left, top] = [0, 0, 0, 0, 0];
   /** The cell that is named: a row among `shown` and a column; −1 is none. */
   let cursor = { row: -1, column: -1 };
-  const scale = (n: number, length: number) => {
-    const fit = length / n;
-    return fit * (Math.max(largestCell, fit) / fit) ** zoom;
-  };
-  const scaleX = () => scale(v, width - gutter.left);
-  const scaleY = () => scale(u, height - gutter.top);
+  const fitX = () => (width - gutter.left) / v;
+  const fitY = () => (height - gutter.top) / u;
+  const scale = (fit: number) => fit * (Math.max(largestCell, fit) / fit) ** zoom;
+  /** Pixels a column, and pixels a row. */
+  const scaleX = () => scale(fitX());
+  const scaleY = () => scale(fitY());
+  /** What to add to `zoom` so that cells grow by a factor. */
+  const zoomBy = (factor: number) => Math.log(factor) / Math.log(Math.max(2, largestCell / Math.min(fitX(), fitY())));
   const clamp = () => {
-    left = Math.min(v - (width - gutter.left) / scaleX(), Math.max(0, left));
-    top = Math.min(u - (height - gutter.top) / scaleY(), Math.max(0, top));
+    left = Math.max(0, Math.min(v - (width - gutter.left) / scaleX(), left));
+    top = Math.max(0, Math.min(u - (height - gutter.top) / scaleY(), top));
     // At its whole size the picture lets a finger scroll the page.
     canvas.style.touchAction = zoom > 0 ? 'none' : 'pan-y';
   };
@@ -286,8 +288,8 @@ export function runPicture(view: PictureView): void {
     return named ? [x, y] as const : [(gutter.left + width) / 2, (gutter.top + height) / 2] as const;
   };
   const actions: Record<string, () => void> = {
-    in: () => zoomAt(...centre(), 0.2),
-    out: () => zoomAt(...centre(), -0.2),
+    in: () => zoomAt(...centre(), zoomBy(2)),
+    out: () => zoomAt(...centre(), zoomBy(1 / 2)),
     fit: () => zoomAt(gutter.left, gutter.top, -1),
   };
   for (const button of root.querySelectorAll<HTMLElement>('[data-action]')) button.addEventListener('click', actions[button.dataset.action!]);
@@ -318,26 +320,30 @@ export function runPicture(view: PictureView): void {
   canvas.addEventListener('pointermove', event => {
     const [x, y] = [event.offsetX, event.offsetY];
     const before = down.get(event.pointerId);
-    if (!before) { nameAt(x, y); return; }
     const other = [...down].find(([id]) => id !== event.pointerId)?.[1];
+    if (!before || (zoom === 0 && !other)) { nameAt(x, y); return; }
     down.set(event.pointerId, { x, y });
     const share = other ? 0.5 : 1;
     left -= (share * (x - before.x)) / scaleX();
     top -= (share * (y - before.y)) / scaleY();
     if (other) {
       const distance = (p: { x: number; y: number }) => Math.hypot(p.x - other.x, p.y - other.y) || 1;
-      zoomAt((x + other.x) / 2, (y + other.y) / 2, Math.log(distance({ x, y }) / distance(before)) / Math.log(largestCell / Math.min(scaleX(), scaleY(), largestCell / 2)));
+      zoomAt((x + other.x) / 2, (y + other.y) / 2, zoomBy(distance({ x, y }) / distance(before)));
     }
     clamp();
     redraw();
   });
   for (const type of ['pointerup', 'pointercancel'] as const) canvas.addEventListener(type, event => down.delete(event.pointerId));
-  // The wheel scrolls the page unless the picture was clicked; a pinch on a touchpad comes as a wheel with Ctrl.
+  // The wheel scrolls the page unless the pointer has clicked here since it came; a pinch on a touchpad comes as a wheel with Ctrl.
+  let clicked = false;
+  canvas.addEventListener('pointerdown', () => { clicked = true; });
+  canvas.addEventListener('pointerleave', () => { clicked = false; });
   canvas.addEventListener('wheel', event => {
-    if (document.activeElement !== canvas && !event.ctrlKey && !event.metaKey) return;
+    if (!clicked && !event.ctrlKey && !event.metaKey) return;
     event.preventDefault();
-    zoomAt(event.offsetX, event.offsetY, -event.deltaY / (event.ctrlKey ? 300 : 1500));
+    zoomAt(event.offsetX, event.offsetY, zoomBy(Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400))));
   }, { passive: false });
+  canvas.addEventListener('dblclick', event => zoomAt(event.offsetX, event.offsetY, zoomBy(2)));
   canvas.addEventListener('keydown', event => {
     const near = (step: number) => {
       const i = shown[cursor.row];

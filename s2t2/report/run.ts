@@ -22,7 +22,7 @@ export interface RunParts {
 const quantile = 1.96;
 
 const bits = (m: Metrics | null): Cell => (m ? { mean: m.bitsPerByte, low: m.bitsPerByte - quantile * m.standardError, high: m.bitsPerByte + quantile * m.standardError, digits: 3 } : '');
-const perplexity = (m: Metrics | null): string => (m ? Number(m.perplexity.toPrecision(4)).toLocaleString('en') : '');
+const perplexity = (m: Metrics | null): string => (m ? m.perplexity.toLocaleString('en', { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }) : '');
 const count = (n: number): string => (n > 0 ? n.toLocaleString('en') : '');
 
 function resultsTable(rows: readonly Row[]): ReportTable {

@@ -5,7 +5,8 @@ import { html, visible, type Html } from './html.ts';
 function renderTokens(text: string, tokenizer: Tokenizer, name: string): Html {
   const ids = Array.from(tokenizer.encode(text));
   const bytes = Buffer.byteLength(text);
-  let end = 0;
+  // A space that encoding puts first lies before the text.
+  let end = bytes - ids.reduce((n, id) => n + tokenizer.tokenBytes(id).length, 0);
   const spans = ids.map(id => {
     const start = end;
     end += tokenizer.tokenBytes(id).length;

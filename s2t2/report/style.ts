@@ -1,4 +1,8 @@
-/** The page's one style sheet. Colours are variables, so that light and dark differ in one place; all text has a contrast of 4.5 or more. */
+/** The page's one style sheet. Colours are variables, so that light and dark differ in one place. */
+
+/** Series colours there are: classes s0 on. */
+export const colours = 8;
+
 export const style = `
 :root {
   color-scheme: light dark;
@@ -81,7 +85,7 @@ figcaption { font-weight: 600; font-size: .9375rem; margin-bottom: .25rem; }
 .series.strong { stroke-width: 3; }
 .band { fill: var(--c); opacity: .16; }
 .off { display: none; }
-${Array.from({ length: 8 }, (_, i) => `.s${i} { --c: var(--s${i}); }`).join(' ')}
+${Array.from({ length: colours }, (_, i) => `.s${i} { --c: var(--s${i}); }`).join(' ')}
 .bin { fill: var(--accent); stroke: var(--paper); stroke-width: 1; }
 line.mean { stroke: var(--mark); stroke-width: 1.5; stroke-dasharray: 4 3; }
 .chart text.mean { fill: var(--mark); stroke: var(--paper); stroke-width: 4px; paint-order: stroke; }

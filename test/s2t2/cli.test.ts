@@ -94,9 +94,12 @@ describe('the whole job', () => {
     expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
   });
 
-  test('explain, evaluate, generate and tokenize work on its files', async () => {
+  test('explain, report, evaluate, generate and tokenize work on its files', async () => {
     const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
     expect(explained.stdout.trim().split('\n')).toHaveLength(5);
+    const again = await s2t2(['report', '--run', at('whole'), '--source', fixture.model, '--out', at('again.html')]);
+    expect([again.code, again.stdout.trim()]).toEqual([0, at('again.html')]);
+    expect(await readFile(at('again.html'), 'utf8')).toBe(await readFile(at('whole', 'report.html'), 'utf8'));
     const evaluated = await s2t2(['evaluate', '--model', at('whole', 'model'), '--data', fixture.test, '--max-bytes', '100']);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
     expect(evaluated.stdout).toContain(results.methods.find(m => m.name === 's2t2')!.after.bitsPerByte.toFixed(3));

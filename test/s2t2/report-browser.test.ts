@@ -49,11 +49,15 @@ describe.skipIf(missing)('in Chromium', () => {
   beforeAll(async () => { browser = await launchChromium(); });
   afterAll(async () => { await browser?.close(); });
 
-  /** Opens a report; `complaints` are console messages, errors and requests other than for the file. */
-  async function open(report: ReportData, { width = 1280, scheme = 'light' as 'light' | 'dark' } = {}): Promise<{ page: Page; complaints: string[] }> {
+  async function write(report: ReportData): Promise<string> {
     const file = join(directory, 'report.html');
     await writeFile(file, renderReport(report));
-    const url = pathToFileURL(file).href;
+    return file;
+  }
+
+  /** Opens a report; `complaints` are console messages, errors and requests other than for the file. */
+  async function open(report: ReportData, { width = 1280, scheme = 'light' as 'light' | 'dark' } = {}): Promise<{ page: Page; complaints: string[] }> {
+    const url = pathToFileURL(await write(report)).href;
     const page = await browser.newPage({ viewport: { width, height: 844 }, colorScheme: scheme });
     const complaints: string[] = [];
     page.on('console', message => complaints.push(message.text()));
@@ -74,6 +78,7 @@ describe.skipIf(missing)('in Chromium', () => {
     const { data: pixels } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
     return pixels.filter((alpha, i) => i % 4 === 3 && alpha > 0).length / (pixels.length / 4);
   });
+  const picture = (page: Page) => page.evaluate(() => document.querySelector('canvas')!.toDataURL());
   const cell = (page: Page) => page.locator('.detail .cell').textContent();
 
   test.each([[390, 'light'], [390, 'dark'], [1280, 'light'], [1280, 'dark']] as const)('%i pixels wide, %s: no complaint, no sideways scrolling, no shift of layout', async (width, scheme) => {
@@ -146,8 +151,8 @@ describe.skipIf(missing)('in Chromium', () => {
 
     // Zooming in by buttons makes cells larger; Fit shows the whole plan again.
     await page.keyboard.press('0');
-    const whole = await page.evaluate(() => document.querySelector('canvas')!.toDataURL());
-    for (let i = 0; i < 5; i++) await page.click('[data-action=in]');
+    const whole = await picture(page);
+    for (let i = 0; i < 8; i++) await page.click('[data-action=in]');
     await page.waitForFunction(old => document.querySelector('canvas')!.toDataURL() !== old, whole);
     const box = (await page.locator('canvas').boundingBox())!;
     await page.mouse.move(box.x + 300, box.y + 200);
@@ -173,7 +178,6 @@ describe.skipIf(missing)('in Chromium', () => {
   test('the wheel zooms a picture that was clicked, and scrolls the page before', async () => {
     const { page } = await open(data);
     await page.locator('canvas').scrollIntoViewIfNeeded();
-    const picture = () => page.evaluate(() => document.querySelector('canvas')!.toDataURL());
     const box = async () => (await page.locator('canvas').boundingBox())!;
     const start = await box();
     await page.mouse.move(start.x + 300, start.y + 200);
@@ -181,11 +185,32 @@ describe.skipIf(missing)('in Chromium', () => {
     await expect.poll(async () => (await box()).y).toBeGreaterThan(start.y);
     const now = await box();
     await page.mouse.click(now.x + 300, now.y + 200);
-    const before = await picture();
+    const before = await picture(page);
     await page.mouse.wheel(0, -240);
-    await expect.poll(picture).not.toBe(before);
+    await expect.poll(() => picture(page)).not.toBe(before);
     expect((await box()).y).toBe(now.y);
     await page.close();
+  });
+
+  test('two fingers zoom the picture and do not scroll the page', async () => {
+    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+    const page = await context.newPage();
+    await page.goto(pathToFileURL(await write(data)).href);
+    await page.locator('canvas').scrollIntoViewIfNeeded();
+    const box = (await page.locator('canvas').boundingBox())!;
+    const devtools = await context.newCDPSession(page);
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...xs: number[]) => devtools.send('Input.dispatchTouchEvent', { type, touchPoints: xs.map((x, id) => ({ id, x: box.x + x, y: box.y + 200 })) });
+    const before = await picture(page);
+    await touch('touchStart', 180, 220);
+    for (let spread = 10; spread <= 80; spread += 10) await touch('touchMove', 180 - spread, 220 + spread);
+    await touch('touchEnd');
+    await expect.poll(() => picture(page)).not.toBe(before);
+    expect((await page.locator('canvas').boundingBox())!).toEqual(box);
+    expect(await page.evaluate(() => getComputedStyle(document.querySelector('canvas')!).touchAction)).toBe('none');
+    // Back again, and a finger scrolls the page.
+    await page.tap('[data-action=fit]');
+    expect(await page.evaluate(() => getComputedStyle(document.querySelector('canvas')!).touchAction)).toBe('pan-y');
+    await context.close();
   });
 
   test('curves: the legend hides a series everywhere; the readout says what all have at a place', async () => {
