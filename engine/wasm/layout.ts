@@ -20,6 +20,14 @@ export function emitLayout(kernels: Kernels): void {
     });
   });
 
+  // y[r, c] = x[r · xRow].
+  kernel(kernels, 'fillRows', rowParams, (f, p, share) => {
+    eachItem(f, share, [{ base: p.x, stride: p.xRow }, { base: p.y, stride: p.yRow }], ([x, y]) => {
+      const value = f.let(v128.load32_splat(x));
+      eachVector(f, p.columns, (at, tail) => storeVector(f, i32.add(y, at), value, p.columns, tail));
+    });
+  });
+
   // y[r, c] = x[r · xRow + c · step], element by element where neighbours of the result are no neighbours of x.
   kernel(kernels, 'pickRows', rowParams, (f, p, share) => {
     eachItem(f, share, [{ base: p.x, stride: p.xRow }, { base: p.y, stride: p.yRow }], ([x, y]) => {
@@ -91,6 +99,7 @@ export function strided(machine: Machine, x: WasmStorage, out: Shape, strides: r
     const from = x.pointer + 4 * (offset + at);
     const to = y.pointer + 4 * block * rows * columns;
     if (step === 1) machine.run('copyRows', [from, to, columns, 4 * xRow, 4 * columns, 0], share(rows, columns));
+    else if (step === 0) machine.run('fillRows', [from, to, columns, 4 * xRow, 4 * columns, 0], share(rows, columns));
     else if (xRow === 1 && rows >= 4) machine.run('transposeRows', [from, to, rows, columns, 4 * columns, 4 * step], share(Math.ceil(rows / 4), 4 * columns));
     else machine.run('pickRows', [from, to, columns, 4 * xRow, 4 * columns, 4 * step], share(rows, columns));
   });
