@@ -1,0 +1,148 @@
+"""Ten training steps of each family, in double precision, by PyTorch. Needs: pip install torch safetensors numpy
+
+    python test/oracles/training/make.py       writes steps.json beside this file
+
+The transformer below is written from the papers and shares nothing with Hugging Face's or with models/transformer.ts; it
+starts from the weights in ../huggingface. Gradients are PyTorch's autograd, the update is torch.optim.AdamW, the clipping
+torch.nn.utils.clip_grad_norm_. Of every gradient before clipping two numbers are kept: its norm and its inner product with
+cos(1), cos(2), ...; of the weights after the last step the same.
+"""
+import json
+import math
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+torch.set_default_dtype(torch.float64)
+HERE = Path(__file__).parent
+STEPS, WARMUP, RATE, CLIP = 10, 3, 0.02, 1.0
+ADAMW = {"betas": (0.9, 0.95), "eps": 1e-8}
+DECAY = 0.1
+
+
+def sequences():
+    """Four sequences of 6 to 15 ids below 288, by a linear congruence; the same in every step's batch, in turns of three."""
+    state, out = 1, []
+    for length in (15, 9, 12, 6):
+        ids = []
+        for _ in range(length):
+            state = (1103515245 * state + 12345) % 2**31
+            ids.append((state >> 16) % 288)
+        out.append(ids)
+    return out
+
+
+def batch(rows):
+    longest = max(map(len, rows)) - 1
+    inputs = torch.zeros(len(rows), longest, dtype=torch.long)
+    targets = torch.full((len(rows), longest), -100)
+    for i, ids in enumerate(rows):
+        inputs[i, : len(ids) - 1] = torch.tensor(ids[:-1])
+        targets[i, : len(ids) - 1] = torch.tensor(ids[1:])
+    return inputs, targets
+
+
+def rotate(x, base):
+    """Rotary positions (Su et al. 2021), x (B, H, T, D): dimension i turns with i + D/2 by the angle t base^(-2i/D)."""
+    T, D = x.shape[-2:]
+    angle = torch.arange(T)[:, None] * base ** (-torch.arange(0, D, 2) / D)
+    turned = torch.polar(torch.ones_like(angle), angle) * torch.complex(*x.chunk(2, dim=-1))
+    return torch.cat([turned.real, turned.imag], dim=-1)
+
+
+def attend(q, k, v):
+    """Causal attention, (B, H, T, D); a key head serves the query heads next to each other."""
+    k, v = (x.repeat_interleave(q.shape[1] // x.shape[1], dim=1) for x in (k, v))
+    scores = torch.einsum("bhtd,bhsd->bhts", q, k) / math.sqrt(q.shape[-1])
+    future = torch.triu(torch.ones(scores.shape[-2:], dtype=torch.bool), 1)
+    return torch.einsum("bhts,bhsd->bhtd", scores.masked_fill(future, -math.inf).softmax(-1), v)
+
+
+def heads(x, n):
+    return x.unflatten(-1, (n, -1)).transpose(1, 2)  # (B, H, T, D)
+
+
+def rotary_family(w, c, ids):
+    """LLaMA (Touvron et al. 2023); OLMo-1 (Groeneveld et al. 2024) has a layer norm without parameters instead."""
+    H, G = c["num_attention_heads"], c["num_key_value_heads"]
+    base = c.get("rope_parameters", c)["rope_theta"]
+
+    def norm(x, name):
+        if c["model_type"] == "olmo":
+            return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+        return x / (x.square().mean(-1, keepdim=True) + c["rms_norm_eps"]).sqrt() * w[name]
+
+    x = w["model.embed_tokens.weight"][ids]
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        y = norm(x, p + "input_layernorm.weight")
+        q, k, v = (heads(y @ w[f"{p}self_attn.{n}_proj.weight"].T, h) for n, h in (("q", H), ("k", G), ("v", G)))
+        mixed = attend(rotate(q, base), rotate(k, base), v).transpose(1, 2).flatten(2)
+        x = x + mixed @ w[p + "self_attn.o_proj.weight"].T
+        y = norm(x, p + "post_attention_layernorm.weight")
+        gate, up = y @ w[p + "mlp.gate_proj.weight"].T, y @ w[p + "mlp.up_proj.weight"].T
+        x = x + (gate * gate.sigmoid() * up) @ w[p + "mlp.down_proj.weight"].T
+    return norm(x, "model.norm.weight") @ w.get("lm_head.weight", w["model.embed_tokens.weight"]).T
+
+
+def gpt2(w, c, ids):
+    """GPT-2 (Radford et al. 2019)."""
+
+    def norm(x, name):
+        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + c["layer_norm_epsilon"]).sqrt() * w[name + ".weight"] + w[name + ".bias"]
+
+    def linear(x, name):
+        return x @ w[name + ".weight"] + w[name + ".bias"]
+
+    x = w["transformer.wte.weight"][ids] + w["transformer.wpe.weight"][: ids.shape[1]]
+    for i in range(c["n_layer"]):
+        p = f"transformer.h.{i}."
+        q, k, v = (heads(part, c["n_head"]) for part in linear(norm(x, p + "ln_1"), p + "attn.c_attn").chunk(3, dim=-1))
+        x = x + linear(attend(q, k, v).transpose(1, 2).flatten(2), p + "attn.c_proj")
+        y = linear(norm(x, p + "ln_2"), p + "mlp.c_fc")
+        x = x + linear(0.5 * y * (1 + torch.tanh(math.sqrt(2 / math.pi) * (y + 0.044715 * y**3))), p + "mlp.c_proj")
+    return norm(x, "transformer.ln_f") @ w["transformer.wte.weight"].T
+
+
+def numbers(x):
+    x = x.detach().flatten()
+    return [x.norm().item(), (x @ torch.cos(torch.arange(1.0, len(x) + 1))).item()]
+
+
+def rate(step):
+    return RATE * ((step + 1) / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP))
+
+
+def train(family):
+    folder = HERE.parent / "huggingface" / family
+    config = json.loads((folder / "config.json").read_text())
+    weights = {}
+    for file in sorted(folder.glob("model*.safetensors")):
+        weights |= {name: t.double().requires_grad_() for name, t in load_file(file).items()}
+    forward = gpt2 if family == "gpt2" else rotary_family
+    groups = [[t for t in weights.values() if (t.ndim > 1) == matrix] for matrix in (True, False)]
+    optimizer = torch.optim.AdamW([{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}], **ADAMW)
+    losses, gradients = [], []
+    rows = sequences()
+    for step in range(STEPS):
+        inputs, targets = batch([rows[(step + i) % 4] for i in range(3)])
+        loss = F.cross_entropy(forward(weights, config, inputs).flatten(0, 1), targets.flatten(), ignore_index=-100)
+        optimizer.zero_grad()
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append({name: numbers(t.grad) for name, t in weights.items()})
+        torch.nn.utils.clip_grad_norm_(weights.values(), CLIP)
+        for group in optimizer.param_groups:
+            group["lr"] = rate(step)
+        optimizer.step()
+    return {"losses": losses, "gradients": gradients, "weights": {name: numbers(t) for name, t in weights.items()}}
+
+
+result = {
+    "made_by": f"torch {torch.__version__}",
+    "steps": STEPS, "warmup": WARMUP, "rate": RATE, "sequences": sequences(),
+    "families": {family: train(family) for family in ("olmo", "llama", "gpt2")},
+}
+(HERE / "steps.json").write_text(json.dumps(result) + "\n")
