@@ -3,12 +3,15 @@
  * `tokenizer.json`. Directories of the families OLMo-1 (model_type "olmo"), LLaMA ("llama") and GPT-2 ("gpt2") load as
  * they are, and what is written here loads there.
  */
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { tensor, type Tensor } from '../engine/index.ts';
 import { readJson, readText, show, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
-import { parseTokenizerJson, tokenizerToJson, type Tokenizer } from './tokenizer/index.ts';
+import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
 import { checkConfig, families, weightShapes, type Family, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+
+export type Fields = Readonly<Record<string, unknown>>;
 
 export interface LanguageModel {
   readonly model: Transformer;
@@ -18,7 +21,7 @@ export interface LanguageModel {
 /** Reads a model directory. Every weight the configuration asks for must be there, in its shape. */
 export async function loadModel(directory: string): Promise<LanguageModel> {
   const configFile = join(directory, 'config.json');
-  const config = parseConfig(await readJson(configFile), configFile);
+  const config = parseConfig(await readFields(configFile), configFile);
   const tokenizer = await loadTokenizer(directory);
   checkTokenizer(directory, tokenizer, config.vocabSize);
   const source = await openCheckpoint(directory);
@@ -27,10 +30,33 @@ export async function loadModel(directory: string): Promise<LanguageModel> {
   return { model: { config, weights }, tokenizer };
 }
 
-/** Of a directory, or a `tokenizer.json` itself. */
+/** Of a directory, or a `tokenizer.json` itself, beside which `tokenizer_config.json` may lie. */
 export async function loadTokenizer(path: string): Promise<Tokenizer> {
   const file = path.endsWith('.json') ? path : join(path, 'tokenizer.json');
-  return parseTokenizerJson(await readText(file), file);
+  const tokenizer = parseTokenizerJson(await readText(file), file);
+  const configFile = join(dirname(file), 'tokenizer_config.json');
+  return existsSync(configFile) ? withRoles(tokenizer, await readFields(configFile)) : tokenizer;
+}
+
+/** A tokenizer whose special tokens play the parts that `tokenizer_config.json` names; the file itself only lists them. */
+function withRoles(tokenizer: Tokenizer, fields: Fields): Tokenizer {
+  const roles = { ...tokenizer.specialTokens };
+  for (const role of ['bos', 'eos', 'pad', 'unk'] as const) {
+    const token = fields[`${role}_token`] as { content?: unknown } | string | null | undefined;
+    const id = tokenizer.parts.special.get(String(typeof token === 'string' ? token : token?.content));
+    if (id !== undefined) roles[role] = id;
+  }
+  roles.bos ??= roles.eos;
+  roles.eos ??= roles.bos;
+  const same = (Object.keys(roles) as (keyof typeof roles)[]).every(role => roles[role] === tokenizer.specialTokens[role]);
+  return same ? tokenizer : new Tokenizer({ ...tokenizer.parts, roles });
+}
+
+/** A JSON file that must hold an object. */
+export async function readFields(path: string): Promise<Fields> {
+  const json = await readJson(path);
+  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${path}: is not a JSON object`);
+  return json as Fields;
 }
 
 /** A model may have more rows than its tokenizer has tokens (padding), never fewer. */
@@ -54,8 +80,6 @@ async function readWeight(source: TensorSource, name: string, shape: readonly nu
   return tensor(await source.readFloats(name), { shape, requiresGrad: true });
 }
 
-export type Fields = Readonly<Record<string, unknown>>;
-
 /**
  * What a field must say where this transformer knows one way only; null also stands for a missing field. Fields that
  * change nothing in what is computed here (dropout, how weights were initialised) are not read.
@@ -67,9 +91,7 @@ const onlyWay: Readonly<Record<Family, Fields>> = {
 };
 
 /** Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it. */
-export function parseConfig(json: unknown, file: string): TransformerConfig {
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${file}: is not a JSON object`);
-  const fields = json as Fields;
+export function parseConfig(fields: Fields, file: string): TransformerConfig {
   const family = families.find(f => f === fields.model_type);
   if (family === undefined) throw new UserError(`${file}: model_type is ${show(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`);
   for (const [key, value] of Object.entries(onlyWay[family])) {

@@ -11,8 +11,8 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkTokenizer, loadTokenizer, saveTokenizer, type Fields } from '../models/checkpoint.ts';
-import { copyFileAtomic, readJson, readText, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
+import { checkTokenizer, loadTokenizer, readFields, saveTokenizer, type Fields } from '../models/checkpoint.ts';
+import { copyFileAtomic, readText, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
 import { FLOAT_CODECS } from '../models/safetensors-codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../models/safetensors-header.ts';
 import { openCheckpoint, writeSafetensors, type Checkpoint, type TensorData, type TensorSource } from '../models/safetensors.ts';
@@ -201,12 +201,6 @@ async function claim(out: string, record: Fields): Promise<void> {
     if (await readText(path) !== text) throw new UserError(`${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`);
   } else if (names.length > 0) throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
   await writeFileAtomic(path, text);
-}
-
-async function readFields(path: string): Promise<Fields> {
-  const json = await readJson(path);
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${path}: is not a JSON object`);
-  return json as Fields;
 }
 
 /** Size and time of change: enough to see that a file is another one, without reading gigabytes. */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { formatConfig, loadModel, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
+import { formatConfig, loadModel, loadTokenizer, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
 import { score } from '../../models/score.ts';
 import { writeSafetensors } from '../../models/safetensors.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
@@ -85,7 +85,20 @@ describe('config.json', () => {
   ])('%o is refused', (change, message) => {
     expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(new RegExp(`^config\\.json: (transformer: )?${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`));
   });
-  test('something else than an object is refused', () => { expect(() => parseConfig([], 'config.json')).toThrow('config.json: is not a JSON object'); });
+});
+
+test('tokenizer_config.json says which special token plays which part; what it does not say, the names do', async () => {
+  const path = join(directory, 'roles');
+  await saveModel(path, original);
+  const roles = async (fields: object) => {
+    await writeFile(join(path, 'tokenizer_config.json'), JSON.stringify(fields));
+    const loaded = await loadTokenizer(path);
+    expect(loaded.hash).toBe(tokenizer.hash);
+    return loaded.specialTokens;
+  };
+  expect(await roles({})).toEqual({ bos: 0, eos: 1, pad: 2 });
+  expect(await roles({ bos_token: '<pad>', eos_token: { content: '<s>', lstrip: false }, pad_token: null, unk_token: 'to' })).toEqual({ bos: 2, eos: 0, pad: 2 });
+  expect((await loadTokenizer(join(path, 'tokenizer.json'))).specialTokens).toEqual({ bos: 2, eos: 0, pad: 2 });
 });
 
 describe('directories that do not fit together', () => {
@@ -96,6 +109,10 @@ describe('directories that do not fit together', () => {
     await writeFile(file, JSON.stringify({ ...formatConfig(config, tokenizer, 'F32'), ...fields }));
     return refusal(loadModel(path));
   };
+  test('a configuration that is no object', async () => {
+    await writeFile(join(path, 'config.json'), '[]');
+    expect(await refusal(loadModel(path))).toContain('config.json: is not a JSON object');
+  });
   test('a weight is missing', async () => { expect(await change({ num_hidden_layers: 2 })).toContain('has no tensor "model.layers.1.self_attn.q_proj.weight"'); });
   test('a weight has another shape', async () => { expect(await change({ intermediate_size: 32 })).toContain('has shape [24, 16], and config.json asks for [32, 16]'); });
   test('the tokenizer has more tokens than the model rows; fewer are padding', async () => {
