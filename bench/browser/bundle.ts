@@ -14,32 +14,37 @@ export const root = ['../../', '../../../'].map(up => fileURLToPath(new URL(up, 
 
 export interface Bundle {
   readonly code: string;
-  /** What the code imports that is not in it. */
+  /** What the code imports that is not in it, at once and where it is asked for. */
   readonly imports: readonly string[];
+  readonly dynamicImports: readonly string[];
 }
 
-/** One ES module of a source file, a path from the package's root, and everything that it imports but `external` packages. */
-export async function bundle(entry: string, external: readonly string[] = []): Promise<Bundle> {
+/** The package `webgpu` is Dawn for Node: a browser has its own. */
+const nodeOnly = ['webgpu'];
+/** gpu.js reads the kernels as text, and neither renamed nor rewritten are they what it understands: only whitespace may go. */
+const whitespace = { compress: false, mangle: false, codegen: true } as const;
+
+/** One ES module of a source file, a path from the package's root, and everything that it imports, but packages that are `external`. */
+export async function bundle(entry: string, external: readonly string[] = nodeOnly): Promise<Bundle> {
   const build = await rolldown({ input: join(root, entry), platform: 'browser', external: [...external], logLevel: 'warn' });
   try {
-    const { output } = await build.generate({ format: 'esm', minify: true, codeSplitting: false });
+    const { output } = await build.generate({ format: 'esm', minify: whitespace, codeSplitting: false });
     if (output.length !== 1) throw new Error(`bundle: ${entry} became ${output.length} files, not one`);
-    const [{ code, imports, dynamicImports }] = output;
-    return { code, imports: [...imports, ...dynamicImports] };
+    const [{ fileName, code, imports, dynamicImports }] = output;
+    return { code, imports, dynamicImports: dynamicImports.filter(name => name !== fileName) };
   } finally {
     await build.close();
   }
 }
 
-/** `webgpu` is Dawn for Node: a browser has its own. */
-export const engineBundle = (): Promise<Bundle> => bundle('engine/index.ts', ['gpu.js', 'webgpu']);
+export const engineBundle = (): Promise<Bundle> => bundle('engine/index.ts', ['gpu.js', ...nodeOnly]);
 
 const kilobytes = (n: number): string => `${(n / 1000).toFixed(1)} kB`;
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  const { code, imports } = await engineBundle();
+  const { code, imports, dynamicImports } = await engineBundle();
   const file = 'dist/browser/engine.js';
   await mkdir(join(root, dirname(file)), { recursive: true });
   await writeFile(join(root, file), code);
-  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} minified, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}\n`);
+  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} minified, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`);
 }

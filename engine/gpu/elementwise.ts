@@ -1,4 +1,7 @@
-/** Elementwise kernels: one thread an element; operands broadcast by `position`. */
+/**
+ * Elementwise kernels: one thread an element; operands broadcast by `position`, of which each has its step and period.
+ * (No argument may be named `aSize` or `aDim` beside an array `a`: in WebGL2 gpu.js names the array's own uniforms so.)
+ */
 import type { Binary, Shape, Unary, View } from '../backend.ts';
 import { broadcastStrides, sizeOf } from '../shape.ts';
 import { erfOf, powerOf, sineOf, tanhOf } from './functions.ts';
@@ -29,34 +32,34 @@ function cos(this: Thread, x: Values): number {
   return sineOf(x[this.thread.x], 1);
 }
 
-function add(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] + b[position(this.thread.x, bStep, bSize)];
+function add(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] + b[position(this.thread.x, bStep, bPeriod)];
 }
-function sub(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] - b[position(this.thread.x, bStep, bSize)];
+function sub(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] - b[position(this.thread.x, bStep, bPeriod)];
 }
-function mul(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] * b[position(this.thread.x, bStep, bSize)];
+function mul(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] * b[position(this.thread.x, bStep, bPeriod)];
 }
-function div(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] / b[position(this.thread.x, bStep, bSize)];
+function div(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] / b[position(this.thread.x, bStep, bPeriod)];
 }
-function maximum(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return Math.max(a[position(this.thread.x, aStep, aSize)], b[position(this.thread.x, bStep, bSize)]);
+function maximum(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return Math.max(a[position(this.thread.x, aStep, aPeriod)], b[position(this.thread.x, bStep, bPeriod)]);
 }
-function pow(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return powerOf(a[position(this.thread.x, aStep, aSize)], b[position(this.thread.x, bStep, bSize)]);
+function pow(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return powerOf(a[position(this.thread.x, aStep, aPeriod)], b[position(this.thread.x, bStep, bPeriod)]);
 }
-function equal(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] === b[position(this.thread.x, bStep, bSize)] ? 1 : 0;
+function equal(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] === b[position(this.thread.x, bStep, bPeriod)] ? 1 : 0;
 }
-function less(this: Thread, a: Values, b: Values, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  return a[position(this.thread.x, aStep, aSize)] < b[position(this.thread.x, bStep, bSize)] ? 1 : 0;
+function less(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  return a[position(this.thread.x, aStep, aPeriod)] < b[position(this.thread.x, bStep, bPeriod)] ? 1 : 0;
 }
 
-function select(this: Thread, condition: Values, a: Values, b: Values, cStep: number, cSize: number, aStep: number, aSize: number, bStep: number, bSize: number): number {
-  if (condition[position(this.thread.x, cStep, cSize)] !== 0) return a[position(this.thread.x, aStep, aSize)];
-  return b[position(this.thread.x, bStep, bSize)];
+function select(this: Thread, condition: Values, a: Values, b: Values, cStep: number, cPeriod: number, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+  if (condition[position(this.thread.x, cStep, cPeriod)] !== 0) return a[position(this.thread.x, aStep, aPeriod)];
+  return b[position(this.thread.x, bStep, bPeriod)];
 }
 
 const unaries: Readonly<Record<Unary, KernelSource>> = { exp, log, sqrt, tanh, erf, sin, cos };

@@ -12,6 +12,8 @@ import type { Argument, DeviceContext, Gpu, GpuModule, GpuMode, Handle, Kernel, 
 /** A buffer on the device, shared by what refers to it. */
 interface Buffer {
   handle: Handle | null;
+  /** How many dims the kernel had that made it. */
+  rank: number;
   references: number;
 }
 
@@ -44,7 +46,8 @@ export class Machine {
   readonly mode: GpuMode;
   private readonly gpu: Gpu;
   private readonly Input: GpuModule['Input'];
-  private readonly kernels = new Map<KernelSource, Kernel>();
+  /** By source and by the ranks of its arrays: WebGL2 has a class of texture for each, and a kernel takes one. */
+  private readonly kernels = new Map<KernelSource, Map<string, Kernel>>();
   private readonly constants = new Map<string, GpuStorage>();
   private commands: (() => unknown)[] = [];
   private draining = false;
@@ -62,7 +65,7 @@ export class Machine {
 
   /** Kernels compiled and buffers alive, once every command so far has run. */
   counts(): Promise<{ readonly kernels: number; readonly buffers: number }> {
-    return new Promise(resolve => { this.enqueue(() => resolve({ kernels: this.kernels.size, buffers: this.live }), true); });
+    return new Promise(resolve => { this.enqueue(() => resolve({ kernels: [...this.kernels.values()].reduce((n, made) => n + made.size, 0), buffers: this.live }), true); });
   }
 
   /** Sends a few numbers there and back, and names the device. From here on its errors are ours. */
@@ -81,7 +84,7 @@ export class Machine {
       return [vendor, architecture, description].filter(part => part !== '').join(' ');
     }
     if (this.mode === 'webgl2') {
-      const gl = this.kernels.get(copy)!.kernel.context as WebGL2RenderingContext;
+      const gl = this.variants(copy).get('')!.kernel.context as WebGL2RenderingContext;
       const names = gl.getExtension('WEBGL_debug_renderer_info');
       return String(gl.getParameter(names ? names.UNMASKED_RENDERER_WEBGL : gl.RENDERER));
     }
@@ -128,7 +131,7 @@ export class Machine {
 
   private send(values: Float32Array<ArrayBuffer>): GpuStorage {
     const input = new this.Input(values as never, [values.length] as never);
-    return this.output(values.length, buffer => this.call(copy, [values.length], [input], ['Input'], buffer));
+    return this.output(values.length, buffer => this.call(copy, [values.length], [input], ['Input'], '', buffer));
   }
 
   /** The floats of a storage on the device. */
@@ -143,30 +146,40 @@ export class Machine {
     return this.output(size, buffer => {
       const values = args.map((a, i) => buffers[i]?.handle ?? (typeof a === 'number' ? a : (a as Real).real));
       const types = args.map((a, i) => (buffers[i] ? typeOf(values[i]) : typeof a === 'number' ? 'Integer' : 'Float'));
-      return this.call(source, dims, values, types, buffer);
+      const ranks = this.mode === 'webgl2' ? buffers.map(b => b?.rank).join() : '';
+      return this.call(source, dims, values, types, ranks, buffer);
     });
   }
 
   private output(size: number, fill: (buffer: Buffer) => Promise<void>): GpuStorage {
     if (size > mostElements) throw new RangeError(`gpu: a tensor of ${size} elements; kernels count in floats, which is exact up to ${mostElements}`);
-    const buffer: Buffer = { handle: null, references: 1 };
+    const buffer: Buffer = { handle: null, rank: 1, references: 1 };
     if (size > 0) this.enqueue(() => fill(buffer));
     return { dtype: 'float32', size, buffer, host: null, copy: null };
   }
 
-  private async call(source: KernelSource, dims: readonly number[], values: Argument[], types: string[], into: Buffer): Promise<void> {
-    let kernel = this.kernels.get(source);
+  private async call(source: KernelSource, dims: readonly number[], values: Argument[], types: string[], ranks: string, into: Buffer): Promise<void> {
+    const variants = this.variants(source);
+    let kernel = variants.get(ranks);
     const fresh = kernel === undefined;
     kernel ??= this.compile(source, dims, types);
+    variants.set(ranks, kernel);
     kernel.setOutput(dims);
     const result = await kernel(...values);
     if (fresh) this.assertMode(kernel, source.name);
     into.handle = this.onDevice ? (result as Handle) : flat(result);
+    into.rank = dims.length;
     this.live++;
   }
 
+  private variants(source: KernelSource): Map<string, Kernel> {
+    let variants = this.kernels.get(source);
+    if (!variants) this.kernels.set(source, (variants = new Map()));
+    return variants;
+  }
+
   private compile(source: KernelSource, dims: readonly number[], types: string[]): Kernel {
-    const kernel = this.gpu.createKernel(source, {
+    return this.gpu.createKernel(source, {
       output: dims,
       argumentTypes: types,
       pipeline: this.onDevice,
@@ -177,13 +190,11 @@ export class Machine {
       // A loop that is bounded by an argument would stop at 1000 in silence.
       loopMaxIterations: 2 ** 30,
     });
-    this.kernels.set(source, kernel);
-    return kernel;
   }
 
   /** gpu.js replaces a kernel that a mode cannot run by one on the CPU, and says nothing. */
   private assertMode({ kernel }: Kernel, name: string): void {
-    const { mode } = kernel.constructor;
+    const mode = modeOf(kernel);
     if (mode !== this.mode || kernel.fallbackReason) {
       throw new Error(`gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not '${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`);
     }
@@ -236,6 +247,12 @@ export class Machine {
     }
     this.draining = false;
   }
+}
+
+/** gpu.js names both versions of WebGL 'gpu'. */
+function modeOf({ constructor: { mode }, context }: Kernel['kernel']): string {
+  if (mode !== 'gpu') return mode;
+  return context instanceof WebGL2RenderingContext ? 'webgl2' : 'webgl';
 }
 
 const typeOf = (handle: Argument): string => (handle instanceof Float32Array ? 'Array' : (handle as { type: string }).type);

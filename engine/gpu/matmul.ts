@@ -9,10 +9,10 @@ import type { GpuStorage, Machine } from './machine.ts';
 /** Σ_i a[y, i] b[i, x] of the batch z; strides of a row, a column and the place of a batch by its step and size. */
 function product(
   this: Thread, a: Values, b: Values, k: number, aRow: number, aColumn: number, bRow: number, bColumn: number,
-  aSize: number, bSize: number, aStep: number, aBatches: number, bStep: number, bBatches: number,
+  aMatrix: number, bMatrix: number, aStep: number, aBatches: number, bStep: number, bBatches: number,
 ): number {
-  const aBase = position(this.thread.z, aStep, aBatches) * aSize + this.thread.y * aRow;
-  const bBase = position(this.thread.z, bStep, bBatches) * bSize + this.thread.x * bColumn;
+  const aBase = position(this.thread.z, aStep, aBatches) * aMatrix + this.thread.y * aRow;
+  const bBase = position(this.thread.z, bStep, bBatches) * bMatrix + this.thread.x * bColumn;
   let sum = 0;
   for (let i = 0; i < k; i++) {
     sum += a[aBase + i * aColumn] * b[bBase + i * bRow];

@@ -1,4 +1,4 @@
-/** The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here. */
+/** The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here, on every backend. */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundle, engineBundle } from '../../bench/browser/bundle.ts';
@@ -6,14 +6,16 @@ import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
 import { serve, type Site } from '../../bench/browser/serve.ts';
 import { createWasmBackend, table, type Backend } from '../../engine/index.ts';
 import type { inPage as InPage } from './page.ts';
-import { lossCurve, parity, reference, sizes } from './parity.ts';
+import { boundsOf } from '../engine/gpu/bounds.ts';
+import { lossCurve, parity, reference, sizes } from '../engine/parity.ts';
 
 declare const inPage: typeof InPage;
 
-test("the engine's bundle imports nothing, least of all from Node", async () => {
-  const { code, imports } = await engineBundle();
+test("the engine's bundle imports gpu.js and Dawn where a GPU is asked for, and nothing of Node", async () => {
+  const { code, imports, dynamicImports } = await engineBundle();
   expect(imports).toEqual([]);
-  expect(code).not.toMatch(/(?:\bfrom|\bimport)\s*\(?\s*["'`]/);
+  expect([...dynamicImports].sort()).toEqual(['gpu.js', 'webgpu']);
+  expect(code).not.toMatch(/(?:\bfrom|\bimport)\s*\(?\s*["'`]node:/);
 });
 
 /** Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far. */
@@ -29,6 +31,8 @@ describe.skipIf(missing)('in Chromium', () => {
   let site: Site;
   let browser: Browser;
   let page: Page;
+  const steps = 12;
+  let expectedCurve: number[];
 
   beforeAll(async () => {
     const { code } = await bundle('test/browser/page.ts');
@@ -41,6 +45,7 @@ describe.skipIf(missing)('in Chromium', () => {
     page.on('pageerror', error => { throw error; });
     await page.goto(site.url);
     await page.waitForFunction('globalThis.inPage');
+    expectedCurve = await lossCurve(reference, steps);
   });
 
   afterAll(async () => {
@@ -49,8 +54,9 @@ describe.skipIf(missing)('in Chromium', () => {
   });
 
   test('wasm: every row is float64’s, and has the same bits as in Node', async () => {
-    const { description, rows } = await page.evaluate(() => inPage.check('wasm'));
+    const { description, rows, submissions } = await page.evaluate(() => inPage.check('wasm'));
     expect(description).toContain('WebAssembly SIMD');
+    expect(submissions).toEqual({ webgpu: 0, webgl2: 0 });
     expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
     const tolerance = 16 + 8 * Math.sqrt(Math.max(...sizes));
     const wasm = createWasmBackend({ threads: 1, relaxedSimd: false }) as unknown as Backend;
@@ -62,10 +68,8 @@ describe.skipIf(missing)('in Chromium', () => {
   });
 
   test('wasm: a transformer learns as it does on the reference in Node', async () => {
-    const steps = 12;
-    const [actual, expected] = [await page.evaluate(n => inPage.curve('wasm', n), steps), await lossCurve(reference, steps)];
-    expect(expected[steps - 1]).toBeLessThan(expected[0] - 0.01);
-    expectSameCurve(actual, expected);
+    expect(expectedCurve[steps - 1]).toBeLessThan(expectedCurve[0] - 0.01);
+    expectSameCurve(await page.evaluate(n => inPage.curve('wasm', n), steps), expectedCurve);
   });
 
   test('wasm: threads are web workers over shared memory, and change no bit', async () => {
@@ -77,4 +81,23 @@ describe.skipIf(missing)('in Chromium', () => {
     expect(page.workers()).toHaveLength(2);
     expect(new Set(three.bits)).toEqual(new Set(one.bits));
   });
+
+  for (const [mode, other] of [['webgpu', 'webgl2'], ['webgl2', 'webgpu']] as const) {
+    test(`${mode}: every row is float64’s, within what a device may do, and ran in that mode`, async () => {
+      const { description, rows, submissions } = await page.evaluate(name => inPage.check(name), mode);
+      expect(description).toMatch(new RegExp(`^gpu: gpu\\.js in mode ${mode} on \\S.*no fallback$`));
+      expect(submissions[mode]).toBeGreaterThan(table.length);
+      expect(submissions[other]).toBe(0);
+      expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
+      for (const { op, values, gradients } of rows) {
+        const [value, gradient] = boundsOf(op);
+        expect(values, op).toBeLessThanOrEqual(value);
+        expect(gradients, op).toBeLessThanOrEqual(gradient);
+      }
+    });
+
+    test(`${mode}: a transformer learns as it does on the reference in Node`, async () => {
+      expectSameCurve(await page.evaluate(([name, n]) => inPage.curve(name, n), [mode, steps] as const), expectedCurve);
+    });
+  }
 });

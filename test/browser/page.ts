@@ -1,7 +1,7 @@
 /** What the tests run inside a page, bundled for it: `globalThis.inPage`. */
 import { makeBackend, type BackendName } from '../../bench/browser/page/backends.ts';
 import { createWasmBackend, matmul, noGrad, Random, scope, softmax, table, tensor, type Backend } from '../../engine/index.ts';
-import { hash, hashStart, lossCurve, parity, sizes, type Parity } from './parity.ts';
+import { hash, hashStart, lossCurve, parity, sizes, type Parity } from '../engine/parity.ts';
 
 /** Plain SIMD, whose bits do not depend on the machine. */
 const wasm = (threads: number): Backend => createWasmBackend({ threads, relaxedSimd: false }) as unknown as Backend;
@@ -14,18 +14,37 @@ async function backendOf(name: BackendName): Promise<Backend> {
   return backend;
 }
 
+/** How often this page has asked a device to run something: where kernels ran, without taking the backend's word for it. */
+const submissions = { webgpu: 0, webgl2: 0 };
+
+function count<T extends object>(name: keyof typeof submissions, type: { prototype: T } | undefined, method: keyof T): void {
+  if (!type) return;
+  const original = type.prototype[method] as (...args: unknown[]) => unknown;
+  type.prototype[method] = function (this: T, ...args: unknown[]) {
+    submissions[name]++;
+    return original.apply(this, args);
+  } as T[keyof T];
+}
+count('webgpu', (globalThis as { GPUQueue?: { prototype: { submit: unknown } } }).GPUQueue, 'submit');
+count('webgl2', WebGL2RenderingContext, 'drawArrays');
+
 export interface Checked {
   /** Of the backend that ran. */
   readonly description: string;
   readonly rows: readonly Parity[];
+  readonly submissions: Readonly<typeof submissions>;
 }
 
 /** Every row of the table. */
 async function check(name: BackendName): Promise<Checked> {
   const backend = await backendOf(name);
+  const before = { ...submissions };
   const rows: Parity[] = [];
   for (const op of table) rows.push(await parity(op, backend, sizes));
-  return { description: backend.describe(), rows };
+  return {
+    description: backend.describe(), rows,
+    submissions: { webgpu: submissions.webgpu - before.webgpu, webgl2: submissions.webgl2 - before.webgl2 },
+  };
 }
 
 const curve = async (name: BackendName, steps: number): Promise<number[]> => lossCurve(await backendOf(name), steps);

@@ -1,4 +1,5 @@
 /** The backends of this browser, each made or with the reason why it is not here. */
+import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import { createWasmBackend, type Backend } from '../../../engine/index.ts';
 
 export const backendNames = ['wasm', 'webgpu', 'webgl2'] as const;
@@ -14,10 +15,15 @@ export interface Candidate {
 /** Pages share their memory with others; phones refuse to reserve more than this. */
 const memoryLimit = 2 ** 30;
 
+async function gpu(mode: 'webgpu' | 'webgl2'): Promise<Backend> {
+  if (mode === 'webgpu' && !('gpu' in navigator)) throw new Error('this browser has no WebGPU');
+  return (await openGpuBackend(mode)) as unknown as Backend;
+}
+
 const makers: Readonly<Record<BackendName, () => Promise<Backend>>> = {
   wasm: async () => createWasmBackend({ memoryLimit }) as unknown as Backend,
-  webgpu: async () => { throw new Error('not there yet'); },
-  webgl2: async () => { throw new Error('not there yet'); },
+  webgpu: () => gpu('webgpu'),
+  webgl2: () => gpu('webgl2'),
 };
 
 export const makeBackend = (name: BackendName): Promise<Backend> => makers[name]();
