@@ -59,9 +59,17 @@ export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
 const stroke = (index: number, emphasis = false): Html =>
   html`class="series s${index % colours}${emphasis ? ' strong' : ''}" data-series="${index}" stroke-dasharray="${dashes[Math.floor(index / 2) % dashes.length]}"`;
 
+type Place = readonly [x: number, y: number];
+
+const coordinates = ([x, y]: Place): string => `${(side * x).toFixed(1)} ${(side * (1 - y)).toFixed(1)}`;
+
 /** A path through places on the inner picture. */
-const path = (points: readonly (readonly [number, number])[]): string =>
-  points.map(([x, y], i) => `${i === 0 ? 'M' : 'L'}${(side * x).toFixed(1)} ${(side * (1 - y)).toFixed(1)}`).join('');
+const path = (places: readonly Place[]): string => `M${places.map(coordinates).join('L')}`;
+
+/** As many points as are still told apart as dots. */
+const fewPoints = 12;
+/** Dots: lines of no length, with round ends. */
+const dots = (places: readonly Place[]): string => places.map(p => `M${coordinates(p)}h0`).join('');
 
 function axes(x: Scale, y: Scale, xLabel: string, yLabel: string): Html {
   return html`<g class="axes">${ticks(y, 5).map(t => {
@@ -76,7 +84,7 @@ function axes(x: Scale, y: Scale, xLabel: string, yLabel: string): Html {
 
 function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
   const { x, y } = view;
-  const at = (px: number, py: number) => [place(x, px), place(y, py)] as const;
+  const at = (px: number, py: number): Place => [place(x, px), place(y, py)];
   const drawn = plot.series.map((s, i) => {
     const points = s.points.filter(p => Number.isFinite(place(x, p.x)) && Number.isFinite(place(y, p.y)));
     const band = points.filter(p => p.low !== undefined && p.high !== undefined);
@@ -85,26 +93,28 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
     return {
       band: band.length > 1 ? html`<path class="band s${index % colours}" data-series="${index}" d="${path([...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))])}Z"/>` : '',
       line: html`<path ${stroke(index, s.emphasis)} d="${path(points.map(p => at(p.x, p.y)))}"/>`,
+      dots: points.length <= fewPoints ? html`<path class="dots s${index % colours}" data-series="${index}" d="${dots(points.map(p => at(p.x, p.y)))}"/>` : '',
       summary: last ? `${s.name} ends at ${tickLabel(last.y)}` : '',
     };
   });
   const summary = `${plot.y.label} against ${plot.x.label}: ${drawn.map(d => d.summary).filter(Boolean).join(', ')}`;
   return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
 <div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}
-<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => d.band)}${drawn.map(d => d.line)}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
+<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
 <div class="readout" hidden></div></div></figure>`;
 }
 
-/** Points that lie above their plot's axis. */
-const countAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): number =>
-  plots.reduce((n, plot, i) => n + plot.series.flatMap(s => s.points).filter(p => p.y > views[i].y.max).length, 0);
+/** Whether points lie above their plot's axis. */
+const anyAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): boolean =>
+  plots.some((plot, i) => plot.series.some(s => s.points.some(p => p.y > views[i].y.max)));
 
-/** All plots under one legend, whose buttons show and hide a series everywhere. */
-export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[]): Html {
-  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${seriesNames(plots).map((name, index) =>
+/** Plots of one section under one legend, whose buttons show and hide a series in all of them. Ids count from `first`. */
+export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html {
+  const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
+  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series].sort(([a], [b]) => a - b).map(([index, name]) =>
     html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`)}</div>
-<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(i)))}</div>
-${countAbove(plots, views) > 0 ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
+<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
+${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
 }
 
 /** Counts of values in some twenty bins with round edges. */

@@ -7,13 +7,11 @@ import type { PictureView } from './picture.ts';
 
 /** Legend buttons, and a readout of all curves at the pointer or, by arrow keys, at a point. */
 export function runCurves(plots: readonly PlotView[]): void {
-  const off = new Set<number>();
   for (const button of document.querySelectorAll<HTMLElement>('.legend button')) {
-    const index = Number(button.dataset.series);
     button.addEventListener('click', () => {
-      if (!off.delete(index)) off.add(index);
-      button.setAttribute('aria-pressed', String(!off.has(index)));
-      for (const path of document.querySelectorAll(`.plots [data-series="${index}"]`)) path.classList.toggle('off', off.has(index));
+      const off = button.getAttribute('aria-pressed') === 'true';
+      button.setAttribute('aria-pressed', String(!off));
+      for (const path of button.closest('section')!.querySelectorAll(`.plots [data-series="${button.dataset.series}"]`)) path.classList.toggle('off', off);
     });
   }
 
@@ -27,7 +25,7 @@ export function runCurves(plots: readonly PlotView[]): void {
     let at = -1;
 
     const show = (value: number) => {
-      const rows = series.filter(s => !off.has(s.index) && s.points.length > 0).map(s => {
+      const rows = series.filter(s => s.points.length > 0 && !area.querySelector(`.off[data-series="${s.index}"]`)).map(s => {
         let best = 0;
         for (let k = 2; k < s.points.length; k += 2) if (Math.abs(place(s.points[k]) - place(value)) < Math.abs(place(s.points[best]) - place(value))) best = k;
         return { ...s, px: s.points[best], py: s.points[best + 1] };
@@ -196,10 +194,11 @@ export function runPicture(view: PictureView): void {
     // Names where there is room, each keeping clear of the cell that is pointed at.
     const nameRow = (r: number) => { context.textAlign = 'right'; context.fillText(clip(view.rows[shown[r]], 9), gutter.left - 8, middle.y(r)); };
     const nameColumn = (c: number) => {
+      const upright = [...view.columns[c]].length === 1;
       context.save();
-      context.translate(middle.x(c), gutter.top - 8);
-      context.rotate(-Math.PI / 2);
-      context.textAlign = 'left';
+      context.translate(middle.x(c), gutter.top - (upright ? 13 : 8));
+      if (!upright) context.rotate(-Math.PI / 2);
+      context.textAlign = upright ? 'center' : 'left';
       context.fillText(clip(view.columns[c], 8), 0, 0);
       context.restore();
     };
@@ -376,4 +375,7 @@ export function runPicture(view: PictureView): void {
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); redraw(); });
   readColours();
   sort();
+  // Something to begin with: the row that is the clearest.
+  const clearest = entropy.indexOf(Math.min(...entropy));
+  name(shown.indexOf(clearest), columns[falling[clearest][0]] ?? 0);
 }

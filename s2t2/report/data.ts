@@ -36,6 +36,8 @@ export interface CurvePlotPoint {
 
 /** A plot. A series has the same colour in all plots, by its name. */
 export interface CurvePlot {
+  /** Plots under one heading have one legend; by default the heading is "Learning curves". */
+  readonly section?: string;
   readonly title: string;
   readonly x: Axis;
   readonly y: Axis;

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { renderCurves, seriesNames, viewPlot } from './chart.ts';
 import { runCurves, runPicture, runSample } from './client.ts';
-import type { ReportData } from './data.ts';
+import type { CurvePlot, ReportData } from './data.ts';
 import { Html, html, json, type Content } from './html.ts';
 import { renderExplanations, renderPicture, viewPlan } from './picture.ts';
 import { renderSample } from './sample.ts';
@@ -19,12 +19,18 @@ const hash = (text: string): string => `'sha256-${createHash('sha256').update(te
 
 export function renderReport({ title, lead, facts, tables, curves, plan, sample }: ReportData): string {
   const names = seriesNames(curves);
-  const plots = curves.map(plot => viewPlot(plot, names));
+  const headingOf = ({ section = 'Learning curves' }: CurvePlot) => section;
+  const headings = [...new Set(curves.map(headingOf))];
+  const groups = headings.map(heading => curves.filter(plot => headingOf(plot) === heading));
+  const plots = groups.flat().map(plot => viewPlot(plot, names));
   const picture = plan && viewPlan(plan.plan, plan.source, plan.target);
   const sections: Section[] = [];
   const add = (id: string, heading: string, content: Html) => sections.push({ id, title: heading, content });
   if (tables.length > 0) add('results', 'Results', html`${tables.map((table, i) => renderTable(table, `table-${i}`))}`);
-  if (curves.length > 0) add('curves', 'Learning curves', renderCurves(curves, plots));
+  groups.forEach((group, i) => {
+    const first = groups.slice(0, i).flat().length;
+    add(`curves-${i}`, headings[i], renderCurves(group, plots.slice(first, first + group.length), first));
+  });
   if (plan && picture) {
     add('plan', 'The plan', renderPicture(picture, plan.plan));
     add('translations', 'Most telling translations', renderExplanations(plan.plan, plan.source, plan.target));

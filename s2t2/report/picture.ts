@@ -65,8 +65,8 @@ export function renderPicture({ rows, columns, largest }: PictureView, plan: Pla
 <label>Find <input data-find type="search" list="rows" placeholder="target token" size="12" autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
 <span class="ramp">0<span aria-hidden="true"></span>${percent(largest)}</span></div>
 <canvas tabindex="0" role="application" aria-roledescription="picture of the plan" aria-label="The plan, target tokens by source tokens" aria-describedby="picture-keys"></canvas>
-<div class="detail" aria-live="polite"><p class="cell">Point at a cell, or press an arrow key.</p><p class="row"></p><ol></ol></div>
-<p class="note" id="picture-keys">Drag to move. Pinch, or click and turn the wheel, to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
+<div class="detail" aria-live="polite"><p class="cell"></p><p class="row"></p><ol></ol></div>
+<p class="note" id="picture-keys">Point at a cell to see what it is. Drag to move. Pinch, or click and turn the wheel, to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
 <noscript><p class="note">The picture needs JavaScript.</p></noscript>
 </div>
 <div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;

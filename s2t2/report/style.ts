@@ -83,6 +83,7 @@ figcaption { font-weight: 600; font-size: .9375rem; margin-bottom: .25rem; }
 .hair { stroke: var(--muted); stroke-dasharray: 2 2; pointer-events: none; }
 .series { fill: none; stroke: var(--c); stroke-width: 1.75; stroke-linejoin: round; vector-effect: non-scaling-stroke; }
 .series.strong { stroke-width: 3; }
+.dots { fill: none; stroke: var(--c); stroke-width: 7; stroke-linecap: round; vector-effect: non-scaling-stroke; }
 .band { fill: var(--c); opacity: .16; }
 .off { display: none; }
 ${Array.from({ length: colours }, (_, i) => `.s${i} { --c: var(--s${i}); }`).join(' ')}

@@ -183,7 +183,7 @@ describe("a run's directory", () => {
       }
       if (r.tokens > 0) for (const n of [r.tokens, r.bytes]) expect(page).toContain(`>${n.toLocaleString('en')}<`);
     }
-    for (const id of ['results', 'curves', 'plan', 'translations', 'tokens']) expect(page).toContain(`id="${id}"`);
+    for (const id of ['results', 'curves-0', 'plan', 'translations', 'tokens']) expect(page).toContain(`id="${id}"`);
     expect(page.match(/<figure class="plot" data-plot="/g)).toHaveLength(3);
     expect(page.match(/class="token" data-start=/g)).toHaveLength(12);
   });
@@ -191,7 +191,7 @@ describe("a run's directory", () => {
   test('without a plan the report is the table and the curves', async () => {
     await writeFileAtomic(join(directory, 'results.json'), JSON.stringify({ ...results, plan: null }));
     const page = await readFile(await writeRunReport(directory, source, join(directory, 'other.html')), 'utf8');
-    expect([...page.matchAll(/<h2 id="([^"]*)"/g)].map(m => m[1])).toEqual(['results', 'curves']);
+    expect([...page.matchAll(/<h2 id="([^"]*)"/g)].map(m => m[1])).toEqual(['results', 'curves-0']);
   });
 
   test('no run, no report', async () => {
