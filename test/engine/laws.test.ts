@@ -30,12 +30,23 @@ interface Input {
   attributes: unknown;
 }
 
-/** Inputs that float32 holds, away from kinks so that both precisions are on one side. */
+/**
+ * Inputs that float32 holds, away from kinks so that both precisions are on one side, and well conditioned: a rounding
+ * of the inputs moves values and gradients by a few roundings, where two nearly equal numbers of a line may move its
+ * normalised values by a thousand.
+ */
 function draw(op: Row, size: number): Input {
   for (;;) {
     const { inputs, attributes } = op.sample(random, size);
     const rounded = inputs.map(x => (isFloat(x) ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x));
-    if ((op.kinks?.(rounded, attributes) ?? 1) > 1e-2) return { inputs: rounded, attributes };
+    if ((op.kinks?.(rounded, attributes) ?? 1) <= 1e-2) continue;
+    const moved = rounded.map(x => (isFloat(x) ? { ...x, values: Float64Array.from(x.values, v => v * (1 + 2 ** -24 * (random.uniform() - 0.5))) } : x));
+    const weights = normals(sizeOf(outOf(op, { inputs: rounded, attributes })));
+    const [before, after] = [rounded, moved].map(xs => gradients(float64, op, { inputs: xs, attributes }, weights));
+    const flat = ({ y, g }: { y: number[]; g: number[][] }) => [y, ...g].flat();
+    const [numbers, others] = [flat(before), flat(after)];
+    const largest = Math.max(1, ...numbers.map(Math.abs));
+    if (numbers.every((v, i) => Math.abs(v - others[i]) <= 8 * 2 ** -24 * largest)) return { inputs: rounded, attributes };
   }
 }
 
