@@ -1,7 +1,10 @@
 /** Translation of a model's ends by a plan: on tensors, from a file, and the laws both keep. */
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { scope, tensor } from '../../engine/index.ts';
+import { describe, expect, test } from 'vitest';
+import { noGrad, Random, scope, tensor } from '../../engine/index.ts';
+import { trainBPE } from '../../models/tokenizer/index.ts';
+import { forward, initTransformer, type Transformer, type TransformerConfig } from '../../models/transformer.ts';
+import { modelFromPlan, tokenMap } from '../../s2t2/methods.ts';
 import { compress, loadPlan, savePlan, type Plan } from '../../s2t2/plan.ts';
 import { applyPlan, translateEnds } from '../../s2t2/translate.ts';
 import { plans, type PlanExample } from '../arbitraries/plans.ts';
@@ -101,4 +104,42 @@ test('the identity plan between one vocabulary and itself changes no end', () =>
     const identity: Plan = { ...plan, ...compress(diagonal, sourceSize, sourceSize), mu: uniform, nu: uniform, targetIds: ids, sourceIds: ids, specials: new Int32Array() };
     for (const side of sides) expect(applyPlan(identity, side, end, width)).toEqual(end);
   }));
+});
+
+describe('on a model', () => {
+  const tokenizer = trainBPE(['to be or not to be'], { vocabSize: 16, alphabet: 'seen' });
+  /** Two rows more than the tokenizer has tokens: padding, as checkpoints have it. */
+  const rows = tokenizer.vocabSize + 2;
+  const config: TransformerConfig = { family: 'llama', vocabSize: rows, width: 8, layers: 1, heads: 2, keyValueHeads: 2, feedForward: 8, context: 16, rotaryBase: 10000, normEps: 1e-6, tied: false };
+  const model = initTransformer(config, new Random(1));
+  const map = tokenMap(tokenizer, tokenizer);
+  const v = map.sourceIds.length;
+  const uniform = new Float32Array(v).fill(1 / v);
+  const identity: Plan = {
+    ...compress(Array.from({ length: v * v }, (_, e) => (e % (v + 1) === 0 ? uniform[0] : 0)), v, v), mu: uniform, nu: uniform,
+    targetIds: map.targetIds, sourceIds: map.sourceIds, specials: map.specials, target: tokenizer.hash, source: tokenizer.hash,
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0,
+  };
+
+  test('the identity plan and the same tokenizer leave the logits unchanged; padded rows are gone', async () => {
+    const translated = await modelFromPlan(model, identity);
+    expect(translated.config).toEqual({ ...config, vocabSize: tokenizer.vocabSize });
+    const ids = tokenizer.encode('to be or not');
+    const logits = (m: Transformer) => noGrad(() => scope(() => forward(m, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+    const [before, after] = [logits(model), logits(translated)];
+    for (let t = 0; t < ids.length; t++) {
+      expect(after.slice(t * tokenizer.vocabSize, (t + 1) * tokenizer.vocabSize)).toEqual(before.slice(t * rows, t * rows + tokenizer.vocabSize));
+    }
+  });
+
+  test('the map of tokens: each target id once, special tokens by the part they play, no padded row', () => {
+    const other = trainBPE(['2b or not 2b'], { vocabSize: 14, alphabet: 'seen', specialTokens: ['<pad>', '<s>', '<mask>', '</s>'] });
+    const { sourceIds, targetIds, specials, targetSize } = tokenMap(tokenizer, other);
+    const pairs = Object.fromEntries(Array.from({ length: specials.length / 2 }, (_, s) => [other.token(specials[2 * s]), tokenizer.token(specials[2 * s + 1])]));
+    expect(pairs).toEqual({ '<pad>': '<pad>', '<s>': '<s>', '</s>': '</s>', '<mask>': '</s>' }); // what has no part of its own ends a text
+    const targets = [...targetIds, ...specials.filter((_, s) => s % 2 === 0)].sort((a, b) => a - b);
+    expect(targets).toEqual(Array.from({ length: targetSize }, (_, id) => id));
+    expect([...sourceIds]).toEqual([...tokenizer.ordinaryIds()]);
+    expect(Math.max(...sourceIds)).toBeLessThan(tokenizer.vocabSize);
+  });
 });
