@@ -1,6 +1,8 @@
 /** S2T2: the sparse Sinkhorn layer, weight translation, adaptation and evaluation. */
 export * from './adapt.ts';
 export * from './corpus.ts';
+export { readBlosum62, type SubstitutionMatrix } from './data/blosum.ts';
+export { domains, loadDomain, type DomainData, type DomainName } from './data/domains.ts';
 export * from './evaluate.ts';
 export * from './experiment.ts';
 export * from './explain.ts';

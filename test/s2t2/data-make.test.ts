@@ -1,12 +1,15 @@
 /** Splits hold none of each other's relatives, whatever is related to what; domains are made the same each time from packages of a few files; what is missing is told. */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
+import { sha256 } from '../../models/files.ts';
 import { loadDomain } from '../../s2t2/data/domains.ts';
 import { makeDomain, type MakeOptions } from '../../s2t2/data/make.ts';
 import type { Item } from '../../s2t2/data/readers.ts';
 import { chooseApart, countRelatives, type Hit, searchTexts, split, stretch } from '../../s2t2/data/relatives.ts';
+import { dataFolder } from '../../s2t2/data/tools.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 
 const directory = temporaryDirectory();
@@ -67,6 +70,14 @@ describe('split', () => {
     expect(chooseApart([item('x')], [item('train')], 1, [hit('train', 'x', 1)])).toEqual({ chosen: [], rejected: 1 });
   });
 
+  test('a hit just below either bound keeps nobody out', async () => {
+    const items = ['a', 'b', 'c'].map(name => item(name));
+    const related = (similarity: number, coverage: number) => split(items, { train: 1, validation: 1, test: 1 }, { seed: 0, close, search: () => items.flatMap(({ name: a }) => items.map(({ name: b }) => hit(a, b, similarity, coverage))) });
+    expect((await related(0.49, 1)).replaced).toBe(0);
+    expect((await related(1, 0.79)).replaced).toBe(0);
+    expect(await refusal(related(0.5, 0.8))).toBe('only 0 of 2 held-out texts have no close relative; ask for fewer');
+  });
+
   test('a query counts once, by its closest hit; hits that cover too little count apart', () => {
     const hits = [hit('a', 't', 0.2, 0.9), hit('a', 'u', 0.4, 0.9), hit('b', 't', 0.29, 0.8), hit('c', 't', 0.7, 0.3), hit('d', 't', 0.5, 0.8)];
     expect(countRelatives(['a', 'b', 'c', 'd', 'e'].map(name => item(name)), hits, close)).toEqual({ close: 1, closest: { '0.2': 1, '0.4': 1, '0.5': 1 }, withoutHit: 2, withShortCloseHit: 1 });
@@ -117,6 +128,7 @@ describe('making a domain', () => {
     const files = readdirSync(runs[0].out).sort();
     expect(files).toEqual(['japanese.json', 'japanese.test.jsonl.gz', 'japanese.train.jsonl.gz', 'japanese.validation.jsonl.gz']);
     for (const file of files) expect(readFileSync(join(runs[1].out, file))).toEqual(readFileSync(join(runs[0].out, file)));
+    for (const part of ['train', 'validation', 'test'] as const) expect(sha256(gunzipSync(readFileSync(join(runs[0].out, `japanese.${part}.jsonl.gz`))))).toBe(records[0].splits[part].sha256);
     expect(JSON.parse(readFileSync(join(runs[0].out, 'japanese.json'), 'utf8'))).toEqual(JSON.parse(JSON.stringify(records[0])));
 
     const { train, validation, test, unit } = await loadDomain('japanese', { work: runs[0].out, full: true });
@@ -170,10 +182,21 @@ describe('programs of the system', () => {
     expect(await refusal(makeDomain('dna', options()))).toBe('apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from packages.debian.org and give --package FILE');
     programs({ npm: 'echo "npm error code ENOTFOUND" >&2; echo "npm error network" >&2; exit 1' });
     expect(await refusal(makeDomain('code', options()))).toBe('npm: failed: npm error code ENOTFOUND; check that the network is there, and run again');
-    programs({ 'apt-get': ': > kleborate-examples_1.deb', 'dpkg-deb': 'echo "dpkg-deb: error: not an archive" >&2; exit 2' });
+    programs({ 'apt-get': ': > kleborate-examples_1.deb', 'dpkg-deb': '/bin/mkdir "$3"; echo "dpkg-deb: error: not an archive" >&2; exit 2' });
     const run = options();
     expect(await refusal(makeDomain('dna', run))).toBe('dpkg-deb: failed: dpkg-deb: error: not an archive; is the package whole, and is there room on the disk?');
     expect(existsSync(join(run.work, 'kleborate-examples'))).toBe(false);
+  });
+
+  test('npm is asked once, and again when its lockfile has changed', async () => {
+    const run = options();
+    const fixed = readFileSync(join(dataFolder('code'), 'package-lock.json'), 'utf8');
+    unpack(run.work, { 'code/package-lock.json': fixed, 'code/node_modules/.package-lock.json': '{}' });
+    programs({ npm: 'exit 1' });
+    expect(await refusal(makeDomain('code', run))).toMatch(/this is not the package that it should be$/);
+    unpack(run.work, { 'code/package-lock.json': fixed.replace('"lockfileVersion": 3', '"lockfileVersion": 2') });
+    expect(await refusal(makeDomain('code', run))).toMatch(/^npm: failed/);
+    expect(readFileSync(join(run.work, 'code/package-lock.json'), 'utf8')).toBe(fixed);
   });
 
   test('a package that is not there, or that is none of Debian, is told', async () => {

@@ -126,7 +126,7 @@ describe('help pages', () => {
 
   test('a paragraph is kept by the first page that has it, in its own script; short pages are left out', async () => {
     const [a, b, c] = ['あ', 'い', 'う'].map(letter => `${letter.repeat(300)}。`);
-    const pages = { 'a.html': page(`<p>${a}</p>`, `<p>${b}</p>`, '<p>Untranslated text</p>'), 'b/c.html': page(`<p>${b}</p>`, `<p>${c}</p>`, `<p>${c}!</p>`, `<p>${c}</p>`), 'd.html': page(`<p>${a}</p>`, '<p>え</p>') };
+    const pages = { 'a.html': page(`<p>${a}</p>`, `<p>${b}</p>`, '<p>Untranslated text</p>', '<p>half ああああ</p>'), 'b/c.html': page(`<p>${b}</p>`, `<p>${c}</p>`, `<p>${c}!</p>`, `<p>${c}</p>`), 'd.html': page(`<p>${a}</p>`, '<p>え</p>') };
     const root = folder(Object.fromEntries(Object.entries(pages).map(([name, html]) => [`usr/share/libreoffice/help/ja/text/${name}`, html])));
     expect(await readHelp('ja', /\p{sc=Hira}/u)(root)).toEqual([{ name: 'a.html', text: `${a}\n${b}` }, { name: 'b/c.html', text: `${c}\n${c}!` }]);
   });
