@@ -1,13 +1,14 @@
 /** The benchmarks' command line: `npm run bench -- --help`. */
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { createReferenceBackend, createWasmBackend, type Backend } from '../engine/index.ts';
+import { add, createReferenceBackend, createWasmBackend, scope, tensor, type Backend } from '../engine/index.ts';
+import { detectRelaxedSimd } from '../engine/wasm/features.ts';
 import { progressBar } from '../s2t2/progress.ts';
 import { measureOperations } from './operations.ts';
 import { measurePeak } from './peak.ts';
 import { measurePeers } from './peers.ts';
 import { loadReport, renderReport, saveReport, type Measurement, type Report } from './report.ts';
-import { measureStep, measureTokenizer } from './work.ts';
+import { measureRelaxedStep, measureStep, measureTokenizer } from './work.ts';
 
 const kept = 'runs/bench.json';
 
@@ -23,15 +24,20 @@ interface Flags {
 }
 
 async function main(flags: Flags): Promise<void> {
+  const begin = performance.now();
   const wasm = createWasmBackend({ threads: flags.threads }) as unknown as Backend;
+  scope(() => { add(tensor(1, { backend: wasm }), 1).dataSync(); });
+  const firstUse: Measurement = { op: 'first use', size: 1, backend: 'wasm', seconds: (performance.now() - begin) / 1000, spread: 0, gflops: 0, gbps: 0, shareOfPeak: 0 };
   const reference = createReferenceBackend() as unknown as Backend;
   const peak = await measurePeak(flags.threads);
   const bar = progressBar('benchmarks', 1, '');
   const options = { sizes: flags.sizes.split(',').map(Number), reference, peak, onRow: (name: string) => bar.update(0, name) };
-  const rows: Measurement[] = flags.peers
+  const rows: Measurement[] = [firstUse];
+  rows.push(...(flags.peers
     ? await measurePeers(wasm, peak, flags.threads, options.onRow)
-    : await measureOperations({ ...options, filter: new RegExp(flags.filter), backends: [wasm, reference].filter(b => !flags.backend || b.name === flags.backend) });
+    : await measureOperations({ ...options, filter: new RegExp(flags.filter), backends: [wasm, reference].filter(b => !flags.backend || b.name === flags.backend) })));
   if (flags.work && !flags.peers) rows.push(await measureStep(wasm, peak), ...(await measureTokenizer()));
+  if (flags.work && !detectRelaxedSimd()) rows.push(await measureRelaxedStep(flags.threads));
   bar.stop();
   // A busy neighbour halves what two threads reach, and a peak measured too low flatters every share: measured twice, it shows.
   const peakAfter = await measurePeak(flags.threads);

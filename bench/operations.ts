@@ -1,27 +1,9 @@
 /** The operation table under the clock: every row, at several sizes, on several backends, verified before it is timed. */
-import { Bench } from 'tinybench';
 import { apply, noGrad, scope, table, type Backend } from '../engine/index.ts';
+import { timed } from './clock.ts';
 import type { Peak } from './peak.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
 import { place, verify, workload } from './workload.ts';
-
-export interface Timing {
-  readonly seconds: number;
-  readonly spread: number;
-}
-
-/** Median and spread of a function, after a first call that is not counted. */
-export async function timed(name: string, fn: () => unknown, milliseconds = 250): Promise<Timing> {
-  await fn();
-  const bench = new Bench({ time: milliseconds, iterations: 5, warmup: false, throws: true });
-  bench.add(name, async () => { await fn(); });
-  await bench.run();
-  const [task] = bench.tasks;
-  const result = task.result;
-  if (!('latency' in result)) throw new Error(`bench: ${name} did not complete (${result.state})`);
-  const { p50, mad } = result.latency; // milliseconds
-  return { seconds: p50 / 1000, spread: mad / p50 };
-}
 
 export interface OperationOptions {
   readonly filter: RegExp;

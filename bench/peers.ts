@@ -1,6 +1,5 @@
 /**
- * The same work in other libraries, interleaved with ours: each size is measured in one, then the other, so that a
- * machine that slows down slows everyone down. A peer that does not load is a line in the output, never silence.
+ * The same work in other libraries, in turns with ours. A peer that does not load is a line in the output, never silence.
  *
  * jax-js and tfjs-backend-wasm are installed by hand (`bench/peers/package.json`), so they are imported by path and
  * described here by the few functions that are used.
@@ -12,15 +11,14 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { encode as encodeGpt } from 'gpt-tokenizer';
 import { layerNorm, matmul, noGrad, scope, setBackend, softmax, tensor, type Backend, type Tensor } from '../engine/index.ts';
-import { gpt2Pattern, tokenizerToJson, trainBPE } from '../models/tokenizer/index.ts';
-import { forwardFlops } from '../models/transformer.ts';
-import { timed } from './operations.ts';
+import { tokenizerToJson } from '../models/tokenizer/index.ts';
+import { interleaved, timed } from './clock.ts';
 import type { Peak } from './peak.ts';
 import { gpuOperations } from './peers-gpu.ts';
 import { jaxTrainingStep, type Jax } from './peers-jax.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
-import { stepBatch, stepConfig } from './step.ts';
-import { measureStep, measureTokenizer, syntheticText } from './work.ts';
+import { stepBatch, stepConfig, trainingStep } from './step.ts';
+import { stepRow, tokenizerRow, tokenizerWork } from './work.ts';
 
 /** An operation of one library at one size: `run` ends when the result is there. */
 type Runner = (size: number) => { run: () => unknown; read: () => Promise<Float32Array>; free: () => void };
@@ -128,6 +126,8 @@ async function jaxLibrary(jax: Jax): Promise<Library> {
   };
 }
 
+const gpuName = 'gpu.js webasm';
+
 function gpuLibrary(): Library {
   const operations = gpuOperations(values);
   const runner = (op: OpName): Runner => size => {
@@ -138,7 +138,7 @@ function gpuLibrary(): Library {
     };
     return { run, read, free };
   };
-  return { name: 'gpu.js webasm', operations: { matmul: runner('matmul'), softmax: runner('softmax'), layerNorm: runner('layerNorm') } };
+  return { name: gpuName, operations: { matmul: runner('matmul'), softmax: runner('softmax'), layerNorm: runner('layerNorm') } };
 }
 
 /** Throws where a peer has another answer than ours: then it did other work, and its time says nothing. */
@@ -151,14 +151,13 @@ export function agree(name: string, actual: ArrayLike<number>, expected: ArrayLi
 
 const matmulSizes = [64, 128, 256, 512, 1024];
 const rowSizes = [256, 1024];
-const rounds = 3;
 /** gpu.js's textbook matmul takes over a second above this. */
 const gpuLimit = 512;
 
 export async function measurePeers(backend: Backend, peak: Peak, threads: number, onRow: (name: string) => void): Promise<Measurement[]> {
   setBackend(backend);
   const libraries: Library[] = [ours(backend)];
-  let jax: Jax | null = null;
+  let jax = null as Jax | null;
   const peer = async (name: string, open: () => Promise<void>) => {
     await open().catch((error: Error) => process.stdout.write(`MISSING ${name}: ${error.message.split('\n')[0]}\n`));
   };
@@ -174,48 +173,39 @@ export async function measurePeers(backend: Backend, peak: Peak, threads: number
     for (const size of op === 'matmul' ? matmulSizes : rowSizes) {
       const flops = op === 'matmul' ? 2 * size ** 3 : (op === 'softmax' ? 5 : 7) * size ** 2;
       const bytes = (op === 'matmul' ? 12 : 8) * size ** 2;
-      const placed = libraries.map(l => ({ library: l, ...l.operations[op](size), timings: [] as { seconds: number; spread: number }[] }));
+      const placed = libraries.map(({ name, operations }) => ({ name, once: name === gpuName && size > gpuLimit, ...operations[op](size) }));
       const expected = await placed[0].read();
-      for (const p of placed) agree(`${p.library.name} ${op} ${size}`, await p.read(), expected);
-      for (let round = 0; round < rounds; round++) {
-        for (const p of placed) {
-          if (p.library.name === 'gpu.js webasm' && size > gpuLimit && round > 0) continue; // seconds a call
-          onRow(`${op} ${size} ${p.library.name}`);
-          p.timings.push(await timed(op, p.run, 150));
-        }
-      }
-      for (const { library, timings, free } of placed) {
-        free();
-        const { seconds, spread } = timings.sort((a, b) => a.seconds - b.seconds)[Math.floor(timings.length / 2)];
-        rows.push({
-          op, size, backend: 'wasm', ...(library.name === backend.name ? {} : { peer: library.name }), seconds, spread,
-          gflops: flops / seconds / 1e9, gbps: bytes / seconds / 1e9, shareOfPeak: shareOfRoofline(flops, bytes, seconds, peak),
-        });
-      }
+      for (const p of placed) agree(`${p.name} ${op} ${size}`, await p.read(), expected);
+      const timings = await interleaved(placed, 150, name => onRow(`${op} ${size} ${name}`));
+      timings.forEach((timing, i) => rows.push({
+        op, size, backend: 'wasm', ...(i > 0 ? { peer: placed[i].name } : {}), ...timing,
+        gflops: flops / timing.seconds / 1e9, gbps: bytes / timing.seconds / 1e9, shareOfPeak: shareOfRoofline(flops, bytes, timing.seconds, peak),
+      }));
+      for (const p of placed) p.free();
     }
   }
-  onRow('training step');
-  rows.push(await measureStep(backend, peak));
-  if (jax) await peer('jax-js training step', async () => {
-    const tokens = stepBatch.rows * stepBatch.length;
-    const timing = await timed('training step', jaxTrainingStep(jax!), 4000);
-    const gflops = (3 * tokens * forwardFlops(stepConfig, stepBatch.length / 2)) / timing.seconds / 1e9;
-    rows.push({ op: 'training step', size: tokens, backend: 'wasm', peer: 'jax-js', ...timing, gflops, gbps: 0, shareOfPeak: gflops / (peak.relaxed ?? peak.plain), rate: { unit: 'tokens/s', value: tokens / timing.seconds } });
-  });
-  onRow('tokenizers');
-  return [...rows, ...(await measureTokenizer()), ...(await measureTokenizerPeers())];
+  return [...rows, ...(await measureSteps(backend, peak, jax, onRow)), ...(await measureTokenizers(onRow))];
 }
 
-async function measureTokenizerPeers(): Promise<Measurement[]> {
-  const text = syntheticText(2_000_000);
-  const documents = text.match(/.{1,2000}/g)!;
-  const other = new HuggingFace(JSON.parse(tokenizerToJson(trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern }))), {});
-  const row = async (peer: string, run: () => unknown): Promise<Measurement> => {
-    const timing = await timed(peer, run, 1000);
-    return { op: 'BPE encoding', size: text.length, backend: 'javascript', peer, ...timing, gflops: 0, gbps: 0, shareOfPeak: 0, rate: { unit: 'MB/s', value: text.length / 1e6 / timing.seconds } };
-  };
+async function measureSteps(backend: Backend, peak: Peak, jax: Jax | null, onRow: (name: string) => void): Promise<Measurement[]> {
+  const step = trainingStep(backend, stepConfig, stepBatch);
+  const contenders = [{ name: backend.name, run: () => step.run().dispose() }, ...(jax ? [{ name: 'jax-js', run: jaxTrainingStep(jax) }] : [])];
+  const timings = await interleaved(contenders, 2000, name => onRow(`training step ${name}`));
+  step.dispose();
+  return timings.map((timing, i) => stepRow(step, 'wasm', timing, peak, i > 0 ? contenders[i].name : undefined));
+}
+
+async function measureTokenizers(onRow: (name: string) => void): Promise<Measurement[]> {
+  const { bytes, documents, tokenizer, train, encode } = tokenizerWork();
+  const huggingFace = new HuggingFace(JSON.parse(tokenizerToJson(tokenizer)), {});
+  const encoders = [
+    { name: 'ours', run: encode },
+    { name: '@huggingface/tokenizers', run: () => { for (const d of documents) huggingFace.encode(d); } },
+    { name: 'gpt-tokenizer (o200k)', run: () => { for (const d of documents) encodeGpt(d); } },
+  ];
+  const timings = await interleaved(encoders, 500, name => onRow(`BPE encoding ${name}`));
   return [
-    await row('@huggingface/tokenizers', () => { for (const d of documents) other.encode(d); }),
-    await row('gpt-tokenizer (o200k)', () => { for (const d of documents) encodeGpt(d); }),
+    tokenizerRow('BPE training', bytes, await timed('BPE training', train, 1000)),
+    ...timings.map((timing, i) => tokenizerRow('BPE encoding', bytes, timing, i > 0 ? encoders[i].name : undefined)),
   ];
 }

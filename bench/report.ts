@@ -16,6 +16,8 @@ export interface Measurement {
   readonly seconds: number;
   /** Median absolute deviation over the median. */
   readonly spread: number;
+  /** Seconds of the first call, which is not among those; missing where there was but one. */
+  readonly first?: number;
   readonly gflops: number;
   readonly gbps: number;
   /** Of the roofline: the peak of the instructions, or the triad where the operation moves more than it computes. */
@@ -58,14 +60,14 @@ export function renderReport({ machine, rows }: Report, before?: Report): string
     // Two medians differ by chance by about the root of their squared spreads.
     const margin = known ? 100 * Math.hypot(r.spread, known.spread) : 0;
     return [
-      r.op, String(r.size), r.peer ?? r.backend, time(r.seconds), `${(100 * r.spread).toFixed(1)}%`,
+      r.op, String(r.size), r.peer ?? r.backend, time(r.seconds), `${(100 * r.spread).toFixed(1)}%`, r.first === undefined ? '' : time(r.first),
       r.rate ? `${r.rate.value.toPrecision(4)} ${r.rate.unit}` : r.gflops > 0 ? `${r.gflops.toPrecision(3)} GFLOP/s` : '',
       r.gbps > 0 ? `${r.gbps.toPrecision(3)} GB/s` : '', r.shareOfPeak > 0 ? `${(100 * r.shareOfPeak).toFixed(0)}%` : '',
       base && base !== r ? `${(base.seconds / r.seconds).toPrecision(3)}×` : '',
       ...(before ? [known ? `${(100 * (r.seconds / known.seconds - 1)).toFixed(1)}% ± ${margin.toFixed(1)}` : ''] : []),
     ];
   });
-  const header = ['op', 'size', 'by', 'time', 'spread', 'rate', 'memory', 'of peak', 'vs reference', ...(before ? ['change'] : [])];
+  const header = ['op', 'size', 'by', 'time', 'spread', 'first call', 'rate', 'memory', 'of peak', 'vs reference', ...(before ? ['change'] : [])];
   const facts = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}
 ${machine.backend}
 peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}, triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`;

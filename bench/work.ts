@@ -1,24 +1,40 @@
 /** Whole pieces of work under the clock: a training step in tokens a second, the tokenizer in megabytes a second. */
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { Random, type Backend } from '../engine/index.ts';
-import { gpt2Pattern, trainBPE } from '../models/tokenizer/index.ts';
-import { timed } from './operations.ts';
+import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
+import { timed, type Timing } from './clock.ts';
 import type { Peak } from './peak.ts';
 import type { Measurement } from './report.ts';
-import { stepBatch, stepConfig, trainingStep } from './step.ts';
+import { stepBatch, stepConfig, trainingStep, type TrainingStep } from './step.ts';
 
-export async function measureStep(backend: Backend, peak: Peak): Promise<Measurement> {
-  const step = trainingStep(backend, stepConfig, stepBatch);
-  const { tokens, flops } = step;
-  const timing = await timed('training step', () => step.run().dispose(), 4000);
-  step.dispose();
+/** A step of the benchmark's transformer as a row; `peer` did the same work. */
+export function stepRow({ tokens, flops }: Pick<TrainingStep, 'tokens' | 'flops'>, backend: string, timing: Timing, peak: Peak, peer?: string): Measurement {
+  const gflops = flops / timing.seconds / 1e9;
   return {
-    op: 'training step', size: tokens, backend: backend.name, ...timing, gflops: flops / timing.seconds / 1e9, gbps: 0,
-    shareOfPeak: flops / timing.seconds / 1e9 / (peak.relaxed ?? peak.plain), rate: { unit: 'tokens/s', value: tokens / timing.seconds },
+    op: 'training step', size: tokens, backend, ...(peer ? { peer } : {}), ...timing, gflops, gbps: 0,
+    shareOfPeak: gflops / (peak.relaxed ?? peak.plain), rate: { unit: 'tokens/s', value: tokens / timing.seconds },
   };
 }
 
+export async function measureStep(backend: Backend, peak: Peak): Promise<Measurement> {
+  const step = trainingStep(backend, stepConfig, stepBatch);
+  const timing = await timed('training step', () => step.run().dispose(), 4000);
+  step.dispose();
+  return stepRow(step, backend.name, timing, peak);
+}
+
+/** The same with relaxed SIMD where that needs a flag of V8, and so a process of its own. */
+export async function measureRelaxedStep(threads: number): Promise<Measurement> {
+  const child = fork(fileURLToPath(new URL('./relaxed.js', import.meta.url)), [String(threads)], { execArgv: ['--experimental-wasm-relaxed-simd'] });
+  return new Promise((resolve, reject) => {
+    child.once('message', message => resolve(message as Measurement));
+    child.once('exit', code => reject(new Error(`bench: the process with relaxed SIMD ended with code ${code}`)));
+  });
+}
+
 /** English-like text with a Zipf distribution of words, the same for everyone. */
-export function syntheticText(bytes: number): string {
+function syntheticText(bytes: number): string {
   const random = new Random(4);
   const letters = 'etaoinshrdlcumwfgypbvk';
   const words = Array.from({ length: 5000 }, () => Array.from({ length: 2 + random.integer(8) }, () => letters[Math.floor(letters.length * random.uniform() ** 2)]).join(''));
@@ -27,16 +43,31 @@ export function syntheticText(bytes: number): string {
   return text;
 }
 
-export async function measureTokenizer(): Promise<Measurement[]> {
+export interface TokenizerWork {
+  readonly bytes: number;
+  readonly documents: readonly string[];
+  /** Trained on the documents. */
+  readonly tokenizer: Tokenizer;
+  train(): void;
+  encode(): void;
+}
+
+export function tokenizerWork(): TokenizerWork {
   const text = syntheticText(2_000_000);
   const documents = text.match(/.{1,2000}/g)!;
-  const tokenizer = trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern });
-  const row = async (op: string, run: () => unknown): Promise<Measurement> => {
-    const timing = await timed(op, run, 1000);
-    return { op, size: text.length, backend: 'typescript', ...timing, gflops: 0, gbps: 0, shareOfPeak: 0, rate: { unit: 'MB/s', value: text.length / 1e6 / timing.seconds } };
-  };
+  const train = () => trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern });
+  const tokenizer = train();
+  return { bytes: text.length, documents, tokenizer, train, encode: () => { for (const d of documents) tokenizer.encode(d); } };
+}
+
+/** A tokenizer's work as a row. */
+export const tokenizerRow = (op: string, bytes: number, timing: Timing, peer?: string): Measurement =>
+  ({ op, size: bytes, backend: 'typescript', ...(peer ? { peer } : {}), ...timing, gflops: 0, gbps: 0, shareOfPeak: 0, rate: { unit: 'MB/s', value: bytes / 1e6 / timing.seconds } });
+
+export async function measureTokenizer(): Promise<Measurement[]> {
+  const { bytes, train, encode } = tokenizerWork();
   return [
-    await row('BPE training', () => trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern })),
-    await row('BPE encoding', () => { for (const d of documents) tokenizer.encode(d); }),
+    tokenizerRow('BPE training', bytes, await timed('BPE training', train, 1000)),
+    tokenizerRow('BPE encoding', bytes, await timed('BPE encoding', encode, 1000)),
   ];
 }

@@ -1,6 +1,6 @@
 /** The arithmetic of the benchmarks' report. */
 import { describe, expect, test } from 'vitest';
-import { timed } from '../../bench/operations.ts';
+import { interleaved, timed } from '../../bench/clock.ts';
 import { agree } from '../../bench/peers.ts';
 import { disturbance, renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
 
@@ -33,6 +33,17 @@ describe('the report', () => {
     expect(() => agree('peer', [1, 2], [1, 2.1])).toThrow('peer gives 2 where ours is 2.1');
     expect(() => agree('peer', [1], [1, 2])).toThrow('1 numbers');
     expect(() => agree('peer', [NaN], [1])).toThrow('NaN');
+  });
+
+  test('contenders take turns; one that is slow only once, and first calls are apart', async () => {
+    const turns: string[] = [];
+    let calls = 0;
+    const warmsUp = () => new Promise(resolve => setTimeout(resolve, calls++ === 0 ? 100 : 1));
+    const [a, b] = await interleaved([{ name: 'a', run: warmsUp }, { name: 'b', run: () => {}, once: true }], 10, name => turns.push(name));
+    expect(turns).toEqual(['a', 'b', 'a', 'a']);
+    expect(a.first).toBeGreaterThan(0.09);
+    expect(a.seconds).toBeLessThan(0.09);
+    expect(b.seconds).toBeLessThan(a.first);
   });
 
   test('a timing is a median in seconds', async () => {

@@ -8,20 +8,20 @@ import type { F32, I32, V128 } from '../assembler/code.ts';
 import { f32, f32x4, f64, i32 } from '../assembler/instructions.ts';
 import type { Func } from '../assembler/module.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
-import { eachVector, lineSum, loadAt as at, storeVector } from '../lines.ts';
+import { eachVector, lineSum, lineSumByFours, loadAt as at, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 
 const { sub, mul } = f32x4;
 
 function emitNorm(kernels: Kernels, name: string, centre: boolean): void {
   /** The mean over a line of what `term` gives, in all lanes. */
-  const mean = (f: Func, n: I32, term: (offset: I32) => V128) => f.let(f32x4.splat(f32.demote(f64.div(lineSum(f, n, term), f64.convert_i32_s(n)))));
+  const mean = (f: Func, n: I32, term: (offset: I32) => V128, sum = lineSumByFours) => f.let(f32x4.splat(f32.demote(f64.div(sum(f, n, term), f64.convert_i32_s(n)))));
 
   /** The line less its shift, and 1 / √(mean square + ε) in all lanes. */
   const statistics = (f: Func, x: I32, n: I32, eps: F32) => {
-    const shift = centre ? mean(f, n, offset => at(x, offset)) : null;
+    const shift = centre ? mean(f, n, offset => at(x, offset), lineSum) : null;
     const centred = (offset: I32): V128 => (shift ? sub(at(x, offset), shift) : at(x, offset));
-    const squares = lineSum(f, n, offset => {
+    const squares = lineSumByFours(f, n, offset => {
       const c = f.let(centred(offset));
       return mul(c, c);
     });

@@ -9,7 +9,7 @@ import { f32, f32x4, f64, i32 } from '../assembler/instructions.ts';
 import type { Func, FuncRef } from '../assembler/module.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { checkedIndex } from '../layout.ts';
-import { eachVector, lineSum, lineSumByFours, lineTop, loadAt as at, storeVector } from '../lines.ts';
+import { eachVector, lineSumByFours, lineTop, loadAt as at, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import * as math from '../math.ts';
 
@@ -56,7 +56,7 @@ export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
     kernel(kernels, name, { g: 'i32', y: 'i32', dx: 'i32', n: 'i32' }, (f, p, share) => {
       const bytes = f.let(i32.shl(p.n, 2));
       eachItem(f, share, [p.g, p.y, p.dx].map(base => ({ base, stride: bytes })), ([g, y, dx]) => {
-        const sum = f.let(f32x4.splat(f32.demote(lineSum(f, p.n, offset => weight(f, at(g, offset), at(y, offset))))));
+        const sum = f.let(f32x4.splat(f32.demote(lineSumByFours(f, p.n, offset => weight(f, at(g, offset), at(y, offset))))));
         eachVector(f, p.n, (offset, tail) => storeVector(f, i32.add(dx, offset), result(f, at(g, offset), at(y, offset), sum), p.n, tail));
       });
     });
