@@ -42,8 +42,8 @@ const free = (cache?: Cache): void => cache?.forEach(({ k, v }) => [k, v].forEac
 
 /** Draws an index from logits. */
 export function sample(logits: ArrayLike<number>, temperature: number, topP: number, random: Random): number {
+  if (temperature === 0) return likeliest(logits);
   const order = Array.from({ length: logits.length }, (_, i) => i).sort((a, b) => logits[b] - logits[a]);
-  if (temperature === 0) return order[0];
   const top = logits[order[0]];
   const weights = order.map(i => Math.exp((logits[i] - top) / temperature));
   const total = weights.reduce((a, b) => a + b, 0);
@@ -57,4 +57,10 @@ export function sample(logits: ArrayLike<number>, temperature: number, topP: num
     if (left < 0) return order[i];
   }
   return order[nucleus - 1];
+}
+
+function likeliest(logits: ArrayLike<number>): number {
+  let best = 0;
+  for (let i = 1; i < logits.length; i++) if (logits[i] > logits[best]) best = i;
+  return best;
 }

@@ -218,9 +218,9 @@ function feedForward(c: TransformerConfig, w: Weights, at: string, x: Tensor): T
   return project('down_proj', swiglu(project('gate_proj', x), project('up_proj', x))); // (B, T, F) → (B, T, C)
 }
 
-/** Multiplications and additions of a forward pass, counted in products only, per token at context length T. */
-export function forwardFlops(c: TransformerConfig, T: number, headRows = c.vocabSize): number {
+/** Multiplications and additions of a forward pass, counted in matrix products only, of a token that attends to T positions. */
+export function forwardFlops(c: TransformerConfig, T: number): number {
   const D = headWidth(c);
   const layer = 2 * c.width * D * (c.heads + c.keyValueHeads) + (c.family === 'gpt2' ? 2 : 3) * c.width * c.feedForward;
-  return 2 * (c.layers * layer + headRows * c.width) + 2 * c.layers * T * c.heads * D;
+  return 2 * (c.layers * layer + c.vocabSize * c.width) + 4 * c.layers * T * c.heads * D;
 }

@@ -248,8 +248,9 @@ program.command('translate').description('apply a plan to a model of any size th
     let bar: ProgressBar | undefined;
     let bytes = 0;
     await translateCheckpoint({ ...options, signal: stop.signal, onProgress: (done, total, file) => {
-      bar ??= progressBar('translating', total, 'bytes');
-      bar.update(bytes = done, file);
+      bar ??= progressBar('translating', total / 1e6, 'MB');
+      bytes = done;
+      bar.update(done / 1e6, file);
     } }).finally(() => bar?.stop());
     const seconds = (performance.now() - started) / 1000;
     print(`${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`);
