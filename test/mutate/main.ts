@@ -53,9 +53,10 @@ const options = new Command('mutate')
 for (const tree of options.tree) if (!(trees as readonly string[]).includes(tree)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
 const chosen = trees.filter(tree => options.tree.includes(tree));
 
+/** Not those of the GPU: the text of its kernels is compiled elsewhere, where nothing can note that it runs. */
 async function filesOf(directory: string, ending: string): Promise<string[]> {
   const names = await readdir(join(project, directory), { recursive: true });
-  return names.filter(name => name.endsWith(ending)).map(name => `${directory}/${name}`).sort();
+  return names.filter(name => name.endsWith(ending) && !name.startsWith('gpu/')).map(name => `${directory}/${name}`).sort();
 }
 
 /** Its functions run in a browser's page, where nothing tells which mutants are reached. */
