@@ -49,8 +49,10 @@ export function seriesNames(plots: readonly CurvePlot[]): string[] {
 
 export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   const x = scaleOf(plot.series.flatMap(s => s.points.map(p => p.x)), plot.x.log);
+  // What nearly begins at zero does so on the axis.
+  const min = !x.log && x.min > 0 && x.min < x.max / 4 ? 0 : x.min;
   return {
-    x: { ...x, label: plot.x.label },
+    x: { ...x, min, label: plot.x.label },
     y: yScale(plot),
     series: plot.series.map(s => ({ index: names.indexOf(s.name), colour: names.indexOf(s.name) % colours, name: s.name, points: s.points.flatMap(p => [short(p.x), short(p.y)]) })),
   };
@@ -132,6 +134,6 @@ export function renderHistogram(values: readonly number[], title: string, xLabel
   const edge = (i: number) => tickLabel((first + i) * width);
   return html`<figure class="plot"><figcaption>${title}</figcaption>
 <div class="area"><svg class="chart low" role="img" aria-label="${`${title}: from ${tickLabel(min)} to ${tickLabel(max)}, mean ${tickLabel(mean)}`}">${axes(x, y, xLabel, 'target tokens')}
-${counts.map((count, i) => html`<rect class="bin" x="${percent(i / counts.length)}" width="${percent(1 / counts.length)}" y="${percent(1 - place(y, count))}" height="${percent(place(y, count))}"><title>${count} with ${edge(i)} to ${edge(i + 1)}</title></rect>`)}
+${counts.map((count, i) => html`<rect class="bin" x="${percent(i / counts.length)}" width="${percent(1 / counts.length)}" y="${percent(1 - place(y, count))}" height="${percent(place(y, count))}"><title>${count} from ${edge(i)} to below ${edge(i + 1)}</title></rect>`)}
 <line class="mean" x1="${percent(place(x, mean))}" x2="${percent(place(x, mean))}" y1="0" y2="100%"/><text class="mean" x="${percent(place(x, mean))}" y="-6" text-anchor="middle">mean ${tickLabel(mean)}</text></svg></div></figure>`;
 }

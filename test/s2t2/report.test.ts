@@ -7,7 +7,8 @@ import { writeFileAtomic } from '../../models/files.ts';
 import { tokenizerToJson } from '../../models/tokenizer/index.ts';
 import type { Results } from '../../s2t2/adapt.ts';
 import { compress, reportPlan, savePlan, type Plan } from '../../s2t2/plan.ts';
-import type { Cell, ReportTable } from '../../s2t2/report/data.ts';
+import { renderHistogram } from '../../s2t2/report/chart.ts';
+import type { Cell, CurvePlot, ReportTable } from '../../s2t2/report/data.ts';
 import { escape, visible } from '../../s2t2/report/html.ts';
 import { renderReport } from '../../s2t2/report/page.ts';
 import { rowStatistics, viewPlan, type PictureView } from '../../s2t2/report/picture.ts';
@@ -98,6 +99,51 @@ describe('axes', () => {
   });
 });
 
+describe('plots', () => {
+  const plotOf = (...series: (readonly (readonly [number, number])[])[]): CurvePlot =>
+    ({ title: 't', x: { label: 'x' }, y: { label: 'y' }, series: series.map((points, i) => ({ name: `s${i}`, points: points.map(([x, y]) => ({ x, y })) })) });
+  const lines = (plot: CurvePlot): [number, number][][] => {
+    const page = renderReport({ ...nothing, curves: [plot] });
+    return [...page.matchAll(/<path class="series[^>]* d="M([^"]*)"/g)].map(m => m[1].split('L').map(p => p.split(' ').map(Number) as [number, number]));
+  };
+  const note = 'leaves out the highest tenth';
+
+  test('a line goes through its points, on the axes of its plot', () => {
+    // x from 0, as 1 nearly does; y from 4 % below the lowest to 4 % above the highest.
+    expect(lines(plotOf([[1, 0], [5, 100], [10, 50]], [[2, 25]]))).toEqual([[[100, 963], [500, 37], [1000, 500]], [[200, 731.5]]]);
+    expect(lines(plotOf([[8, 0], [9, 1], [10, 2]])).flat().map(([x]) => x)).toEqual([0, 500, 1000]);
+    const log: CurvePlot = { ...plotOf([[1, 1], [10, 10], [100, 100]]), x: { label: 'x', log: true }, y: { label: 'y', log: true } };
+    expect(lines(log).flat()).toEqual([[0, 1000], [500, 500], [1000, 0]]);
+  });
+
+  test('all points are on the picture, unless a tenth of them towers over the rest, which is said', () => {
+    const start = [[0, 100], [1, 50]] as const;
+    const rest = Array.from({ length: 38 }, (_, i) => [i + 2, 2 - i / 38] as const);
+    const towering = renderReport({ ...nothing, curves: [plotOf([...start, ...rest])] });
+    expect(towering).toContain(note);
+    const drawn = lines(plotOf([...start, ...rest]))[0].map(([, y]) => y);
+    expect(drawn.slice(0, 2).every(y => y < 0)).toBe(true);
+    expect(drawn.slice(6).every(y => y >= 0 && y <= 1000)).toBe(true);
+    // A spread of one half more than that of the lower nine tenths is no tower.
+    const even = plotOf(Array.from({ length: 40 }, (_, i) => [i, i] as const));
+    expect(renderReport({ ...nothing, curves: [even] })).not.toContain(note);
+    expect(lines(even).flat().every(([x, y]) => x >= 0 && x <= 1000 && y >= 0 && y <= 1000)).toBe(true);
+  });
+
+  test('a histogram counts every value once, in the bin that holds it', () => {
+    const values = fc.array(fc.oneof(fc.integer({ min: 0, max: 3000 }), fc.double({ min: 0, max: 12, noNaN: true })), { minLength: 1, maxLength: 60 });
+    fc.assert(fc.property(values, sample => {
+      const bins = [...renderHistogram(sample, 't', 'x').text.matchAll(/x="([\d.]+)%" width="([\d.]+)%"[^>]*><title>(\d+) from/g)].map(m => m.slice(1).map(Number));
+      expect(bins.reduce((n, [, , count]) => n + count, 0)).toBe(sample.length);
+      expect(bins.length).toBeLessThanOrEqual(25);
+      bins.forEach(([x, width], i) => expect(Math.abs(x - i * width)).toBeLessThan(0.3));
+      expect(bins[0][2] * bins.at(-1)![2]).toBeGreaterThan(0);
+    }));
+    const bins = [...renderHistogram([1, 2, 2, 5], 't', 'x').text.matchAll(/<title>([^<]*)</g)].map(m => m[1]);
+    expect(bins).toEqual(['1 from 1 to below 2', '2 from 2 to below 3', '0 from 3 to below 4', '0 from 4 to below 5', '1 from 5 to below 6']);
+  });
+});
+
 describe('the plan', () => {
   test('what the page has of it is P(source | target), to half of 1/65535 of its largest', () => {
     fc.assert(fc.property(plans(), ({ plan, dense, sourceSize, targetSize }) => {
@@ -117,6 +163,17 @@ describe('the plan', () => {
         row.forEach((p, j) => expect(Math.abs(seen[j] - p / total)).toBeLessThanOrEqual(view.largest / 65535));
       }
     }));
+  });
+
+  test('columns beyond 65,535 are kept', () => {
+    const n = 65_537;
+    const ids = Int32Array.from({ length: n }, (_, i) => i);
+    const plan: Plan = {
+      pointers: Int32Array.of(0, 2), columns: Int32Array.of(1, n - 1), values: Float32Array.of(0.25, 0.75), mu: Float32Array.of(1), nu: new Float32Array(n).fill(1 / n), targetIds: Int32Array.of(0), sourceIds: ids,
+      specials: new Int32Array(), source: '', target: '', settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0,
+    };
+    const view = viewPlan(plan, tokenizerOf([], n), tokenizerOf([], 256));
+    expect([view.wide, [...new Uint32Array(new Uint8Array(Buffer.from(view.entries, 'base64')).buffer)]]).toEqual([true, [1, n - 1]]);
   });
 
   test('support and entropy of its rows average to those of its report', () => {
