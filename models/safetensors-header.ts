@@ -40,6 +40,8 @@ export interface Header {
 
 export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 64;
+/** Ours: the largest mixtures of experts have some 100,000; a header full of them would take a gigabyte. */
+const MAX_TENSORS = 2 ** 18;
 export const METADATA = '__metadata__';
 
 /** Header and data length to tensors; `path` is named in errors. */
@@ -57,6 +59,7 @@ export function parseHeader(text: string, dataBytes: number, path: string): Head
       });
     } else {
       if (name === METADATA || tensors.has(name)) cursor.fail(`the name ${quote(name)} comes twice`);
+      if (tensors.size === MAX_TENSORS) cursor.fail(`its header has more than ${MAX_TENSORS} tensors`);
       tensors.set(name, parseEntry(cursor, name));
     }
   });
@@ -74,8 +77,8 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
       const value = cursor.string();
       if (!isDType(value)) cursor.fail(`tensor ${quote(name)} has the unknown dtype ${quote(value)}`);
       else dtype = value;
-    } else if (field === 'shape' && shape === undefined) shape = cursor.integers(`the shape of tensor ${quote(name)}`, MAX_RANK);
-    else if (field === 'data_offsets' && offsets === undefined) offsets = cursor.integers(`data_offsets of tensor ${quote(name)}`, 2);
+    } else if (field === 'shape' && shape === undefined) shape = cursor.integers(() => `the shape of tensor ${quote(name)}`, MAX_RANK);
+    else if (field === 'data_offsets' && offsets === undefined) offsets = cursor.integers(() => `data_offsets of tensor ${quote(name)}`, 2);
     else cursor.fail(`tensor ${quote(name)} has the field ${quote(field)}, unknown or given twice`);
   });
   if (dtype === undefined || shape === undefined || offsets?.length !== 2) return cursor.fail(`tensor ${quote(name)} lacks its dtype, shape or two data_offsets`);
@@ -125,6 +128,9 @@ export function quote(name: string): string {
   return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 }
 
+/** The rest of a string without escapes: most are, and `JSON.parse` for each is slow. */
+const plainString = /([^"\\\p{Cc}]*)"/uy;
+
 /** Reads the few forms a header is made of, one after another; anything else is an error at its position. */
 class Cursor {
   readonly #text: string;
@@ -169,6 +175,12 @@ class Cursor {
   string(): string {
     this.#expect('"');
     const start = this.#at - 1;
+    plainString.lastIndex = this.#at;
+    const plain = plainString.exec(this.#text);
+    if (plain !== null) {
+      this.#at += plain[0].length;
+      return plain[1];
+    }
     for (; this.#at < this.#text.length && this.#text[this.#at] !== '"'; this.#at++) if (this.#text[this.#at] === '\\') this.#at++;
     this.#expect('"');
     try {
@@ -179,7 +191,7 @@ class Cursor {
   }
 
   /** `[1, 2, …]`: whole numbers from 0, no more than `most`. */
-  integers(what: string, most: number): number[] {
+  integers(what: () => string, most: number): number[] {
     const values: number[] = [];
     this.#expect('[');
     if (this.#skip(']')) return values;
@@ -188,9 +200,9 @@ class Cursor {
       const digits = /(?:0|[1-9]\d{0,15})(?![\d.eE])/y;
       digits.lastIndex = this.#at;
       const value = Number(digits.exec(this.#text)?.[0] ?? NaN);
-      if (!Number.isSafeInteger(value)) this.fail(`${what} holds something else than whole numbers from 0 to 2^53 - 1`);
+      if (!Number.isSafeInteger(value)) this.fail(`${what()} holds something else than whole numbers from 0 to 2^53 - 1`);
       this.#at = digits.lastIndex;
-      if (values.push(value) > most) this.fail(`${what} holds more than ${most} numbers`);
+      if (values.push(value) > most) this.fail(`${what()} holds more than ${most} numbers`);
     } while (this.#skip(','));
     this.#expect(']');
     return values;

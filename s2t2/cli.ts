@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C saves and exits with
- * 130; any other failure is a bug and shows its stack.
+ * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C and SIGTERM save and
+ * exit with 130 and 143; any other failure is a bug and shows its stack.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -36,12 +36,23 @@ import { explanationTable, renderTable, resultsTable } from './tables.ts';
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
 const log = (text: string): void => void process.stderr.write(`${text}\n`);
 
+/** Exit codes of processes that a signal ended, as shells count them. */
+const signalled = { SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 };
+
+// Whoever reads our output may have seen enough (`| head`); work goes on where only its progress is not wanted.
+process.stdout.on('error', () => process.exit(signalled.SIGPIPE));
+process.stderr.on('error', () => {});
+
 const stop = new AbortController();
-process.on('SIGINT', () => {
-  if (stop.signal.aborted) process.exit(130);
-  log('\nstopping after this step; press Ctrl-C again to stop at once');
-  stop.abort(new Interrupted('stopped'));
-});
+let stoppedBy: 'SIGINT' | 'SIGTERM' = 'SIGINT';
+for (const name of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(name, () => {
+    if (stop.signal.aborted) process.exit(signalled[name]);
+    log(`\nstopping after this step${name === 'SIGINT' ? '; press Ctrl-C again to stop at once' : ''}`);
+    stoppedBy = name;
+    stop.abort(new Interrupted('stopped'));
+  });
+}
 
 /** A whole number of at least `least`. */
 const whole = (least: number) => (text: string): number => {
@@ -299,7 +310,7 @@ try {
     process.exitCode = 2;
   } else if (error instanceof Interrupted || stop.signal.aborted) {
     log('stopped; run the same command again to go on');
-    process.exitCode = 130;
+    process.exitCode = signalled[stoppedBy];
   } else throw error;
 } finally {
   opened?.close?.();

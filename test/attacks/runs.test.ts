@@ -58,6 +58,7 @@ async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[
     const kind = /\.(tmp|old|lock)(\/|$)/.exec(file.slice(out.length))?.[1];
     if (kind !== undefined) expect(left, file).toContain(kind);
     else if (file.endsWith('.json')) JSON.parse(await readFile(file, 'utf8'));
+    else if (file.endsWith('.html')) expect(await readFile(file, 'utf8')).toMatch(/<\/html>\s*$/);
     else await readSafetensors(file);
   }
 }
@@ -94,6 +95,32 @@ test('killed again and again at random moments it ends with the files of a run l
   }
   expect((await start(out).ended).code).toBe(0);
   await expectWhole(out);
+  expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+});
+
+test('SIGTERM saves and exits with 143; the next run goes on', async () => {
+  const out = at('terminated');
+  const { child, ended } = start(out);
+  await written(out, /source\.finetune\.safetensors/);
+  child.kill('SIGTERM');
+  const { code, stderr } = await ended;
+  expect([code, stderr.trim().split('\n').at(-1)]).toEqual([143, 'stopped; run the same command again to go on']);
+  await expectWhole(out);
+  expect((await start(out).ended).code).toBe(0);
+  expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+});
+
+test('a reader that leaves early ends the command without a word; without a reader of its progress a run goes on', async () => {
+  const reader = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
+  let complaint = '';
+  reader.stderr.on('data', (d: Buffer) => { complaint += d.toString(); });
+  reader.stdout.destroy();
+  expect([(await once(reader, 'close'))[0], complaint]).toEqual([141, '']);
+
+  const out = at('unwatched');
+  const { child, ended } = start(out);
+  child.stderr!.destroy();
+  expect((await ended).code).toBe(0);
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 

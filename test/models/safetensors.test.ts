@@ -152,6 +152,11 @@ describe('hostile files', () => {
     expect(await refusal(readSafetensors(await fileOf(header, 12)))).toBe(`${path}: not a valid safetensors file: ${message}; copy or download it again`);
   });
 
+  test('more tensors than any model has', async () => {
+    const header = `{${Array.from({ length: 2 ** 18 + 1 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join(',')}}`;
+    expect(await refusal(readSafetensors(await fileOf(header)))).toContain('its header has more than 262144 tensors');
+  });
+
   test('a header that is not UTF-8', async () => {
     await fileOf({ é: f32([0], 0, 0) });
     await writeFile(path, (await readFile(path)).map((byte) => (byte === 0xc3 ? 0xff : byte)));
