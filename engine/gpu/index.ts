@@ -9,12 +9,14 @@
 import type { Backend, DType, View } from '../backend.ts';
 import { binary, unary, where } from './elementwise.ts';
 import { functions } from './functions.ts';
+import { fusedKernels } from './fused/index.ts';
+import { siluSlope } from './fused/pointwise.ts';
 import type { GpuMode, GpuModule } from './gpujs.ts';
 import { helpers } from './indexing.ts';
 import { concat, gather, oneHot, scatterAdd, strided } from './layout.ts';
 import { Machine, type GpuStorage } from './machine.ts';
 import { matmul } from './matmul.ts';
-import { reduce } from './reduce.ts';
+import { lineHelpers, reduce } from './reduce.ts';
 
 export type { GpuMode, GpuModule } from './gpujs.ts';
 export type { GpuStorage } from './machine.ts';
@@ -31,7 +33,7 @@ export interface GpuBackend extends Backend<GpuStorage> {
 
 /** Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for. */
 export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): Promise<GpuBackend> {
-  const machine = new Machine(gpujs, mode, [...helpers, ...functions]);
+  const machine = new Machine(gpujs, mode, [...helpers, ...lineHelpers, ...functions, siluSlope]);
   const device = await machine.probe();
   const only32 = (op: string, dtype: DType): void => {
     if (dtype !== 'float32') throw new Error(`${op}: backend 'gpu' has no ${dtype}; it has float32`);
@@ -68,6 +70,6 @@ export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): 
     },
     strided: (x, out, strides, offset) => strided(machine, x.storage, out, strides, offset),
     concat: (xs, outer, lengths, inner) => concat(machine, xs.map(x => x.storage), outer, lengths, inner),
-    kernels: {},
+    kernels: fusedKernels(machine),
   };
 }

@@ -24,8 +24,9 @@ export function strided(machine: Machine, x: GpuStorage, out: Shape, strides: re
     const at = (i: number): number => out.reduceRight(([p, rest], n, d): [number, number] => [p + (rest % n) * strides[d], Math.floor(rest / n)], [offset, i] as [number, number])[0];
     return machine.upload(Int32Array.from({ length: size }, (_, i) => x.host![at(i)]));
   }
-  const layout = machine.constant(size === 0 ? [1, 0] : mergedLayout(out, strides));
-  const y = machine.run(stridedCopy, [size], [x, layout, layout.size / 2, offset]);
+  const merged = mergedLayout(out, strides);
+  const layout = machine.constant(`layout ${merged.join()}`, () => Float32Array.from(merged));
+  const y = machine.run(stridedCopy, [size], [x, layout, merged.length / 2, offset]);
   machine.free(layout);
   return y;
 }

@@ -71,7 +71,7 @@ export class Machine {
   /** Sends a few numbers there and back, and names the device. From here on its errors are ours. */
   async probe(): Promise<string> {
     const sent = [1.5, -2, 3];
-    const x = this.constant(sent);
+    const x = this.upload(Float32Array.from(sent));
     const back = await this.read(x);
     if (back.join() !== sent.join()) throw new Error(`gpu: mode '${this.mode}' gives ${back.join()} for ${sent.join()}`);
     const { handle } = x.buffer!;
@@ -103,23 +103,29 @@ export class Machine {
     return this.mode === 'webgpu' || this.mode === 'webgl2';
   }
 
+  /** Whether a thread may give several values that lie one after another in the buffer. Textures hold them apart. */
+  get packs(): boolean {
+    return this.mode === 'webgpu';
+  }
+
   upload(values: TypedArray): GpuStorage {
     if (values instanceof Int32Array) return { dtype: 'int32', size: values.length, buffer: null, host: values.slice(), copy: null };
     if (!(values instanceof Float32Array)) throw new Error("upload: backend 'gpu' has no float64; it has float32");
-    return values.length === 1 ? this.constant([values[0]]) : this.send(values.slice());
+    if (values.length !== 1) return this.send(values.slice());
+    const [value] = values;
+    return this.constant(Object.is(value, -0) ? '-0' : String(value), () => Float32Array.of(value));
   }
 
-  /** A small array that is the same in many calls: a scalar, a layout. */
-  constant(values: readonly number[]): GpuStorage {
-    const key = values.map(v => (Object.is(v, -0) ? '-0' : v)).join();
-    let kept = this.constants.get(key);
+  /** An array that is the same in many calls (a scalar, a layout, angles), kept on the device under its name. */
+  constant(name: string, values: () => Float32Array<ArrayBuffer>): GpuStorage {
+    let kept = this.constants.get(name);
     if (!kept) {
       if (this.constants.size === mostConstants) {
         this.constants.forEach(old => this.free(old));
         this.constants.clear();
       }
-      kept = this.send(Float32Array.from(values));
-      this.constants.set(key, kept);
+      kept = this.send(values());
+      this.constants.set(name, kept);
     }
     kept.buffer!.references++;
     return { ...kept };
@@ -169,6 +175,7 @@ export class Machine {
     if (fresh) this.assertMode(kernel, source.name);
     into.handle = this.onDevice ? (result as Handle) : flat(result);
     into.rank = dims.length;
+    if (this.packs) unpack(result as PackedHandle);
     this.live++;
   }
 
@@ -253,6 +260,15 @@ export class Machine {
 function modeOf({ constructor: { mode }, context }: Kernel['kernel']): string {
   if (mode !== 'gpu') return mode;
   return context instanceof WebGL2RenderingContext ? 'webgl2' : 'webgl';
+}
+
+/** What gpu.js keeps of a WebGPU result. */
+type PackedHandle = { output: number[]; componentCount: number };
+
+/** Several floats of a thread follow each other in a WebGPU buffer: flat, it is an array like any other, which gpu.js would refuse as an argument. */
+function unpack(handle: PackedHandle): void {
+  handle.output = [handle.output.reduce((n, d) => n * d, handle.componentCount)];
+  handle.componentCount = 1;
 }
 
 const typeOf = (handle: Argument): string => (handle instanceof Float32Array ? 'Array' : (handle as { type: string }).type);

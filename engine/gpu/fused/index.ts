@@ -1,0 +1,16 @@
+/** The fused rows that this backend has kernels for; each one's specification is the definition of its row in `ops/`. */
+import type { Kernel } from '../../backend.ts';
+import type { GpuStorage, Machine } from '../machine.ts';
+import { attention } from './attention.ts';
+import { alongLines } from './lines.ts';
+import { pointwise } from './pointwise.ts';
+import { rotation } from './rotary.ts';
+import { simplex } from './simplex.ts';
+
+export const fusedKernels = (machine: Machine): Record<string, Kernel<GpuStorage>> => ({
+  ...alongLines(machine),
+  ...attention(machine),
+  ...pointwise(machine),
+  ...rotation(machine),
+  ...simplex(machine),
+});

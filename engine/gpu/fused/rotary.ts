@@ -1,0 +1,37 @@
+/** The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D). */
+import type { Kernel } from '../../backend.ts';
+import type { RotaryAttributes } from '../../ops/nn.ts';
+import type { Thread, Values } from '../gpujs.ts';
+import { divide } from '../indexing.ts';
+import type { GpuStorage, Machine } from '../machine.ts';
+
+/** `turns` holds cosine and sine of every position and pair, (T, D/2, 2), made in double precision. */
+function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, half: number): number {
+  const row = divide(this.thread.x, 2 * half); // (b, t, h)
+  const column = this.thread.x - row * 2 * half;
+  const pair = column < half ? column : column - half;
+  const before = divide(row, H); // (b, t)
+  const turn = 2 * ((before - T * divide(before, T)) * half + pair);
+  const at = row * 2 * half + pair;
+  if (column < half) return x[at] * turns[turn] - x[at + half] * turns[turn + 1];
+  return x[at + half] * turns[turn] + x[at] * turns[turn + 1];
+}
+
+export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
+  const turn = (x: GpuStorage, [, T, H, D]: readonly number[], { base, offset, inverse }: RotaryAttributes): GpuStorage => {
+    const half = D / 2;
+    const turns = machine.constant(`rotary ${T} ${half} ${base} ${offset} ${inverse}`, () => Float32Array.from({ length: T * D }, (_, i) => {
+      const angle = (offset + Math.floor(i / D)) * base ** (-(2 * Math.floor((i % D) / 2)) / D);
+      return i % 2 === 0 ? Math.cos(angle) : Math.sin(inverse ? -angle : angle);
+    }));
+    const y = machine.run(rotary, [x.size], [x, turns, T, H, half]);
+    machine.free(turns);
+    return y;
+  };
+  return {
+    rotary: {
+      forward: ([x], attributes: RotaryAttributes) => turn(x.storage, x.shape, attributes),
+      vjp: (g, _, __, attributes: RotaryAttributes) => [turn(g.storage, g.shape, { ...attributes, inverse: !attributes.inverse })],
+    },
+  };
+}
