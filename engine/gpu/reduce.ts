@@ -121,20 +121,19 @@ const enoughThreads = 1 << 14;
 const shortest = 32;
 const longest = 1024;
 
-/** Reduces `inputs` by a chunk kernel, and its results by `rest`; lines are not empty. */
-export function reduceLines(machine: Machine, kernel: KernelSource, inputs: readonly GpuStorage[], { outer, n, inner }: Lines, rest: KernelSource = chunkSum): GpuStorage {
+/** Reduces `inputs` by a chunk kernel; its results are added up, or of maxima the largest taken. Lines are not empty. */
+export function reduceLines(machine: Machine, kernel: KernelSource, inputs: readonly GpuStorage[], { outer, n, inner }: Lines): GpuStorage {
   const lines = outer * inner;
   const chunk = Math.max(shortest, Math.min(longest, Math.ceil((n * lines) / enoughThreads)));
   const chunks = Math.ceil(n / chunk);
   const y = machine.run(kernel, [lines * chunks], [...inputs, n, inner, chunk, chunks]);
   if (chunks === 1) return y;
-  const reduced = reduceLines(machine, rest, [y], { outer, n: chunks, inner }, rest);
+  const reduced = reduceLines(machine, kernel === chunkMax ? chunkMax : chunkSum, [y], { outer, n: chunks, inner });
   machine.free(y);
   return reduced;
 }
 
 export function reduce(machine: Machine, f: Reduction, x: GpuStorage, outer: number, n: number, inner: number): GpuStorage {
   if (n === 0 || outer * inner === 0) return machine.filled(outer * inner, f === 'sum' ? 0 : -Infinity);
-  const kernel = f === 'sum' ? chunkSum : chunkMax;
-  return reduceLines(machine, kernel, [x], { outer, n, inner }, kernel);
+  return reduceLines(machine, f === 'sum' ? chunkSum : chunkMax, [x], { outer, n, inner });
 }
