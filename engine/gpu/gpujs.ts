@@ -46,8 +46,11 @@ export interface GpuModule {
 
 /**
  * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It reads
- * arrays flat. Locals are floats on a device, so indices are exact up to 2²⁴; two loops of one
- * function need two counters, and a counter that does not start at a literal is a float (`+= 1`, not `++`).
+ * arrays flat. What gpu.js makes of it, and so how kernels here are written:
+ * - locals are floats on a device, so indices are exact up to 2²⁴; loops from a literal count in integers (`i++`), others
+ *   in floats (`i += 1`), and two loops of one function need two counters;
+ * - an `if` with a block is never all of a loop's body: a bundler drops the loop's braces, and gpu.js then the `if`'s;
+ * - an array `a` excludes the names `aSize` and `aDim` (WebGL2).
  */
 export type KernelSource = (this: Thread, ...args: never[]) => number | readonly number[];
 export interface Thread {

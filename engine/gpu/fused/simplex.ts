@@ -50,8 +50,9 @@ function supportMean(this: Thread, g: Values, y: Values, n: number, inner: numbe
   let total = 0;
   let support = 0;
   for (let j = 0; j < n; j++) {
-    if (y[base + j * inner] > 0) {
-      total += g[base + j * inner];
+    const at = base + j * inner;
+    if (y[at] > 0) {
+      total += g[at];
       support += 1;
     }
   }
