@@ -2,6 +2,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { grad, memory, noGrad, Random, scope, tensor } from '../../engine/index.ts';
 import { makeBatch, planBatches, type Sequence } from '../../models/batches.ts';
@@ -10,6 +11,7 @@ import { generate } from '../../models/generate.ts';
 import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';
 import { embeddingName, families, forward, forwardFlops, headName, initTransformer, weightShapes, type Family, type Transformer, type TransformerConfig } from '../../models/transformer.ts';
+import { configs as anyConfig, idsFor } from '../arbitraries/models.ts';
 
 const llama: TransformerConfig = { family: 'llama', vocabSize: 23, width: 16, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 24, context: 32, rotaryBase: 10000, normEps: 1e-5, tied: false };
 const configs: Record<Family, TransformerConfig> = {
@@ -30,6 +32,34 @@ const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5) => 
   expect(a.length).toBe(b.length);
   expect(Math.max(0, ...Array.from(a, (value, i) => Math.abs(value - b[i])))).toBeLessThan(tolerance);
 };
+
+test('any configuration: causal; a cache changes nothing, nor do the other rows of a batch, padding included', () => {
+  const input = anyConfig.chain(c => fc.record({ config: fc.constant(c), ids: idsFor(c), other: idsFor(c), at: fc.nat(), seed: fc.nat(99) }));
+  fc.assert(fc.property(input, ({ config, ids, other, at, seed }) => {
+    const model = modelOf(config, seed);
+    const V = config.vocabSize;
+    const whole = logitsOf(model, ids);
+    // Sums of at most 18 products of order one, in each of three layers: float32 in another order.
+    const tolerance = 1e-5 * (1 + Math.max(...whole.map(Math.abs)));
+    const cut = 1 + (at % (ids.length - 1));
+    const changed = ids.slice();
+    changed[cut] = (changed[cut] + 1) % V;
+    expect(logitsOf(model, changed).slice(0, cut * V)).toEqual(whole.slice(0, cut * V));
+    scope(() => noGrad(() => {
+      const first = forward(model, tensor(ids.slice(0, cut), { shape: [1, cut] }));
+      const rest = forward(model, tensor(ids.slice(cut), { shape: [1, ids.length - cut] }), undefined, first.cache);
+      close([...first.logits.dataSync(), ...rest.logits.dataSync()], whole, tolerance);
+    }));
+    const T = Math.max(ids.length, other.length);
+    const padded = new Int32Array(2 * T);
+    padded.set(ids);
+    padded.set(other, T);
+    const both = logitsOf(model, padded, 2);
+    close(both.slice(0, ids.length * V), whole, tolerance);
+    close(both.slice(T * V, (T + other.length) * V), logitsOf(model, other), tolerance);
+    Object.values(model.weights).forEach(w => w.dispose());
+  }), { numRuns: 60 });
+});
 
 describe.each(families)('%s', family => {
   const config = configs[family];
