@@ -20,7 +20,7 @@ import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { embeddingName, families, headName } from '../models/transformer.ts';
 import { withLock } from './lock.ts';
 import { loadPlan, type Plan } from './plan.ts';
-import { planApplication } from './translate.ts';
+import { planApplication, targetSize } from './translate.ts';
 
 export interface CheckpointTranslation {
   /** Directory of the source model. */
@@ -42,7 +42,7 @@ const recordName = 'translation.json';
 export async function translateCheckpoint({ model, plan: planFile, target: targetPath, out, signal, onProgress }: CheckpointTranslation): Promise<void> {
   const config = await readFields(join(model, 'config.json'));
   const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
-  const plan = await loadPlan(planFile, { source: source.hash, target: target.hash });
+  const plan = await loadPlan(planFile, { source: source.hash, target: target.hash, sourceSize: source.vocabSize, targetSize: target.vocabSize });
   const checkpoint = await openCheckpoint(model);
   const ends = findEnds(checkpoint, config);
   checkTokenizer(model, source, ends.rows);
@@ -55,7 +55,7 @@ export async function translateCheckpoint({ model, plan: planFile, target: targe
   };
   await withLock(out, async () => {
     await claim(out, record);
-    const index = await writeShards(checkpoint, ends, plan, out, signal, onProgress);
+    const index = await writeWeights({ checkpoint, ends, plan, out, signal, onProgress });
     await saveTokenizer(out, target);
     const write = (name: string, content: unknown) => writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
     if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
@@ -65,26 +65,29 @@ export async function translateCheckpoint({ model, plan: planFile, target: targe
   });
 }
 
+interface Weights extends Pick<CheckpointTranslation, 'out' | 'signal' | 'onProgress'> {
+  readonly checkpoint: Checkpoint;
+  readonly ends: StoredEnds;
+  readonly plan: Plan;
+}
+
 /** Writes every file of the weights that is not there yet; the content of `model.safetensors.index.json`. */
-async function writeShards(checkpoint: Checkpoint, ends: StoredEnds, plan: Plan, out: string, signal?: AbortSignal, onProgress?: CheckpointTranslation['onProgress']): Promise<Fields> {
+async function writeWeights(weights: Weights): Promise<Fields> {
+  const { checkpoint, ends, plan, out, signal, onProgress } = weights;
   const total = sum(Array.from(checkpoint.shards.values(), bytesOf));
-  const rows = plan.targetIds.length + plan.specials.length / 2;
   const weightMap: Record<string, string> = {};
   let [done, size] = [0, 0];
   for (const [file, shard] of checkpoint.shards) {
     signal?.throwIfAborted();
     const pieces = piecesOf(shard, ends);
-    if (!(await isThere(join(out, file)))) {
-      const asItIs = pieces.length === shard.tensors.size && pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
-      if (asItIs) await copyFileAtomic(shard.path, join(out, file));
-      else await writeShard(join(out, file), shard, pieces, checkpoint, ends, plan, n => {
-        signal?.throwIfAborted();
-        onProgress?.(done + n, total, file);
-      });
-    }
+    const asItIs = pieces.length === shard.tensors.size && pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
+    if (await isThere(join(out, file))) {
+      // An earlier run has written it.
+    } else if (asItIs) await copyFileAtomic(shard.path, join(out, file));
+    else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file));
     for (const { name, entry, end } of pieces) {
       weightMap[name] = file;
-      size += end ? rows * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
+      size += end ? targetSize(plan) * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
     }
     onProgress?.(done += bytesOf(shard), total, file);
   }
@@ -141,27 +144,28 @@ function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds):
   });
 }
 
-async function writeShard(path: string, shard: TensorSource, pieces: readonly Piece[], checkpoint: Checkpoint, ends: StoredEnds, plan: Plan, onBytes: (done: number) => void): Promise<void> {
-  let done = 0;
-  const counted = async function* (stored: string) {
+/** Writes a file that is not one of the source's: the translated ends, and the rest block by block. */
+async function writeShard({ checkpoint, ends: { width }, plan, out, signal }: Weights, file: string, pieces: readonly Piece[], onBytes: (written: number) => void): Promise<void> {
+  const shard = checkpoint.shards.get(file)!;
+  let written = 0;
+  const copied = async function* (stored: string) {
     for await (const block of shard.blocks(stored)) {
       yield block;
-      onBytes(done += block.length);
+      signal?.throwIfAborted();
+      onBytes(written += block.length);
     }
   };
   const tensors = new Map<string, TensorData>();
   for (const { name, stored, entry, end } of pieces) {
-    if (end === undefined) {
-      tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => counted(stored) });
-      continue;
+    if (end === undefined) tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => copied(stored) });
+    else {
+      const application = planApplication(plan, end, width);
+      let id = 0;
+      for await (const row of rowsOf(checkpoint, stored, entry)) application.add(id++, row);
+      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: application.result() });
     }
-    const application = planApplication(plan, end, ends.width);
-    let id = 0;
-    for await (const row of rowsOf(checkpoint, stored, entry)) application.add(id++, row);
-    const values = application.result();
-    tensors.set(name, { dtype: entry.dtype, shape: [values.length / ends.width, ends.width], data: values });
   }
-  await writeSafetensors(path, tensors, Object.fromEntries(shard.metadata));
+  await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata));
 }
 
 /** The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never in a number. */

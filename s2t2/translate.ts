@@ -53,6 +53,9 @@ export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends
   };
 }
 
+/** Rows of the ends that a plan makes: every token of the target vocabulary. */
+export const targetSize = ({ targetIds, specials }: Plan): number => targetIds.length + specials.length / 2;
+
 /** A stored plan at work on one end of a model, on plain arrays and row by row, so that a matrix need not be in memory. */
 export interface PlanApplication {
   /** Takes the source's row of a token; each is given once, and in the order of ids for the same bits every time. */
@@ -74,7 +77,7 @@ export function planApplication(plan: Plan, end: 'embedding' | 'head', width: nu
   }
   const copies = new Map<number, number[]>();
   for (let s = 0; s < specials.length; s += 2) copies.set(specials[s + 1], [...(copies.get(specials[s + 1]) ?? []), specials[s]]);
-  const sums = new Float64Array((targetIds.length + specials.length / 2) * width);
+  const sums = new Float64Array(targetSize(plan) * width);
   return {
     add(sourceId, row) {
       for (const { target, weight } of uses.get(sourceId) ?? []) {
