@@ -9,6 +9,7 @@ import {
   softmax, sum, table, tensor, type Backend, type Row, type Sample, type Tensor,
 } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
+import { drawInputs } from '../arbitraries/rows.ts';
 import { broadcastShapes, products, shapes } from '../arbitraries/shapes.ts';
 import { masksOf, valuesOf } from '../arbitraries/tensors.ts';
 import { seed } from '../seed.ts';
@@ -234,7 +235,7 @@ describe('the table', () => {
   test.each(table.map(op => [op.name, op] as const))('%s: each element is its formula, and inputs are unchanged', (_, op) => {
     for (const size of [1, 2, 3, 4, 5]) {
       for (let trial = 0; trial < 4; trial++) {
-        const { inputs, attributes } = op.sample(random, size);
+        const { inputs, attributes } = drawInputs(op, random, size);
         expectOracle(op, inputs, attributes);
       }
     }
@@ -242,7 +243,7 @@ describe('the table', () => {
 
   test.each(table.filter(op => !['simplexThreshold', 'simplexProjection', 'sparsemax', 'simplexGradient'].includes(op.name)).map(op => [op.name, op] as const))('%s of nothing is nothing', (_, op) => {
     // Every length that can be 0 is: where a batch, a line or a matrix is missing there is no element to compute.
-    const { inputs, attributes } = op.sample(random, 0);
+    const { inputs, attributes } = drawInputs(op, random, 0);
     for (const backend of [reference, wasm]) {
       scope(() => {
         const y = apply(op, inputs.map(x => place(x, 'float32', backend)), attributes);
@@ -385,7 +386,7 @@ describe('a fused row on wasm equals its definition on the reference', () => {
   const unit = 2 ** -24;
   test.each(table.filter(op => op.definition).map(op => [op.name, op] as const))('%s', (_, op) => {
     for (const size of [1, 3, 4, 9, 16, 21]) {
-      const { inputs: drawn, attributes } = op.sample(random, size);
+      const { inputs: drawn, attributes } = drawInputs(op, random, size);
       const inputs = drawn.map(x => (x.values instanceof Int32Array ? x : { ...x, values: Float32Array.from(x.values) }));
       scope(() => {
         const actual = apply(op, inputs.map(x => place(x, 'float32', wasm)), attributes).dataSync();
