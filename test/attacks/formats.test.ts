@@ -18,6 +18,7 @@ import { readCorpus, type Corpus } from '../../s2t2/corpus.ts';
 import { damagedBytes, damagedJson } from '../arbitraries/hostile.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 import { characterFile, english300, proteins24 } from '../models/tokenizer/samples.ts';
+import { cpuTime } from '../cpu.ts';
 
 const directory = temporaryDirectory();
 const at = (...names: string[]) => join(directory, ...names);
@@ -115,12 +116,12 @@ describe('model directories', () => {
 
   test('counts that no file bears out are refused at once', () => {
     const llama = { model_type: 'llama', vocab_size: 10, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8 };
-    const started = performance.now();
+    const started = cpuTime();
     for (const key of ['num_hidden_layers', 'hidden_size', 'num_attention_heads', 'intermediate_size', 'vocab_size', 'max_position_embeddings']) {
       for (const value of [2 ** 31, 2 ** 53 - 1, 1e300, -1, 0.5, '1']) outcome(() => parseConfig({ ...llama, [key]: value }, 'config.json'));
     }
     expect(() => parseConfig({ ...llama, num_hidden_layers: 2 ** 31 }, 'config.json')).toThrow(UserError);
-    expect(performance.now() - started).toBeLessThan(1000);
+    expect(cpuTime() - started).toBeLessThan(1000);
   });
 
   test('an index of shards: any place holds any value', async () => {
@@ -150,11 +151,11 @@ describe('model directories', () => {
 
 describe('JSON', () => {
   test('deep, wide, long or cut: refused before it costs', () => {
-    const started = performance.now();
+    const started = cpuTime();
     for (const text of ['['.repeat(1e7), '{"a":'.repeat(1e6), `[${'0,'.repeat(2 ** 23 + 1)}0]`, `[${'[],'.repeat(2 ** 23 + 1)}[]]`, `"${'x'.repeat(1e7)}`, '"\\'.repeat(1e6), '1'.repeat(1e7) + 'x']) {
       expect(() => parseJson(text, 'a.json')).toThrow(/^a\.json: (JSON|not valid JSON)[^\n]{0,200}$/);
     }
-    expect(performance.now() - started).toBeLessThan(10_000);
+    expect(cpuTime() - started).toBeLessThan(10_000);
   });
 });
 

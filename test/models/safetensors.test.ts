@@ -8,6 +8,7 @@ import { sha256, sha256File, UserError } from '../../models/files.ts';
 import { openCheckpoint, readSafetensors, type TensorData, writeSafetensors } from '../../models/safetensors.ts';
 import { safetensorsContent } from '../arbitraries/safetensors.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
+import { cpuTime } from '../cpu.ts';
 
 const directory = temporaryDirectory();
 const path = join(directory, 'a.safetensors');
@@ -165,9 +166,9 @@ describe('hostile files', () => {
 
   test('a header of brackets, as deep as it is long, ends at its first wrong character', async () => {
     await fileOf(`{"a":${'['.repeat(20_000_000)}`);
-    const start = performance.now();
+    const start = cpuTime();
     expect(await refusal(readSafetensors(path))).toMatch('its header has "[" where { belongs, at character 5');
-    expect(performance.now() - start).toBeLessThan(2000);
+    expect(cpuTime() - start).toBeLessThan(2000);
   });
 
   test.each([
