@@ -10,12 +10,12 @@ export interface Timing {
   readonly first: number;
 }
 
-/** Median and spread of a function. */
-export async function timed(name: string, fn: () => unknown, milliseconds = 250): Promise<Timing> {
+/** Median and spread of a function over so many milliseconds, but no fewer than so many calls. */
+export async function timed(name: string, fn: () => unknown, milliseconds = 250, iterations = 5): Promise<Timing> {
   const begin = performance.now();
   await fn();
   const first = (performance.now() - begin) / 1000;
-  const bench = new Bench({ time: milliseconds, iterations: 5, warmup: false, throws: true });
+  const bench = new Bench({ time: milliseconds, iterations, warmup: false, throws: true });
   bench.add(name, async () => { await fn(); });
   await bench.run();
   const [task] = bench.tasks;
@@ -41,7 +41,7 @@ export async function interleaved(contenders: readonly Contender[], milliseconds
     for (const [i, { name, run, once }] of contenders.entries()) {
       if (once && round > 0) continue;
       onTurn(name);
-      timings[i].push(await timed(name, run, milliseconds));
+      timings[i].push(await timed(name, run, milliseconds, 2));
     }
   }
   return timings.map(list => ({ ...list.toSorted((a, b) => a.seconds - b.seconds)[Math.floor(list.length / 2)], first: list[0].first }));

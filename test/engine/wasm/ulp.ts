@@ -1,7 +1,7 @@
 /**
  * The largest error of a vector function in units in the last place, against double precision. By default over one float
  * of a few thousand, spread over all signs and exponents; with LONG_TESTS set over every one of the 2³² floats, which
- * takes a minute or more a function. So the functions are run in a module of their own, in place on bit patterns.
+ * takes half a minute or more a function. So the functions are run in a module of their own, in place on bit patterns.
  */
 import { expect } from 'vitest';
 import { ModuleBuilder } from '../../../engine/wasm/assembler/module.ts';
@@ -50,6 +50,9 @@ export function worstError(fn: VectorFunction, exact: (x: number) => number, ins
   }
   return { error: worst, x: at };
 }
+
+/** Smaller than this in size, sine, tangent and the like are x, and cosine and e^(x/2¹⁶) are 1, to a hundredth of an ulp. */
+export const tiny = 2 ** -16;
 
 /** Expects the error to stay below a bound; a run over all floats says what it is. */
 export function expectError(name: string, bound: number, fn: VectorFunction, exact: (x: number) => number, inside?: (x: number) => boolean): void {
