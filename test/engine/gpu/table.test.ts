@@ -13,10 +13,3 @@ describeGpu('rows of the table', () => {
     expect(gradients).toBeLessThanOrEqual(gradient);
   });
 });
-
-describeGpu('the device', () => {
-  test('kernels ran in the mode asked for', () => {
-    expect(gpu.mode).toBe('webgpu');
-    expect(gpu.describe()).toMatch(/^gpu: gpu\.js in mode webgpu on \S.*, float32, no fallback$/);
-  });
-});

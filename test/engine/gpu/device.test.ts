@@ -1,0 +1,85 @@
+/** What the device may do to a program, and a program to the device. */
+import { expect, test } from 'vitest';
+import { add, full, gather, matmul, openBackend, scope, sum, tensor, zeros, type Backend } from '../../../engine/index.ts';
+import { openGpuBackend } from '../../../engine/gpu/open.ts';
+import { describeGpu, gpu } from './support.ts';
+
+const backend = gpu as unknown as Backend;
+
+describeGpu('the device', () => {
+  test('kernels ran in the mode asked for', () => {
+    expect(gpu.mode).toBe('webgpu');
+    expect(gpu.describe()).toMatch(/^gpu: gpu\.js in mode webgpu on \S.*, float32, no fallback$/);
+  });
+
+  test('reads come in the order of the program, and a freed tensor lives until its last use', async () => {
+    const x = tensor([1, 2, 3], { backend });
+    const before = x.data();
+    const y = add(x, 1);
+    x.dispose();
+    const z = matmul(tensor([[1, 1, 1]], { backend }), tensor(y.dtype === 'float32' ? [[2], [3], [4]] : [], { backend }));
+    expect([...(await before)]).toEqual([1, 2, 3]);
+    expect([...(await y.data())]).toEqual([2, 3, 4]);
+    expect(await z.item()).toBe(9);
+    [y, z].forEach(t => t.dispose());
+  });
+
+  test('loops go past the thousand steps at which gpu.js stops by default', async () => {
+    const n = 5003;
+    const total = scope(() => matmul(full([1, n], 1, { backend }), full([n, 1], 1, { backend })));
+    expect(await total.item()).toBe(n);
+    total.dispose();
+  });
+
+  test('of nothing comes nothing', async () => {
+    const y = scope(() => [sum(zeros([0, 3], { backend }), 0), matmul(zeros([2, 0], { backend }), zeros([0, 2], { backend })), add(zeros([0], { backend }), 1)]);
+    expect(await Promise.all(y.map(async t => [...(await t.data())]))).toEqual([[0, 0, 0], [0, 0, 0, 0], []]);
+    y.forEach(t => t.dispose());
+  });
+
+  test('an index outside is an error at once', () => {
+    scope(() => {
+      const table = zeros([3, 2], { backend });
+      expect(() => gather(table, tensor(Int32Array.of(0, 3), { backend }))).toThrow(new RangeError('gather: index 3 at position 1 is outside [0, 3)'));
+    });
+  });
+
+  test('a tensor too long for indices in floats is an error that says so', () => {
+    scope(() => {
+      const row = zeros([1, 4100], { backend });
+      expect(() => matmul(row, row, { transposeA: true })).toThrow(/^gpu: a tensor of 16810000 elements; kernels count in floats, which is exact up to 16777216/);
+    });
+  });
+
+  // The last one: gpu.js shares one device among all backends of a process.
+  test('a lost device fails every read, and a new backend finds a new device', async () => {
+    const x = tensor([1, 2], { backend });
+    expect([...(await x.data())]).toEqual([1, 2]);
+    gpu.close!();
+    await expect(x.data()).rejects.toThrow('gpu: the backend was closed');
+    await expect(add(x, x).data()).rejects.toThrow('gpu: the backend was closed');
+    const again = await openGpuBackend('webgpu');
+    expect(await sum(tensor([1, 2], { backend: again as unknown as Backend })).item()).toBe(3);
+    again.close!();
+  });
+});
+
+test('without a device the error says what was looked for and what to install', async () => {
+  // WebGL2 needs a canvas, which Node does not have.
+  await expect(openGpuBackend('webgl2')).rejects.toThrow(/^backend 'gpu' does not work here\. Probed:\n {2}package gpu\.js: found\n {2}adapter \(mode webgl2\): .+\nInstall what is missing: npm install gpu\.js@/);
+});
+
+test('the same kernels run without a device in gpu.js’s other modes, and say so', async () => {
+  for (const mode of ['webasm', 'cpu'] as const) {
+    const other = await openGpuBackend(mode);
+    expect(other.describe()).toContain(`in mode ${mode} on the processor`);
+    const y = scope(() => matmul(tensor([[1, 2], [3, 4]], { backend: other as unknown as Backend }), tensor([[5, 6], [7, 8]], { backend: other as unknown as Backend }), { transposeB: true }));
+    expect([...(await y.data())]).toEqual([17, 23, 39, 53]);
+    y.dispose();
+    other.close!();
+  }
+});
+
+test('auto is never a GPU', async () => {
+  expect((await openBackend('auto')).name).toBe('wasm');
+});
