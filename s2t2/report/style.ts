@@ -104,7 +104,7 @@ line.mean { stroke: var(--mark); stroke-width: 1.5; stroke-dasharray: 4 3; }
 .ramp { display: inline-flex; align-items: center; gap: .4rem; margin-left: auto; font-variant-numeric: tabular-nums; }
 .ramp span { width: 6rem; height: .65rem; border-radius: .2rem; background: linear-gradient(90deg, var(--ramp-low), var(--ramp-middle), var(--ramp-high)); }
 canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pan-y; cursor: crosshair; border-radius: .25rem; }
-.detail { height: 8.5rem; overflow: hidden; margin-top: .75rem; padding: .7rem .9rem; background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; font-size: .9375rem; font-variant-numeric: tabular-nums; }
+.detail { height: 7.25rem; overflow: hidden; margin-top: .75rem; padding: .7rem .9rem; background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; font-size: .9375rem; font-variant-numeric: tabular-nums; }
 .detail p { margin: 0 0 .3rem; max-width: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }
 .detail .row { color: var(--muted); }
 .detail ol { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .35rem 0 0; padding: 0; list-style: none; height: 1.7rem; overflow: hidden; }
