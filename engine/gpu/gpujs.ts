@@ -29,6 +29,7 @@ export interface KernelSettings {
   readonly dynamicOutput: true;
   readonly dynamicArguments: true;
   readonly precision: 'single';
+  readonly tactic: 'precision';
   readonly loopMaxIterations: number;
 }
 

@@ -194,6 +194,8 @@ export class Machine {
       dynamicOutput: true,
       dynamicArguments: true,
       precision: 'single',
+      // Without it WebGL2 takes a shader of lower precision for small outputs, and keeps the old size when it changes to another.
+      tactic: 'precision',
       // A loop that is bounded by an argument would stop at 1000 in silence.
       loopMaxIterations: 2 ** 30,
     });

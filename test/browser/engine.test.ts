@@ -96,6 +96,10 @@ describe.skipIf(missing)('in Chromium', () => {
       }
     });
 
+    test(`${mode}: kernels make outputs of any size after any other`, async () => {
+      expect(await page.evaluate(name => inPage.wrongAfterResizing(name), mode)).toBe(0);
+    });
+
     test(`${mode}: a transformer learns as it does on the reference in Node`, async () => {
       expectSameCurve(await page.evaluate(([name, n]) => inPage.curve(name, n), [mode, steps] as const), expectedCurve);
     });

@@ -1,6 +1,6 @@
 /** What the tests run inside a page, bundled for it: `globalThis.inPage`. */
 import { makeBackend, type BackendName } from '../../bench/browser/page/backends.ts';
-import { createWasmBackend, matmul, noGrad, Random, scope, softmax, table, tensor, type Backend } from '../../engine/index.ts';
+import { createWasmBackend, matmul, mul, noGrad, ones, Random, scope, softmax, table, tensor, type Backend } from '../../engine/index.ts';
 import { hash, hashStart, lossCurve, parity, sizes, type Parity } from '../engine/parity.ts';
 
 /** Plain SIMD, whose bits do not depend on the machine. */
@@ -47,6 +47,22 @@ async function check(name: BackendName): Promise<Checked> {
   };
 }
 
+/** Elements that are wrong when the same kernels make matrices of whole numbers of growing and shrinking sizes. */
+async function wrongAfterResizing(name: BackendName): Promise<number> {
+  const backend = await backendOf(name);
+  let wrong = 0;
+  for (const n of [3, 300, 20, 500]) {
+    const [doubled, product] = noGrad(() => scope(() => {
+      const x = tensor(new Float32Array(n * n).map((_, i) => i), { shape: [n, n], backend });
+      return [mul(x, 2), matmul(ones([n, 1], { backend }), ones([1, n], { backend }))];
+    }));
+    wrong += Array.from(await doubled.data()).filter((v, i) => v !== 2 * i).length;
+    wrong += Array.from(await product.data()).filter(v => v !== 1).length;
+    [doubled, product].forEach(t => t.dispose());
+  }
+  return wrong;
+}
+
 const curve = async (name: BackendName, steps: number): Promise<number[]> => lossCurve(await backendOf(name), steps);
 
 /** Work that is worth several threads: a hash of softmax(A Bᵀ) for each round, with turns of the event loop between. */
@@ -65,6 +81,6 @@ async function large(threads: number, rounds: number): Promise<{ description: st
   return { description: backend.describe(), bits };
 }
 
-export const inPage = { check, curve, large };
+export const inPage = { check, curve, large, wrongAfterResizing };
 
 Object.assign(globalThis, { inPage });
