@@ -114,6 +114,6 @@ export class Allocator {
     const free = Math.max(this.limit - this.end, ...this.regions.map(r => r.bytes));
     // The largest class that fits, less the slack.
     const quarter = 2 ** Math.max(Math.floor(Math.log2(Math.max(free, 1))) - 2, 0);
-    return Math.max(Math.floor(free / quarter) * quarter - slack, 0);
+    return Math.max(Math.floor(Math.floor(free / quarter) * quarter / alignment) * alignment - slack, 0);
   }
 }

@@ -12,29 +12,58 @@ describe('Allocator', () => {
       expect(classOf(bytes)).toBeGreaterThanOrEqual(bytes);
       expect(classOf(bytes)).toBeLessThanOrEqual(Math.max(64, 1.25 * bytes + 64));
       expect(classOf(classOf(bytes))).toBe(classOf(bytes));
+      expect(classOf(bytes) % 64).toBe(0);
     }
+    // Four to an octave: from 1024 on every class is a quarter of a power of two above the last.
+    expect(new Set(Array.from({ length: 3072 }, (_, i) => classOf(1025 + i)))).toEqual(new Set([1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096]));
   });
 
-  test('blocks never overlap, whatever is asked for and freed', () => {
-    fc.assert(fc.property(fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), { maxLength: 200 }), steps => {
-      const allocator = new Allocator(1000, 100_000, () => true);
-      const live: { start: number; end: number }[] = [];
-      for (const { bytes, drop } of steps) {
+  test('blocks never overlap, whatever is asked for and freed, also when memory is short; what is said to fit fits, and no more was refused', () => {
+    const slack = 32; // beyond the bytes, for whole vectors
+    const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), { minLength: 1, maxLength: 200, size: 'max' });
+    fc.assert(fc.property(fc.integer({ min: 0, max: 2000 }), fc.integer({ min: 8_000, max: 60_000 }), steps, (first, limit, asked) => {
+      let grown = 0;
+      const allocator = new Allocator(first, limit, bytes => { grown = Math.max(grown, bytes); return true; });
+      const live: { start: number; end: number; size: number }[] = [];
+      const allocate = (bytes: number): number => {
+        const start = allocator.allocate(bytes);
+        const end = start + bytes + slack;
+        expect(start % 64 === 0 && start >= first && end <= Math.min(limit, grown)).toBe(true);
+        expect(live.filter(other => start < other.end && other.start < end)).toEqual([]);
+        live.push({ start, end, size: classOf(bytes + slack) });
+        return start;
+      };
+      for (const { bytes, drop } of asked) {
         try {
-          const start = allocator.allocate(bytes);
-          expect(start % 64).toBe(0);
-          for (const other of live) expect(start + bytes <= other.start || other.end <= start).toBe(true);
-          expect(start + bytes).toBeLessThanOrEqual(100_000);
-          live.push({ start, end: start + bytes });
+          allocate(bytes);
         } catch (error) {
           expect(error).toBeInstanceOf(OutOfMemory);
+          const fits = Number(/would fit is (\d+)/.exec((error as Error).message)![1]);
+          expect(fits).toBeLessThan(bytes);
+          if (fits > 0) {
+            allocator.free(allocate(fits));
+            live.pop();
+          }
         }
-        if (drop % 2 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0].start);
+        expect(allocator.used).toBe(live.reduce((total, block) => total + block.size, 0));
+        if (drop % 3 === 0 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0].start);
       }
       for (const { start } of live) allocator.free(start);
       expect(allocator.used).toBe(0);
-      expect(() => allocator.allocate(60_000)).not.toThrow(); // all pieces join again
-    }));
+      // All pieces join again: the largest class below what there is.
+      const room = limit - Math.ceil(first / 64) * 64;
+      let largest = room - slack;
+      while (classOf(largest + slack) > room) largest--;
+      expect(() => allocator.allocate(largest)).not.toThrow();
+    }), { numRuns: 50 });
+  });
+
+  test('memory that does not grow is memory that is not there', () => {
+    const allocator = new Allocator(0, 1 << 20, bytes => bytes <= 4096);
+    const block = allocator.allocate(3000);
+    expect(() => allocator.allocate(3000)).toThrow(OutOfMemory);
+    allocator.free(block);
+    expect(allocator.allocate(3000)).toBe(block);
   });
 
   test('the error says what was asked for and what would fit', () => {
