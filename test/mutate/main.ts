@@ -1,8 +1,8 @@
 /**
  * `npm run mutate`: breaks the code in many small ways and counts how often a test notices.
  *
- * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by that tree's own tests, the oracles and the attacks, those that
- * reach the mutant (`instrument.ts`), in two copies of the project outside of it. A mutant is killed when a test fails or hangs.
+ * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by the tests about that tree, those that reach the
+ * mutant (`instrument.ts`), in two copies of the project outside of it. A mutant is killed when a test fails or hangs.
  * What is known is kept beside the copies, so a second call goes on where the first one stopped.
  */
 import { createHash } from 'node:crypto';
@@ -18,10 +18,14 @@ import { apply, lineOf, mutantsOf, parses, type Mutant } from './mutants.ts';
 import { copyProject, Worker } from './pool.ts';
 import { summary, survivors, type Status, type Verdict } from './report.ts';
 
-const trees = ['engine', 'models', 's2t2'] as const;
-type Tree = (typeof trees)[number];
-/** Directories of tests that belong to no one tree. */
-const shared = ['oracles', 'attacks'];
+/** Each tree of the code and the directories of the tests that are about it. */
+const testsOf = {
+  engine: ['engine', 'oracles'],
+  models: ['models', 'oracles', 'attacks'],
+  s2t2: ['s2t2', 'oracles', 'attacks'],
+} as const;
+type Tree = keyof typeof testsOf;
+const trees = Object.keys(testsOf) as Tree[];
 
 interface Specimen {
   readonly number: number;
@@ -50,7 +54,7 @@ const options = new Command('mutate')
   .option('--fresh', 'forget what an earlier call found')
   .parse()
   .opts<{ sample: number; tree: string[]; seed: number; minutes: number; workers: number; fresh?: boolean }>();
-for (const tree of options.tree) if (!(trees as readonly string[]).includes(tree)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
+for (const tree of options.tree) if (!(tree in testsOf)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
 const chosen = trees.filter(tree => options.tree.includes(tree));
 
 /** Not those of the GPU: the text of its kernels is compiled elsewhere, where nothing can note that it runs. */
@@ -102,7 +106,7 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
   const files = [...new Set(sample.map(s => s.mutant.file))];
   for (const worker of workers) for (const file of files) await worker.write(file, instrument(sources.get(file)!, sample.filter(s => s.mutant.file === file)));
   const tests: Baseline['tests'] = {};
-  const all = (await Promise.all([...chosen, ...shared].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
+  const all = (await Promise.all([...new Set(chosen.flatMap(tree => testsOf[tree]))].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
   await share(workers, all, async (worker, test) => {
     const hits = join(directory, `hits-${all.indexOf(test)}`);
     await rm(hits, { force: true });
@@ -115,10 +119,10 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
   return { tests };
 }
 
-/** The tests of its tree, the oracles and the attacks that reach a mutant, those first that kill many for their time. */
+/** The tests about its tree that reach a mutant, those first that kill many for their time. */
 function testsFor({ number: n, tree }: Specimen, { tests }: Baseline, kills: ReadonlyMap<string, number>): string[] {
   const worth = (test: string) => (1 + (kills.get(test) ?? 0)) / tests[test].milliseconds;
-  return Object.keys(tests).filter(test => [tree, ...shared].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
+  return Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
 }
 
 async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>): Promise<Status> {
