@@ -44,7 +44,7 @@ export interface TensorData {
   readonly data: Float32Array | Int32Array | Uint8Array | (() => Iterable<Uint8Array> | AsyncIterable<Uint8Array>);
 }
 
-const BLOCK_BYTES = 4 * 2 ** 20;
+const BLOCK_BYTES = 8 * 2 ** 20;
 
 /** Opens one file: reads and checks its header. */
 export async function readSafetensors(path: string): Promise<TensorSource> {
