@@ -4,7 +4,9 @@
  * leaves out U+0085), `\d` any decimal digit, `(?i:…)` spelled out letter by letter. What has no such translation
  * (possessive quantifiers, atomic groups, classes within classes, anchors) is refused rather than approximated.
  *
- * Honest limit: a hostile pattern may backtrack for ever, as in every engine of this kind.
+ * A pattern that may take exponential time, a repetition of repetitions or of alternatives such as `(a+)+` and `(a|a)*`,
+ * is refused as well: the ways to match multiply. Honest limit: so they do, slower, one after another (`a*a*a*b`,
+ * `a?a?a?aaa`), as in every engine that backtracks.
  */
 import { UserError } from '../files.ts';
 
@@ -54,11 +56,20 @@ const escapes: Readonly<Record<string, string>> = {
 /** Largest bound of `{m,n}`: an expression grows with it. */
 const maxRepeat = 1000;
 
-/** One walk over a pattern. `at` is the place, `folds` says of every open group whether it ignores case. */
+interface Group {
+  /** Whether it ignores case. */
+  readonly folds: boolean;
+  /** Whether it can match one text in several ways: it holds alternatives or a repetition of no fixed number. */
+  ambiguous: boolean;
+}
+
+/** One walk over a pattern: `at` is the place, `groups` are those open there, the whole pattern the first. */
 class Translation {
   private readonly source: string;
   private at = 0;
-  private readonly folds: boolean[] = [false];
+  private readonly groups: Group[] = [{ folds: false, ambiguous: false }];
+  /** The group that ends at this very place. */
+  private ended: Group | undefined;
 
   constructor(source: string) {
     this.source = source;
@@ -67,7 +78,7 @@ class Translation {
   run(): string {
     let out = '';
     while (this.at < this.source.length) out += this.next();
-    if (this.folds.length > 1) this.refuse('a group without its end');
+    if (this.groups.length > 1) this.refuse('a group without its end');
     return out;
   }
 
@@ -83,29 +94,38 @@ class Translation {
     return match;
   }
 
+  private get group(): Group {
+    return this.groups[this.groups.length - 1];
+  }
+
   private get folding(): boolean {
-    return this.folds[this.folds.length - 1];
+    return this.group.folds;
   }
 
   private next(): string {
     const group = this.take(/\((?:\?(?:[:=!]|<[=!]|i:|-i:)|(?!\?))/y);
     if (group) {
       const [open] = group;
-      this.folds.push(open === '(?i:' ? true : open === '(?-i:' ? false : this.folding);
+      this.ended = undefined;
+      this.groups.push({ folds: open === '(?i:' ? true : open === '(?-i:' ? false : this.folding, ambiguous: false });
       return open.endsWith('i:') || open === '(' ? '(?:' : open;
     }
     const repeat = this.take(/(?:[*+?]|\{(\d*)(,?)(\d*)\})(\??)(\+?)/y);
     if (repeat) return this.repeat(repeat);
     const char = this.take(/[^]/yu)![0];
+    this.ended = undefined;
     switch (char) {
       case '(': return this.refuse('this kind of group');
       case ')':
-        if (this.folds.length === 1) this.refuse('")" without its beginning');
-        this.folds.pop();
+        if (this.groups.length === 1) this.refuse('")" without its beginning');
+        this.ended = this.groups.pop()!;
+        this.group.ambiguous ||= this.ended.ambiguous;
         return ')';
       case '[': return this.characterClass();
       case '\\': return this.escape(false);
-      case '|': return '|';
+      case '|':
+        this.group.ambiguous = true;
+        return '|';
       case '.': return String.raw`[^\n]`;
       case '^': case '$': return this.refuse(`the anchor "${char}"`);
       default: return this.letter(char, false);
@@ -114,6 +134,11 @@ class Translation {
 
   private repeat([all, least, comma, most, lazy, possessive]: RegExpExecArray): string {
     if (possessive === '+') this.refuse(`the possessive quantifier "${all}"`);
+    const mark = all[0];
+    const [from, to] = mark === '{' ? [Number(least), comma === '' ? Number(least) : Number(most || Infinity)] : [mark === '+' ? 1 : 0, mark === '?' ? 1 : Infinity];
+    if (this.ended?.ambiguous && to > 1) this.refuse('a repetition of repetitions or alternatives, which may take for ever,');
+    this.group.ambiguous ||= from !== to;
+    this.ended = undefined;
     if (least === undefined) return all;
     if (least === '' && most === '') this.refuse(`"${all}"`);
     if (Number(least) > maxRepeat || Number(most) > maxRepeat) this.refuse(`a repetition of more than ${maxRepeat}`);
