@@ -23,6 +23,10 @@ import { metrics } from './evaluate.ts';
 import { explainPlan } from './explain.ts';
 import { withLock } from './lock.ts';
 import { methods } from './methods.ts';
+import { ablationNames, type AblationName } from './paper/ablations.ts';
+import { paperMarkdown } from './paper/markdown.ts';
+import { paper } from './paper/run.ts';
+import { lines } from './paper/table.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
 import { pretrain, pretrainDefaults } from './pretrain.ts';
@@ -131,6 +135,10 @@ const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => (
 });
 
 const methodList = (text: string): string[] => text.split(',').map(name => name.trim());
+const ablationList = (text: string): AblationName[] => methodList(text).map(name => {
+  if (!ablationNames.includes(name as AblationName)) throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
+  return name as AblationName;
+});
 
 interface AdaptFlags extends SettingsFlags {
   readonly model: string;
@@ -272,6 +280,23 @@ program.command('report').description('write the report of a run anew: one HTML 
   .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
   .option('--out <file>', 'the HTML file; default report.html in the run')
   .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => print(await writeRunReport(run, await loadTokenizer(source), out)));
+
+program.command('paper').description('the table of the paper, with every baseline, over several seeds; resumable')
+  .option('--out <dir>', 'where cells and results are kept', 'runs/paper')
+  .option('--model <dir>', 'source model; the bundled one, if missing')
+  .addOption(new Option('--domain <name>', 'what to adapt to').choices(Object.keys(domains)).default('proteins'))
+  .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
+  .option('--seeds <n>', 'seeds', whole(1), 5)
+  .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
+  .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
+  .option('--lines <names>', `rows of the table: ${lines.map(l => l.name).join(', ')}`, methodList, lines.map(l => l.name))
+  .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
+  .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
+  .action(async flags => {
+    const results = await paper({ ...flags, signal: stop.signal, log });
+    print(paperMarkdown(results));
+    print(`written to ${flags.out}`);
+  });
 
 program.command('pretrain').description('pretrain a source model on English')
   .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')

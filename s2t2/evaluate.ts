@@ -2,6 +2,7 @@
  * Perplexity and bits per byte, with a standard error over held-out sequences, and the floors below which nothing has
  * been learned. Definitions: method.md's "Metrics and fairness"; the end token counts in neither figure.
  */
+import { KneserNey } from '../models/ngram.ts';
 import type { Score } from '../models/score.ts';
 
 export interface Metrics {
@@ -38,6 +39,20 @@ export function orderZero(train: readonly string[], test: readonly string[]): Sc
   return test.map(text => {
     const bytes = encoder.encode(text);
     return { nats: Array.from(bytes).reduce((sum, byte) => sum + nats[byte], 0), endNats: 0, tokens: bytes.length, bytes: bytes.length };
+  });
+}
+
+/** The order-k floor: each byte given the k before it, from an interpolated Kneser–Ney model of the training text. */
+export function markov(train: readonly string[], test: readonly string[], k: number): Score[] {
+  const symbols = new Map<number, number>(); // 0 begins a text; bytes are numbered as they come
+  const encoder = new TextEncoder();
+  const encode = (text: string) => Int32Array.from([0, ...Array.from(encoder.encode(text), byte => symbols.get(byte) ?? symbols.set(byte, symbols.size + 1).size)]);
+  const sequences = train.map(encode);
+  const texts = test.map(encode);
+  const model = new KneserNey(sequences, { order: k + 1, vocabSize: symbols.size + 1 });
+  return texts.map(ids => {
+    const nats = model.nats(ids);
+    return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes: nats.length };
   });
 }
 

@@ -62,6 +62,8 @@ export interface Outcome {
   readonly model: Transformer;
   readonly plan?: Plan;
   readonly scores: { readonly before: readonly Score[] | null; readonly after: readonly Score[] };
+  /** Spent on scoring the held-out texts after finetuning. */
+  readonly evaluationSeconds: number;
 }
 
 export async function runExperiment(experiment: Experiment, method: Method): Promise<Outcome> {
@@ -84,11 +86,13 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
   const evaluated = (when: string, model: Transformer) => stored(join(work, `${method.name}.${when}.json`), fingerprint, async () => {
     const bar = progressBar(`${method.name} ${when}`, test.reduce((n, s) => n + s.ids.length - 1, 0), 'tokens');
     let done = 0;
-    return score(model, test, { signal, onProgress: tokens => bar.update(done += tokens) }).finally(() => bar.stop());
+    const started = performance.now();
+    const scores = await score(model, test, { signal, onProgress: tokens => bar.update(done += tokens) }).finally(() => bar.stop());
+    return { scores, seconds: (performance.now() - started) / 1000 };
   });
 
   const start = await method.start(context);
-  const before = method.before ? await evaluated('before', start.model) : null;
+  const before = method.before ? (await evaluated('before', start.model)).scores : null;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
   const batches = planBatches(experiment.sequences.train[method.vocabulary], settings.batchTokens, budget, new Random(settings.seed).split('finetuning batches'));
   await runStage(`${method.name}.finetune`, {
@@ -98,7 +102,7 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
     rate: method.name === 'scratch' ? settings.scratchRate : settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
   });
-  const after = await evaluated('after', start.model);
+  const { scores: after, seconds: evaluationSeconds } = await evaluated('after', start.model);
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
   const row: Row = {
     name: method.name,
@@ -111,7 +115,7 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
     seconds: total(s => s.seconds),
     curve: curveOf(stages),
   };
-  return { row, model: start.model, plan: start.plan, scores: { before, after } };
+  return { row, model: start.model, plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
 
 /** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */
@@ -137,11 +141,16 @@ function curveOf(stages: readonly { training: Training; result: TrainingResult }
   return points;
 }
 
-/** Scores read back from a file of this very run, or computed and written. */
-async function stored(path: string, fingerprint: string, compute: () => Promise<Score[]>): Promise<Score[]> {
-  const known = await readJson(path).catch(() => null) as { fingerprint?: string; scores?: Score[] } | null;
-  if (known?.fingerprint === fingerprint && known.scores) return known.scores;
-  const scores = await compute();
-  await writeFileAtomic(path, JSON.stringify({ fingerprint, scores }));
-  return scores;
+interface Evaluation {
+  readonly scores: readonly Score[];
+  readonly seconds: number;
+}
+
+/** An evaluation read back from a file of this very run, or made and written. */
+async function stored(path: string, fingerprint: string, compute: () => Promise<Evaluation>): Promise<Evaluation> {
+  const known = await readJson(path).catch(() => null) as { fingerprint: string; evaluation: Evaluation } | null;
+  if (known?.fingerprint === fingerprint) return known.evaluation;
+  const evaluation = await compute();
+  await writeFileAtomic(path, JSON.stringify({ fingerprint, evaluation }));
+  return evaluation;
 }

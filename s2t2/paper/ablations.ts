@@ -1,0 +1,50 @@
+/** What one setting of S2T2 does to the plan and to bits per byte, everything else at the table's settings. Validation data. */
+import { methods } from '../methods.ts';
+import type { Settings } from '../settings.ts';
+import { variants } from '../sinkhorn.ts';
+import { runCells, type Bench } from './cells.ts';
+
+export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init';
+
+/** The values of a setting that are tried. */
+const choices: Readonly<Record<AblationName, (base: Settings) => readonly { readonly value: string; readonly vary: Partial<Settings> }[]>> = {
+  alpha: base => [0.1, 0.3, 1, 3, 10, 30].map(factor => ({ value: `${factor}/v`, vary: { alpha: factor * base.alpha } })),
+  T: () => [1, 2, 3, 5, 10].map(iterations => ({ value: String(iterations), vary: { iterations } })),
+  marginals: () => (['uniform', 'frequency'] as const).map(marginals => ({ value: marginals, vary: { marginals } })),
+  variant: () => variants.map(variant => ({ value: variant, vary: { variant } })),
+  init: () => [
+    { value: 'noise 0.01', vary: { noise: 0.01 } },
+    { value: 'noise 0.1', vary: { noise: 0.1 } },
+    { value: 'noise 0.5', vary: { noise: 0.5 } },
+    { value: 'pieces', vary: { init: 'pieces' } },
+  ],
+};
+
+export const ablationNames = Object.keys(choices) as AblationName[];
+
+export interface Ablation {
+  readonly name: AblationName;
+  readonly rows: readonly {
+    readonly value: string;
+    /** Source tokens a target token. */
+    readonly support: number;
+    /** Mean entropy of a row, in bits. */
+    readonly entropy: number;
+    /** Misplaced mass. */
+    readonly residual: number;
+    /** Bits per byte. */
+    readonly before: number;
+    readonly after: number;
+  }[];
+}
+
+export async function ablate(bench: Bench, name: AblationName, base: Settings): Promise<Ablation> {
+  const cells = choices[name](base).map(({ value, vary }) => ({ key: `ablate-${name}-${value.replace(/[^\w.]+/g, '_')}`, method: methods.s2t2, settings: { ...base, ...vary }, value }));
+  const results = await runCells(bench, name, cells);
+  return {
+    name,
+    rows: [...results].map(([{ value }, { row, plan }]) => ({
+      value, support: plan!.supportPerRow[1], entropy: plan!.entropy, residual: plan!.residual, before: row.before!.bitsPerByte, after: row.after.bitsPerByte,
+    })),
+  };
+}

@@ -1,0 +1,101 @@
+/**
+ * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as results.json,
+ * table.md and report.html.
+ */
+import { join } from 'node:path';
+import { getBackend } from '../../engine/index.ts';
+import { loadModel } from '../../models/checkpoint.ts';
+import { makeDirectory, UserError, writeFileAtomic } from '../../models/files.ts';
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { loadDomain } from '../data/domains.ts';
+import { dataFolder } from '../data/tools.ts';
+import { withLock } from '../lock.ts';
+import { prepare } from '../prepare.ts';
+import { renderReport } from '../report/page.ts';
+import { defaultAlpha, defaults, type Settings } from '../settings.ts';
+import { ablate, type Ablation, type AblationName } from './ablations.ts';
+import { planOf, type Bench } from './cells.ts';
+import { meaning, type Meaning } from './meaning.ts';
+import { paperMarkdown } from './markdown.ts';
+import { describePaper } from './report.ts';
+import { chooseRates, defaultGrid, lines, mainTable, seedCell, type Grid, type GridRow, type Rates, type Table } from './table.ts';
+import { transfer, type Transfer } from './transfer.ts';
+
+export interface PaperOptions {
+  readonly out: string;
+  /** Directory of the source model. */
+  readonly model?: string;
+  readonly domain: string;
+  /** Where `s2t2 data` put the files of domains that are not bundled. */
+  readonly data: string;
+  readonly seeds: number;
+  readonly tokens: number;
+  /** Sequences of validation and of test data, at most. */
+  readonly heldOut: number;
+  /** Names of lines of the table. */
+  readonly lines: readonly string[];
+  readonly grid?: Grid;
+  readonly ablate: readonly AblationName[];
+  /** Directory of a larger model with the same vocabulary. */
+  readonly transfer?: string;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+export interface Paper {
+  readonly domain: { readonly name: string; readonly unit: string; readonly source: string; readonly licence: string };
+  readonly model: { readonly parameters: number; readonly width: number; readonly layers: number; readonly vocabSize: number };
+  readonly settings: Settings;
+  readonly backend: string;
+  readonly grid: readonly GridRow[];
+  readonly table: Table;
+  readonly ablations: readonly Ablation[];
+  readonly meaning: Meaning | null;
+  readonly transfer: Transfer | null;
+}
+
+export async function paper(options: PaperOptions): Promise<Paper> {
+  const unknown = options.lines.find(name => !lines.some(l => l.name === name));
+  if (unknown !== undefined) throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
+  return withLock(options.out, () => run(options));
+}
+
+async function run(options: PaperOptions): Promise<Paper> {
+  const { out, signal, log } = options;
+  const source = await loadModel(options.model ?? dataFolder('source'));
+  const domain = await loadDomain(options.domain, { work: options.data });
+  const settings: Settings = { ...defaults, alpha: defaultAlpha(source.tokenizer.ordinaryIds().length), budget: { unit: 'tokens', amount: options.tokens } };
+  const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
+    const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut) };
+    return { prepared: await prepare(source, texts, settings, log, target), out: join(out, split), signal, log };
+  };
+  const validation = await on('validation');
+  const test = await on('test', validation.prepared.target);
+  log(`${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`);
+
+  const chosen = lines.filter(l => options.lines.includes(l.name));
+  const { rates, rows } = await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
+  const seeds = Array.from({ length: options.seeds }, (_, seed) => seed);
+  const table = await mainTable(test, settings, chosen, rates, seeds);
+  const s2t2 = rates.get('s2t2');
+  const best: Settings = { ...settings, ...(s2t2 ?? { rate: settings.rate, planRate: settings.planRate } satisfies Rates) };
+  const ablations: Ablation[] = [];
+  for (const name of options.ablate) ablations.push(await ablate(validation, name, best));
+  const moved = options.transfer === undefined ? null : await transfer({ test, directory: options.transfer, settings, rates, seeds });
+  const plans = s2t2 ? await meaning(test, settings, rates, seeds, options.domain === 'proteins') : null;
+
+  const { config, weights } = source.model;
+  const results: Paper = {
+    domain: { name: domain.name, unit: domain.unit, source: domain.source, licence: domain.licence },
+    model: { parameters: Object.values(weights).reduce((n, w) => n + w.size, 0), width: config.width, layers: config.layers, vocabSize: config.vocabSize },
+    settings, backend: getBackend().describe(), grid: rows, table, ablations, meaning: plans, transfer: moved,
+  };
+  await makeDirectory(out);
+  await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFileAtomic(join(out, 'table.md'), paperMarkdown(results));
+  const plan = s2t2 ? await planOf(test, seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seeds[0])) : null;
+  const { target, texts } = test.prepared;
+  await writeFileAtomic(join(out, 'report.html'), renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })));
+  return results;
+}

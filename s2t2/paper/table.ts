@@ -1,0 +1,190 @@
+/**
+ * The paper's table: every start of a model in the new domain, before and after finetuning, over several seeds, with
+ * learning rates from one grid on validation data.
+ */
+import type { Score } from '../../models/score.ts';
+import { markov, orderZero, uniformFloor } from '../evaluate.ts';
+import type { CurvePoint } from '../experiment.ts';
+import { methods, type Method, type Vocabulary } from '../methods.ts';
+import type { Settings } from '../settings.ts';
+import { runCells, type Bench, type Cell, type CellResult } from './cells.ts';
+import { Bootstrap, type Interval, type Nats } from './statistics.ts';
+
+/** A row to be: a method, and what it changes in the settings. */
+export interface Line {
+  readonly name: string;
+  readonly method: Method;
+  readonly vary?: Partial<Settings>;
+  /** Another line, whose learning rates this one takes. */
+  readonly ratesOf?: string;
+}
+
+export const lines: readonly Line[] = [
+  { name: 'source', method: methods.source },
+  { name: 'truncated', method: methods.truncated },
+  { name: 'random', method: methods.random },
+  { name: 'fvt', method: methods.fvt },
+  { name: 'plain', method: methods.plain },
+  { name: 'dense', method: methods.dense },
+  { name: 's2t2', method: methods.s2t2 },
+  { name: 's2t2-dykstra', method: methods.s2t2, vary: { variant: 'dykstra' }, ratesOf: 's2t2' },
+  { name: 's2t2-alternating', method: methods.s2t2, vary: { variant: 'alternating' }, ratesOf: 's2t2' },
+  { name: 'scratch', method: methods.scratch },
+];
+
+export interface Rates {
+  readonly rate: number;
+  readonly planRate: number;
+}
+
+/** Rates to try: of finetuning with the default of the plan, then of the plan with the best of finetuning. */
+export interface Grid {
+  readonly rate: readonly number[];
+  readonly planRate: readonly number[];
+}
+
+export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2] };
+
+export interface GridRow extends Rates {
+  readonly name: string;
+  /** On validation data. */
+  readonly bitsPerByte: number;
+  readonly chosen: boolean;
+}
+
+const learnsPlan = (line: Line): boolean => ['plain', 'dense', 's2t2'].includes(line.method.name);
+
+const settingsOf = (base: Settings, line: Line, { rate, planRate }: Rates): Settings =>
+  ({ ...base, ...line.vary, rate, scratchRate: rate, planRate });
+
+/** `bench` evaluates on validation data. */
+export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
+  const rates = new Map<string, Rates>();
+  const rows: GridRow[] = [];
+  for (const line of chosen.filter(l => l.ratesOf === undefined)) {
+    const tried = new Map<string, Rates & { readonly bitsPerByte: number }>();
+    const sweep = async (candidates: readonly Rates[]): Promise<Rates> => {
+      const cells = candidates.map(r => ({ key: `grid-${line.name}-${r.rate}${learnsPlan(line) ? `-${r.planRate}` : ''}`, method: line.method, settings: settingsOf(base, line, r), r }));
+      for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
+      return [...tried.values()].reduce((best, t) => (t.bitsPerByte < best.bitsPerByte ? t : best));
+    };
+    let best = await sweep(grid.rate.map(rate => ({ rate, planRate: base.planRate })));
+    if (learnsPlan(line)) best = await sweep(grid.planRate.map(planRate => ({ rate: best.rate, planRate })));
+    rates.set(line.name, { rate: best.rate, planRate: best.planRate });
+    for (const t of tried.values()) rows.push({ name: line.name, ...t, chosen: t.rate === best.rate && t.planRate === best.planRate });
+  }
+  return { rates, rows };
+}
+
+export interface TableRow {
+  readonly name: string;
+  /** Null for floors. */
+  readonly vocabulary: Vocabulary | null;
+  readonly perplexity: { readonly before: number | null; readonly after: number };
+  /** Bits per byte. */
+  readonly before: Interval | null;
+  readonly after: Interval;
+  /** After finetuning, less s2t2's: above zero where s2t2 is better. */
+  readonly againstS2T2: Interval | null;
+  /** After finetuning, less order 0's. */
+  readonly againstOrder0: Interval;
+  readonly tokensPerByte: number;
+  readonly secondsPerThousandBytes: number | null;
+  /** Spent in training, the mean of seeds. */
+  readonly tokens: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Source tokens a target token, and misplaced mass. */
+  readonly support: number | null;
+  readonly residual: number | null;
+  /** Mean of seeds. */
+  readonly curve: readonly CurvePoint[];
+}
+
+export interface Table {
+  readonly seeds: readonly number[];
+  readonly sequences: number;
+  readonly rows: readonly TableRow[];
+}
+
+interface SeedCell extends Cell {
+  readonly line: string;
+}
+
+/** A cell of a line for a seed. */
+export const seedCell = (line: Line, base: Settings, rates: ReadonlyMap<string, Rates>, seed: number): SeedCell => ({
+  key: `${line.name}-${seed}`,
+  line: line.name,
+  method: line.method,
+  settings: settingsOf({ ...base, seed }, line, rates.get(line.ratesOf ?? line.name)!),
+});
+
+/** `bench` evaluates on test data. */
+export async function mainTable(bench: Bench, base: Settings, chosen: readonly Line[], rates: ReadonlyMap<string, Rates>, seeds: readonly number[]): Promise<Table> {
+  const cells = seeds.flatMap(seed => chosen.map(line => seedCell(line, base, rates, seed)));
+  const results = await runCells(bench, 'table', cells);
+  const byLine = new Map<string, CellResult[]>(chosen.map(l => [l.name, cells.filter(c => c.line === l.name).map(c => results.get(c)!)]));
+
+  // Equal bytes: target vocabularies see the same bytes as before, the source vocabulary as many as they did.
+  const target = chosen.find(l => l.method.vocabulary === 'target');
+  const source = chosen.find(l => l.method.vocabulary === 'source');
+  if (base.budget.unit === 'tokens' && target && source) {
+    const name = 'source, equal bytes';
+    const equalBytes = seeds.map((seed, i) => {
+      const amount = byLine.get(target.name)![i].row.bytes;
+      const cell = seedCell(source, { ...base, budget: { unit: 'bytes', amount } }, rates, seed);
+      return { ...cell, key: `source-bytes-${seed}` };
+    });
+    const more = await runCells(bench, 'equal bytes', equalBytes);
+    byLine.set(name, equalBytes.map(c => more.get(c)!));
+  }
+
+  const { train, test } = bench.prepared.texts;
+  const bytes = test.map(text => Buffer.byteLength(text));
+  const bootstrap = new Bootstrap(bytes, seeds.length);
+  const floors: [string, Score[]][] = [['uniform', uniformFloor(train, test)], ['order 0', orderZero(train, test)], ...[1, 2, 3].map((k): [string, Score[]] => [`order ${k}`, markov(train, test, k)])];
+  const order0: Nats = [orderZero(train, test).map(s => s.nats)];
+  const s2t2 = byLine.get('s2t2')?.map(r => r.after);
+  const floorRows = floors.map(([name, scores]): TableRow => {
+    const nats = [scores.map(s => s.nats)];
+    const after = bootstrap.bitsPerByte(nats);
+    return {
+      name, vocabulary: null, perplexity: { before: null, after: 2 ** after.mean }, before: null, after,
+      againstS2T2: s2t2 ? bootstrap.difference(nats, s2t2) : null, againstOrder0: bootstrap.difference(nats, order0),
+      tokensPerByte: 1, secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [],
+    };
+  });
+  const rows = [...byLine].map(([name, cellsOfLine]): TableRow => {
+    const mean = (pick: (r: CellResult) => number) => cellsOfLine.reduce((sum, r) => sum + pick(r), 0) / cellsOfLine.length;
+    const after = cellsOfLine.map(r => r.after);
+    const withBefore = cellsOfLine[0].before !== null;
+    const withPlan = cellsOfLine[0].plan !== null;
+    return {
+      name,
+      vocabulary: chosen.find(l => l.name === name)?.method.vocabulary ?? 'source',
+      perplexity: { before: withBefore ? mean(r => r.row.before!.perplexity) : null, after: mean(r => r.row.after.perplexity) },
+      before: withBefore ? bootstrap.bitsPerByte(cellsOfLine.map(r => r.before!)) : null,
+      after: bootstrap.bitsPerByte(after),
+      againstS2T2: s2t2 && name !== 's2t2' ? bootstrap.difference(after, s2t2) : null,
+      againstOrder0: bootstrap.difference(after, order0),
+      tokensPerByte: cellsOfLine[0].row.tokensPerByte,
+      secondsPerThousandBytes: median(cellsOfLine.map(r => r.secondsPerThousandBytes)),
+      tokens: mean(r => r.row.tokens),
+      bytes: mean(r => r.row.bytes),
+      seconds: median(cellsOfLine.map(r => r.row.seconds)),
+      support: withPlan ? mean(r => r.plan!.supportPerRow[1]) : null,
+      residual: withPlan ? mean(r => r.plan!.residual) : null,
+      curve: meanCurve(cellsOfLine.map(r => r.row.curve)),
+    };
+  });
+  return { seeds, sequences: test.length, rows: [...floorRows, ...rows] };
+}
+
+export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
+
+/** Point by point over seeds, as far as all of them go. */
+function meanCurve(curves: readonly (readonly CurvePoint[])[]): CurvePoint[] {
+  const n = Math.min(...curves.map(c => c.length));
+  const mean = (i: number, key: keyof CurvePoint) => curves.reduce((sum, c) => sum + c[i][key], 0) / curves.length;
+  return Array.from({ length: n }, (_, i) => ({ tokens: mean(i, 'tokens'), bytes: mean(i, 'bytes'), seconds: mean(i, 'seconds'), bitsPerByte: mean(i, 'bitsPerByte') }));
+}
