@@ -29,7 +29,7 @@ import { paper } from './paper/run.ts';
 import { lines } from './paper/table.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
-import { pretrain, pretrainDefaults } from './pretrain.ts';
+import { optimizers, pretrain, pretrainDefaults } from './pretrain.ts';
 import { progressBar, type ProgressBar } from './progress.ts';
 import { writeRunReport } from './report/run.ts';
 import { defaultAlpha, defaults, type Settings } from './settings.ts';
@@ -311,6 +311,7 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
   .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
+  .addOption(new Option('--optimizer <name>', 'of the matrices in the layers').choices([...optimizers]).default(pretrainDefaults.optimizer))
   .action(flags => withLock(flags.work, () => pretrain({ ...flags, signal: stop.signal, log })));
 
 program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")

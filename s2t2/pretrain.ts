@@ -4,6 +4,7 @@
  */
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
+import { AdamW } from '../models/adamw.ts';
 import { planBatches, windows, type Sequence } from '../models/batches.ts';
 import { saveModel } from '../models/checkpoint.ts';
 import { makeDirectory, sha256 } from '../models/files.ts';
@@ -17,6 +18,12 @@ import { forwardFlops, initTransformer, type Family, type Transformer, type Tran
 import { loadEnglish } from './data/english.ts';
 import { metrics } from './evaluate.ts';
 import { progressBar } from './progress.ts';
+
+export const optimizers = ['muon', 'adamw'] as const;
+type OptimizerName = (typeof optimizers)[number];
+
+/** Whether a weight belongs to a layer, and not to an end or to the positions. */
+const isHidden = (name: string): boolean => /\.(layers|h)\.\d+\./.test(name);
 
 export interface PretrainOptions {
   readonly out: string;
@@ -32,13 +39,14 @@ export interface PretrainOptions {
   /** Tokens in a batch. */
   readonly batchTokens: number;
   readonly rate: number;
+  readonly optimizer: OptimizerName;
   /** Where the texts are installed, and where the state of the run lies. */
   readonly work: string;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3 };
+export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3, optimizer: 'muon' as OptimizerName };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
@@ -69,17 +77,17 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
 
   const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
-  const { seed: _, tokens, vocabSize, window, batchTokens, rate } = options;
+  const { tokens, vocabSize, window, batchTokens, rate, optimizer } = options;
   const result = await train({
     parameters: model.weights,
     batches,
     loss: batch => batchLoss(model, batch),
     rate,
     warmup: Math.ceil(0.02 * batches.length),
-    optimizer: parameters => new Muon(parameters, name => parameters[name].shape.length === 2 && name.includes('.layers.')),
+    optimizer: parameters => (options.optimizer === 'adamw' ? new AdamW(parameters) : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2)),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
-    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, optimizer, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
     signal,
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());
@@ -96,7 +104,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const record = {
     data: english.sources,
     split: { train: english.train.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
-    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate}`,
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer}`,
     seed,
     parameters,
     steps: result.steps,
