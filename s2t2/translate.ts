@@ -6,7 +6,7 @@
  *
  * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
  */
-import { concat, div, gather, ones, reshape, slice, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
+import { concat, div, gather, noGrad, ones, reshape, scope, slice, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import type { Ends } from '../models/transformer.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
@@ -31,8 +31,17 @@ function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<Ar
   return rows;
 }
 
+/** [E, diag(1/ν) L, 1] (v, 2C + 1) of the plan's columns, a constant: nothing of what it is made from stays in memory. */
+function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): Tensor {
+  return noGrad(() => scope(() => {
+    const scaled = scope(() => div(gather(head, columns), reshape(nu, [-1, 1]))); // (v, C)
+    return concat([gather(embedding, columns), scaled, ones([nu.size, 1])], 1);
+  }));
+}
+
 /**
- * E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable.
+ * E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable with
+ * respect to the plan: the model is frozen while one is learned.
  *
  * Both ends and the row sums are one sparse product, P [E, diag(1/ν) L, 1]. It gives a gradient on the support of the plan
  * only, and no other is needed: a plan of `sparseSinkhorn` comes out of a projection (on columns, or for `dual` the
@@ -42,10 +51,9 @@ export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends
   const columns = tensor(Int32Array.from(map.sourceIds));
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
-  const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, gather(end, copied)]), place); // (target size, C)
+  const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, noGrad(() => gather(end, copied))]), place); // (target size, C)
   const C = source.embedding.shape[1];
-  const head = div(gather(source.head, columns), reshape(nu, [-1, 1])); // (v, C)
-  const product = sparseMatmul(plan, concat([gather(source.embedding, columns), head, ones([nu.size, 1])], 1)); // (u, 2C + 1)
+  const product = sparseMatmul(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
   const rows = rowNormalisation === 'actual' ? slice(product, 1, 2 * C) : mu; // (u, 1)
   return {
     embedding: assemble(div(slice(product, 1, 0, C), rows), source.embedding),
