@@ -9,7 +9,7 @@ import { tensor, type Tensor } from '../engine/index.ts';
 import { readJson, readText, show, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
-import { checkConfig, families, weightShapes, type Family, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+import { checkConfig, families, weightShapes, type Family, type RotaryScaling, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -144,22 +144,22 @@ function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): Tr
     ...(D !== width / heads && { headWidth: D }),
     feedForward: number('intermediate_size'),
     context: number('max_position_embeddings', 2048),
-    rotaryBase: parseRotaryBase(fields, file),
+    ...parsePositions(fields, file),
     normEps: family === 'olmo' ? 1e-5 : number('rms_norm_eps', 1e-6),
     tied: fields.tie_word_embeddings === true,
   };
 }
 
-/** θ, which transformers 5 writes into `rope_parameters` and earlier versions beside `rope_scaling`. Stretched positions are refused. */
-function parseRotaryBase(fields: Fields, file: string): number {
-  for (const key of ['rope_parameters', 'rope_scaling']) {
-    const rope = Object(fields[key] ?? {}) as Fields;
-    const type = rope.rope_type ?? rope.type ?? (key === 'rope_scaling' && fields[key] != null ? null : 'default');
-    const partial = rope.partial_rotary_factor ?? 1;
-    if (type !== 'default' || partial !== 1) throw new UserError(`${file}: ${key} is ${show(fields[key])}; only positions that are not scaled are supported (rope_type "default")`);
-  }
+/** Rotary positions: θ, and how they are scaled. transformers 5 writes both into `rope_parameters`, earlier versions into `rope_scaling` and beside it. */
+function parsePositions(fields: Fields, file: string): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling'> {
   const parameters = Object(fields.rope_parameters ?? {}) as Fields;
-  return numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
+  const rotaryBase = numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
+  const [key, scaling] = fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', Object(fields.rope_scaling) as Fields];
+  const type = scaling.rope_type ?? scaling.type ?? (key === 'rope_scaling' ? undefined : 'default');
+  if ((type !== 'default' && type !== 'llama3') || (scaling.partial_rotary_factor ?? 1) !== 1) throw new UserError(`${file}: ${key} is ${show(fields[key])}; supported are the types "default" and "llama3"`);
+  if (type === 'default') return { rotaryBase };
+  const number = (name: string) => numberIn(scaling, name, `${file}: ${key}`);
+  return { rotaryBase, rotaryScaling: { factor: number('factor'), lowFrequency: number('low_freq_factor'), highFrequency: number('high_freq_factor'), originalContext: number('original_max_position_embeddings') } };
 }
 
 /** The `config.json` of a model, with what Hugging Face's libraries want to find there. */
@@ -189,6 +189,9 @@ const formatGpt2 = (c: TransformerConfig) => ({
   activation_function: 'gelu_new',
 });
 
+const formatScaling = ({ factor, lowFrequency, highFrequency, originalContext }: RotaryScaling) =>
+  ({ rope_type: 'llama3', factor, low_freq_factor: lowFrequency, high_freq_factor: highFrequency, original_max_position_embeddings: originalContext });
+
 const formatRotary = (c: TransformerConfig) => ({
   architectures: [c.family === 'olmo' ? 'OlmoForCausalLM' : 'LlamaForCausalLM'],
   model_type: c.family,
@@ -201,6 +204,7 @@ const formatRotary = (c: TransformerConfig) => ({
   ...(c.headWidth !== undefined && { head_dim: c.headWidth }),
   max_position_embeddings: c.context,
   rope_theta: c.rotaryBase,
+  ...(c.rotaryScaling && { rope_scaling: formatScaling(c.rotaryScaling) }),
   hidden_act: 'silu',
   attention_bias: false,
   ...(c.family === 'olmo' ? { clip_qkv: null } : { rms_norm_eps: c.normEps, mlp_bias: false }),

@@ -11,7 +11,7 @@
  * arguments, since a token translation replaces exactly these two.
  */
 import {
-  add, attention, concat, gather, gelu, layerNorm, matmul, mul, ones, type Random, reshape, rmsNorm, rotary, slice, swiglu, tensor, type Tensor, zeros,
+  add, attention, concat, gather, gelu, layerNorm, matmul, mul, ones, type Random, reshape, rmsNorm, rotary, rotarySpeeds, slice, swiglu, tensor, type Tensor, zeros,
 } from '../engine/index.ts';
 
 export const families = ['olmo', 'llama', 'gpt2'] as const;
@@ -36,9 +36,21 @@ export interface TransformerConfig {
   readonly context: number;
   /** θ of rotary positions; without meaning for gpt2. */
   readonly rotaryBase: number;
+  /** How LLaMA 3.1 and its successors stretch positions beyond the context they were first trained on. */
+  readonly rotaryScaling?: RotaryScaling;
   readonly normEps: number;
   /** Whether the head is the embedding itself. */
   readonly tied: boolean;
+}
+
+export interface RotaryScaling {
+  /** By how much the slowest pairs are slowed down. */
+  readonly factor: number;
+  /** Pairs that turn less often than this in the original context are slowed down wholly, … */
+  readonly lowFrequency: number;
+  /** … those that turn more often than this not at all, and those in between in part. */
+  readonly highFrequency: number;
+  readonly originalContext: number;
 }
 
 /** Weights by their names in a Hugging Face checkpoint. */
@@ -122,6 +134,8 @@ export function checkConfig(c: TransformerConfig): void {
   if (c.family !== 'gpt2' && D % 2 !== 0) throw new Error(`transformer: a head is ${D} wide; rotary positions need an even width`);
   if (c.heads % c.keyValueHeads !== 0) throw new Error(`transformer: ${c.heads} heads are not a multiple of ${c.keyValueHeads} key/value heads`);
   if (c.family === 'gpt2' && (c.keyValueHeads !== c.heads || D * c.heads !== c.width)) throw new Error('transformer: gpt2 has neither grouped key/value heads nor a head width of its own');
+  const { factor = 1, lowFrequency = 1, highFrequency = 2, originalContext = 1 } = c.rotaryScaling ?? {};
+  if (!(factor > 0 && lowFrequency > 0 && highFrequency > lowFrequency && originalContext > 0)) throw new Error(`transformer: rotaryScaling ${JSON.stringify(c.rotaryScaling)} must be positive, highFrequency above lowFrequency`);
   if (!(c.normEps > 0) || !(c.rotaryBase > 1)) throw new Error(`transformer: normEps ${c.normEps} must be positive and rotaryBase ${c.rotaryBase} above 1`);
 }
 
@@ -208,8 +222,19 @@ function queriesKeysValues(c: TransformerConfig, w: Weights, at: string, x: Tens
     return [0, 1, 2].map(part => inHeads(slice(all, -1, part * c.width, (part + 1) * c.width), c.heads));
   }
   const project = (name: string, heads: number) => inHeads(linear(c, w, `${at}.${name}`, x), heads);
-  const position = { base: c.rotaryBase, offset: past };
+  const position = { base: c.rotaryBase, speeds: rotarySpeedsOf(c), offset: past };
   return [rotary(project('q_proj', c.heads), position), rotary(project('k_proj', c.keyValueHeads), position), project('v_proj', c.keyValueHeads)];
+}
+
+/** Radians a position of each of the D/2 pairs where positions are scaled (`_compute_llama3_parameters` of transformers). */
+function rotarySpeedsOf(c: TransformerConfig): number[] | undefined {
+  if (c.rotaryScaling === undefined) return undefined;
+  const { factor, lowFrequency, highFrequency, originalContext } = c.rotaryScaling;
+  return rotarySpeeds(headWidth(c), { base: c.rotaryBase }).map(speed => {
+    const turns = (originalContext * speed) / (2 * Math.PI);
+    const kept = Math.min(1, Math.max(0, (turns - lowFrequency) / (highFrequency - lowFrequency)));
+    return speed * (kept + (1 - kept) / factor);
+  });
 }
 
 function feedForward(c: TransformerConfig, w: Weights, at: string, x: Tensor): Tensor {

@@ -12,7 +12,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkTokenizer, loadTokenizer, readFields, saveTokenizer, type Fields } from '../models/checkpoint.ts';
-import { copyFileAtomic, readText, sha256, sha256File, UserError, writeFileAtomic } from '../models/files.ts';
+import { copyFileAtomic, readText, sha256, sha256File, show, UserError, writeFileAtomic } from '../models/files.ts';
 import { FLOAT_CODECS } from '../models/safetensors-codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../models/safetensors-header.ts';
 import { openCheckpoint, writeSafetensors, type Checkpoint, type TensorData, type TensorSource } from '../models/safetensors.ts';
@@ -116,7 +116,7 @@ function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
   const { shape } = checkpoint.tensors.get(ends.embedding)!;
   for (const name of [ends.embedding, ends.head]) {
     const entry = checkpoint.tensors.get(name)!;
-    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size) refuse(`tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${JSON.stringify(config.vocab_size)}`);
+    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size) refuse(`tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${show(config.vocab_size)}`);
     if (FLOAT_CODECS[entry.dtype] === undefined) refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
   }
   if (checkpoint.tensors.has('lm_head.bias')) refuse('has a bias for every token (lm_head.bias), which a plan does not translate');

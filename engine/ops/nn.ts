@@ -72,23 +72,31 @@ const crossEntropyOp = row<None>({
 export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply(crossEntropyOp, [logits, targets], {});
 
 export interface RotaryAttributes {
-  /** θ of the slowest frequency, 10,000 as a rule. */
+  /** θ: the pair i turns by base^(−2i/D) a position. 10,000 as a rule. */
   readonly base: number;
+  /** What each of the D/2 pairs turns by instead, where positions are scaled. */
+  readonly speeds?: readonly number[];
   /** Position of the first row, for generation with a cache. */
   readonly offset: number;
   /** Turn backwards: the adjoint. */
   readonly inverse: boolean;
 }
 
+/** Radians that each of the D/2 pairs turns by from one position to the next. For every kernel of the row. */
+export const rotarySpeeds = (D: number, { base, speeds }: Pick<RotaryAttributes, 'base' | 'speeds'>): readonly number[] =>
+  speeds ?? Array.from({ length: D / 2 }, (_, i) => base ** ((-2 * i) / D));
+
 const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
   name: 'rotary',
-  shape: ([x]) => {
+  shape: ([x], { speeds }) => {
     if (x.length !== 4 || x[3] % 2 !== 0) throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
+    if (speeds && speeds.length !== x[3] / 2) throw new Error(`rotary: ${speeds.length} speeds do not fit the ${x[3] / 2} pairs of ${show(x)}`);
     return x;
   },
-  definition: ([x], { base, offset, inverse }) => {
+  definition: ([x], { offset, inverse, ...turning }) => {
     const [, T, , D] = x.shape;
-    const angles = Float64Array.from({ length: (T * D) / 2 }, (_, i) => (offset + Math.floor(i / (D / 2))) * base ** ((-2 * (i % (D / 2))) / D));
+    const speeds = rotarySpeeds(D, turning);
+    const angles = Float64Array.from({ length: (T * D) / 2 }, (_, i) => (offset + Math.floor(i / (D / 2))) * speeds[i % (D / 2)]);
     const constant = (f: (a: number) => number) => tensor(angles.map(f), { shape: [T, 1, D / 2], dtype: x.dtype, backend: x.backend });
     const [cos, sin] = [constant(Math.cos), constant(a => Math.sin(inverse ? -a : a))];
     const [a, b] = [slice(x, -1, 0, D / 2), slice(x, -1, D / 2)]; // (B, T, H, D/2)
@@ -101,10 +109,10 @@ const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
 
 /**
  * Rotary position embedding (Su et al. 2021) of x (B, T, H, D): the pair (i, i + D/2) of the row at position p turns by
- * p · base^(−2i/D). The pairing is that of Hugging Face's LLaMA and OLMo.
+ * p · base^(−2i/D), or by p · speeds[i]. The pairing is that of Hugging Face's LLaMA and OLMo.
  */
-export const rotary = (x: Tensor, { base = 10000, offset = 0 }: { base?: number; offset?: number } = {}): Tensor =>
-  apply(rotaryOp, [x], { base, offset, inverse: false });
+export const rotary = (x: Tensor, { base = 10000, speeds, offset = 0 }: Partial<Omit<RotaryAttributes, 'inverse'>> = {}): Tensor =>
+  apply(rotaryOp, [x], { base, speeds, offset, inverse: false });
 
 /** Heads in front: (B, T, H, D) → (B, G, H/G, T, D), so that G key/value heads broadcast over their H/G query heads. */
 function headsFirst(x: Tensor, G: number): Tensor {

@@ -156,10 +156,10 @@ const oracles: Record<string, Oracle> = {
     return targets.at(n) < 0 ? 0 : logsumexpOf(line) - line[targets.at(n)];
   },
   // The pair (i, i + D/2), as a complex number, times e^(± i p θ).
-  rotary: ([x], { base, offset, inverse }: { base: number; offset: number; inverse: boolean }, [b, t, h, d]) => {
+  rotary: ([x], { base, speeds, offset, inverse }: { base: number; speeds?: number[]; offset: number; inverse: boolean }, [b, t, h, d]) => {
     const half = x.shape[3] / 2;
     const i = d % half;
-    const angle = (inverse ? -1 : 1) * (offset + t) * base ** ((-2 * i) / x.shape[3]);
+    const angle = (inverse ? -1 : 1) * (offset + t) * (speeds?.[i] ?? base ** ((-2 * i) / x.shape[3]));
     const [re, im] = [x.at(b, t, h, i), x.at(b, t, h, i + half)];
     return d < half ? re * Math.cos(angle) - im * Math.sin(angle) : re * Math.sin(angle) + im * Math.cos(angle);
   },
@@ -353,9 +353,10 @@ describe('over shapes', () => {
     }), { numRuns: 60 });
   });
 
-  test('rotary: any offset and base, forward and backward', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 }), fc.nat(500), fc.constantFrom(10, 10000), fc.boolean(), (T, half, offset, base, inverse) => {
-      expectOracle(row('rotary'), [float([2, T, 2, 2 * half])], { base, offset, inverse });
+  test('rotary: any offset, base and speeds, forward and backward', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 }), fc.nat(500), fc.constantFrom(10, 10000), fc.boolean(), fc.boolean(), (T, half, offset, base, inverse, own) => {
+      const speeds = own ? range(half).map(i => 1 / (1 + i * i * base)) : undefined;
+      expectOracle(row('rotary'), [float([2, T, 2, 2 * half])], { base, speeds, offset, inverse });
     }), { numRuns: 50 });
   });
 

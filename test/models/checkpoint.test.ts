@@ -49,6 +49,7 @@ describe.each(families)('%s', family => {
 
 describe('config.json', () => {
   const json = formatConfig(config, tokenizer, 'F32');
+  const llama3 = { rope_type: 'llama3', factor: 8, low_freq_factor: 1, high_freq_factor: 4, original_max_position_embeddings: 8192 };
   test('round trip; a missing number of key/value heads is that of heads', () => {
     expect(parseConfig(json, 'config.json')).toEqual(config);
     expect(parseConfig({ ...json, num_key_value_heads: undefined }, 'config.json').keyValueHeads).toBe(4);
@@ -67,18 +68,24 @@ describe('config.json', () => {
     const wide = { ...config, headWidth: 6 };
     expect(parseConfig(formatConfig(wide, tokenizer, 'F32'), 'config.json')).toEqual(wide);
     expect(parseConfig({ ...json, rope_theta: undefined, rope_parameters: { rope_type: 'default', rope_theta: 500000 } }, 'config.json').rotaryBase).toBe(500000);
+    const scaled = { ...config, rotaryScaling: { factor: 8, lowFrequency: 1, highFrequency: 4, originalContext: 8192 } };
+    expect(formatConfig(scaled, tokenizer, 'F32').rope_scaling).toEqual(llama3);
+    expect(parseConfig(formatConfig(scaled, tokenizer, 'F32'), 'config.json')).toEqual(scaled);
+    expect(parseConfig({ ...json, rope_parameters: { ...llama3, rope_theta: 10000 } }, 'config.json')).toEqual(scaled);
   });
 
   test.each([
     [{ model_type: 'gpt2', activation_function: 'relu' }, 'activation_function is "relu"; only "gelu_new" is supported'],
     [{ model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true }, 'scale_attn_by_inverse_layer_idx is true; only false is supported'],
     [{ attention_bias: true }, 'attention_bias is true; only false is supported'],
-    [{ rope_parameters: { rope_type: 'llama3', rope_theta: 5e5 } }, 'rope_parameters is {"rope_type":"llama3","rope_theta":500000}; only positions that are not scaled are supported (rope_type "default")'],
+    [{ rope_parameters: { rope_type: 'yarn', rope_theta: 5e5 } }, 'rope_parameters is {"rope_type":"yarn","rope_theta":500000}; supported are the types "default" and "llama3"'],
+    [{ rope_scaling: { rope_type: 'llama3', factor: 8 } }, 'rope_scaling: low_freq_factor is nothing; it must be a number'],
+    [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'rotaryScaling {"factor":8'],
     [{ head_dim: 5 }, 'a head is 5 wide'],
     [{ model_type: 'bert' }, 'model_type is "bert"; supported are "olmo", "llama", "gpt2"'],
     [{ hidden_size: '16' }, 'hidden_size is "16"; it must be a number'],
     [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; only "silu" is supported'],
-    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; only positions that are not scaled are supported (rope_type "default")'],
+    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; supported are the types "default" and "llama3"'],
     [{ num_attention_heads: 5 }, 'width 16 is not a multiple of 5 heads'],
     [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
     [{ num_hidden_layers: -1 }, 'layers is -1'],

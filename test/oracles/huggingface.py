@@ -1,6 +1,6 @@
 """Hugging Face's transformers (PyTorch) as the oracle of model directories. Needs: pip install torch transformers
 
-    python test/oracles/huggingface.py make                writes huggingface/FAMILY beside this file: small random
+    python test/oracles/huggingface.py make                writes huggingface/NAME beside this file: small random
                                                             models and their tokenizers as these libraries save them,
                                                             and in oracle.safetensors what they compute
     python test/oracles/huggingface.py read DIR < ids      loads any model directory and prints what it computes for
@@ -61,6 +61,10 @@ def make(folder):
                                             max_position_embeddings=32, tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, pad_token_id=None, **spread)), torch.float16, "1GB", byte_level()),
         "llama": (LlamaForCausalLM(LlamaConfig(vocab_size=288, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
                                                max_position_embeddings=32, rope_theta=500000.0, tie_word_embeddings=False, **special, **spread)), torch.bfloat16, "12KB", byte_fallback()),
+        # Heads of width 8: one pair turns at its own speed, one more slowly, two at an eighth.
+        "llama3": (LlamaForCausalLM(LlamaConfig(vocab_size=288, hidden_size=16, intermediate_size=24, num_hidden_layers=2, num_attention_heads=2, num_key_value_heads=1, max_position_embeddings=512,
+                                                rope_parameters={"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 128},
+                                                tie_word_embeddings=True, bos_token_id=0, eos_token_id=0, **spread)), torch.float32, "1GB", byte_level()),
     }
     for name, (model, dtype, shard, tokenizer) in cases.items():
         for parameter_name, parameter in model.named_parameters():

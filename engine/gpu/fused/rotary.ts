@@ -1,6 +1,6 @@
-/** The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D). */
+/** The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D) or as told. */
 import type { Kernel } from '../../backend.ts';
-import type { RotaryAttributes } from '../../ops/nn.ts';
+import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
 import type { Thread, Values } from '../gpujs.ts';
 import { divide } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
@@ -18,12 +18,15 @@ function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, ha
 }
 
 export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
-  const turn = (x: GpuStorage, [, T, H, D]: readonly number[], { base, offset, inverse }: RotaryAttributes): GpuStorage => {
+  const turn = (x: GpuStorage, [, T, H, D]: readonly number[], { base, speeds, offset, inverse }: RotaryAttributes): GpuStorage => {
     const half = D / 2;
-    const turns = machine.constant(`rotary ${T} ${half} ${base} ${offset} ${inverse}`, () => Float32Array.from({ length: T * D }, (_, i) => {
-      const angle = (offset + Math.floor(i / D)) * base ** (-(2 * Math.floor((i % D) / 2)) / D);
-      return i % 2 === 0 ? Math.cos(angle) : Math.sin(inverse ? -angle : angle);
-    }));
+    const turns = machine.constant(`rotary ${T} ${half} ${speeds ?? base} ${offset} ${inverse}`, () => {
+      const radians = rotarySpeeds(D, { base, speeds });
+      return Float32Array.from({ length: T * D }, (_, i) => {
+        const angle = (offset + Math.floor(i / D)) * radians[Math.floor((i % D) / 2)];
+        return i % 2 === 0 ? Math.cos(angle) : Math.sin(inverse ? -angle : angle);
+      });
+    });
     const y = machine.run(rotary, [x.size], [x, turns, T, H, half]);
     machine.free(turns);
     return y;

@@ -1,20 +1,15 @@
 /**
- * The row `rotary`: pairs (i, i + D/2) of the vector at position p turn by p · base^(−2i/D). Angles are computed by the
+ * The row `rotary`: pairs (i, i + D/2) of the vector at position p turn by p · base^(−2i/D) or as told. Angles are computed by the
  * host in double precision; the tables of the last few calls are kept, since every layer asks for the same.
  */
 import type { Kernel, View } from '../../backend.ts';
+import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
 import { f32x4, i32, v128 } from '../assembler/instructions.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { eachVector, loadAt, storeVector } from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 
 const { add, sub, mul } = f32x4;
-
-interface Attributes {
-  readonly base: number;
-  readonly offset: number;
-  readonly inverse: boolean;
-}
 
 export function emitRotary(kernels: Kernels): void {
   // Items are positions (b, t); `table` holds D/2 cosines, then as many sines for each t. sign = −1 turns backwards.
@@ -45,11 +40,11 @@ const tablesKept = 4;
 export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const tables = new Map<string, WasmStorage>(); // in order of use
 
-  const tableFor = (T: number, D: number, base: number, offset: number): WasmStorage => {
-    const key = `${T} ${D} ${base} ${offset}`;
+  const tableFor = (T: number, D: number, { base, speeds, offset }: RotaryAttributes): WasmStorage => {
+    const key = `${T} ${D} ${speeds ?? base} ${offset}`;
     const known = tables.get(key);
     tables.delete(key);
-    const table = known ?? machine.keep(machine.upload(anglesTable(T, D, base, offset)));
+    const table = known ?? machine.keep(machine.upload(anglesTable(T, rotarySpeeds(D, { base, speeds }), offset)));
     tables.set(key, table);
     if (tables.size > tablesKept) {
       const [oldest, storage] = tables.entries().next().value!;
@@ -59,29 +54,30 @@ export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
     return table;
   };
 
-  const turn = (x: View<WasmStorage>, { base, offset, inverse }: Attributes): WasmStorage => {
+  const turn = (x: View<WasmStorage>, attributes: RotaryAttributes): WasmStorage => {
     const [B, T, H, D] = x.shape;
     const y = machine.allocate('float32', x.storage.size);
     if (y.size === 0) return y;
-    const table = tableFor(T, D, base, offset);
-    machine.run('rotary', [x.storage.pointer, y.pointer, table.pointer, T, H, D / 2, inverse ? -1 : 1], { items: B * T, grain: Math.ceil((1 << 14) / (H * D)) });
+    const table = tableFor(T, D, attributes);
+    machine.run('rotary', [x.storage.pointer, y.pointer, table.pointer, T, H, D / 2, attributes.inverse ? -1 : 1], { items: B * T, grain: Math.ceil((1 << 14) / (H * D)) });
     return y;
   };
   return {
     rotary: {
-      forward: ([x], attributes: Attributes) => turn(x, attributes),
-      vjp: (g, _, __, attributes: Attributes) => [turn(g, { ...attributes, inverse: !attributes.inverse })],
+      forward: ([x], attributes: RotaryAttributes) => turn(x, attributes),
+      vjp: (g, _, __, attributes: RotaryAttributes) => [turn(g, { ...attributes, inverse: !attributes.inverse })],
     },
   };
 }
 
 /** (T, 2, D/2): cosines and sines of every position. */
-function anglesTable(T: number, D: number, base: number, offset: number): Float32Array<ArrayBuffer> {
-  const half = D / 2;
+function anglesTable(T: number, speeds: readonly number[], offset: number): Float32Array<ArrayBuffer> {
+  const half = speeds.length;
+  const D = 2 * half;
   const table = new Float32Array(T * D);
   for (let t = 0; t < T; t++) {
     for (let i = 0; i < half; i++) {
-      const angle = (offset + t) * base ** ((-2 * i) / D);
+      const angle = (offset + t) * speeds[i];
       table[t * D + i] = Math.cos(angle);
       table[t * D + half + i] = Math.sin(angle);
     }
