@@ -43,7 +43,8 @@ function withRoles(tokenizer: Tokenizer, fields: Fields): Tokenizer {
   const roles = { ...tokenizer.specialTokens };
   for (const role of ['bos', 'eos', 'pad', 'unk'] as const) {
     const token = fields[`${role}_token`] as { content?: unknown } | string | null | undefined;
-    const id = tokenizer.parts.special.get(String(typeof token === 'string' ? token : token?.content));
+    const name = typeof token === 'string' ? token : token?.content;
+    const id = typeof name === 'string' ? tokenizer.parts.special.get(name) : undefined;
     if (id !== undefined) roles[role] = id;
   }
   roles.bos ??= roles.eos;

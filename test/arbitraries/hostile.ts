@@ -26,7 +26,7 @@ export function damagedBytes(original: Uint8Array): fc.Arbitrary<Buffer> {
 
 /** Values that code which trusts a file stumbles over. */
 const hostileValue: fc.Arbitrary<unknown> = fc.oneof(
-  fc.constantFrom<unknown>(null, true, false, 0, -1, 1, 0.5, 2 ** 31, 2 ** 53, 1e300, -1e300, '', 'x', '__proto__', 'constructor', '\ud800', 'a\nb', [], {}, [[]], [{}], { length: 1e9 }),
+  fc.constantFrom<unknown>(null, true, false, 0, -1, 1, 0.5, 2 ** 31, 2 ** 53, 1e300, -1e300, '', 'x', '__proto__', 'constructor', '\ud800', 'a\nb', [], {}, [[]], [{}], { length: 1e9 }, { toString: 1, valueOf: 1 }),
   fc.constant('x'.repeat(10_000)),
   fc.jsonValue({ maxDepth: 2 }),
 );

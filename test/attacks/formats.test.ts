@@ -105,12 +105,13 @@ describe('model directories', () => {
     expect(forward(model, tensor(Int32Array.of(0), { shape: [1, 1] })).logits.shape).toEqual([1, 1, model.config.vocabSize]);
   }));
 
-  test.each(families)('%s: config.json, any place holds any value', async family => {
-    const json = JSON.parse(await readFile(at(family, 'config.json'), 'utf8')) as object;
-    await cp(at(family), at(`${family}-config`), { recursive: true });
+  test.each([...families.map(family => [family, 'config.json'] as const), ['llama', 'tokenizer_config.json'] as const])('%s: %s, any place holds any value', async (family, file) => {
+    const json = JSON.parse(await readFile(at(family, file), 'utf8')) as object;
+    const damagedModel = at(`${family}-damaged-${file.length}`);
+    await cp(at(family), damagedModel, { recursive: true });
     await attackAll(damagedJson(json), damaged => attack(async () => {
-      await writeFile(at(`${family}-config`, 'config.json'), JSON.stringify(damaged) ?? '');
-      return loadModel(at(`${family}-config`));
+      await writeFile(join(damagedModel, file), JSON.stringify(damaged) ?? '');
+      return loadModel(damagedModel);
     }, whole), 150);
   });
 
