@@ -5,10 +5,12 @@
  * most one goes on. It withdraws before a process that lives, and removes the file of one that has ended: after
  * `kill -9` the next run begins at once.
  *
- * Honest limits: processes of another host cannot be asked whether they live, and a number may by now belong to
- * another program. Both are taken for a run, and the error names the file to delete.
+ * The file holds when its process began, so that another program that has its number by now is not taken for it.
+ *
+ * Honest limits: processes of another host cannot be asked whether they live, and where there is no /proc, not when they
+ * began. What cannot be told is taken for a run, and the error names the file to delete.
  */
-import { readdir, realpath, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { explain, isRunning, makeDirectory, UserError } from '../models/files.ts';
@@ -23,7 +25,7 @@ export async function withLock<R>(directory: string, work: () => Promise<R>): Pr
   if (held.has(lock)) throw new UserError(`${directory}: is in use by this very process; wait for it, or choose another directory`);
   held.add(lock);
   try {
-    await writeFile(lock, '').catch((error: unknown) => { throw explain(error, directory); });
+    await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => { throw explain(error, directory); });
     await refuseOthers(directory, lock);
     return await work();
   } finally {
@@ -38,7 +40,24 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     if (owner === null || name === basename(own)) continue;
     const [, host, pid] = owner;
     const file = join(directory, name);
-    if (host === hostname() && !isRunning(Number(pid))) await rm(file, { force: true });
+    if (host === hostname() && (await hasEnded(Number(pid), file))) await rm(file, { force: true });
     else throw new UserError(`${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`);
   }
+}
+
+/** Whether the process that made a lock has ended. */
+async function hasEnded(pid: number, file: string): Promise<boolean> {
+  if (!isRunning(pid)) return true;
+  const [now, then] = [await beginning(pid), await readFile(file, 'utf8').catch(() => '')];
+  return now !== undefined && then !== '' && now !== then;
+}
+
+/**
+ * When a process began, in ticks since the start of the system: field 22 of /proc/PID/stat (proc(5)); no time for one
+ * that was killed and not yet buried by its parent (state Z). Field 2, a name in brackets, may hold spaces.
+ */
+async function beginning(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' '); // from field 3
+  return fields?.[0] === 'Z' ? 'ended' : fields?.[19];
 }

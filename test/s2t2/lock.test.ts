@@ -1,7 +1,7 @@
 /** One run at a time in a directory; what a killed one left stands in nobody's way. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -48,6 +48,33 @@ test('a living process is named; once it is killed the directory is free', async
   expect(await readdir(directory)).toEqual([`run.${hostname()}-${pid}.lock`]);
   await kill();
   expect(await withLock(directory, async () => readdir(directory))).toEqual([`run.${hostname()}-${process.pid}.lock`]);
+});
+
+test.skipIf(process.platform !== 'linux')('a number that has passed to another program stands in nobody\'s way', async () => {
+  const directory = await fresh();
+  const { pid, kill } = await sleeper();
+  const file = join(directory, `run.${hostname()}-${pid}.lock`);
+  const began = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ')[21]; // its name, (node), is one word
+  await writeFile(file, began);
+  expect(await refusal(withLock(directory, async () => {}))).toContain(`process ${pid} on`);
+  await writeFile(file, String(Number(began) - 1));
+  expect(await withLock(directory, async () => readdir(directory))).toEqual([`run.${hostname()}-${process.pid}.lock`]);
+  await kill();
+});
+
+test.skipIf(process.platform !== 'linux')('a killed process that its parent has not buried has ended', async () => {
+  const directory = await fresh();
+  const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const [line] = (await once(parent.stdout, 'data')) as [Buffer];
+  const pid = Number(line.toString());
+  const stat = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ');
+  await writeFile(join(directory, `run.${hostname()}-${pid}.lock`), (await stat())[21]);
+  expect(await refusal(withLock(directory, async () => {}))).toContain(`process ${pid} on`);
+  process.kill(pid, 'SIGKILL');
+  while ((await stat())[2] !== 'Z') await new Promise(resolve => setTimeout(resolve, 5));
+  expect(await withLock(directory, async () => 1)).toBe(1);
+  parent.kill('SIGKILL');
+  await once(parent, 'exit');
 });
 
 test('a process of another host cannot be asked: it is taken to live', async () => {
