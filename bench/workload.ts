@@ -1,5 +1,5 @@
 /** What is timed, with what it counts, wherever it runs: rows of the operation table. Nothing here needs Node. */
-import { apply, noGrad, Random, scope, tensor, type Backend, type Row, type Sample, type Tensor } from '../engine/index.ts';
+import { apply, noGrad, Random, scope, tensor, type Backend, type Row, type Sample, type Tensor, type TypedArray } from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';
 
 export interface Workload {
@@ -22,18 +22,19 @@ export function workload(op: Row, size: number): Workload {
 export const place = (inputs: readonly Sample[], backend: Backend): Tensor[] =>
   inputs.map(x => tensor(x.values, { shape: x.shape, backend, dtype: x.values instanceof Int32Array ? 'int32' : 'float32' }));
 
-/** Throws where a backend's result is not the reference's: a wrong kernel has no speed. */
-export async function verify(op: Row, backend: Backend, reference: Backend): Promise<void> {
-  const { inputs, attributes } = op.sample(new Random(1), 24);
-  const result = async (b: Backend) => {
-    const y = noGrad(() => scope(() => apply(op, place(inputs, b), attributes)));
-    try {
-      return await y.data();
-    } finally {
-      y.dispose();
-    }
-  };
-  const [actual, expected] = [await result(backend), await result(reference)];
+/** A row's values on a backend. */
+export async function compute(op: Row, backend: Backend, { inputs, attributes }: Pick<Workload, 'inputs' | 'attributes'>): Promise<TypedArray> {
+  const y = noGrad(() => scope(() => apply(op, place(inputs, backend), attributes)));
+  try {
+    return await y.data();
+  } finally {
+    y.dispose();
+  }
+}
+
+/** Throws where values are not what they should be: a wrong kernel has no speed. */
+export function verify(op: Row, backend: Backend, actual: TypedArray, expected: TypedArray): void {
+  if (actual.length !== expected.length) throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`);
   let scale = 1;
   for (const v of expected) scale = Math.max(scale, Math.abs(v));
   for (let i = 0; i < expected.length; i++) {

@@ -1,7 +1,8 @@
 /** The clock of the page: rows of the operation table and a training step, verified, then timed. */
 import { apply, createReferenceBackend, noGrad, scope, table, tensor, mul, type Backend } from '../../../engine/index.ts';
-import { trainingStep } from '../../step.ts';
-import { place, verify, workload } from '../../workload.ts';
+import type { TransformerConfig } from '../../../models/transformer.ts';
+import { stepBatch, stepConfig, trainingStep } from '../../step.ts';
+import { compute, place, verify, workload } from '../../workload.ts';
 import type { BackendName, Candidate } from './backends.ts';
 
 /** A time, or why there is none. */
@@ -26,14 +27,21 @@ const cases: readonly { readonly op: string; readonly sizes: readonly number[]; 
   { op: 'layerNorm', sizes: [256, 1024], unit: 'GB/s' },
   { op: 'gelu', sizes: [256, 1024], unit: 'GB/s' },
 ];
-const step = {
-  config: { family: 'olmo', vocabSize: 512, width: 96, layers: 2, heads: 4, keyValueHeads: 4, feedForward: 256, context: 128, rotaryBase: 10000, normEps: 1e-5, tied: false },
-  batch: { rows: 4, length: 128 },
-} as const;
+/** A small training step, and the one of `npm run bench`. */
+const steps: readonly { readonly config: TransformerConfig; readonly batch: { readonly rows: number; readonly length: number } }[] = [
+  {
+    config: { family: 'olmo', vocabSize: 256, width: 64, layers: 2, heads: 4, keyValueHeads: 4, feedForward: 160, context: 64, rotaryBase: 10000, normEps: 1e-5, tied: false },
+    batch: { rows: 2, length: 64 },
+  },
+  { config: stepConfig, batch: stepBatch },
+];
 
 /** Seconds of a call beyond which the next scale is left out, and seconds of calls between two looks at the clock. */
 const patience = 0.5;
+const tooLong = 'the scale before took too long';
 const roundSeconds = 0.05;
+/** Operations up to which the plain loops say what is right; beyond, they would take seconds, and the first backend's values do. */
+const judgedByReference = 3e8;
 const rounds = 5;
 
 /**
@@ -81,28 +89,42 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
     const op = table.find(row => row.name === opName)!;
     const stopped = new Map<BackendName, string>();
     for (const size of sizes) {
-      const { inputs, attributes, flops, bytes } = workload(op, size);
+      const work = workload(op, size);
+      const { inputs, attributes, flops, bytes } = work;
+      const judge = flops <= judgedByReference ? reference : there[0].backend;
+      const expected = await compute(op, judge, work);
       for (const { name, backend } of there) {
         await attempt({ op: opName, size, inputs: inputs.map(x => x.shape.join('×')).join(', '), backend: name }, listener, stopped, async () => {
-          if (size === sizes[0]) await verify(op, backend, reference);
+          if (backend !== judge) verify(op, backend, await compute(op, backend, work), expected);
           const placed = place(inputs, backend);
           const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
           placed.forEach(t => t.dispose());
-          if (seconds > patience) stopped.set(name, 'the scale before took too long');
+          if (seconds > patience) stopped.set(name, tooLong);
           return { seconds, rate: { unit, value: (unit === 'GFLOP/s' ? flops : bytes) / seconds / 1e9 } };
         });
       }
     }
   }
   if (!filter.test('training step')) return;
-  const { batch: { rows, length }, config: { width, layers, vocabSize } } = step;
-  for (const { name, backend } of there) {
-    await attempt({ op: 'training step', size: rows * length, inputs: `${rows}×${length} tokens; width ${width}, ${layers} layers, vocabulary ${vocabSize}`, backend: name }, listener, new Map(), async () => {
-      const work = trainingStep(backend, step.config, step.batch);
-      const seconds = await secondsOf(backend, () => work.run().dispose());
-      work.dispose();
-      return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
-    });
+  const stopped = new Map<BackendName, string>();
+  for (const { config, batch } of steps) {
+    const { width, layers, vocabSize } = config;
+    const inputs = `${batch.rows}×${batch.length} tokens; width ${width}, ${layers} layers, vocabulary ${vocabSize}`;
+    let expectedLoss: number | undefined;
+    for (const { name, backend } of there) {
+      await attempt({ op: 'training step', size: batch.rows * batch.length, inputs, backend: name }, listener, stopped, async () => {
+        const work = trainingStep(backend, config, batch);
+        const first = work.run();
+        const loss = await first.item();
+        first.dispose();
+        expectedLoss ??= loss;
+        if (!(Math.abs(loss - expectedLoss) <= 1e-5 * expectedLoss)) throw new Error(`the first loss is ${loss} where ${there[0].name} has ${expectedLoss}`);
+        const seconds = await secondsOf(backend, () => work.run().dispose());
+        work.dispose();
+        if (seconds > patience) stopped.set(name, tooLong);
+        return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
+      });
+    }
   }
 }
 
