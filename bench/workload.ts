@@ -33,7 +33,7 @@ export async function compute(op: Row, backend: Backend, { inputs, attributes }:
 }
 
 /** Throws where values are not what they should be: a wrong kernel has no speed. */
-export function verify(op: Row, backend: Backend, actual: TypedArray, expected: TypedArray): void {
+export function verifyValues(op: Row, backend: Backend, actual: TypedArray, expected: TypedArray): void {
   if (actual.length !== expected.length) throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`);
   let scale = 1;
   for (const v of expected) scale = Math.max(scale, Math.abs(v));
@@ -41,4 +41,10 @@ export function verify(op: Row, backend: Backend, actual: TypedArray, expected: 
     const off = Math.abs(actual[i] - expected[i]);
     if (!(off <= 64 * 2 ** -24 * scale)) throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual[i]} where the reference has ${expected[i]}`);
   }
+}
+
+/** The same on a small input, with the reference's values. */
+export async function verify(op: Row, backend: Backend, reference: Backend): Promise<void> {
+  const small = op.sample(new Random(1), 24);
+  verifyValues(op, backend, await compute(op, backend, small), await compute(op, reference, small));
 }

@@ -2,7 +2,7 @@
 import { apply, createReferenceBackend, noGrad, scope, table, tensor, mul, type Backend } from '../../../engine/index.ts';
 import type { TransformerConfig } from '../../../models/transformer.ts';
 import { stepBatch, stepConfig, trainingStep } from '../../step.ts';
-import { compute, place, verify, workload } from '../../workload.ts';
+import { compute, place, verifyValues, workload } from '../../workload.ts';
 import type { BackendName, Candidate } from './backends.ts';
 
 /** A time, or why there is none. */
@@ -95,7 +95,7 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
       const expected = await compute(op, judge, work);
       for (const { name, backend } of there) {
         await attempt({ op: opName, size, inputs: inputs.map(x => x.shape.join('×')).join(', '), backend: name }, listener, stopped, async () => {
-          if (backend !== judge) verify(op, backend, await compute(op, backend, work), expected);
+          if (backend !== judge) verifyValues(op, backend, await compute(op, backend, work), expected);
           const placed = place(inputs, backend);
           const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
           placed.forEach(t => t.dispose());
