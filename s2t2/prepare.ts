@@ -87,7 +87,7 @@ function encodeNamed(text: string, tokenizer: Tokenizer, name: () => string): In
   try {
     return tokenizer.encode(text);
   } catch (error) {
-    if (error instanceof UnknownByte) throw new UserError(`${name()} has ${error.shown}, which no training text has; leave it out, or train on texts with it`);
+    if (error instanceof UnknownByte) throw new UserError(`${name()} has ${error.shown}, which the vocabulary lacks; leave the text out, or train on texts like it`);
     throw error;
   }
 }

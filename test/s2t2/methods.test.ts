@@ -97,7 +97,7 @@ test('documents are cut into the same spans for everyone, between characters', (
 
 test('a byte that no training text has is told with its text', () => {
   const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], context.target, 128);
-  expect(lacking).toThrow(new UserError(`the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which no training text has; leave it out, or train on texts with it`));
+  expect(lacking).toThrow(new UserError(`the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`));
   expect(() => toSequences(['é'], context.target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
   expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(/^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/);
 });
