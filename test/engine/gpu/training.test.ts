@@ -15,7 +15,7 @@ describeGpu('training a small transformer', () => {
     expect(expected[steps - 1]).toBeLessThan(expected[0] - 0.01);
     // Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far.
     for (const curve of others) curve.forEach((loss, i) => expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]));
-  });
+  }, 300_000);
 
   test('leaves as many buffers and kernels after fifty steps as after three', async () => {
     const work = trainingStep(backend, {
@@ -33,5 +33,5 @@ describeGpu('training a small transformer', () => {
     expect(await steps(50)).toEqual(early);
     work.dispose();
     expect((await gpu.counts()).buffers).toBeLessThan(early.buffers);
-  });
+  }, 300_000);
 });
