@@ -10,7 +10,7 @@ import type { Kernel, Shape } from '../../backend.ts';
 import type { Thread, Values } from '../gpujs.ts';
 import { divide } from '../indexing.ts';
 import { real, type GpuStorage, type Machine } from '../machine.ts';
-import { chunkProducts, reduceLines } from '../reduce.ts';
+import { productSum, reduceLines } from '../reduce.ts';
 import { softmaxLines } from './lines.ts';
 
 /** Q Kᵀ scaled, for key x, query y and z = b H + h; far below all others where it is hidden. */
@@ -93,7 +93,7 @@ export function attention(machine: Machine): Record<string, Kernel<GpuStorage>> 
         const shape = dimsOf(q.shape, k.shape);
         const { B, T, S, H, G, D, dims, scale } = shape;
         const P = probabilities(q.storage, k.storage, shape);
-        const products = reduceLines(machine, chunkProducts, [g, y], { outer: B * T * H, n: D, inner: 1 });
+        const products = reduceLines(machine, productSum, [g, y], { outer: B * T * H, n: D, inner: 1 });
         const dS = machine.run(scoresVjp, [S, T, B * H], [g, v.storage, P, products, ...dims, scale]);
         const gradients = [
           machine.run(overKeys, [H * D, T, B], [dS, k.storage, ...dims]),

@@ -9,7 +9,7 @@ import type { KernelSource, Thread, Values } from '../gpujs.ts';
 import { divide } from '../indexing.ts';
 import { indices } from '../layout.ts';
 import { real, type GpuStorage, type KernelArgument, type Machine } from '../machine.ts';
-import { chunkExpSum, chunkProducts, chunkSquares, lineOf, reduce, reduceLines, type Lines } from '../reduce.ts';
+import { expSum, productSum, squareSum, lineOf, reduce, reduceLines, type Lines } from '../reduce.ts';
 
 function logSum(this: Thread, most: Values, sum: Values): number {
   return most[this.thread.x] + Math.log(sum[this.thread.x]);
@@ -75,7 +75,7 @@ function crossEntropyVjp(this: Thread, g: Values, x: Values, target: Values, los
 export function softmaxLines(machine: Machine, x: GpuStorage, lines: Lines): GpuStorage {
   const { outer, n, inner } = lines;
   const most = reduce(machine, 'max', x, outer, n, inner);
-  const sum = reduceLines(machine, chunkExpSum, [x, most], lines);
+  const sum = reduceLines(machine, expSum, [x, most], lines);
   const y = machine.run(softmax, [x.size], [x, most, sum, n, inner]);
   [most, sum].forEach(t => machine.free(t));
   return y;
@@ -94,7 +94,7 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
   const sum = (x: GpuStorage, { outer, n, inner }: Lines): GpuStorage => reduce(machine, 'sum', x, outer, n, inner);
   const logsumexp = (x: GpuStorage, lines: Lines): GpuStorage => within(keep => {
     const most = keep(max(x, lines));
-    const total = keep(reduceLines(machine, chunkExpSum, [x, most], lines));
+    const total = keep(reduceLines(machine, expSum, [x, most], lines));
     return each(logSum, most, most, total);
   });
   /** Kernels of a row along `dim`; of an empty tensor the definition takes care. */
@@ -107,7 +107,7 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
     const total = keep(sum(x, lines));
     return each(divided, total, total, lines.n);
   });
-  const products = (a: GpuStorage, b: GpuStorage, lines: Lines): GpuStorage => reduceLines(machine, chunkProducts, [a, b], lines);
+  const products = (a: GpuStorage, b: GpuStorage, lines: Lines): GpuStorage => reduceLines(machine, productSum, [a, b], lines);
   const checked = (targets: View<GpuStorage>, n: number): GpuStorage => {
     indices('crossEntropy', targets.storage, n, -Infinity);
     return targets.storage;
@@ -126,12 +126,12 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
       forward: ([x], { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
         const lines = lastDim(x.shape);
         const centre = keep(mean(x.storage, lines));
-        const squares = keep(reduceLines(machine, chunkSquares, [x.storage, centre], lines));
+        const squares = keep(reduceLines(machine, squareSum, [x.storage, centre], lines));
         return each(layerNorm, x.storage, x.storage, centre, squares, lines.n, real(eps));
       })),
       vjp: ({ storage: g }, [x], { storage: y }, { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
         const lines = lastDim(x.shape);
-        const squares = keep(reduceLines(machine, chunkSquares, [x.storage, keep(mean(x.storage, lines))], lines));
+        const squares = keep(reduceLines(machine, squareSum, [x.storage, keep(mean(x.storage, lines))], lines));
         return [each(layerNormVjp, x.storage, g, y, keep(products(g, y, lines)), keep(mean(g, lines)), squares, lines.n, real(eps))];
       })),
     },

@@ -1,4 +1,4 @@
-/** Kernels on lines longer than the table's samples: sums in several passes, lines in several chunks, matrices with ragged ends. */
+/** Kernels on lines longer than the table's samples: sums in several passes, lines in several parts, matrices with ragged ends. */
 import { expect, test } from 'vitest';
 import {
   attention, concat, createReferenceBackend, crossEntropy, gather, grad, layerNorm, matmul, max, mul, permute, Random, rmsNorm, scatterAdd, scope, simplexProjection, softmax, sum, tensor,
