@@ -4,7 +4,7 @@
  *
  * It asks little of the architecture: that the embedding has one of the names below, the head the name `lm_head.weight`
  * or none where it is the embedding itself, and that each has a row for every token. So it also takes models that
- * `transformer.ts` cannot compute, such as LLaMA 3 with its scaled positions.
+ * `transformer.ts` cannot compute, such as Mistral and Qwen.
  *
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is no
  * model yet. The next run with the same input keeps the files that are there.

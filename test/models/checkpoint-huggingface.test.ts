@@ -54,7 +54,7 @@ describe.each([...families, 'llama3'])('%s, as transformers saves it', name => {
     expect(tokenizer.decode(ids)).toBe(text);
   });
 
-  test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)('written here in %s it loads there', async dtype => {
+  test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)('written here in %s it loads there', { timeout: 300_000 }, async dtype => {
     const [{ model, tokenizer }, oracle] = await opened;
     const written = join(directory, `${name}-${dtype}`);
     await saveModel(written, { model, tokenizer }, dtype);
