@@ -94,7 +94,7 @@ export function mutantsOf(file: string, source: string): Mutant[] {
     const plain = given.every(x => x.type !== 'SpreadElement');
     const onMath = callee.type === 'MemberExpression' && (callee.object as Node).name === 'Math';
     if (callee.type === 'MemberExpression' && !onMath && dispensable.has(name)) change('removed call', node, range(node), text(callee.object as Node));
-    if (plain && (onMath ? given.length > 0 : callee.type === 'Identifier' && given.length === 1 && !isText(given[0]))) change('removed call', node, range(node), `(${text(given[0])})`);
+    if (plain && (onMath ? given.length > 0 : callee.type === 'Identifier' && name !== 'String' && given.length === 1 && !isText(given[0]))) change('removed call', node, range(node), `(${text(given[0])})`);
     if (!plain || symmetric.has(name)) return;
     for (let i = 0; i + 1 < given.length; i++) {
       const [a, b] = [given[i], given[i + 1]];
