@@ -188,20 +188,24 @@ test('memory holds one block of a tensor, however large', async () => {
 
 describe('stopped', () => {
   const cli = new URL('../../dist/s2t2/cli.js', import.meta.url).pathname;
-  /** Runs the command, and kills it as soon as a file is there. */
-  const run = (model: string, out: string, killAt?: string) => new Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>(resolve => {
+  /** Runs the command, and sends it a signal as soon as a file is there. */
+  const run = (model: string, out: string, fileAt?: string, sent: NodeJS.Signals = 'SIGKILL') => new Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>(resolve => {
     const child = spawn(process.execPath, [cli, 'translate', '--model', model, '--plan', paths.plan, '--target', at('target'), '--out', out]);
     let [stdout, stderr] = ['', ''];
     child.stdout.on('data', (d: Buffer) => { stdout += d.toString(); });
     child.stderr.on('data', (d: Buffer) => { stderr += d.toString(); });
-    const watch = setInterval(() => { if (killAt !== undefined && existsSync(killAt)) child.kill('SIGKILL'); }, 1);
+    const watch = setInterval(() => {
+      if (fileAt === undefined || !existsSync(fileAt)) return;
+      child.kill(sent);
+      clearInterval(watch);
+    }, 1);
     child.on('close', (code, signal) => {
       clearInterval(watch);
       resolve({ code, signal, stdout, stderr });
     });
   });
 
-  test('killed in the middle it is no model; run again it keeps what is there and ends with the same files', async () => {
+  test('killed or interrupted it is no model; run again it keeps what is there and ends with the same files', async () => {
     const model = await large('kill', 10, 16 * 2 ** 20);
     const first = await run(model, at('kill-out'), at('kill-out', 'model-3.safetensors'));
     expect(first.signal).toBe('SIGKILL');
@@ -211,6 +215,9 @@ describe('stopped', () => {
     expect(done.length).toBeLessThan(10);
     const times = () => Promise.all(done.map(async name => (await stat(at('kill-out', name))).mtimeMs));
     const before = await times();
+    const interrupted = await run(model, at('kill-out'), at('kill-out', 'model-6.safetensors'), 'SIGINT');
+    expect([interrupted.code, interrupted.stderr.trim().split('\n').at(-1)]).toEqual([130, 'stopped; run the same command again to go on']);
+    expect(existsSync(at('kill-out', 'config.json'))).toBe(false);
     const second = await run(model, at('kill-out'));
     expect([second.code, second.stdout]).toEqual([0, expect.stringContaining('MB/s; written to')]);
     expect(await times()).toEqual(before);
