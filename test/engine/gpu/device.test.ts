@@ -51,16 +51,37 @@ describeGpu('the device', () => {
     });
   });
 
-  // The last one: gpu.js shares one device among all backends of a process.
-  test('a lost device fails every read, and a new backend finds a new device', async () => {
+  // These two come last: gpu.js shares one device among all backends of a process.
+  test('a closed backend fails every read, and a new one finds a new device', async () => {
     const x = tensor([1, 2], { backend });
     expect([...(await x.data())]).toEqual([1, 2]);
     gpu.close!();
     await expect(x.data()).rejects.toThrow('gpu: the backend was closed');
     await expect(add(x, x).data()).rejects.toThrow('gpu: the backend was closed');
     const again = await openGpuBackend('webgpu');
-    expect(await sum(tensor([1, 2], { backend: again as unknown as Backend })).item()).toBe(3);
+    expect(await scope(() => sum(tensor([1, 2], { backend: again as unknown as Backend }))).item()).toBe(3);
     again.close!();
+  });
+
+  test('a lost device is an error of every read, those under way and later ones', async () => {
+    let device: GPUDevice | null = null;
+    const request = GPUAdapter.prototype.requestDevice;
+    GPUAdapter.prototype.requestDevice = async function (descriptor) {
+      device = await request.call(this, descriptor);
+      return device;
+    };
+    try {
+      const lost = (await openGpuBackend('webgpu')) as unknown as Backend;
+      const x = tensor([1, 2], { backend: lost });
+      expect([...(await x.data())]).toEqual([1, 2]);
+      device!.destroy();
+      const reads = [x.data(), add(x, 1).data()];
+      for (const read of await Promise.allSettled(reads)) expect(read.status).toBe('rejected');
+      await expect(add(x, x).data()).rejects.toThrow(/lost|destroyed/i);
+      await expect(x.data()).rejects.toThrow(/lost|destroyed/i);
+    } finally {
+      GPUAdapter.prototype.requestDevice = request;
+    }
   });
 });
 
