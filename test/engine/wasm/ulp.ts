@@ -42,7 +42,8 @@ export function worstError(fn: VectorFunction, exact: (x: number) => number, ins
     for (let i = 0; i < count; i++) {
       const x = xs[i];
       if (!inside(x)) continue;
-      const [y, t] = [ys[i], exact(x)];
+      const y = ys[i];
+      const t = exact(x);
       if (y === Math.fround(t) || (y !== y && t !== t)) continue;
       const error = y !== y || !(Math.abs(t) < overflow) ? Infinity : Math.abs(y - t) / ulp(t);
       if (error > worst) [worst, at] = [error, x];
