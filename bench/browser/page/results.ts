@@ -10,7 +10,7 @@ const cell = (tag: 'td' | 'th', text: string, attributes: Record<string, string>
 };
 
 const time = (s: number): string => (s < 1e-3 ? `${(s * 1e6).toPrecision(3)} µs` : s < 1 ? `${(s * 1e3).toPrecision(3)} ms` : `${s.toPrecision(3)} s`);
-const number = (x: number): string => Number(x.toPrecision(3)).toLocaleString('en');
+const number = (x: number): string => x.toLocaleString('en', { maximumSignificantDigits: 3 });
 
 export function renderResults(results: readonly Result[]): void {
   const fullest = new Map<string, number>();
