@@ -171,6 +171,12 @@ describe('vectors, lane by lane', () => {
     expect([double(f64x2.extract_lane(pair, 0)), double(f64x2.extract_lane(pair, 1))]).toEqual([2, 2]);
   });
 
+  test('constants of −0 and 0 are two', () => {
+    const lane = (value: V128, zero: V128) => run(null, v128.store(0, value), v128.store(16, zero));
+    const [single, double] = [lane(f32x4.const(-0), f32x4.const(0)), lane(f64x2.const(-0), f64x2.const(0))];
+    expect([single.getFloat32(0, true), single.getFloat32(16, true), double.getFloat64(0, true), double.getFloat64(16, true)]).toEqual([-0, 0, -0, 0]);
+  });
+
   test.runIf(detectRelaxedSimd())('f32x4.relaxed_madd is a b + c, rounded once or twice', () => {
     const data = new DataView(Float32Array.of(2, 3, 4, 5, 10, 10, 10, 10, 1, 1, 1, 1).buffer);
     const view = run(data, v128.store(0, f32x4.relaxed_madd(v128.load(64), v128.load(80), v128.load(96))));
