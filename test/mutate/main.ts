@@ -125,13 +125,15 @@ function testsFor({ number: n, tree }: Specimen, { tests }: Baseline, kills: Rea
   return Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
 }
 
-async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>): Promise<Status> {
+/** Null where the time is over before anything is known. */
+async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>, left: () => number): Promise<Status | null> {
   const tests = testsFor(specimen, baseline, kills);
   if (tests.length === 0) return { status: 'not reached' };
   const { mutant } = specimen;
   await worker.write(mutant.file, apply(source, mutant));
   try {
     for (const test of tests) {
+      if (left() <= 0) return null;
       const outcome = await worker.run(test, 10_000 + 4 * baseline.tests[test].milliseconds);
       if (outcome !== 'hung' && outcome.passed) continue;
       kills.set(test, (kills.get(test) ?? 0) + 1);
@@ -180,7 +182,9 @@ async function main(): Promise<void> {
   await share(workers, sample.filter(s => !judged.has(s.number)), async (worker, specimen) => {
     if (left() <= 0) return;
     const source = sources.get(specimen.mutant.file)!;
-    const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...await judge(worker, specimen, source, baseline, kills) };
+    const status = await judge(worker, specimen, source, baseline, kills, left);
+    if (!status) return;
+    const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...status };
     verdicts.push(verdict);
     await appendFile(log, `${JSON.stringify(verdict)}\n`);
     const rate = (verdicts.length - before) / ((performance.now() - start) / 60_000);
@@ -190,7 +194,7 @@ async function main(): Promise<void> {
   if (process.stderr.isTTY) process.stderr.write('\n');
 
   console.log(`\n${survivors(verdicts, sources)}\n\n${summary(verdicts)}`);
-  if (verdicts.length < sample.length) console.log(`${sample.length - verdicts.length} mutants were not reached in ${options.minutes} minutes; the same command again goes on with them`);
+  if (verdicts.length < sample.length) console.log(`${sample.length - verdicts.length} mutants are left after ${options.minutes} minutes; the same command goes on with them`);
   stop();
   process.exit(0);
 }
