@@ -57,3 +57,10 @@ describe('the same bits for any number of threads', () => {
     expectSame([x], (b, [u]) => b.kernels.layerNorm.forward!([u], { eps: 1e-5 } as never, u.shape)!);
   });
 });
+
+test('threads are whole and at least one; memory holds at least a page', () => {
+  const described = (threads: number) => /one thread|\d+ threads/.exec(createWasmBackend({ threads, memoryLimit: 2 ** 20 }).describe())![0];
+  expect([1.9, 0, -3, 2.5].map(described)).toEqual(['one thread', 'one thread', 'one thread', '2 threads']);
+  expect(() => createWasmBackend({ threads: 1, memoryLimit: 65_535 })).toThrow('wasm: memoryLimit is 65535 bytes; it must be at least 65536');
+  expect(createWasmBackend({ threads: 1, memoryLimit: 65_536 }).memoryLimit).toBe(65_536);
+});
