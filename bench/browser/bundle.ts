@@ -46,5 +46,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const file = 'dist/browser/engine.js';
   await mkdir(join(root, dirname(file)), { recursive: true });
   await writeFile(join(root, file), code);
-  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} minified, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`);
+  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} without whitespace, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`);
 }

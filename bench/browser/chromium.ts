@@ -23,7 +23,7 @@ export function chromiumPath(): string | null {
 const common = ['--no-sandbox', '--enable-unsafe-webgpu'];
 const software = ['--use-webgpu-adapter=swiftshader', '--enable-unsafe-swiftshader'];
 
-export function launchChromium({ gpu = false } = {}): Promise<Browser> {
+export async function launchChromium({ gpu = false } = {}): Promise<Browser> {
   const executablePath = chromiumPath();
   if (executablePath === null) throw new Error('no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of your own');
   return chromium.launch({ executablePath, headless: true, args: gpu ? common : [...common, ...software] });

@@ -23,26 +23,27 @@ function render({ browser, processors, isolated, backends, results }: PageReport
 }
 
 async function main({ filter, headless, gpu, port, json }: Flags): Promise<void> {
+  const query = `?filter=${encodeURIComponent(new RegExp(filter).source)}`;
   let [arrived, failed]: [(report: PageReport) => void, (error: Error) => void] = [() => {}, () => {}];
   const report = new Promise<PageReport>((resolve, reject) => { [arrived, failed] = [resolve, reject]; });
   const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
-  const browser = headless ? await launchChromium({ gpu }) : null;
-  const page = `${site.url}?filter=${encodeURIComponent(filter)}`;
-  if (browser) {
-    const bar = progressBar('benchmarks', 1, '');
-    const tab = await browser.newPage();
-    tab.on('pageerror', failed).on('crash', () => failed(new Error('the page crashed')));
-    tab.on('console', message => { if (message.type() === 'info') bar.update(0, message.text()); });
-    await tab.goto(`${page}&measure`);
-    report.finally(() => bar.stop()).catch(() => {});
-  } else {
-    process.stderr.write(`Open ${page} and press Measure; the results are printed here.\n`);
-  }
+  const browser = headless ? await launchChromium({ gpu }).catch((error: Error) => failed(error)) : null;
+  const bar = browser && progressBar('benchmarks', 1, '');
   try {
+    if (browser) {
+      const tab = await browser.newPage();
+      tab.on('pageerror', failed).on('crash', () => failed(new Error('the page crashed')));
+      tab.on('console', message => { if (message.type() === 'info') bar?.update(0, message.text()); });
+      await tab.goto(`${site.url}${query}&measure`);
+    } else if (!headless) {
+      process.stderr.write(`Open ${site.url}${query} and press Measure; the results are printed here.\n`);
+    }
     const result = await report;
+    bar?.stop();
     process.stdout.write(render(result));
     if (json) await writeFile(json, `${JSON.stringify(result, null, 1)}\n`);
   } finally {
+    bar?.stop();
     await browser?.close();
     await site.close();
   }
@@ -55,5 +56,8 @@ await new Command('bench:browser')
   .option('--gpu', 'let headless Chromium use the GPU; without, WebGPU and WebGL2 run on the processor')
   .option('--port <n>', 'of the page on localhost; 0 is any', Number, 0)
   .option('--json <file>', 'write the results to a file')
-  .action(main)
+  .action((flags: Flags) => main(flags).catch((error: Error) => {
+    process.stderr.write(`bench:browser: ${error.message}\n`);
+    process.exitCode = 1;
+  }))
   .parseAsync();

@@ -51,7 +51,8 @@ export interface GpuModule {
  * - locals are floats on a device, so indices are exact up to 2²⁴; loops from a literal count in integers (`i++`), others
  *   in floats (`i += 1`), and two loops of one function need two counters;
  * - an `if` with a block is never all of a loop's body: a bundler drops the loop's braces, and gpu.js then the `if`'s;
- * - an array `a` excludes the names `aSize` and `aDim` (WebGL2).
+ * - an array `a` excludes the names `aSize` and `aDim` (WebGL2);
+ * - a bundler may strip whitespace, but not rename or rewrite: gpu.js reads a kernel as text.
  */
 export type KernelSource = (this: Thread, ...args: never[]) => number | readonly number[];
 export interface Thread {
