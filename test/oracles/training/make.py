@@ -1,11 +1,11 @@
-"""Ten training steps of each family, in double precision, by PyTorch. Needs: pip install torch safetensors numpy
+"""Ten training steps of each family, in double precision, by PyTorch. Needs: pip install torch numpy
 
     python test/oracles/training/make.py       writes steps.json beside this file
 
-The transformer below is written from the papers and shares nothing with Hugging Face's or with models/transformer.ts; it
-starts from the weights in ../huggingface. Gradients are PyTorch's autograd, the update is torch.optim.AdamW, the clipping
-torch.nn.utils.clip_grad_norm_. Of every gradient before clipping two numbers are kept: its norm and its inner product with
-cos(1), cos(2), ...; of the weights after the last step the same.
+The transformer below is written from the papers and shares nothing with Hugging Face's or with models/transformer.ts; its
+first weights and the ids are draws of a linear congruence, which any language repeats exactly. Gradients are PyTorch's
+autograd, the update is torch.optim.AdamW, the clipping torch.nn.utils.clip_grad_norm_. Of every gradient before clipping
+two numbers are kept: its norm and its inner product with cos(1), cos(2), ...; of the weights after the last step the same.
 """
 import json
 import math
@@ -13,7 +13,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 
 torch.set_default_dtype(torch.float64)
 HERE = Path(__file__).parent
@@ -22,15 +21,62 @@ ADAMW = {"betas": (0.9, 0.95), "eps": 1e-8}
 DECAY = 0.1
 
 
+V = 40
+CONFIGS = {
+    "olmo": {"model_type": "olmo", "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
+             "num_key_value_heads": 2, "max_position_embeddings": 32, "rope_theta": 10000.0, "tie_word_embeddings": True},
+    "llama": {"model_type": "llama", "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 6,
+              "num_key_value_heads": 2, "max_position_embeddings": 32, "rope_theta": 500000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": False},
+    "gpt2": {"model_type": "gpt2", "vocab_size": V, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 32, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True},
+}
+
+
+def draws(state):
+    """x <- 1664525 x + 1013904223 mod 2^32 (Numerical Recipes), as numbers from -1/2 to 1/2."""
+    while True:
+        state = (1664525 * state + 1013904223) % 2**32
+        yield state / 2**32 - 0.5
+
+
 def sequences():
-    """Four sequences of 6 to 15 ids below 288, by a linear congruence; the same in every step's batch, in turns of three."""
-    state, out = 1, []
-    for length in (15, 9, 12, 6):
-        ids = []
-        for _ in range(length):
-            state = (1103515245 * state + 12345) % 2**31
-            ids.append((state >> 16) % 288)
-        out.append(ids)
+    """Four sequences of 6 to 15 ids; each step's batch has three of them, in turns."""
+    draw = draws(1)
+    return [[int((next(draw) + 0.5) * V) for _ in range(length)] for length in (15, 9, 12, 6)]
+
+
+def shapes(c):
+    if c["model_type"] == "gpt2":
+        C = c["n_embd"]
+        out = {"transformer.wte.weight": [V, C], "transformer.wpe.weight": [c["n_positions"], C], "transformer.ln_f.weight": [C], "transformer.ln_f.bias": [C]}
+        for i in range(c["n_layer"]):
+            p = f"transformer.h.{i}."
+            for norm in ("ln_1", "ln_2"):
+                out |= {f"{p}{norm}.weight": [C], f"{p}{norm}.bias": [C]}
+            for name, to, come in (("attn.c_attn", 3 * C, C), ("attn.c_proj", C, C), ("mlp.c_fc", 4 * C, C), ("mlp.c_proj", C, 4 * C)):
+                out |= {f"{p}{name}.weight": [come, to], f"{p}{name}.bias": [to]}
+        return out
+    C, F_ = c["hidden_size"], c["intermediate_size"]
+    D = c.get("head_dim", C // c["num_attention_heads"])
+    Q, K = D * c["num_attention_heads"], D * c["num_key_value_heads"]
+    out = {"model.embed_tokens.weight": [V, C]}
+    for i in range(c["num_hidden_layers"]):
+        p = f"model.layers.{i}."
+        out |= {f"{p}self_attn.{n}_proj.weight": s for n, s in (("q", [Q, C]), ("k", [K, C]), ("v", [K, C]), ("o", [C, Q]))}
+        out |= {f"{p}mlp.{n}_proj.weight": s for n, s in (("gate", [F_, C]), ("up", [F_, C]), ("down", [C, F_]))}
+        if c["model_type"] == "llama":
+            out |= {f"{p}input_layernorm.weight": [C], f"{p}post_attention_layernorm.weight": [C]}
+    if c["model_type"] == "llama":
+        out |= {"model.norm.weight": [C], "lm_head.weight": [V, C]}
+    return out
+
+
+def first_weights(config):
+    """By name in alphabetical order, the n-th from draws(n + 1); a norm's scale around 1."""
+    out = {}
+    for n, (name, shape) in enumerate(sorted(shapes(config).items())):
+        draw = draws(n + 1)
+        values = torch.tensor([next(draw) for _ in range(math.prod(shape))]).reshape(shape)
+        out[name] = (values + 1 if len(shape) == 1 and name.endswith("weight") else values).requires_grad_()
     return out
 
 
@@ -67,7 +113,7 @@ def heads(x, n):
 def rotary_family(w, c, ids):
     """LLaMA (Touvron et al. 2023); OLMo-1 (Groeneveld et al. 2024) has a layer norm without parameters instead."""
     H, G = c["num_attention_heads"], c["num_key_value_heads"]
-    base = c.get("rope_parameters", c)["rope_theta"]
+    base = c["rope_theta"]
 
     def norm(x, name):
         if c["model_type"] == "olmo":
@@ -116,11 +162,8 @@ def rate(step):
 
 
 def train(family):
-    folder = HERE.parent / "huggingface" / family
-    config = json.loads((folder / "config.json").read_text())
-    weights = {}
-    for file in sorted(folder.glob("model*.safetensors")):
-        weights |= {name: t.double().requires_grad_() for name, t in load_file(file).items()}
+    config = CONFIGS[family]
+    weights = first_weights(config)
     forward = gpt2 if family == "gpt2" else rotary_family
     groups = [[t for t in weights.values() if (t.ndim > 1) == matrix] for matrix in (True, False)]
     optimizer = torch.optim.AdamW([{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}], **ADAMW)
@@ -137,12 +180,12 @@ def train(family):
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
         optimizer.step()
-    return {"losses": losses, "gradients": gradients, "weights": {name: numbers(t) for name, t in weights.items()}}
+    return {"config": config, "losses": losses, "gradients": gradients, "weights": {name: numbers(t) for name, t in weights.items()}}
 
 
 result = {
     "made_by": f"torch {torch.__version__}",
     "steps": STEPS, "warmup": WARMUP, "rate": RATE, "sequences": sequences(),
-    "families": {family: train(family) for family in ("olmo", "llama", "gpt2")},
+    "families": {family: train(family) for family in CONFIGS},
 }
 (HERE / "steps.json").write_text(json.dumps(result) + "\n")

@@ -8,10 +8,10 @@ import { describe, expect, test } from 'vitest';
 import { createReferenceBackend, createWasmBackend, setBackend, tensor, type Backend, type Tensor } from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import type { Sequence } from '../../../models/batches.ts';
-import { loadModel } from '../../../models/checkpoint.ts';
+import { parseConfig } from '../../../models/checkpoint.ts';
 import { batchLoss } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
-import { families, type Family, type Transformer } from '../../../models/transformer.ts';
+import { families, weightShapes, type Family, type Transformer } from '../../../models/transformer.ts';
 
 const here = new URL('.', import.meta.url).pathname;
 
@@ -24,7 +24,7 @@ interface Oracle {
   readonly warmup: number;
   readonly rate: number;
   readonly sequences: readonly (readonly number[])[];
-  readonly families: Readonly<Record<Family, { readonly losses: readonly number[]; readonly gradients: readonly ByName[]; readonly weights: ByName }>>;
+  readonly families: Readonly<Record<Family, { readonly config: Readonly<Record<string, unknown>>; readonly losses: readonly number[]; readonly gradients: readonly ByName[]; readonly weights: ByName }>>;
 }
 
 const oracle = JSON.parse(readFileSync(join(here, 'steps.json'), 'utf8')) as Oracle;
@@ -41,12 +41,24 @@ function numbers(t: Tensor): Numbers {
 
 const byName = (weights: Readonly<Record<string, Tensor>>, tensors: readonly Tensor[]): ByName => Object.fromEntries(Object.keys(weights).map((name, i) => [name, numbers(tensors[i])]));
 
+/** The linear congruence of `make.py`: numbers from −½ to ½. */
+function draws(state: number): () => number {
+  return () => {
+    state = (Math.imul(1664525, state) + 1013904223) >>> 0;
+    return state / 2 ** 32 - 0.5;
+  };
+}
+
 /** The same ten steps here. */
 async function trainHere(family: Family, backend: Backend, dtype: 'float32' | 'float64') {
   setBackend(backend);
-  const { model: { config, weights: loaded } } = await loadModel(join(here, '..', 'huggingface', family));
-  const array = dtype === 'float64' ? Float64Array : Float32Array;
-  const weights = Object.fromEntries(Object.entries(loaded).map(([name, w]) => [name, tensor(array.from(w.dataSync()), { shape: w.shape, requiresGrad: true })]));
+  const config = parseConfig(oracle.families[family].config, 'steps.json');
+  const weights = Object.fromEntries(Object.entries(weightShapes(config)).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, shape], n) => {
+    const draw = draws(n + 1);
+    const isScale = shape.length === 1 && name.endsWith('weight');
+    const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + (isScale ? 1 : 0));
+    return [name, tensor((dtype === 'float64' ? Float64Array : Float32Array).from(values), { shape, requiresGrad: true })];
+  }));
   const model: Transformer = { config, weights };
   const sequences: Sequence[] = oracle.sequences.map(ids => ({ ids: Int32Array.from(ids), bytes: 1 }));
   const gradients: ByName[] = [];
