@@ -31,9 +31,9 @@ describe('a mutant', () => {
     "const s = 'a' + b + 'c'; const e = new RangeError(`${a + 1}`);",
     'const o = { 1: a, b, [c]: d }; const m = o.e;',
     'const m = add(a, b);',
-    'row({ sample: size => draw(size + 1) });',
+    'const row = { sample: size => draw(size + 1) };',
   ])('is nowhere in %s', source => {
-    expect(changes(source).filter(c => !c.startsWith('removed'))).toEqual([]);
+    expect(changes(source)).toEqual([]);
   });
 
   test('of the project is a program, other than the project, and differs in the lines that are shown', () => {
