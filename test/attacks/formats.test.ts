@@ -119,7 +119,7 @@ describe('model directories', () => {
     const llama = { model_type: 'llama', vocab_size: 10, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8 };
     const started = cpuTime();
     for (const key of ['num_hidden_layers', 'hidden_size', 'num_attention_heads', 'intermediate_size', 'vocab_size', 'max_position_embeddings']) {
-      for (const value of [2 ** 31, 2 ** 53 - 1, 1e300, -1, 0.5, '1']) outcome(() => parseConfig({ ...llama, [key]: value }, 'config.json'));
+      for (const value of [2 ** 31, 2 ** 53 - 1, 1e300, -1, 0.5, '1']) expect(['read', 'refused']).toContain(outcome(() => parseConfig({ ...llama, [key]: value }, 'config.json')));
     }
     expect(() => parseConfig({ ...llama, num_hidden_layers: 2 ** 31 }, 'config.json')).toThrow(UserError);
     expect(cpuTime() - started).toBeLessThan(1000);
