@@ -3,7 +3,7 @@ import fs, { type FileHandle } from 'node:fs/promises';
 import { syncBuiltinESMExports } from 'node:module';
 
 /** A call that changes the disk: a function of node:fs/promises, or a method of a file opened by it. */
-const functions = ['mkdir', 'writeFile', 'rename'] as const;
+const functions = ['mkdir', 'open', 'writeFile', 'rename'] as const;
 const methods = ['appendFile', 'sync'] as const;
 
 type Call = (this: unknown, ...args: unknown[]) => Promise<unknown>;
@@ -12,6 +12,7 @@ type Call = (this: unknown, ...args: unknown[]) => Promise<unknown>;
 export async function onFailingDisk(code: string, failing: number, work: () => Promise<unknown>, end = Infinity): Promise<number> {
   let calls = 0;
   const guarded = (call: Call, name: string): Call => async function (this: unknown, ...args) {
+    if (name === 'open' && args[1] !== 'wx') return call.apply(this, args); // to read
     const number = calls++;
     if (number < failing || number >= end) return call.apply(this, args);
     // A full disk takes the first half of what it is given.
