@@ -92,7 +92,7 @@ function copied(this: Thread, x: Values): number {
 
 /** What kernels of gpu.js reach on this device: GFLOP/s in registers, GB/s of a copy, the best of five. */
 async function measurePeak({ threads, rounds, elements }: Scale['peak']): Promise<{ gflops: number; bandwidth: number }> {
-  const machine = new Machine(await loadGpuJs(), 'webgpu', []);
+  const machine = new Machine(await loadGpuJs(), 'webgpu', [], []);
   const [x, large] = [machine.upload(Float32Array.of(0.999, 0.001)), machine.upload(new Float32Array(elements))];
   const best = async (run: () => ReturnType<Machine['run']>): Promise<number> => {
     let least = Infinity;

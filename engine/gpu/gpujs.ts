@@ -35,9 +35,12 @@ export interface KernelSettings {
 
 export interface Gpu {
   createKernel(source: KernelSource, settings: KernelSettings): Kernel;
-  addFunction(helper: (...args: never[]) => number): void;
+  addFunction(helper: Helper, settings: { readonly argumentTypes?: readonly string[]; readonly returnType?: string }): void;
   destroy(): unknown;
 }
+
+/** A function that kernels call. */
+export type Helper = (...args: never[]) => number;
 
 /** The module `gpu.js`. It is handed to the backend, so that the engine imports it only where a GPU is asked for. */
 export interface GpuModule {
@@ -48,8 +51,10 @@ export interface GpuModule {
 /**
  * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It reads
  * arrays flat. What gpu.js makes of it, and so how kernels here are written:
- * - locals are floats on a device, so indices are exact up to 2²⁴; loops from a literal count in integers (`i++`), others
- *   in floats (`i += 1`), and two loops of one function need two counters;
+ * - locals are floats on a device, exact up to 2²⁴: they hold rows, columns and lines, and what may be larger, an index
+ *   into a tensor, is made where it is used by functions of whole numbers (`indexing.ts`);
+ * - loops from a literal count in integers (`i++`), others in floats (`i += 1`), and two loops of one function need two counters;
+ * - no index holds an array's element (WebGL2): that comes into a local first;
  * - an `if` with a block is never all of a loop's body: a bundler drops the loop's braces, and gpu.js then the `if`'s;
  * - an array `a` excludes the names `aSize` and `aDim` (WebGL2);
  * - a bundler may strip whitespace, but not rename or rewrite: gpu.js reads a kernel as text.

@@ -33,7 +33,7 @@ export interface GpuBackend extends Backend<GpuStorage> {
 
 /** Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for. */
 export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): Promise<GpuBackend> {
-  const machine = new Machine(gpujs, mode, [...helpers, ...lineHelpers, ...functions, siluSlope]);
+  const machine = new Machine(gpujs, mode, [...helpers, ...lineHelpers], [...functions, siluSlope]);
   const device = await machine.probe();
   const only32 = (op: string, dtype: DType): void => {
     if (dtype !== 'float32') throw new Error(`${op}: backend 'gpu' has no ${dtype}; it has float32`);

@@ -2,24 +2,38 @@
 import type { Shape } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 
-/** ⌊i / n⌋ for whole i < 2²⁴: a device may round a quotient either way by a few units, the remainder tells. */
+/** ⌊i / n⌋. A quotient of floats is a guess, good to 2⁻²² of itself; what is left gives a better one, and that is off by one at most. */
 export function divide(i: number, n: number): number {
-  const quotient = Math.floor(i / n);
-  const rest = i - quotient * n;
-  if (rest < 0) return quotient - 1;
-  if (rest >= n) return quotient + 1;
-  return quotient;
+  let q = 0;
+  q++; // gpu.js keeps a local whole that is counted up somewhere, and takes a shift for a whole number
+  q += (Math.floor(i / n) >> 0) - 1;
+  q += Math.floor((i - q * n) / n) >> 0;
+  if (i - q * n < 0) return q - 1;
+  if (i - q * n >= n) return q + 1;
+  return q;
+}
+
+/** i modulo n. */
+export function remainder(i: number, n: number): number {
+  return i - n * divide(i, n);
+}
+
+/** The place of a column in a row of `width`. */
+export function place(row: number, width: number, column: number): number {
+  return row * width + column;
 }
 
 /** Where element i of an output finds its value in an operand that repeats each value `step` times and itself after `size` values; size 0: at i. */
 export function position(i: number, step: number, size: number): number {
   if (size === 0) return i;
-  const block = divide(i, step);
-  return block - size * divide(block, size);
+  return divide(i, step) - size * divide(divide(i, step), size);
 }
 
-/** Functions that kernels call. */
-export const helpers = [divide, position];
+/**
+ * Functions that kernels call, of whole numbers that stay so: what their arguments and results are, gpu.js is told. One
+ * that calls another is called by kernels only: gpu.js writes shaders' functions in an order that WebGL2 takes no deeper.
+ */
+export const helpers = [divide, remainder, place, position];
 
 /** How an operand is read by `position`. */
 export interface Pattern {

@@ -2,20 +2,22 @@
 import type { Shape, View } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 import type { Thread, Values } from './gpujs.ts';
-import { divide } from './indexing.ts';
+import { divide, place, remainder } from './indexing.ts';
 import type { GpuStorage, Machine } from './machine.ts';
 
 /** x at offset + Σ i_d stride_d; `layout` holds length and stride of every dim, the innermost first. */
 function stridedCopy(this: Thread, x: Values, layout: Values, rank: number, offset: number): number {
-  let rest = this.thread.x;
-  let at = offset;
+  // gpu.js keeps a local whole that is counted up somewhere; so both are one more than they should be.
+  let rest = 0;
+  let at = 0;
+  rest++;
+  at++;
+  rest += this.thread.x;
   for (let d = 0; d < rank; d++) {
-    const length = layout[2 * d];
-    const outer = divide(rest, length);
-    at += (rest - outer * length) * layout[2 * d + 1];
-    rest = outer;
+    at += place(remainder(rest - 1, layout[2 * d]), layout[2 * d + 1], 0);
+    rest = place(divide(rest - 1, layout[2 * d]), 1, 1);
   }
-  return x[at];
+  return x[at + offset - 1];
 }
 
 export function strided(machine: Machine, x: GpuStorage, out: Shape, strides: readonly number[], offset: number): GpuStorage {
@@ -45,10 +47,8 @@ function mergedLayout(out: Shape, strides: readonly number[]): number[] {
 
 /** (outer, aWidth) and (outer, bWidth) side by side. */
 function joined(this: Thread, a: Values, b: Values, aWidth: number, bWidth: number): number {
-  const row = divide(this.thread.x, aWidth + bWidth);
-  const column = this.thread.x - row * (aWidth + bWidth);
-  if (column < aWidth) return a[row * aWidth + column];
-  return b[row * bWidth + column - aWidth];
+  if (remainder(this.thread.x, aWidth + bWidth) < aWidth) return a[place(divide(this.thread.x, aWidth + bWidth), aWidth, remainder(this.thread.x, aWidth + bWidth))];
+  return b[place(divide(this.thread.x, aWidth + bWidth), bWidth, remainder(this.thread.x, aWidth + bWidth) - aWidth)];
 }
 
 export function concat(machine: Machine, xs: readonly GpuStorage[], outer: number, lengths: readonly number[], inner: number): GpuStorage {
@@ -69,8 +69,9 @@ export function concat(machine: Machine, xs: readonly GpuStorage[], outer: numbe
 }
 
 function gathered(this: Thread, table: Values, index: Values, width: number): number {
-  const row = divide(this.thread.x, width);
-  return table[index[row] * width + (this.thread.x - row * width)];
+  const row = index[divide(this.thread.x, width)];
+  const column = remainder(this.thread.x, width);
+  return table[place(row, width, column)];
 }
 
 export function gather(machine: Machine, table: View<GpuStorage>, index: GpuStorage): GpuStorage {
@@ -82,11 +83,12 @@ export function gather(machine: Machine, table: View<GpuStorage>, index: GpuStor
 /** The sum of the rows that `order` lists for this row, from `starts[row]` up to the next row's start. */
 function summedRows(this: Thread, rows: Values, order: Values, starts: Values, width: number): number {
   const row = divide(this.thread.x, width);
-  const column = this.thread.x - row * width;
+  const column = remainder(this.thread.x, width);
   const end = starts[row + 1];
   let sum = 0;
   for (let p = starts[row]; p < end; p += 1) {
-    sum += rows[order[p] * width + column];
+    const from = order[p];
+    sum += rows[place(from, width, column)];
   }
   return sum;
 }
@@ -110,8 +112,8 @@ export function scatterAdd(machine: Machine, rows: View<GpuStorage>, index: GpuS
 }
 
 function hot(this: Thread, index: Values, n: number): number {
-  const row = divide(this.thread.x, n);
-  return index[row] === this.thread.x - row * n ? 1 : 0;
+  const column = remainder(this.thread.x, n);
+  return index[divide(this.thread.x, n)] === column ? 1 : 0;
 }
 
 export function oneHot(machine: Machine, index: GpuStorage, n: number): GpuStorage {

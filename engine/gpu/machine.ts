@@ -7,7 +7,7 @@
  * device) fails every later read: there are no values after it.
  */
 import type { Storage, TypedArray } from '../backend.ts';
-import type { Argument, DeviceContext, Gpu, GpuModule, GpuMode, Handle, Kernel, KernelSource, Thread, Values } from './gpujs.ts';
+import type { Argument, DeviceContext, Gpu, GpuModule, GpuMode, Handle, Helper, Kernel, KernelSource, Thread, Values } from './gpujs.ts';
 
 /** A buffer on the device, shared by what refers to it. */
 interface Buffer {
@@ -32,8 +32,8 @@ export const real = (value: number): Real => ({ real: value });
 
 export type KernelArgument = GpuStorage | number | Real;
 
-/** Floats count every whole number up to here, and kernels compute indices in floats. */
-const mostElements = 2 ** 24;
+/** Elements of a tensor. Textures are addressed by floats, which count every whole number up to 2²⁴. */
+const mostElements = { webgpu: 2 ** 30, webgl2: 2 ** 24, webasm: 2 ** 24, cpu: 2 ** 24 };
 /** Scalars and layouts kept on the device for the next use, at most. */
 const mostConstants = 1024;
 
@@ -55,12 +55,13 @@ export class Machine {
   private live = 0;
   private device: DeviceContext['device'] | null = null;
 
-  /** `helpers` are the functions that kernels call. */
-  constructor({ GPU, Input }: GpuModule, mode: GpuMode, helpers: readonly ((...args: never[]) => number)[]) {
+  /** What kernels call: functions of whole numbers, and functions of floats. */
+  constructor({ GPU, Input }: GpuModule, mode: GpuMode, wholeHelpers: readonly Helper[], helpers: readonly Helper[]) {
     this.mode = mode;
     this.Input = Input;
     this.gpu = new GPU({ mode: mode as never }) as Gpu;
-    helpers.forEach(helper => this.gpu.addFunction(helper));
+    wholeHelpers.forEach(helper => this.gpu.addFunction(helper, { argumentTypes: new Array(helper.length).fill('Integer'), returnType: 'Integer' }));
+    helpers.forEach(helper => this.gpu.addFunction(helper, {}));
   }
 
   /** Kernels compiled and buffers alive, once every command so far has run. */
@@ -158,7 +159,7 @@ export class Machine {
   }
 
   private output(size: number, fill: (buffer: Buffer) => Promise<void>): GpuStorage {
-    if (size > mostElements) throw new RangeError(`gpu: a tensor of ${size} elements; kernels count in floats, which is exact up to ${mostElements}`);
+    if (size > mostElements[this.mode]) throw new RangeError(`gpu: a tensor of ${size} elements, where mode '${this.mode}' has at most ${mostElements[this.mode]}`);
     const buffer: Buffer = { handle: null, rank: 1, references: 1 };
     if (size > 0) this.enqueue(() => fill(buffer));
     return { dtype: 'float32', size, buffer, host: null, copy: null };

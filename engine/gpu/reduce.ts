@@ -5,7 +5,7 @@
  */
 import type { Reduction } from '../backend.ts';
 import type { KernelSource, Thread, Values } from './gpujs.ts';
-import { divide } from './indexing.ts';
+import { divide, remainder } from './indexing.ts';
 import type { GpuStorage, Machine } from './machine.ts';
 
 /** A tensor seen as lines. */
@@ -15,30 +15,24 @@ export interface Lines {
   readonly inner: number;
 }
 
-/** The part p of thread (o, p, i). */
-export function partOf(thread: number, inner: number, parts: number): number {
-  const before = divide(thread, inner);
-  return before - parts * divide(before, parts);
-}
 /** The line o · inner + i of thread (o, p, i). */
 export function lineOf(thread: number, inner: number, parts: number): number {
-  const before = divide(thread, inner);
-  return divide(before, parts) * inner + thread - before * inner;
+  return divide(thread, inner * parts) * inner + thread - inner * divide(thread, inner);
 }
-/** Where line o · inner + i starts in (outer, n, inner). */
-export function lineStart(line: number, n: number, inner: number): number {
-  const o = divide(line, inner);
-  return o * n * inner + line - o * inner;
+/** The place of element j of line (o, i). */
+export function elementAt(o: number, n: number, j: number, inner: number, i: number): number {
+  return (o * n + j) * inner + i;
 }
 
 function sumOf(this: Thread, x: Values, n: number, inner: number, parts: number): number {
-  const base = lineStart(lineOf(this.thread.x, inner, parts), n, inner);
+  const o = divide(this.thread.x, inner * parts);
+  const i = remainder(this.thread.x, inner);
   let sum = 0;
-  for (let block = partOf(this.thread.x, inner, parts); block < n; block += 32 * parts) {
+  for (let block = remainder(divide(this.thread.x, inner), parts); block < n; block += 32 * parts) {
     const end = Math.min(n, block + 32 * parts);
     let part = 0;
     for (let j = block; j < end; j += parts) {
-      part += x[base + j * inner];
+      part += x[elementAt(o, n, j, inner, i)];
     }
     sum += part;
   }
@@ -46,11 +40,12 @@ function sumOf(this: Thread, x: Values, n: number, inner: number, parts: number)
 }
 
 function maxOf(this: Thread, x: Values, n: number, inner: number, parts: number): number {
-  const base = lineStart(lineOf(this.thread.x, inner, parts), n, inner);
-  const first = partOf(this.thread.x, inner, parts);
-  let most = x[base + first * inner];
+  const o = divide(this.thread.x, inner * parts);
+  const i = remainder(this.thread.x, inner);
+  const first = remainder(divide(this.thread.x, inner), parts);
+  let most = x[elementAt(o, n, first, inner, i)];
   for (let j = first + parts; j < n; j += parts) {
-    most = Math.max(most, x[base + j * inner]);
+    most = Math.max(most, x[elementAt(o, n, j, inner, i)]);
   }
   return most;
 }
@@ -58,14 +53,15 @@ function maxOf(this: Thread, x: Values, n: number, inner: number, parts: number)
 /** Σ e^(x − shift), the shift one for a line. */
 export function expSum(this: Thread, x: Values, shift: Values, n: number, inner: number, parts: number): number {
   const line = lineOf(this.thread.x, inner, parts);
-  const base = lineStart(line, n, inner);
+  const o = divide(this.thread.x, inner * parts);
+  const i = remainder(this.thread.x, inner);
   const most = shift[line];
   let sum = 0;
-  for (let block = partOf(this.thread.x, inner, parts); block < n; block += 32 * parts) {
+  for (let block = remainder(divide(this.thread.x, inner), parts); block < n; block += 32 * parts) {
     const end = Math.min(n, block + 32 * parts);
     let part = 0;
     for (let j = block; j < end; j += parts) {
-      part += Math.exp(x[base + j * inner] - most);
+      part += Math.exp(x[elementAt(o, n, j, inner, i)] - most);
     }
     sum += part;
   }
@@ -75,14 +71,15 @@ export function expSum(this: Thread, x: Values, shift: Values, n: number, inner:
 /** Σ (x − shift)². */
 export function squareSum(this: Thread, x: Values, shift: Values, n: number, inner: number, parts: number): number {
   const line = lineOf(this.thread.x, inner, parts);
-  const base = lineStart(line, n, inner);
+  const o = divide(this.thread.x, inner * parts);
+  const i = remainder(this.thread.x, inner);
   const middle = shift[line];
   let sum = 0;
-  for (let block = partOf(this.thread.x, inner, parts); block < n; block += 32 * parts) {
+  for (let block = remainder(divide(this.thread.x, inner), parts); block < n; block += 32 * parts) {
     const end = Math.min(n, block + 32 * parts);
     let part = 0;
     for (let j = block; j < end; j += parts) {
-      const c = x[base + j * inner] - middle;
+      const c = x[elementAt(o, n, j, inner, i)] - middle;
       part += c * c;
     }
     sum += part;
@@ -92,26 +89,30 @@ export function squareSum(this: Thread, x: Values, shift: Values, n: number, inn
 
 /** Σ a b. */
 export function productSum(this: Thread, a: Values, b: Values, n: number, inner: number, parts: number): number {
-  const base = lineStart(lineOf(this.thread.x, inner, parts), n, inner);
+  const o = divide(this.thread.x, inner * parts);
+  const i = remainder(this.thread.x, inner);
   let sum = 0;
-  for (let block = partOf(this.thread.x, inner, parts); block < n; block += 32 * parts) {
+  for (let block = remainder(divide(this.thread.x, inner), parts); block < n; block += 32 * parts) {
     const end = Math.min(n, block + 32 * parts);
     let part = 0;
     for (let j = block; j < end; j += parts) {
-      part += a[base + j * inner] * b[base + j * inner];
+      part += a[elementAt(o, n, j, inner, i)] * b[elementAt(o, n, j, inner, i)];
     }
     sum += part;
   }
   return sum;
 }
 
-export const lineHelpers = [partOf, lineOf, lineStart];
+export const lineHelpers = [lineOf, elementAt];
 
 /** Elements that one thread takes, at most. */
 const share = 256;
+/** Lines, and elements of one: kernels have them in floats. */
+const most = 2 ** 24;
 
 /** Reduces `inputs` by a kernel; the parts' results are added up, or of maxima the largest taken. Lines are not empty. */
 export function reduceLines(machine: Machine, kernel: KernelSource, inputs: readonly GpuStorage[], { outer, n, inner }: Lines): GpuStorage {
+  if (outer * inner > most || n > most) throw new RangeError(`gpu: ${outer * inner} lines of ${n} elements; there are ${most} at most of either`);
   const parts = Math.ceil(n / share);
   const y = machine.run(kernel, [outer * parts * inner], [...inputs, n, inner, parts]);
   if (parts === 1) return y;

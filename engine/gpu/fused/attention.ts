@@ -8,7 +8,7 @@
  */
 import type { Kernel, Shape } from '../../backend.ts';
 import type { Thread, Values } from '../gpujs.ts';
-import { divide } from '../indexing.ts';
+import { divide, place, remainder } from '../indexing.ts';
 import { real, type GpuStorage, type Machine } from '../machine.ts';
 import { productSum, reduceLines } from '../reduce.ts';
 import { softmaxLines } from './lines.ts';
@@ -18,11 +18,11 @@ function scores(this: Thread, q: Values, k: Values, T: number, S: number, H: num
   if (this.thread.x > this.thread.y + S - T) return -1e30;
   const b = divide(this.thread.z, H);
   const h = this.thread.z - b * H;
-  const query = ((b * T + this.thread.y) * H + h) * D;
-  const key = ((b * S + this.thread.x) * G + divide(h * G, H)) * D;
+  const query = (b * T + this.thread.y) * H + h;
+  const key = (b * S + this.thread.x) * G + divide(h * G, H);
   let sum = 0;
   for (let d = 0; d < D; d++) {
-    sum += q[query + d] * k[key + d];
+    sum += q[place(query, D, d)] * k[place(key, D, d)];
   }
   return sum * scale;
 }
@@ -33,23 +33,24 @@ function scoresVjp(this: Thread, g: Values, v: Values, P: Values, products: Valu
   const b = divide(this.thread.z, H);
   const h = this.thread.z - b * H;
   const query = (b * T + this.thread.y) * H + h;
-  const key = ((b * S + this.thread.x) * G + divide(h * G, H)) * D;
+  const key = (b * S + this.thread.x) * G + divide(h * G, H);
   let sum = 0;
   for (let d = 0; d < D; d++) {
-    sum += g[query * D + d] * v[key + d];
+    sum += g[place(query, D, d)] * v[place(key, D, d)];
   }
-  return P[(this.thread.z * T + this.thread.y) * S + this.thread.x] * (sum - products[query]) * scale;
+  return P[place(this.thread.z * T + this.thread.y, S, this.thread.x)] * (sum - products[query]) * scale;
 }
 
 /** Σ_s W[b, h, t, s] v[b, s, g, d], for x = h D + d, query y and sequence z. */
 function overKeys(this: Thread, W: Values, v: Values, T: number, S: number, H: number, G: number, D: number): number {
   const h = divide(this.thread.x, D);
-  const row = ((this.thread.z * H + h) * T + this.thread.y) * S;
-  const column = (this.thread.z * S * G + divide(h * G, H)) * D + this.thread.x - h * D;
+  const d = remainder(this.thread.x, D);
+  const query = (this.thread.z * H + h) * T + this.thread.y;
+  const group = divide(h * G, H);
   const visible = this.thread.y + S - T + 1;
   let sum = 0;
   for (let s = 0; s < visible; s++) {
-    sum += W[row + s] * v[column + s * G * D];
+    sum += W[place(query, S, s)] * v[place((this.thread.z * S + s) * G + group, D, d)];
   }
   return sum;
 }
@@ -57,14 +58,14 @@ function overKeys(this: Thread, W: Values, v: Values, T: number, S: number, H: n
 /** Σ_h Σ_t W[b, h, t, s] q[b, t, h, d] over the query heads of a group, for x = g D + d, key y and sequence z. */
 function overQueries(this: Thread, W: Values, q: Values, T: number, S: number, H: number, G: number, D: number): number {
   const group = divide(this.thread.x, D);
-  const d = this.thread.x - group * D;
+  const d = remainder(this.thread.x, D);
   const heads = divide(H, G);
   const firstHead = group * heads;
   const firstQuery = Math.max(0, this.thread.y - S + T);
   let sum = 0;
   for (let h = firstHead; h < firstHead + heads; h += 1) {
     for (let t = firstQuery; t < T; t += 1) {
-      sum += W[((this.thread.z * H + h) * T + t) * S + this.thread.y] * q[((this.thread.z * T + t) * H + h) * D + d];
+      sum += W[place((this.thread.z * H + h) * T + t, S, this.thread.y)] * q[place((this.thread.z * T + t) * H + h, D, d)];
     }
   }
   return sum;

@@ -2,19 +2,19 @@
 import type { Kernel } from '../../backend.ts';
 import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
 import type { Thread, Values } from '../gpujs.ts';
-import { divide } from '../indexing.ts';
+import { divide, place, remainder } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
 
 /** `turns` holds cosine and sine of every position and pair, (T, D/2, 2), made in double precision. */
 function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, half: number): number {
   const row = divide(this.thread.x, 2 * half); // (b, t, h)
-  const column = this.thread.x - row * 2 * half;
+  const column = remainder(this.thread.x, 2 * half);
   const pair = column < half ? column : column - half;
-  const before = divide(row, H); // (b, t)
-  const turn = 2 * ((before - T * divide(before, T)) * half + pair);
-  const at = row * 2 * half + pair;
-  if (column < half) return x[at] * turns[turn] - x[at + half] * turns[turn + 1];
-  return x[at + half] * turns[turn] + x[at] * turns[turn + 1];
+  const turn = 2 * place(remainder(divide(row, H), T), half, pair);
+  const first = x[place(row, 2 * half, pair)];
+  const second = x[place(row, 2 * half, pair + half)];
+  if (column < half) return first * turns[turn] - second * turns[turn + 1];
+  return second * turns[turn] + first * turns[turn + 1];
 }
 
 export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {

@@ -6,13 +6,14 @@ import type { Kernel, View } from '../../backend.ts';
 import type { Dim } from '../../ops/reduce.ts';
 import { aroundDim } from '../../shape.ts';
 import type { Thread, Values } from '../gpujs.ts';
-import { patternOf, position } from '../indexing.ts';
+import { divide, patternOf, position, remainder } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
-import { lineOf, lineStart, reduce } from '../reduce.ts';
+import { elementAt, lineOf, reduce } from '../reduce.ts';
 
 /** τ − max x: relative to the maximum large values lose nothing. τ rises, so the support shrinks; that it stops shrinking is the end. */
 function excess(this: Thread, x: Values, most: Values, mass: Values, n: number, inner: number, step: number, size: number): number {
-  const base = lineStart(this.thread.x, n, inner);
+  const o = divide(this.thread.x, inner);
+  const i = remainder(this.thread.x, inner);
   const m = mass[position(this.thread.x, step, size)];
   const top = most[this.thread.x];
   let tau = -m;
@@ -23,7 +24,7 @@ function excess(this: Thread, x: Values, most: Values, mass: Values, n: number, 
     support = 0;
     let total = 0;
     for (let j = 0; j < n; j++) {
-      const z = x[base + j * inner] - top;
+      const z = x[elementAt(o, n, j, inner, i)] - top;
       if (z > tau) {
         total += z;
         support += 1;
@@ -46,15 +47,14 @@ function projected(this: Thread, x: Values, most: Values, tau: Values, n: number
 
 /** The mean of g over the support of y, one for a line. */
 function supportMean(this: Thread, g: Values, y: Values, n: number, inner: number): number {
-  const base = lineStart(this.thread.x, n, inner);
+  const o = divide(this.thread.x, inner);
+  const i = remainder(this.thread.x, inner);
   let total = 0;
   let support = 0;
   for (let j = 0; j < n; j++) {
-    const at = base + j * inner;
-    if (y[at] > 0) {
-      total += g[at];
-      support += 1;
-    }
+    const inside = y[elementAt(o, n, j, inner, i)] > 0 ? 1 : 0;
+    total += inside * g[elementAt(o, n, j, inner, i)];
+    support += inside;
   }
   return total / support;
 }
