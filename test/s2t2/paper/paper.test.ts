@@ -1,0 +1,56 @@
+/** The paper's table in small: stopped and resumed it is the same, every figure is there, and mistakes are refused. */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { Interrupted } from '../../../models/train.ts';
+import { dataFolder } from '../../../s2t2/data/tools.ts';
+import { paperMarkdown } from '../../../s2t2/paper/markdown.ts';
+import { paper, type PaperOptions } from '../../../s2t2/paper/run.ts';
+import { temporaryDirectory } from '../../models/temporary.ts';
+
+describe('paper', () => {
+  const directory = temporaryDirectory();
+  const options = (out: string): PaperOptions => ({
+    out: join(directory, out), domain: 'proteins', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3] }, ablate: ['marginals'], log: () => {},
+  });
+  /** Everything but how long it took. */
+  const untimed = (value: unknown) => JSON.stringify(value, (key, x) => (/seconds/i.test(key) ? undefined : x));
+
+  test('has its rows, is the same when stopped and resumed, and transfers to the model it came from', async () => {
+    const whole = await paper({ ...options('whole'), transfer: dataFolder('source') });
+    expect(whole.table.rows.map(r => r.name)).toEqual(['uniform', 'order 0', 'order 1', 'order 2', 'order 3', 'source', 's2t2', 'source, equal bytes']);
+    const row = (name: string) => whole.table.rows.find(r => r.name === name)!;
+    // Equal bytes: what the target vocabulary saw, up to one batch of 512 tokens.
+    expect(Math.abs(row('source, equal bytes').bytes - row('s2t2').bytes)).toBeLessThan(1024);
+    expect(row('source').tokens).toBeLessThan(row('source, equal bytes').tokens);
+    expect(row('s2t2').support).toBeGreaterThan(1);
+    expect(whole.meaning!.overlap!.seeds).toBeGreaterThan(0);
+    expect(whole.ablations[0].rows.map(r => r.value)).toEqual(['uniform', 'frequency']);
+    expect(whole.grid.filter(g => g.chosen).map(g => g.name)).toEqual(['source', 's2t2']);
+    // A plan moved to the model that it was learned on is the plan learned there.
+    const moved = (name: string) => whole.transfer!.rows.find(r => r.name === name)!;
+    expect(moved('transferred').before).toEqual(moved('s2t2').before);
+    expect(moved('s2t2').after).toEqual(row('s2t2').after);
+
+    const markdown = await readFile(join(directory, 'whole/table.md'), 'utf8');
+    expect(markdown).toBe(paperMarkdown(whole));
+    for (const { name, after } of whole.table.rows) {
+      expect(markdown).toContain(name);
+      expect(markdown).toContain(after.mean.toFixed(3));
+    }
+    expect(await readFile(join(directory, 'whole/report.html'), 'utf8')).toContain('Sparse Sinkhorn token translation: proteins');
+
+    const stop = new AbortController();
+    let cells = 0;
+    const interrupted = paper({ ...options('parts'), signal: stop.signal, log: () => { if (++cells === 8) stop.abort(new Interrupted('stopped')); } });
+    await expect(interrupted).rejects.toThrow(Interrupted);
+    expect((await readdir(join(directory, 'parts/test/cells'))).length).toBeGreaterThan(0);
+    await expect(readFile(join(directory, 'parts/results.json'))).rejects.toThrow('ENOENT');
+    const resumed = await paper(options('parts'));
+    expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
+  }, 400_000);
+
+  test('refuses a line that is none', async () => {
+    await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(/no line 'sauce'; there are source, truncated/);
+  });
+});
