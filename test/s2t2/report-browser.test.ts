@@ -154,10 +154,14 @@ describe.skipIf(missing)('in Chromium', () => {
     for (let i = 0; i < 8; i++) await page.click('[data-action=in]');
     await page.waitForFunction(old => document.querySelector('canvas')!.toDataURL() !== old, whole);
     const box = (await page.locator('canvas').boundingBox())!;
+    // Moves reach the page with its next frame.
+    const frame = () => page.evaluate(() => new Promise(done => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
     await page.mouse.move(box.x + 300, box.y + 200);
+    await frame();
     const under = await check();
-    await page.mouse.move(box.x + 300 + 20, box.y + 200 + 20);
-    expect((await check()).to).not.toBe(under.to);
+    await page.mouse.move(box.x + 300 + 60, box.y + 200 + 60);
+    await frame();
+    expect((await check()).row).not.toBe(under.row);
     // A drag takes the cell along.
     await page.mouse.move(box.x + 400, box.y + 300);
     await page.mouse.down();
