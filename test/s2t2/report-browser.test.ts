@@ -153,6 +153,7 @@ describe.skipIf(missing)('in Chromium', () => {
     const whole = await picture(page);
     for (let i = 0; i < 8; i++) await page.click('[data-action=in]');
     await page.waitForFunction(old => document.querySelector('canvas')!.toDataURL() !== old, whole);
+    await page.locator('canvas').scrollIntoViewIfNeeded();
     const box = (await page.locator('canvas').boundingBox())!;
     // Moves reach the page with its next frame.
     const frame = () => page.evaluate(() => new Promise(done => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
