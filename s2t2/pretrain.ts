@@ -118,7 +118,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     samples,
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
-  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${counted.bitsPerByte.toFixed(3)}, so ${(100 * (1 - bitsPerByte / counted.bitsPerByte)).toFixed(1)}% below it; written to ${options.out}`);
+  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${counted.bitsPerByte.toFixed(3)}, so ${Math.abs(100 * (1 - bitsPerByte / counted.bitsPerByte)).toFixed(1)}% ${bitsPerByte < counted.bitsPerByte ? 'below' : 'above'} it; written to ${options.out}`);
 }
 
 /** All documents as one stream, each between its begin and end token. */

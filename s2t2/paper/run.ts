@@ -19,8 +19,8 @@ import { planOf, type Bench } from './cells.ts';
 import { meaning, type Meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
 import { describePaper } from './report.ts';
-import { chooseRates, defaultGrid, lines, mainTable, seedCell, type Grid, type GridRow, type Rates, type Table } from './table.ts';
-import { transfer, type Transfer } from './transfer.ts';
+import { chooseRates, defaultGrid, lines, mainTable, seedCell, type Grid, type GridRow, type Table } from './table.ts';
+import { loadReceiver, transfer, type Transfer } from './transfer.ts';
 
 export interface PaperOptions {
   readonly out: string;
@@ -58,12 +58,14 @@ export interface Paper {
 export async function paper(options: PaperOptions): Promise<Paper> {
   const unknown = options.lines.find(name => !lines.some(l => l.name === name));
   if (unknown !== undefined) throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
+  if (options.transfer !== undefined && !options.lines.includes('s2t2')) throw new UserError("a transfer needs the table's line 's2t2', whose plans it applies");
   return withLock(options.out, () => run(options));
 }
 
 async function run(options: PaperOptions): Promise<Paper> {
   const { out, signal, log } = options;
   const source = await loadModel(options.model ?? dataFolder('source'));
+  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
   const domain = await loadDomain(options.domain, { work: options.data });
   const settings: Settings = { ...defaults, alpha: defaultAlpha(source.tokenizer.ordinaryIds().length), budget: { unit: 'tokens', amount: options.tokens } };
   const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
@@ -78,12 +80,12 @@ async function run(options: PaperOptions): Promise<Paper> {
   const { rates, rows } = await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
   const seeds = Array.from({ length: options.seeds }, (_, seed) => seed);
   const table = await mainTable(test, settings, chosen, rates, seeds);
-  const s2t2 = rates.get('s2t2');
-  const best: Settings = { ...settings, ...(s2t2 ?? { rate: settings.rate, planRate: settings.planRate } satisfies Rates) };
+  const hasPlans = options.lines.includes('s2t2');
+  const best: Settings = { ...settings, ...rates.get('s2t2') };
   const ablations: Ablation[] = [];
   for (const name of options.ablate) ablations.push(await ablate(validation, name, best));
-  const moved = options.transfer === undefined ? null : await transfer({ test, directory: options.transfer, settings, rates, seeds });
-  const plans = s2t2 ? await meaning(test, settings, rates, seeds, options.domain === 'proteins') : null;
+  const moved = receiver && await transfer({ test, model: receiver, settings, rates, seeds });
+  const plans = hasPlans ? await meaning(test, settings, rates, seeds, options.domain === 'proteins') : null;
 
   const { config, weights } = source.model;
   const results: Paper = {
@@ -94,7 +96,7 @@ async function run(options: PaperOptions): Promise<Paper> {
   await makeDirectory(out);
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
   await writeFileAtomic(join(out, 'table.md'), paperMarkdown(results));
-  const plan = s2t2 ? await planOf(test, seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seeds[0])) : null;
+  const plan = hasPlans ? await planOf(test, seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seeds[0])) : null;
   const { target, texts } = test.prepared;
   await writeFileAtomic(join(out, 'report.html'), renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })));
   return results;

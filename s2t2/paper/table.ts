@@ -37,13 +37,15 @@ export interface Rates {
   readonly planRate: number;
 }
 
-/** Rates to try: of finetuning with the default of the plan, then of the plan with the best of finetuning. */
+/** Rates to try first: of finetuning with the default of the plan, then of the plan with the best of finetuning. */
 export interface Grid {
   readonly rate: readonly number[];
   readonly planRate: readonly number[];
+  /** How often a grid whose best rate lies at its edge grows there, by a factor of two. */
+  readonly growth: number;
 }
 
-export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2] };
+export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], growth: 2 };
 
 export interface GridRow extends Rates {
   readonly name: string;
@@ -61,17 +63,34 @@ const settingsOf = (base: Settings, line: Line, { rate, planRate }: Rates): Sett
 export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
   const rates = new Map<string, Rates>();
   const rows: GridRow[] = [];
-  for (const line of chosen.filter(l => l.ratesOf === undefined)) {
+  for (const line of lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name))) {
     const tried = new Map<string, Rates & { readonly bitsPerByte: number }>();
-    const sweep = async (candidates: readonly Rates[]): Promise<Rates> => {
-      const cells = candidates.map(r => ({ key: `grid-${line.name}-${r.rate}${learnsPlan(line) ? `-${r.planRate}` : ''}`, method: line.method, settings: settingsOf(base, line, r), r }));
-      for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
-      return [...tried.values()].reduce((best, t) => (t.bitsPerByte < best.bitsPerByte ? t : best));
+    /** The best value of one rate, the other fixed. */
+    const sweep = async (axis: keyof Rates, fixed: Rates): Promise<Rates> => {
+      const measured = new Map<number, number>();
+      const attempt = async (values: readonly number[]): Promise<number> => {
+        const cells = values.map(value => {
+          const r = { ...fixed, [axis]: value };
+          return { key: `grid-${line.name}-${r.rate}${learnsPlan(line) ? `-${r.planRate}` : ''}`, method: line.method, settings: settingsOf(base, line, r), r };
+        });
+        for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) {
+          tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
+          measured.set(r[axis], row.after.bitsPerByte);
+        }
+        return [...measured].reduce((a, b) => (b[1] < a[1] ? b : a))[0];
+      };
+      let best = await attempt(grid[axis]);
+      for (let grown = 0; grown < grid.growth; grown++) {
+        if (best === Math.max(...measured.keys())) best = await attempt([2 * best]);
+        else if (best === Math.min(...measured.keys())) best = await attempt([best / 2]);
+        else break;
+      }
+      return { ...fixed, [axis]: best };
     };
-    let best = await sweep(grid.rate.map(rate => ({ rate, planRate: base.planRate })));
-    if (learnsPlan(line)) best = await sweep(grid.planRate.map(planRate => ({ rate: best.rate, planRate })));
-    rates.set(line.name, { rate: best.rate, planRate: best.planRate });
-    for (const t of tried.values()) rows.push({ name: line.name, ...t, chosen: t.rate === best.rate && t.planRate === best.planRate });
+    let best = await sweep('rate', { rate: base.rate, planRate: base.planRate });
+    if (learnsPlan(line)) best = await sweep('planRate', best);
+    rates.set(line.name, best);
+    for (const t of [...tried.values()].sort((a, b) => a.rate - b.rate || a.planRate - b.planRate)) rows.push({ name: line.name, ...t, chosen: t.rate === best.rate && t.planRate === best.planRate });
   }
   return { rates, rows };
 }

@@ -3,7 +3,7 @@
  * never seen, beside that model's other starts and a plan learned on it. The other may have another architecture.
  */
 import { join } from 'node:path';
-import { loadModel } from '../../models/checkpoint.ts';
+import { loadModel, type LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/files.ts';
 import { modelFromPlan, type Method } from '../methods.ts';
 import { prepare } from '../prepare.ts';
@@ -26,15 +26,21 @@ export interface Transfer {
 interface TransferOptions {
   /** Where the plans were learned. */
   readonly test: Bench;
-  readonly directory: string;
+  /** Where they are applied. */
+  readonly model: LanguageModel;
   readonly settings: Settings;
   readonly rates: ReadonlyMap<string, Rates>;
   readonly seeds: readonly number[];
 }
 
-export async function transfer({ test, directory, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
+/** A model to transfer to; one with another vocabulary is refused. */
+export async function loadReceiver(directory: string, source: LanguageModel): Promise<LanguageModel> {
   const model = await loadModel(directory);
-  if (model.tokenizer.hash !== test.prepared.source.tokenizer.hash) throw new UserError(`${directory}: has another vocabulary than the source model; a plan goes from one model to another only where these are the same`);
+  if (model.tokenizer.hash !== source.tokenizer.hash) throw new UserError(`${directory}: has another vocabulary than the source model; a plan goes from one model to another only where these are the same`);
+  return model;
+}
+
+export async function transfer({ test, model, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
   const prepared = await prepare(model, test.prepared.texts, settings, test.log, test.prepared.target);
   const bench: Bench = { ...test, prepared, out: join(test.out, `transfer-${prepared.fingerprint.slice(0, 8)}`) };
   const s2t2 = lines.find(l => l.name === 's2t2')!;

@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../../models/temporary.ts';
 describe('paper', () => {
   const directory = temporaryDirectory();
   const options = (out: string): PaperOptions => ({
-    out: join(directory, out), domain: 'proteins', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3] }, ablate: ['marginals'], log: () => {},
+    out: join(directory, out), domain: 'proteins', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], growth: 0 }, ablate: ['marginals'], log: () => {},
   });
   /** Everything but how long it took. */
   const untimed = (value: unknown) => JSON.stringify(value, (key, x) => (/seconds/i.test(key) ? undefined : x));
@@ -49,6 +49,14 @@ describe('paper', () => {
     const resumed = await paper(options('parts'));
     expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
   }, 400_000);
+
+  test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
+    const trained: string[] = [];
+    const log = (line: string) => trained.push(line);
+    await expect(paper({ ...options('nowhere'), transfer: join(directory, 'nowhere'), log })).rejects.toThrow(/no such file/);
+    await expect(paper({ ...options('planless'), lines: ['source'], transfer: dataFolder('source'), log })).rejects.toThrow(/needs the table's line 's2t2'/);
+    expect(trained).toEqual([]);
+  });
 
   test('refuses a line that is none', async () => {
     await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(/no line 'sauce'; there are source, truncated/);
