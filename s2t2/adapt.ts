@@ -51,7 +51,7 @@ export interface Adapted {
 
 export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
-  const unknown = adaptation.methods.find(name => !(name in methods));
+  const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
   if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
   const prepared = await prepare(source, domain, settings, log);
   const { saveEverySeconds, signal } = adaptation;

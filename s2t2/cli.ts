@@ -104,7 +104,8 @@ function withSettings(command: Command): Command {
     .addOption(new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant))
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
-    .addOption(new Option('--marginals <name>').choices(['uniform', 'frequency']).default(defaults.marginals))
+    .addOption(new Option('--marginals <name>', 'of the plan').choices(['uniform', 'frequency']).default(defaults.marginals))
+    .addOption(new Option('--init <name>', 'of the cost').choices(['noise', 'pieces']).default(defaults.init))
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
@@ -132,6 +133,7 @@ const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => (
   iterations: flags.iterations,
   alpha: flags.alpha ?? defaultAlpha(sourceTokens),
   marginals: flags.marginals,
+  init: flags.init,
 });
 
 const methodList = (text: string): string[] => text.split(',').map(name => name.trim());

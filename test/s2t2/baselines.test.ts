@@ -3,33 +3,21 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createReferenceBackend, memory, scope, tensor, type Tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
-import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { rowSums } from '../../s2t2/plan.ts';
-import { toSequences } from '../../s2t2/prepare.ts';
-import { defaults } from '../../s2t2/settings.ts';
 import { denseSinkhorn } from '../../s2t2/sinkhorn.ts';
 import { problems } from '../arbitraries/transport.ts';
-import { tinyModel } from './fixture.ts';
+import { tinyContext } from './fixture.ts';
 
 const backend = createReferenceBackend() as unknown as Tensor['backend'];
 
-const proteins = ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV', 'GIVGLCAMKVKVLAAGLCAMKKLA', 'AAGIVGLCAMKVLAAGKKLAMKVL'];
 let source: LanguageModel;
 let context: Context;
 beforeAll(async () => {
-  source = await tinyModel();
-  const target = trainBPE(proteins, { vocabSize: 20, alphabet: 'seen' });
-  const sequences = (t: typeof target) => toSequences(proteins, t, 128);
-  context = {
-    source,
-    target,
-    settings: { ...defaults, alpha: 1 / 317, budget: { unit: 'tokens', amount: 3000 }, planShare: 1, planRate: 0.05, batchTokens: 64 },
-    train: { source: sequences(source.tokenizer), target: sequences(target) },
-    runStage: (_, training) => train(training),
-  };
+  context = await tinyContext();
+  ({ source } = context);
 });
 
 const rootMeanSquare = (values: ArrayLike<number>) => Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0) / values.length);

@@ -8,8 +8,10 @@ import { batchLoss } from '../../models/score.ts';
 import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { initTransformer } from '../../models/transformer.ts';
-import { toSequences } from '../../s2t2/prepare.ts';
 import { readCorpus } from '../../s2t2/corpus.ts';
+import type { Context } from '../../s2t2/methods.ts';
+import { toSequences } from '../../s2t2/prepare.ts';
+import { defaults } from '../../s2t2/settings.ts';
 
 const english = `The translation of a sentence is a path from one language to another. A model of language reads a text token by
 token and says what it expects next. WHEN THE TEXT IS STRANGE, THE MODEL IS SURPRISED. Proteins are written in letters too: each
@@ -22,6 +24,22 @@ export async function tinyModel(): Promise<LanguageModel> {
   const sequences = toSequences(english.split('. '), tokenizer, 128);
   await train({ parameters: model.weights, batches: planBatches(sequences, 256, { unit: 'tokens', amount: 8000 }, new Random(2)), loss: b => batchLoss(model, b), rate: 3e-3, warmup: 5 });
   return { model, tokenizer };
+}
+
+const proteins = ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV', 'GIVGLCAMKVKVLAAGLCAMKKLA', 'AAGIVGLCAMKVLAAGKKLAMKVL'];
+
+/** What a method may use: the tiny model, 20 target tokens for the four proteins above, and a budget that goes to the plan. */
+export async function tinyContext(): Promise<Context> {
+  const source = await tinyModel();
+  const target = trainBPE(proteins, { vocabSize: 20, alphabet: 'seen' });
+  const sequences = (t: typeof target) => toSequences(proteins, t, 128);
+  return {
+    source,
+    target,
+    settings: { ...defaults, alpha: 1 / 317, budget: { unit: 'tokens', amount: 3000 }, planShare: 1, planRate: 0.05, batchTokens: 64 },
+    train: { source: sequences(source.tokenizer), target: sequences(target) },
+    runStage: (_, training) => train(training),
+  };
 }
 
 /** Writes the model and two FASTA files into a directory and returns their paths. */

@@ -3,30 +3,19 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { memory, tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/files.ts';
-import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { score } from '../../models/score.ts';
 import { cutAll, toSequences } from '../../s2t2/prepare.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
-import { defaults } from '../../s2t2/settings.ts';
-import { tinyModel } from './fixture.ts';
+import { tinyContext } from './fixture.ts';
 
-const proteins = ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV', 'GIVGLCAMKVKVLAAGLCAMKKLA', 'AAGIVGLCAMKVLAAGKKLAMKVL'];
 let source: LanguageModel;
 let context: Context;
 beforeAll(async () => {
-  source = await tinyModel();
-  const target = trainBPE(proteins, { vocabSize: 20, alphabet: 'seen' });
-  const sequences = (t: typeof target) => toSequences(proteins, t, 128);
-  context = {
-    source,
-    target,
-    settings: { ...defaults, alpha: 1 / 317, budget: { unit: 'tokens', amount: 3000 }, planShare: 1, planRate: 0.05, batchTokens: 64 },
-    train: { source: sequences(source.tokenizer), target: sequences(target) },
-    runStage: (_, training) => train(training),
-  };
+  context = await tinyContext();
+  ({ source } = context);
 });
 
 const rowsOf = async (end: 'embedding' | 'head', model: LanguageModel['model']) => {
