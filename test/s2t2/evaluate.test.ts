@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { metrics, orderZero, uniformFloor } from '../../s2t2/evaluate.ts';
+import { markov, metrics, orderZero, uniformFloor } from '../../s2t2/evaluate.ts';
 
 const score = (nats: number, tokens: number, bytes: number) => ({ nats, endNats: 0, tokens, bytes });
 const scores = fc.array(fc.record({ nats: fc.double({ min: 0.1, max: 500, noNaN: true }), endNats: fc.constant(7), tokens: fc.integer({ min: 1, max: 90 }), bytes: fc.integer({ min: 1, max: 90 }) }), { minLength: 2, maxLength: 30 });
@@ -49,5 +49,24 @@ describe('floors', () => {
     const text = Array.from({ length: 20000 }, () => 'AAAB'[random.integer(4)]).join('');
     expect(metrics(orderZero([text], [text])).bitsPerByte).toBeCloseTo(-(0.75 * Math.log2(0.75) + 0.25 * Math.log2(0.25)), 1);
     expect(metrics(orderZero(['AB'], ['C', 'A'])).bitsPerByte).toBeLessThan(10);
+  });
+
+  test('order k sees k bytes and no more: letters drawn after the sum of the k before them', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 3 }), fc.nat(), (k, seed) => {
+      const random = new Random(seed);
+      // The next digit is fixed by the k before it: any k − 1 of them leave it uniform over three.
+      const digits = Array.from({ length: k }, () => random.integer(3));
+      for (let i = 0; i < 3000; i++) digits.push((digits.slice(-k).reduce((a, b) => a + b, 0) + (random.uniform() < 0.05 ? 1 : 0)) % 3);
+      const text = digits.join('');
+      const bits = (order: number) => metrics(markov([text.slice(0, 2500)], [text.slice(2500)], order)).bitsPerByte;
+      expect(bits(k)).toBeLessThan(0.6); // 0.29 of the noise, and what 2,500 digits leave to learn
+      expect(bits(k - 1)).toBeGreaterThan(1.2); // log₂ 3 = 1.58
+    }), { numRuns: 20 });
+  });
+
+  test('order k counts bytes, and an unseen one is finite', () => {
+    const [s] = markov(['AB'], ['Aé'], 2);
+    expect(s).toMatchObject({ bytes: 3, tokens: 3 });
+    expect(s.nats).toBeLessThan(30);
   });
 });

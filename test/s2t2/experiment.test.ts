@@ -1,0 +1,30 @@
+/** A cell of a table: what it says it spent, and its learning curve, against the sequences themselves. */
+import { mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { score } from '../../models/score.ts';
+import { runExperiment } from '../../s2t2/experiment.ts';
+import { methods } from '../../s2t2/methods.ts';
+import { temporaryDirectory } from '../models/temporary.ts';
+import { tinyContext } from './fixture.ts';
+
+const directory = temporaryDirectory();
+
+test('over one pass with a model that stands still, the curve is its bits per byte, and what was spent is the pass', async () => {
+  const { source, target, settings, train } = await tinyContext();
+  const tokens = train.source.reduce((n, s) => n + s.ids.length - 1, 0);
+  const bytes = train.source.reduce((n, s) => n + s.bytes, 0);
+  const { row } = await runExperiment({
+    source, target, fingerprint: '', work: await mkdtemp(join(directory, 'run-')),
+    sequences: { train, test: train },
+    settings: { ...settings, rate: 1e-30, budget: { unit: 'tokens', amount: tokens }, batchTokens: 64 },
+  }, methods.source);
+  expect(row).toMatchObject({ tokens, bytes, steps: row.curve.length });
+  expect(row.steps).toBeGreaterThan(1);
+  expect(row.curve.at(-1)).toMatchObject({ tokens, bytes });
+  const nats = (await score(source.model, train.source)).reduce((n, s) => n + s.nats + s.endNats, 0);
+  const onCurve = row.curve.reduce((sum, point, i) => sum + point.bitsPerByte * (point.bytes - (row.curve[i - 1]?.bytes ?? 0)), 0);
+  // Losses are float32: as many roundings as tokens, and those of a decay of 1e-31, which are none.
+  expect(Math.abs(onCurve * Math.LN2 / nats - 1)).toBeLessThan(tokens * 2 ** -24);
+  row.curve.forEach((point, i) => expect(point.seconds).toBeGreaterThan(row.curve[i - 1]?.seconds ?? 0));
+});
