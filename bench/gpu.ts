@@ -21,7 +21,7 @@ import type { TransformerConfig } from '../models/transformer.ts';
 import { renderTable } from '../s2t2/tables.ts';
 import { secondsOf } from './browser/page/measure.ts';
 import { stepBatch, stepConfig, trainingStep } from './step.ts';
-import { place, verify, workload } from './workload.ts';
+import { compute, place, verify, verifyValues, workload } from './workload.ts';
 
 interface Figure {
   readonly what: string;
@@ -140,7 +140,9 @@ async function main(flags: Flags): Promise<void> {
 
   const measureRow = async (name: string, size: number, unit: 'GFLOP/s' | 'GB/s'): Promise<void> => {
     const op = table.find(row => row.name === name)!;
-    const { inputs, attributes, flops, bytes } = workload(op, size);
+    const work = workload(op, size);
+    verifyValues(op, gpu, await compute(op, gpu, work), await compute(op, wasm, work)); // the size that is timed
+    const { inputs, attributes, flops, bytes } = work;
     const placed = place(inputs, gpu);
     const seconds = await secondsOf(gpu, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
     placed.forEach(t => t.dispose());
