@@ -9,9 +9,11 @@ import { AdamW, adamWDefaults, type AdamWOptions, type Optimizer } from './adamw
 export interface MuonOptions extends AdamWOptions {
   /** μ, of the orthogonalised matrices. */
   readonly momentum: number;
+  /** The learning rate of everything else, in units of theirs. */
+  readonly othersRate: number;
 }
 
-export const muonDefaults: MuonOptions = { ...adamWDefaults, momentum: 0.95 };
+export const muonDefaults: MuonOptions = { ...adamWDefaults, momentum: 0.95, othersRate: 1 };
 
 /**
  * The orthogonal factor U Vᵀ of a matrix U S Vᵀ, roughly: five steps of an odd polynomial of degree five bring singular
@@ -63,9 +65,9 @@ export class Muon implements Optimizer {
   }
 
   update(gradients: readonly Tensor[], rate: number): void {
-    const { momentum, weightDecay } = this.#options;
+    const { momentum, weightDecay, othersRate } = this.#options;
     const members = Object.entries(this.parameters).map(([name, p], i) => ({ name, p, g: gradients[i] }));
-    this.#others.update(members.filter(({ name }) => !(name in this.momentum)).map(({ g }) => g), rate);
+    this.#others.update(members.filter(({ name }) => !(name in this.momentum)).map(({ g }) => g), othersRate * rate);
     for (const { name, p, g } of members.filter(m => m.name in this.momentum)) {
       noGrad(() => scope(() => {
         const m = add(mul(this.momentum[name], momentum), g);

@@ -12,6 +12,7 @@
 class Trie {
   readonly depth: number[] = [0];
   readonly parent: number[] = [0];
+  readonly token: number[] = [-1];
   /** c: occurrences, or different predecessors. */
   readonly count: number[] = [0];
   #keys = new Float64Array(1 << 16).fill(-1);
@@ -32,6 +33,7 @@ class Trie {
     if (2 * this.depth.length > this.#keys.length) this.#grow();
     const child = this.depth.push(this.depth[node] + 1) - 1;
     this.parent.push(node);
+    this.token.push(token);
     this.count.push(0);
     this.#put(node * this.#tokens + token, child);
     return child;
@@ -75,6 +77,10 @@ export class KneserNey {
   readonly #totals: Float64Array;
   readonly #types: Float64Array;
   readonly #discounts: Float64Array;
+  /** The tokens seen after a node and their counts, node by node: those of a node stand from #first[node] to #first[node + 1]. */
+  readonly #first: Int32Array;
+  readonly #followers: Int32Array;
+  readonly #counts: Int32Array;
 
   /** Counts the n-grams of token sequences; none reaches over the end of a sequence. */
   constructor(sequences: Iterable<Int32Array>, { order, vocabSize }: NGramOptions) {
@@ -88,15 +94,27 @@ export class KneserNey {
     this.#types = new Float64Array(n);
     const ones = new Float64Array(order + 1);
     const twos = new Float64Array(order + 1);
+    this.#first = new Int32Array(n + 1);
     for (let node = 1; node < n; node++) {
       const c = trie.count[node];
       if (c === 0) continue;
       this.#totals[trie.parent[node]] += c;
       this.#types[trie.parent[node]]++;
+      this.#first[trie.parent[node] + 1]++;
       if (c === 1) ones[trie.depth[node]]++;
       if (c === 2) twos[trie.depth[node]]++;
     }
     this.#discounts = ones.map((n1, d) => (n1 > 0 ? n1 / (n1 + 2 * twos[d]) : 0.5));
+    for (let node = 0; node < n; node++) this.#first[node + 1] += this.#first[node];
+    const next = this.#first.slice();
+    this.#followers = new Int32Array(n);
+    this.#counts = new Int32Array(n);
+    for (let node = 1; node < n; node++) {
+      if (trie.count[node] === 0) continue;
+      const at = next[trie.parent[node]]++;
+      this.#followers[at] = trie.token[node];
+      this.#counts[at] = trie.count[node];
+    }
   }
 
   #count(ids: Int32Array): void {
@@ -125,12 +143,54 @@ export class KneserNey {
     return out;
   }
 
-  #probability(ids: Int32Array, at: number): number {
-    let p = 1 / this.#vocabSize;
+  /** The nodes of the contexts of a token, n = 1, 2, …: as long as they were seen. */
+  #contexts(ids: Int32Array, at: number): number[] {
+    const found: number[] = [];
     for (let n = 1; n <= Math.min(this.#order, at + 1); n++) {
       let context = 0;
       for (let j = at - n + 1; j < at && context >= 0; j++) context = this.#trie.find(context, ids[j]);
       if (context < 0 || this.#totals[context] === 0) break; // a longer context was not seen either
+      found.push(context);
+    }
+    return found;
+  }
+
+  /**
+   * Adds scale · p(w | context) to out[offset + w] for all w in V, as if this one occurrence of the token at `at` in its
+   * context, which must be in the training text, had not been counted: what the model would say of it held out. The
+   * discounts stay. Where the longest context is the token's only one there, the next shorter one speaks.
+   */
+  leaveOneOut(ids: Int32Array, at: number, out: Float32Array, offset: number, scale: number): void {
+    const contexts = this.#contexts(ids, at);
+    if (contexts.length < Math.min(this.#order, at + 1) || this.#trie.find(contexts.at(-1)!, ids[at]) < 0) {
+      throw new Error(`KneserNey.leaveOneOut: token ${ids[at]} at ${at} was never counted in its context; give a text that was counted`);
+    }
+    // An n-gram that occurred once had one predecessor: without it, the shorter one loses a count as well.
+    let lost = 1;
+    let weight = scale;
+    for (let n = contexts.length; n >= 1; n--) {
+      const context = contexts[n - 1];
+      const D = this.#discounts[n];
+      const own = this.#trie.count[this.#trie.find(context, ids[at])];
+      const total = this.#totals[context] - lost;
+      const types = this.#types[context] - (own === lost ? 1 : 0);
+      if (total > 0) {
+        for (let i = this.#first[context]; i < this.#first[context + 1]; i++) {
+          const token = this.#followers[i];
+          const count = this.#counts[i] - (token === ids[at] ? lost : 0);
+          if (count > D) out[offset + token] += (weight * (count - D)) / total;
+        }
+        weight *= (D * types) / total;
+      }
+      lost = own === lost ? 1 : 0;
+    }
+    for (let token = 0; token < this.#vocabSize; token++) out[offset + token] += weight / this.#vocabSize;
+  }
+
+  #probability(ids: Int32Array, at: number): number {
+    let p = 1 / this.#vocabSize;
+    for (const [i, context] of this.#contexts(ids, at).entries()) {
+      const n = i + 1;
       const node = this.#trie.find(context, ids[at]);
       const D = this.#discounts[n];
       p = (Math.max((node < 0 ? 0 : this.#trie.count[node]) - D, 0) + D * this.#types[context] * p) / this.#totals[context];

@@ -12,8 +12,8 @@ import { readSafetensors, writeSafetensors, type TensorData } from './safetensor
 export interface Training {
   readonly parameters: Readonly<Record<string, Tensor>>;
   readonly batches: readonly (readonly Sequence[])[];
-  /** The mean loss of a batch in nats per scored token; a scalar. */
-  readonly loss: (batch: Batch) => Tensor;
+  /** The mean loss of a batch in nats per scored token, a scalar; `done` is the share of the steps behind it. */
+  readonly loss: (batch: Batch, done: number) => Tensor;
   /** The peak learning rate. */
   readonly rate: number;
   /** Steps of linear warm-up; the rate falls to zero at the end. */
@@ -72,7 +72,7 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       const start = performance.now();
       const batch = makeBatch(batches[step]);
       const loss = scope(() => {
-        const mean = training.loss(batch);
+        const mean = training.loss(batch, step / batches.length);
         optimizer.update(grad(mean, list), rate * linearSchedule(step, batches.length, warmup));
         return mean.detach();
       });

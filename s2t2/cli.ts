@@ -314,6 +314,8 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
   .addOption(new Option('--optimizer <name>', 'of the matrices in the layers').choices([...optimizers]).default(pretrainDefaults.optimizer))
+  .option('--ends-rate <x>', "learning rate of embedding and head under muon, in units of --rate", positive, pretrainDefaults.endsRate)
+  .option('--teacher <share>', 'of a 5-gram model in what is learned at first; it falls to 0', fraction, pretrainDefaults.teacher)
   .action(flags => withLock(flags.work, () => pretrain({ ...flags, signal: stop.signal, log })));
 
 program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")

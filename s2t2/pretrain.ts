@@ -11,8 +11,9 @@ import { makeDirectory, sha256 } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
 import { Muon } from '../models/muon.ts';
 import { KneserNey } from '../models/ngram.ts';
-import { batchLoss, score } from '../models/score.ts';
+import { score } from '../models/score.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
+import { taughtLoss } from '../models/teacher.ts';
 import { train } from '../models/train.ts';
 import { forwardFlops, initTransformer, type Family, type Transformer, type TransformerConfig } from '../models/transformer.ts';
 import { loadEnglish } from './data/english.ts';
@@ -40,13 +41,17 @@ export interface PretrainOptions {
   readonly batchTokens: number;
   readonly rate: number;
   readonly optimizer: OptimizerName;
+  /** Muon's: the learning rate of embedding and head, in units of `rate`. */
+  readonly endsRate: number;
+  /** The share λ of a 5-gram model in what is learned at the first step; it falls linearly to 0 at the last. */
+  readonly teacher: number;
   /** Where the texts are installed, and where the state of the run lies. */
   readonly work: string;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 2048, rate: 3e-3, optimizer: 'muon' as OptimizerName };
+export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 1024, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 3, teacher: 1 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
@@ -56,6 +61,9 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const tokenizer = trainBPE(english.train, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
   const [trainStream, testStream] = [english.train, english.test].map(documents => joinDocuments(documents, tokenizer));
   const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
+
+  log('counting 5-grams');
+  const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
 
   const config: TransformerConfig = {
     family: options.family,
@@ -77,24 +85,22 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
 
   const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
-  const { tokens, vocabSize, window, batchTokens, rate, optimizer } = options;
+  const { tokens, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
   const result = await train({
     parameters: model.weights,
     batches,
-    loss: batch => batchLoss(model, batch),
+    loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
     rate,
     warmup: Math.ceil(0.02 * batches.length),
-    optimizer: parameters => (options.optimizer === 'adamw' ? new AdamW(parameters) : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2)),
+    optimizer: parameters => (options.optimizer === 'adamw' ? new AdamW(parameters) : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2, { othersRate: endsRate })),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
-    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, optimizer, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
     signal,
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());
 
   const { bitsPerByte, standardError, perplexity } = metrics(await score(model, testSet, { endToken: false, signal }));
-  log('counting 5-grams');
-  const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
   const counted = metrics(testSet.map(s => {
     const nats = ngram.nats(s.ids);
     return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes: s.bytes };
@@ -104,7 +110,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const record = {
     data: english.sources,
     split: { train: english.train.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
-    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer}`,
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
     seed,
     parameters,
     steps: result.steps,

@@ -46,17 +46,17 @@ describe('orthogonalise', () => {
 });
 
 describe('Muon', () => {
-  test('moves a hidden matrix against the orthogonalised gradient, and all else as AdamW does', () => {
+  test('moves a hidden matrix against the orthogonalised gradient, and all else as AdamW does, at a rate of its own', () => {
     const random = new Random(3);
     const draw = (n: number) => Array.from({ length: n }, () => random.normal());
     const [w, e] = [draw(12), draw(6)];
     const gradients = Array.from({ length: 4 }, () => [draw(12), draw(6)]);
     const [hidden, other, alone] = [matrix(w, [3, 4]), matrix(e, [2, 3]), matrix(e, [2, 3])];
-    const [muon, adamw] = [new Muon({ hidden, other }, name => name === 'hidden'), new AdamW({ alone })];
+    const [muon, adamw] = [new Muon({ hidden, other }, name => name === 'hidden', { othersRate: 3 }), new AdamW({ alone })];
     let [momentum, expected] = [w.map(() => 0), [...w]];
     for (const [g, h] of gradients) {
       scope(() => muon.update([matrix(g, [3, 4]), matrix(h, [2, 3])], 0.01));
-      scope(() => adamw.update([matrix(h, [2, 3])], 0.01));
+      scope(() => adamw.update([matrix(h, [2, 3])], 3 * 0.01));
       momentum = momentum.map((m, i) => 0.95 * m + g[i]);
       const step = orthogonal(g.map((x, i) => x + 0.95 * momentum[i]), [3, 4]);
       expected = expected.map((x, i) => x * (1 - 0.01 * 0.1) - 0.01 * 0.2 * 2 * step[i]);

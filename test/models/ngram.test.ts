@@ -36,6 +36,41 @@ function definition(sequences: readonly Int32Array[], order: number): (context: 
   return probability;
 }
 
+/** p(w | context of token `at` of sequence `which`) without that occurrence, by recursion from the highest order down. */
+function leftOut(sequences: readonly Int32Array[], order: number, which: number, at: number): (token: number) => number {
+  type Counts = Map<string, number>;
+  const add = (to: Counts, key: string) => to.set(key, (to.get(key) ?? 0) + 1);
+  const count = (without: boolean): Counts[] => {
+    const counts: Counts[] = Array.from({ length: order + 1 }, () => new Map());
+    for (let n = order; n >= 1; n--) {
+      // One for each n-gram one longer that is left, and one for each occurrence with nothing before it.
+      if (n < order) for (const longer of counts[n + 1].keys()) add(counts[n], longer.slice(longer.indexOf(' ') + 1));
+      sequences.forEach((ids, s) => {
+        for (let end = n - 1; end < ids.length; end++) {
+          const alone = n === order || end === n - 1;
+          if (alone && !(without && s === which && end === at)) add(counts[n], Array.from(ids.slice(end - n + 1, end + 1)).join(' '));
+        }
+      });
+    }
+    return counts;
+  };
+  const discounts = count(false).map(c => {
+    const [ones, twos] = [1, 2].map(k => [...c.values()].filter(x => x === k).length);
+    return ones > 0 ? ones / (ones + 2 * twos) : 0.5;
+  });
+  const counts = count(true);
+  const probability = (context: readonly number[], token: number): number => {
+    const n = context.length + 1;
+    const shorter = n === 1 ? 1 / vocabSize : probability(context.slice(1), token);
+    const followers = Array.from({ length: vocabSize }, (_, w) => counts[n].get([...context, w].join(' ')) ?? 0);
+    const total = followers.reduce((a, b) => a + b, 0);
+    if (total === 0) return shorter;
+    return (Math.max(followers[token] - discounts[n], 0) + discounts[n] * followers.filter(c => c > 0).length * shorter) / total;
+  };
+  const context = Array.from(sequences[which].slice(Math.max(0, at + 1 - order), at));
+  return token => probability(context, token);
+}
+
 describe('KneserNey', () => {
   test('is the definition', () => {
     fc.assert(fc.property(corpus, sequence, fc.integer({ min: 1, max: 4 }), (sequences, text, order) => {
@@ -52,6 +87,29 @@ describe('KneserNey', () => {
       const total = Array.from({ length: vocabSize }, (_, w) => Math.exp(-model.nats(Int32Array.of(...context, w)).at(-1)!)).reduce((a, b) => a + b, 0);
       expect(total).toBeCloseTo(1, 9);
     }));
+  });
+
+  test('leaves one occurrence out: counts of n-grams without it, of all shorter ones from those, the discounts as they were', () => {
+    fc.assert(fc.property(corpus, fc.integer({ min: 1, max: 4 }), fc.double({ min: 0.1, max: 2, noNaN: true }), (sequences, order, scale) => {
+      const model = new KneserNey(sequences, { order, vocabSize });
+      sequences.forEach((ids, which) => {
+        for (let at = 0; at < ids.length; at++) {
+          const out = new Float32Array(vocabSize + 1);
+          model.leaveOneOut(ids, at, out, 1, scale);
+          const p = leftOut(sequences, order, which, at);
+          expect(out[0]).toBe(0);
+          // Each entry is a sum of at most order + 1 terms in float32.
+          for (let w = 0; w < vocabSize; w++) expect(Math.abs(out[1 + w] - scale * p(w))).toBeLessThanOrEqual((order + 1) * 2 ** -24 * scale);
+        }
+      });
+    }));
+  });
+
+  test('refuses to leave out what was never there', () => {
+    const model = new KneserNey([Int32Array.of(1, 2)], { order: 2, vocabSize });
+    for (const never of [[1, 1], [2, 1], [3, 1]]) {
+      expect(() => model.leaveOneOut(Int32Array.from(never), 1, new Float32Array(5), 0, 1)).toThrow(/token 1 at 1 was never counted/);
+    }
   });
 
   test('refuses an order below 1', () => {

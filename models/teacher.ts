@@ -1,0 +1,40 @@
+/**
+ * Learning from an n-gram model (knowledge distillation, Hinton et al. 2015, arXiv 1503.02531): where text is scarce
+ * and steps are few, the distribution that all of the text gives for a context says more than the one token that
+ * happens to follow. The teacher leaves out what it is asked about, or it would only repeat the answer.
+ */
+import { add, crossEntropy, div, mul, reshape, sum, tensor, type Tensor } from '../engine/index.ts';
+import { batchTensors, type Batch } from './batches.ts';
+import type { KneserNey } from './ngram.ts';
+import { forward, type Transformer } from './transformer.ts';
+
+/**
+ * (1 − λ) CE(token) + λ CE(teacher), the mean over a batch in nats per scored token; a scalar. Written as
+ * CE(token) + λ Σ_w (1[w = token] − p(w)) · logit(w), for both cross-entropies hold the same log-sum-exp.
+ */
+export function taughtLoss(model: Transformer, batch: Batch, teacher: KneserNey, share: number): Tensor {
+  const { ids, targets } = batchTensors(batch);
+  const logits = reshape(forward(model, ids).logits, [targets.size, -1]); // (B·T, V)
+  const loss = sum(crossEntropy(logits, targets));
+  if (share === 0) return div(loss, batch.tokens);
+  const difference = tensor(lesson(batch, teacher, share, model.config.vocabSize), { shape: logits.shape }); // (B·T, V)
+  return div(add(loss, sum(mul(logits, difference))), batch.tokens);
+}
+
+/** λ (1[w = token] − p(w)) of every scored token, 0 where there is none: (B·T, V). */
+function lesson({ inputs, targets, shape: [B, T] }: Batch, teacher: KneserNey, share: number, vocabSize: number): Float32Array<ArrayBuffer> {
+  const out = new Float32Array(B * T * vocabSize);
+  const sequence = new Int32Array(T + 1);
+  for (let row = 0; row < B; row++) {
+    sequence.set(inputs.subarray(row * T, (row + 1) * T));
+    for (let t = 0; t < T; t++) {
+      const target = targets[row * T + t];
+      if (target < 0) continue;
+      sequence[t + 1] = target;
+      const offset = (row * T + t) * vocabSize;
+      teacher.leaveOneOut(sequence, t + 1, out, offset, -share);
+      out[offset + target] += share;
+    }
+  }
+  return out;
+}
