@@ -31,6 +31,8 @@ export interface PretrainOptions {
   readonly family: Family;
   readonly seed: number;
   readonly tokens: number;
+  /** The share of the training documents that is used: fewer, seen more often, lose little where steps are few. */
+  readonly text: number;
   readonly vocabSize: number;
   readonly width: number;
   readonly layers: number;
@@ -51,15 +53,16 @@ export interface PretrainOptions {
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 4_000_000, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 1024, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 3, teacher: 1 };
+export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 10_000_000, text: 0.5, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 1024, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 4, teacher: 1 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
   const english = await loadEnglish({ cache: join(options.work, 'english'), log });
-  log(`training a tokenizer of ${options.vocabSize} on ${(english.train.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
-  const tokenizer = trainBPE(english.train, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
-  const [trainStream, testStream] = [english.train, english.test].map(documents => joinDocuments(documents, tokenizer));
+  const documents = english.train.filter((_, i) => Math.floor((i + 1) * options.text) > Math.floor(i * options.text)); // evenly from every source
+  log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
+  const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
+  const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
   const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
 
   log('counting 5-grams');
@@ -85,7 +88,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
 
   const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
-  const { tokens, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
+  const { tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
   const result = await train({
     parameters: model.weights,
     batches,
@@ -95,7 +98,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     optimizer: parameters => (options.optimizer === 'adamw' ? new AdamW(parameters) : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2, { othersRate: endsRate })),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
-    fingerprint: sha256(JSON.stringify({ config, seed, tokens, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
     signal,
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());
@@ -109,8 +112,8 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   for (const prompt of ['The people of the United States', 'The whale', 'a person who']) samples.push(prompt + await continuation(model, tokenizer, prompt, new Random(seed).split(prompt)));
   const record = {
     data: english.sources,
-    split: { train: english.train.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
-    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
+    split: { train: documents.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
     seed,
     parameters,
     steps: result.steps,

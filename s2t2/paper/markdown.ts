@@ -1,4 +1,5 @@
 /** The paper's results as Markdown tables: what the README quotes. */
+import { stretches, type CurveUnit } from './crossings.ts';
 import type { Paper } from './run.ts';
 import type { Interval } from './statistics.ts';
 import type { TableRow } from './table.ts';
@@ -24,6 +25,7 @@ export function paperMarkdown({ domain, model, table, grid, ablations, meaning, 
     `${domain.name}: ${domain.source}; ${table.sequences} held-out sequences, seeds ${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ${settings.budget.unit} a method. Source model: ${count(model.parameters)} parameters, width ${model.width}, ${model.layers} layers, vocabulary ${model.vocabSize}. ${backend}. Brackets hold 95 % intervals of a bootstrap over sequences crossed with seeds.`,
     markdownTable(['method', 'ppl before', 'bits/byte before', 'ppl after', 'bits/byte after', 'less s2t2', 'tokens/byte', `s per 1000 ${domain.unit}s`, 'tokens', 'bytes', 's'], table.rows.map(cells)),
     claims(table.rows),
+    crossings(table.rows),
     '### Learning rates, on validation data',
     markdownTable(['method', 'rate', 'plan rate', 'bits/byte', ''], grid.map(g => [g.name, String(g.rate), String(g.planRate), g.bitsPerByte.toFixed(4), g.chosen ? 'chosen' : ''])),
   ];
@@ -42,7 +44,19 @@ export function paperMarkdown({ domain, model, table, grid, ablations, meaning, 
       ...(blosum62 ? [['correlation of the residues’ cosines with BLOSUM62', `${blosum62.correlation.toFixed(3)} (p = ${blosum62.p.toPrecision(2)})`, '']] : []),
     ]));
   }
-  return `${parts.join('\n\n')}\n`;
+  return `${parts.filter(Boolean).join('\n\n')}\n`;
+}
+
+/** Over which stretch of training s2t2 is below fvt and the source tokenizer, by training loss. */
+function crossings(rows: readonly TableRow[]): string {
+  const curveOf = (name: string) => rows.find(r => r.name === name)?.curve ?? [];
+  const units: readonly CurveUnit[] = ['tokens', 'bytes', 'seconds'];
+  const lines = ['source', 'fvt'].flatMap(other => units.flatMap(unit => {
+    const found = stretches(curveOf('s2t2'), curveOf(other), unit);
+    const text = found.map(s => `${s.lower === 'first' ? 'below' : 'above'} from ${count(s.from)} to ${count(s.to)} (by ${Math.abs(s.gap).toFixed(3)} on average)`);
+    return text.length === 0 ? [] : [`- against ${unit}, s2t2 and ${other}: s2t2 ${text.join(', ')}`];
+  }));
+  return lines.length === 0 ? '' : `Where the curves of training cross (means over seeds and a fortieth of the steps; phase 1 of s2t2, its model frozen, is the beginning of its curve):\n\n${lines.join('\n')}`;
 }
 
 /** What the paper says of the rows, and what these rows say. */
