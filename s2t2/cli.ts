@@ -24,8 +24,8 @@ import { explainPlan } from './explain.ts';
 import { withLock } from './lock.ts';
 import { methods } from './methods.ts';
 import { ablationNames, type AblationName } from './paper/ablations.ts';
-import { paperMarkdown } from './paper/markdown.ts';
-import { paper } from './paper/run.ts';
+import { domainsMarkdown, paperMarkdown } from './paper/markdown.ts';
+import { paper, type Paper, type PaperOptions } from './paper/run.ts';
 import { lines } from './paper/table.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
@@ -137,6 +137,10 @@ const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => (
 });
 
 const methodList = (text: string): string[] => text.split(',').map(name => name.trim());
+const domainList = (text: string): DomainName[] => methodList(text).map(name => {
+  if (!Object.hasOwn(domains, name)) throw new InvalidArgumentError(`There is no domain ${name}; there are ${Object.keys(domains).join(', ')}.`);
+  return name as DomainName;
+});
 const ablationList = (text: string): AblationName[] => methodList(text).map(name => {
   if (!ablationNames.includes(name as AblationName)) throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
   return name as AblationName;
@@ -286,18 +290,26 @@ program.command('report').description('write the report of a run anew: one HTML 
 program.command('paper').description('the table of the paper, with every baseline, over several seeds; resumable')
   .option('--out <dir>', 'where cells and results are kept', 'runs/paper')
   .option('--model <dir>', 'source model; the bundled one, if missing')
-  .addOption(new Option('--domain <name>', 'what to adapt to').choices(Object.keys(domains)).default('proteins'))
+  .option('--domain <names>', `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, and a table of them all`, domainList, ['proteins'])
   .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
   .option('--seeds <n>', 'seeds', whole(1), 5)
   .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
   .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
   .option('--lines <names>', `rows of the table: ${lines.map(l => l.name).join(', ')}`, methodList, lines.map(l => l.name))
   .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
+  .option('--rates <dir>', 'take the learning rates that an earlier table chose, in place of a grid')
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
-  .action(async flags => {
-    const results = await paper({ ...flags, signal: stop.signal, log });
-    print(paperMarkdown(results));
-    print(`written to ${flags.out}`);
+  .action(async ({ domain: names, out, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[] }) => {
+    const results: Paper[] = [];
+    for (const domain of names) {
+      results.push(await paper({ ...flags, domain, out: names.length === 1 ? out : join(out, domain), signal: stop.signal, log }));
+      print(paperMarkdown(results.at(-1)!));
+    }
+    if (names.length > 1) {
+      print(domainsMarkdown(results));
+      await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
+    }
+    print(`written to ${out}`);
   });
 
 program.command('pretrain').description('pretrain a source model on English')

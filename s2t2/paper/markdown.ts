@@ -26,8 +26,8 @@ export function paperMarkdown({ domain, model, table, grid, ablations, meaning, 
     markdownTable(['method', 'ppl before', 'bits/byte before', 'ppl after', 'bits/byte after', 'less s2t2', 'tokens/byte', `s per 1000 ${domain.unit}s`, 'tokens', 'bytes', 's'], table.rows.map(cells)),
     claims(table.rows),
     crossings(table.rows),
-    '### Learning rates, on validation data',
-    markdownTable(['method', 'rate', 'plan rate', 'bits/byte', ''], grid.map(g => [g.name, String(g.rate), String(g.planRate), g.bitsPerByte.toFixed(4), g.chosen ? 'chosen' : ''])),
+    ...(grid.length === 0 ? [] : ['### Learning rates, on validation data',
+    markdownTable(['method', 'rate', 'plan rate', 'bits/byte', ''], grid.map(g => [g.name, String(g.rate), String(g.planRate), g.bitsPerByte.toFixed(4), g.chosen ? 'chosen' : '']))]),
   ];
   for (const { name: setting, rows } of ablations) {
     parts.push(`### Ablation: ${setting}`, markdownTable([setting, 'source tokens a row', 'entropy, bits', 'misplaced mass', 'bits/byte before', 'bits/byte after'], rows.map(r => [r.value, r.support.toFixed(1), r.entropy.toFixed(2), `${(100 * r.residual).toFixed(1)}%`, r.before.toFixed(3), r.after.toFixed(3)])));
@@ -57,6 +57,21 @@ function crossings(rows: readonly TableRow[]): string {
     return text.length === 0 ? [] : [`- against ${unit}, s2t2 and ${other}: s2t2 ${text.join(', ')}`];
   }));
   return lines.length === 0 ? '' : `Where the curves of training cross (means over seeds and a fortieth of the steps; phase 1 of s2t2, its model frozen, is the beginning of its curve):\n\n${lines.join('\n')}`;
+}
+
+/** One line a domain: how much shorter its texts become, and what every start is worth. */
+export function domainsMarkdown(papers: readonly Paper[]): string {
+  const names = [...new Set(papers.flatMap(p => p.table.rows.filter(r => r.vocabulary !== null && r.name !== 'source, equal bytes').map(r => r.name)))];
+  const header = ['domain', 'tokens/byte, source → target', 'order 0', ...names.map(name => `${name}, before → after`), 's2t2 less source', 's2t2 less source, equal bytes'];
+  const rows = papers.map(({ domain, table }) => {
+    const row = (name: string) => table.rows.find(r => r.name === name);
+    const change = (r?: TableRow) => (r ? `${r.before ? `${r.before.mean.toFixed(3)} → ` : ''}${r.after.mean.toFixed(3)}` : '');
+    /** s2t2 less another, from the other less s2t2. */
+    const less = (d?: Interval | null) => difference(d ? { mean: -d.mean, low: -d.high, high: -d.low, error: d.error } : null);
+    return [domain.name, `${row('source')?.tokensPerByte.toFixed(3) ?? ''} → ${row('s2t2')?.tokensPerByte.toFixed(3) ?? ''}`, row('order 0')!.after.mean.toFixed(3), ...names.map(name => change(row(name))),
+      less(row('source')?.againstS2T2), less(row('source, equal bytes')?.againstS2T2)];
+  });
+  return `${markdownTable(header, rows)}\n`;
 }
 
 /** What the paper says of the rows, and what these rows say. */

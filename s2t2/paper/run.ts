@@ -6,7 +6,7 @@
 import { join } from 'node:path';
 import { getBackend } from '../../engine/index.ts';
 import { loadModel } from '../../models/checkpoint.ts';
-import { makeDirectory, UserError, writeFileAtomic } from '../../models/files.ts';
+import { makeDirectory, readJson, UserError, writeFileAtomic } from '../../models/files.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { loadDomain } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
@@ -19,7 +19,7 @@ import { planOf, type Bench } from './cells.ts';
 import { meaning, type Meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
 import { describePaper } from './report.ts';
-import { chooseRates, defaultGrid, lines, mainTable, seedCell, type Grid, type GridRow, type Table } from './table.ts';
+import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, seedCell, type Grid, type GridRow, type Table } from './table.ts';
 import { loadReceiver, transfer, type Transfer } from './transfer.ts';
 
 export interface PaperOptions {
@@ -36,6 +36,8 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
+  /** Directory of an earlier table, whose learning rates are taken in place of a grid of this table's own. */
+  readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
   readonly transfer?: string;
@@ -66,6 +68,7 @@ async function run(options: PaperOptions): Promise<Paper> {
   const { out, signal, log } = options;
   const source = await loadModel(options.model ?? dataFolder('source'));
   const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
+  const given = options.rates === undefined ? null : await readRates(options.rates);
   const domain = await loadDomain(options.domain, { work: options.data });
   const settings: Settings = { ...defaults, alpha: defaultAlpha(source.tokenizer.ordinaryIds().length), budget: { unit: 'tokens', amount: options.tokens } };
   const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
@@ -77,7 +80,7 @@ async function run(options: PaperOptions): Promise<Paper> {
   log(`${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`);
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
-  const { rates, rows } = await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
+  const { rates, rows } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
   const seeds = Array.from({ length: options.seeds }, (_, seed) => seed);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const hasPlans = options.lines.includes('s2t2');
@@ -100,4 +103,13 @@ async function run(options: PaperOptions): Promise<Paper> {
   const { target, texts } = test.prepared;
   await writeFileAtomic(join(out, 'report.html'), renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })));
   return results;
+}
+
+/** The learning rates of an earlier table. */
+async function readRates(directory: string): Promise<GridRow[]> {
+  const file = join(directory, 'results.json');
+  const { grid } = await readJson(file) as { grid?: unknown };
+  const isRow = (g: Partial<GridRow> | null) => typeof g?.name === 'string' && [g.rate, g.planRate].every(x => Number.isFinite(x) && x! > 0);
+  if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow)) throw new UserError(`${file}: holds no learning rates; give the directory of a table that chose its own`);
+  return grid as GridRow[];
 }

@@ -2,6 +2,7 @@
  * The paper's table: every start of a model in the new domain, before and after finetuning, over several seeds, with
  * learning rates from one grid on validation data.
  */
+import { UserError } from '../../models/files.ts';
 import type { Score } from '../../models/score.ts';
 import { markov, orderZero, uniformFloor } from '../evaluate.ts';
 import type { CurvePoint } from '../experiment.ts';
@@ -93,6 +94,15 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
     for (const t of [...tried.values()].sort((a, b) => a.rate - b.rate || a.planRate - b.planRate)) rows.push({ name: line.name, ...t, chosen: t.rate === best.rate && t.planRate === best.planRate });
   }
   return { rates, rows };
+}
+
+/** The rates that an earlier grid chose, for these lines. */
+export function ratesFrom(grid: readonly GridRow[], chosen: readonly Line[]): Map<string, Rates> {
+  return new Map([...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
+    const found = grid.find(g => g.name === name && g.chosen);
+    if (!found) throw new UserError(`the earlier table chose no learning rate for '${name}'; leave this line out, or let the grid choose`);
+    return [name, { rate: found.rate, planRate: found.planRate }];
+  }));
 }
 
 export interface TableRow {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { Interrupted } from '../../../models/train.ts';
 import { dataFolder } from '../../../s2t2/data/tools.ts';
-import { paperMarkdown } from '../../../s2t2/paper/markdown.ts';
+import { domainsMarkdown, paperMarkdown } from '../../../s2t2/paper/markdown.ts';
 import { paper, type PaperOptions } from '../../../s2t2/paper/run.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 
@@ -60,6 +60,29 @@ describe('paper', () => {
     expect(spent((await grown(1500)).table)).toBeGreaterThan(spent(table));
     expect(spent((await grown(600)).table)).toBe(spent(table));
   });
+
+  test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
+    const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
+    const rates = first.grid.filter(g => g.chosen);
+    const second = await paper({ ...options('second'), seeds: 1, ablate: [], domain: 'greek', rates: join(directory, 'first') });
+    expect(second.grid).toEqual([]);
+    const cell = JSON.parse(await readFile(join(directory, 'second/test/cells/s2t2-0.json'), 'utf8')) as { result: { row: { tokens: number } } };
+    expect(cell.result.row.tokens).toBeGreaterThan(500);
+    expect(rates.map(r => r.name)).toEqual(['source', 's2t2']);
+    const [, , ...lines] = domainsMarkdown([first, second]).trim().split('\n');
+    for (const [i, { domain, table }] of [first, second].entries()) {
+      const cells = lines[i].split('|').map(text => text.trim());
+      const row = (name: string) => table.rows.find(r => r.name === name)!;
+      expect(cells[1]).toBe(domain.name);
+      expect(cells[3]).toBe(row('order 0').after.mean.toFixed(3));
+      expect(cells[4]).toBe(`${row('source').before!.mean.toFixed(3)} → ${row('source').after.mean.toFixed(3)}`);
+      expect(cells[5]).toBe(`${row('s2t2').before!.mean.toFixed(3)} → ${row('s2t2').after.mean.toFixed(3)}`);
+      const less = row('s2t2').after.mean - row('source').after.mean;
+      expect(Number(cells[6].split(' ')[0].replace('−', '-'))).toBeCloseTo(less, 2);
+    }
+    await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(/chose no learning rate for 'fvt'/);
+    await expect(paper({ ...options('third'), rates: join(directory, 'second') })).rejects.toThrow(/results.json: holds no learning rates/);
+  }, 200_000);
 
   test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
     const trained: string[] = [];
