@@ -36,7 +36,9 @@ describe('metrics', () => {
     expect(Math.abs(metrics(list).standardError / deviation - 1)).toBeLessThan(0.2);
   });
 
-  test('nothing scored is an error', () => { expect(() => metrics([])).toThrow('nothing was scored'); });
+  test.each([[[]], [[{ nats: 0, endNats: 1, tokens: 0, bytes: 5 }]], [[{ nats: 1, endNats: 1, tokens: 2, bytes: 0 }]]])('nothing scored is an error: %j', scores => {
+    expect(() => metrics(scores)).toThrow('nothing was scored');
+  });
 });
 
 describe('floors', () => {

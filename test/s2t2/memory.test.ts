@@ -1,4 +1,5 @@
 /** The estimate of memory is above what a run takes, and not far above. */
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { peakBytes } from '../../engine/index.ts';
 import { adapt } from '../../s2t2/adapt.ts';
@@ -19,6 +20,20 @@ describe('memory', () => {
     const estimate = estimateBytes(source.model.config, settings, 37, 317);
     expect(peak).toBeLessThan(estimate);
     expect(peak).toBeGreaterThan(estimate / 5);
+  });
+
+  test('more of anything needs more, but tokens of a batch below the longest text', async () => {
+    const { model } = await tinyModel();
+    const sizes = fc.record({ batchTokens: fc.integer({ min: 100, max: 3000 }), maxBytes: fc.integer({ min: 100, max: 3000 }), iterations: fc.integer({ min: 1, max: 9 }), layers: fc.integer({ min: 1, max: 5 }), u: fc.integer({ min: 10, max: 900 }), v: fc.integer({ min: 10, max: 900 }) });
+    fc.assert(fc.property(sizes, fc.constantFrom('batchTokens', 'maxBytes', 'iterations', 'layers', 'u', 'v'), fc.integer({ min: 1, max: 50 }), (size, name, more) => {
+      const estimate = ({ u, v, layers, ...settings }: typeof size) => estimateBytes({ ...model.config, layers, vocabSize: v + 3 }, { ...defaults, alpha: 1, ...settings }, u, v);
+      const [less, grown] = [estimate(size), estimate({ ...size, [name]: size[name] + more })];
+      // The longer of these two is the batch.
+      const other = name === 'batchTokens' ? size.maxBytes : name === 'maxBytes' ? size.batchTokens : 0;
+      if (size[name] + more <= other) expect(grown).toBe(less);
+      else if (name === 'u' || name === 'iterations') expect(grown).toBeGreaterThanOrEqual(less); // hidden where finetuning is the fuller moment, or v > u
+      else expect(grown).toBeGreaterThan(less);
+    }));
   });
 
   test('a need above the limit is refused with figures', () => {

@@ -51,6 +51,14 @@ describe('starts', () => {
     map.targetIds.forEach((id, i) => expect(to(id)).toEqual(from(map.sourceIds[i])));
   });
 
+  test('truncated: refuses more target tokens than there are source tokens, and takes as many', async () => {
+    const map = tokenMap(context.target, context.target);
+    const same = { ...context, source: { ...source, tokenizer: context.target }, target: source.tokenizer };
+    await expect(methods.truncated.start(same)).rejects.toThrow(`${source.tokenizer.ordinaryIds().length} target tokens do not fit into ${map.sourceIds.length} source tokens`);
+    const { model } = await methods.truncated.start({ ...context, target: source.tokenizer });
+    expect(Array.from(endsOf(model).head.dataSync())).toEqual(Array.from(endsOf(source.model).head.dataSync()));
+  });
+
   test('s2t2: learning the plan lowers the loss, and leaks nothing', async () => {
     const before = memory();
     let losses = new Float32Array();
