@@ -4,7 +4,7 @@ import type { Settings } from '../settings.ts';
 import { variants } from '../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
-export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init';
+export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init' | 'share' | 'normalisation';
 
 /** The values of a setting that are tried. */
 const choices: Readonly<Record<AblationName, (base: Settings) => readonly { readonly value: string; readonly vary: Partial<Settings> }[]>> = {
@@ -18,6 +18,8 @@ const choices: Readonly<Record<AblationName, (base: Settings) => readonly { read
     { value: 'noise 0.5', vary: { noise: 0.5 } },
     { value: 'pieces', vary: { init: 'pieces' } },
   ],
+  share: () => [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => ({ value: String(planShare), vary: { planShare } })),
+  normalisation: () => (['actual', 'nominal'] as const).map(rowNormalisation => ({ value: rowNormalisation, vary: { rowNormalisation } })),
 };
 
 export const ablationNames = Object.keys(choices) as AblationName[];
