@@ -16,7 +16,7 @@ import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index
 import { taughtLoss } from '../models/teacher.ts';
 import { train } from '../models/train.ts';
 import { forwardFlops, initTransformer, type Family, type Transformer, type TransformerConfig } from '../models/transformer.ts';
-import { loadEnglish } from './data/english.ts';
+import type { English } from './data/english.ts';
 import { metrics } from './evaluate.ts';
 import { progressBar } from './progress.ts';
 
@@ -47,7 +47,9 @@ export interface PretrainOptions {
   readonly endsRate: number;
   /** The share λ of a 5-gram model in what is learned at the first step; it falls linearly to 0 at the last. */
   readonly teacher: number;
-  /** Where the texts are installed, and where the state of the run lies. */
+  /** The texts. */
+  readonly english: English;
+  /** Where the state of the run lies. */
   readonly work: string;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
@@ -56,9 +58,8 @@ export interface PretrainOptions {
 export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 10_000_000, text: 0.5, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 1024, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 4, teacher: 1 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
-  const { seed, log, signal } = options;
+  const { english, seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
-  const english = await loadEnglish({ cache: join(options.work, 'english'), log });
   const documents = english.train.filter((_, i) => Math.floor((i + 1) * options.text) > Math.floor(i * options.text)); // evenly from every source
   log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
