@@ -1,23 +1,29 @@
 /** The paper's table in small: stopped and resumed it is the same, every figure is there, and mistakes are refused. */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { saveModel } from '../../../models/checkpoint.ts';
 import { Interrupted } from '../../../models/train.ts';
-import { dataFolder } from '../../../s2t2/data/tools.ts';
 import { domainsMarkdown, paperMarkdown } from '../../../s2t2/paper/markdown.ts';
 import { paper, type PaperOptions } from '../../../s2t2/paper/run.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
+import { tinyModel } from '../fixture.ts';
 
 describe('paper', () => {
   const directory = temporaryDirectory();
+  const model = join(directory, 'tiny');
+  beforeAll(async () => {
+    const { model: { config, weights }, tokenizer } = await tinyModel();
+    await saveModel(model, { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
+  });
   const options = (out: string): PaperOptions => ({
-    out: join(directory, out), domain: 'proteins', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], growth: 0 }, ablate: ['marginals'], log: () => {},
+    out: join(directory, out), model, domain: 'enzymes', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], growth: 0 }, ablate: ['marginals'], log: () => {},
   });
   /** Everything but how long it took. */
   const untimed = (value: unknown) => JSON.stringify(value, (key, x) => (/seconds/i.test(key) ? undefined : x));
 
   test('has its rows, is the same when stopped and resumed, and transfers to the model it came from', async () => {
-    const whole = await paper({ ...options('whole'), transfer: dataFolder('source') });
+    const whole = await paper({ ...options('whole'), transfer: model });
     expect(whole.table.rows.map(r => r.name)).toEqual(['uniform', 'order 0', 'order 1', 'order 2', 'order 3', 'source', 's2t2', 'source, equal bytes']);
     const row = (name: string) => whole.table.rows.find(r => r.name === name)!;
     // Equal bytes: what the target vocabulary saw, up to one batch of 512 tokens.
@@ -38,7 +44,7 @@ describe('paper', () => {
       expect(markdown).toContain(name);
       expect(markdown).toContain(after.mean.toFixed(3));
     }
-    expect(await readFile(join(directory, 'whole/report.html'), 'utf8')).toContain('Sparse Sinkhorn token translation: proteins');
+    expect(await readFile(join(directory, 'whole/report.html'), 'utf8')).toContain('Sparse Sinkhorn token translation: enzymes');
 
     const stop = new AbortController();
     let cells = 0;
@@ -88,7 +94,7 @@ describe('paper', () => {
     const trained: string[] = [];
     const log = (line: string) => trained.push(line);
     await expect(paper({ ...options('nowhere'), transfer: join(directory, 'nowhere'), log })).rejects.toThrow(/no such file/);
-    await expect(paper({ ...options('planless'), lines: ['source'], transfer: dataFolder('source'), log })).rejects.toThrow(/needs the table's line 's2t2'/);
+    await expect(paper({ ...options('planless'), lines: ['source'], transfer: model, log })).rejects.toThrow(/needs the table's line 's2t2'/);
     expect(trained).toEqual([]);
   });
 
