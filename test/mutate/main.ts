@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Random } from '../../engine/random.ts';
@@ -50,10 +50,11 @@ const options = new Command('mutate')
   .option('--tree <names>', `of ${trees.join(', ')}`, (value: string) => value.split(','), [...trees])
   .option('--seed <n>', 'of the sample', number(0), 1)
   .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
+  .option('--seconds <n>', 'of tests that a mutant meets at most, the likeliest to notice it first; one that is left then survives', number(1), 60)
   .option('--workers <n>', 'copies that are tested at once', number(1), 2)
   .option('--fresh', 'forget what an earlier call found')
   .parse()
-  .opts<{ sample: number; tree: string[]; seed: number; minutes: number; workers: number; fresh?: boolean }>();
+  .opts<{ sample: number; tree: string[]; seed: number; minutes: number; seconds: number; workers: number; fresh?: boolean }>();
 for (const tree of options.tree) if (!(tree in testsOf)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
 const chosen = trees.filter(tree => options.tree.includes(tree));
 
@@ -119,16 +120,38 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
   return { tests };
 }
 
-/** The tests about its tree that reach a mutant, those first that kill many for their time. */
-function testsFor({ number: n, tree }: Specimen, { tests }: Baseline, kills: ReadonlyMap<string, number>): string[] {
-  const worth = (test: string) => (1 + (kills.get(test) ?? 0)) / tests[test].milliseconds;
-  return Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n)).sort((a, b) => worth(b) - worth(a));
+/** How often a test has noticed a mutant of a file; a test named after the file begins with some. */
+class Kills {
+  readonly #counts = new Map<string, number>();
+
+  add(file: string, test: string): void {
+    for (const key of [test, `${file} ${test}`]) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
+  }
+
+  /** What to expect of a second of this test. */
+  worth(file: string, test: string, milliseconds: number): number {
+    const namesake = basename(test).startsWith(basename(file, '.ts')) ? 10 : 0;
+    return (1 + namesake + (this.#counts.get(test) ?? 0) + 10 * (this.#counts.get(`${file} ${test}`) ?? 0)) / milliseconds;
+  }
+}
+
+/** The tests about its tree that reach a mutant, those first that kill many for their time, as many as fit into `--seconds`. */
+function testsFor({ number: n, tree, mutant: { file } }: Specimen, { tests }: Baseline, kills: Kills): { tests: string[]; skipped: number } {
+  const reaching = Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n));
+  const worth = new Map(reaching.map(test => [test, kills.worth(file, test, tests[test].milliseconds)]));
+  let spent = 0;
+  const chosen = reaching.sort((a, b) => worth.get(b)! - worth.get(a)!).filter(test => {
+    const fits = spent + tests[test].milliseconds <= 1000 * options.seconds;
+    if (fits) spent += tests[test].milliseconds;
+    return fits;
+  });
+  return { tests: chosen, skipped: reaching.length - chosen.length };
 }
 
 /** Null where the time is over before anything is known. */
-async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Map<string, number>, left: () => number): Promise<Status | null> {
-  const tests = testsFor(specimen, baseline, kills);
-  if (tests.length === 0) return { status: 'not reached' };
+async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Kills, left: () => number): Promise<Status | null> {
+  const { tests, skipped } = testsFor(specimen, baseline, kills);
+  if (tests.length + skipped === 0) return { status: 'not reached' };
   const { mutant } = specimen;
   await worker.write(mutant.file, apply(source, mutant));
   try {
@@ -136,10 +159,10 @@ async function judge(worker: Worker, specimen: Specimen, source: string, baselin
       if (left() <= 0) return null;
       const outcome = await worker.run(test, 10_000 + 4 * baseline.tests[test].milliseconds);
       if (outcome !== 'hung' && outcome.passed) continue;
-      kills.set(test, (kills.get(test) ?? 0) + 1);
+      kills.add(mutant.file, test);
       return { status: outcome === 'hung' ? 'hung' : 'killed', by: test };
     }
-    return { status: 'survived' };
+    return { status: 'survived', skipped };
   } finally {
     await worker.restore(mutant.file, project);
   }
@@ -174,8 +197,8 @@ async function main(): Promise<void> {
   const log = join(directory, 'verdicts.jsonl');
   const verdicts: Verdict[] = existsSync(log) ? (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean).map(line => JSON.parse(line) as Verdict) : [];
   const judged = new Set(verdicts.map(v => v.number));
-  const kills = new Map<string, number>();
-  for (const { by } of verdicts) if (by) kills.set(by, (kills.get(by) ?? 0) + 1);
+  const kills = new Kills();
+  for (const { by, mutant } of verdicts) if (by) kills.add(mutant.file, by);
 
   const [start, before] = [performance.now(), verdicts.length];
   const left = () => options.minutes * 60_000 - (performance.now() - begin);

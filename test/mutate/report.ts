@@ -6,6 +6,8 @@ export interface Status {
   readonly status: 'killed' | 'hung' | 'survived' | 'not reached';
   /** The test file that noticed. */
   readonly by?: string;
+  /** Tests that reach a survivor and were not tried, for time. */
+  readonly skipped?: number;
 }
 
 export interface Verdict extends Status {
@@ -39,5 +41,5 @@ export function summary(verdicts: readonly Verdict[]): string {
 export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<string, string>): string {
   return verdicts.filter(v => v.status === 'survived' || v.status === 'not reached')
     .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
-    .map(({ mutant, line, status }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
+    .map(({ mutant, line, status, skipped = 0 }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${skipped > 0 ? `, ${skipped} slow tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
 }
