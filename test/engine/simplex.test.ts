@@ -202,3 +202,18 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))('sparsema
     expect(() => onLines([[1, 2], [3, 4]], (x, d) => simplexProjection(x, tensor([1, 2, 3], { backend, dtype }), d))).toThrow(/simplexProjection: /);
   });
 });
+
+test('the declared distance from a kink: no step below half of it changes the support, and it is |x − τ| of the nearest entry', () => {
+  const kinks = table.find(op => op.name === 'sparsemax')!.kinks!;
+  const line = fc.array(fc.double({ min: -2, max: 2, noNaN: true }), { minLength: 2, maxLength: 8 });
+  fc.assert(fc.property(line, fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 8, maxLength: 8 }), (x, direction) => {
+    const far = kinks([{ values: Float64Array.from(x), shape: [1, x.length] }], { dim: 1 });
+    const support = (z: readonly number[]) => bySorting(z).map(p => p > 0);
+    // τ moves by no more than the line does, so |x − τ| by no more than twice as much.
+    const half = 0.4999 * far;
+    expect(support(x.map((v, i) => v + half * direction[i]))).toEqual(support(x));
+    const tau = Math.max(...x.map((v, i) => (support(x)[i] ? v - bySorting(x)[i] : -Infinity)));
+    const nearest = x.reduce((best, v, i) => (Math.abs(v - tau) < Math.abs(x[best] - tau) ? i : best), 0);
+    expect(far).toBeCloseTo(Math.abs(x[nearest] - tau), 12);
+  }));
+});
