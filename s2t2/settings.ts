@@ -37,7 +37,7 @@ export const defaults: Omit<Settings, 'alpha'> = {
   vocabSize: 512,
   maxBytes: 512,
   budget: { unit: 'tokens', amount: 150_000 },
-  planShare: 0.3,
+  planShare: 0.1,
   batchTokens: 512,
   rate: 2e-3,
   planRate: 5e-3,
