@@ -330,7 +330,6 @@ program.command('pretrain').description('pretrain a source model on English')
   .addOption(new Option('--optimizer <name>', 'of the matrices in the layers').choices([...optimizers]).default(pretrainDefaults.optimizer))
   .option('--ends-rate <x>', "learning rate of embedding and head under muon, in units of --rate", positive, pretrainDefaults.endsRate)
   .option('--teacher <share>', 'of a 5-gram model in what is learned at first; it falls to 0', fraction, pretrainDefaults.teacher)
-  .option('--from <dir>', 'go on from this model and its tokenizer; another --seed gives other batches')
   .action(flags => withLock(flags.work, async () => pretrain({ ...flags, english: await loadEnglish({ cache: join(flags.work, 'english'), log }), signal: stop.signal, log })));
 
 program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")

@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, windows, type Sequence } from '../models/batches.ts';
-import { loadModel, saveModel } from '../models/checkpoint.ts';
-import { makeDirectory, readJson, sha256 } from '../models/files.ts';
+import { saveModel } from '../models/checkpoint.ts';
+import { makeDirectory, sha256 } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
 import { Muon } from '../models/muon.ts';
 import { KneserNey } from '../models/ngram.ts';
@@ -47,8 +47,6 @@ export interface PretrainOptions {
   readonly endsRate: number;
   /** The share λ of a 5-gram model in what is learned at the first step; it falls linearly to 0 at the last. */
   readonly teacher: number;
-  /** A model directory to go on from, with its tokenizer, in place of random weights; it fixes family and sizes. */
-  readonly from?: string;
   /** The texts. */
   readonly english: English;
   /** Where the state of the run lies. */
@@ -63,17 +61,15 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const { english, seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
   const documents = english.train.filter((_, i) => Math.floor((i + 1) * options.text) > Math.floor(i * options.text)); // evenly from every source
-  const start = options.from === undefined ? null : await loadModel(options.from);
-  const before = options.from === undefined ? null : await readJson(join(options.from, 'record.json')).catch(() => null);
-  if (!start) log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
-  const tokenizer = start?.tokenizer ?? trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
+  log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
+  const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
   const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
 
   log('counting 5-grams');
   const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
 
-  const config: TransformerConfig = start?.model.config ?? {
+  const config: TransformerConfig = {
     family: options.family,
     vocabSize: tokenizer.vocabSize,
     width: options.width,
@@ -87,7 +83,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     normEps: 1e-5,
     tied: true,
   };
-  const model = start?.model ?? initTransformer(config, new Random(seed).split('weights'));
+  const model = initTransformer(config, new Random(seed).split('weights'));
   const parameters = Object.values(model.weights).reduce((n, w) => n + w.size, 0);
   const batches = planBatches(trainSet, options.batchTokens, { unit: 'tokens', amount: options.tokens }, new Random(seed).split('batches'));
   log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
@@ -103,7 +99,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     optimizer: parameters => (options.optimizer === 'adamw' ? new AdamW(parameters) : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2, { othersRate: endsRate })),
   }, {
     state: join(options.work, 'pretrain.safetensors'),
-    fingerprint: sha256(JSON.stringify({ config, seed, tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher, from: start && sha256(JSON.stringify(before)), tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
+    fingerprint: sha256(JSON.stringify({ config, seed, tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher, tokenizer: tokenizer.hash, backend: getBackend().arithmetic })),
     signal,
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());
@@ -118,7 +114,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const record = {
     data: english.sources,
     split: { train: documents.length, validation: english.validation.length, test: english.test.length, unit: 'documents' },
-    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}${options.from === undefined ? '' : ' --from DIR'}`,
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
     seed,
     parameters,
     steps: result.steps,
@@ -130,7 +126,6 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     heldOut: { bitsPerByte, standardError, perplexity, bytes: testSet.reduce((n, s: Sequence) => n + s.bytes, 0) },
     kneserNey5: { bitsPerByte: counted.bitsPerByte, perplexity: counted.perplexity, trainingTokens: trainStream.length },
     samples,
-    ...(start ? { from: before } : {}),
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
   log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${counted.bitsPerByte.toFixed(3)}, so ${Math.abs(100 * (1 - bitsPerByte / counted.bitsPerByte)).toFixed(1)}% ${bitsPerByte < counted.bitsPerByte ? 'below' : 'above'} it; written to ${options.out}`);
