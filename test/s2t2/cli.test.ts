@@ -102,7 +102,7 @@ describe('the whole job', () => {
     expect(await readFile(at('again.html'), 'utf8')).toBe(await readFile(at('whole', 'report.html'), 'utf8'));
     const evaluated = await s2t2(['evaluate', '--model', at('whole', 'model'), '--data', fixture.test, '--max-bytes', '100']);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
-    expect(evaluated.stdout).toContain(results.methods.find(m => m.name === 's2t2')!.after.bitsPerByte.toFixed(3));
+    expect(evaluated.stdout).toContain(results.methods.find(m => m.name === 's2t2')!.after.bitsPerByte.toFixed(4));
     const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
     expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
     const tokenized = await s2t2(['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('t.json')]);
