@@ -31,7 +31,7 @@ export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequen
 export async function prepare(source: LanguageModel, domain: Domain, settings: Settings, log: (line: string) => void, given?: Tokenizer): Promise<Prepared> {
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
-  const target = given ?? trainBPE(train, { vocabSize: settings.vocabSize, alphabet: 'seen' });
+  const target = given ?? trainBPE(train, { vocabSize: settings.vocabSize, alphabet: alphabetFor(train, settings.vocabSize) });
   if (target.vocabSize < settings.vocabSize) log(`the text has pairs for ${target.vocabSize} tokens only, not ${settings.vocabSize}`);
   const tokenizers: Record<Vocabulary, Tokenizer> = { source: source.tokenizer, target };
   const encode = (texts: readonly string[], vocabulary: Vocabulary) => toSequences(texts, tokenizers[vocabulary], source.model.config.context);
@@ -43,6 +43,10 @@ export async function prepare(source: LanguageModel, domain: Domain, settings: S
   checkMemory(estimateBytes(source.model.config, settings, target.ordinaryIds().length, source.tokenizer.ordinaryIds().length), getBackend().memoryLimit);
   return { source, target, sequences, settings, fingerprint, texts: { train, test } };
 }
+
+/** Text beyond ASCII will hold characters, and so bytes, that it has not held yet; sequences of letters will not. A small vocabulary has no place for all. */
+export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes' | 'seen' =>
+  (vocabSize >= 512 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen');
 
 /** Rows of models that see frequencies only. */
 export function floors({ train, test }: Domain): Row[] {

@@ -6,7 +6,7 @@ import { UserError } from '../../models/files.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { score } from '../../models/score.ts';
-import { cutAll, toSequences } from '../../s2t2/prepare.ts';
+import { alphabetFor, cutAll, toSequences } from '../../s2t2/prepare.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { tinyContext } from './fixture.ts';
@@ -90,6 +90,12 @@ test('a dual plan says how far from the optimum it is, others do not', async () 
 test('documents are cut into the same spans for everyone, between characters', () => {
   expect(cutAll(['abcdef', 'gh', ''], 4)).toEqual(['abcd', 'ef', 'gh']);
   expect(cutAll(['aé☕b'], 3)).toEqual(['aé', '☕', 'b']);
+});
+
+test('a vocabulary has every byte where texts hold more than ASCII and there is place', () => {
+  expect(alphabetFor(['MKV', 'LAAG'], 512)).toBe('seen');
+  expect(alphabetFor(['MKV', 'é'], 512)).toBe('bytes');
+  expect(alphabetFor(['MKV', 'é'], 511)).toBe('seen');
 });
 
 test('a byte that no training text has is told with its text', () => {
