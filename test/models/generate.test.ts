@@ -23,6 +23,11 @@ function softmax(values: readonly number[], temperature: number): number[] {
 }
 
 describe('sample', () => {
+  test('at temperature 0 it is the likeliest, whatever is drawn; at 1 it is not', () => {
+    expect([0, 0.3, 0.6, 0.99].map(u => sample([1, 2, 1.5], 0, 1, { uniform: () => u } as Random))).toEqual([1, 1, 1, 1]);
+    expect(sample([1, 2, 1.5], 1, 1, { uniform: () => 0.99 } as Random)).toBe(0);
+  });
+
   test('draws by softmax(logits / temperature)', () => {
     fc.assert(fc.property(logits, temperatures, (values, temperature) => {
       const p = softmax(values, temperature);

@@ -1,6 +1,7 @@
 /** Kneser–Ney n-grams: a distribution in every context, and the definition by brute force. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
 import { KneserNey } from '../../models/ngram.ts';
 
 const vocabSize = 5;
@@ -109,6 +110,16 @@ describe('KneserNey', () => {
     const model = new KneserNey([Int32Array.of(1, 2)], { order: 2, vocabSize });
     for (const never of [[1, 1], [2, 1], [3, 1]]) {
       expect(() => model.leaveOneOut(Int32Array.from(never), 1, new Float32Array(5), 0, 1)).toThrow(/token 1 at 1 was never counted/);
+    }
+  });
+
+  test('more n-grams than the table of nodes began with places for: contexts keep their counts', () => {
+    const random = new Random(1);
+    const long = Int32Array.from({ length: 20_000 }, () => random.integer(vocabSize));
+    const [p, model] = [definition([long], 9), new KneserNey([long], { order: 9, vocabSize })];
+    for (const at of [0, 5_000, 10_000, 19_000]) {
+      const window = long.slice(at, at + 9);
+      expect(model.nats(window).at(-1)!).toBeCloseTo(-Math.log(p(Array.from(window.slice(0, 8)), window[8])), 9);
     }
   });
 
