@@ -46,7 +46,7 @@ export async function prepare(source: LanguageModel, domain: Domain, settings: S
 
 /** Text beyond ASCII will hold characters, and so bytes, that it has not held yet; sequences of letters will not. A small vocabulary has no place for all. */
 export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes' | 'seen' =>
-  (vocabSize >= 512 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen');
+  (vocabSize >= 2 * 256 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen');
 
 /** Rows of models that see frequencies only. */
 export function floors({ train, test }: Domain): Row[] {

@@ -7,13 +7,13 @@ import { getBackend, Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, windows, type Sequence } from '../models/batches.ts';
 import { saveModel } from '../models/checkpoint.ts';
-import { makeDirectory, sha256 } from '../models/files.ts';
+import { makeDirectory, sha256, UserError } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
 import { Muon } from '../models/muon.ts';
 import { KneserNey } from '../models/ngram.ts';
 import { score } from '../models/score.ts';
-import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
 import { taughtLoss } from '../models/teacher.ts';
+import { gpt2Pattern, trainBPE, type Tokenizer } from '../models/tokenizer/index.ts';
 import { train } from '../models/train.ts';
 import { forwardFlops, initTransformer, type Family, type Transformer, type TransformerConfig } from '../models/transformer.ts';
 import type { English } from './data/english.ts';
@@ -61,10 +61,12 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   const { english, seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
   const documents = english.train.filter((_, i) => Math.floor((i + 1) * options.text) > Math.floor(i * options.text)); // evenly from every source
+  if (documents.length === 0) throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
   log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
   const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
+  if (trainSet.length === 0 || testSet.length === 0) throw new UserError(`${trainStream.length} tokens of training and ${testStream.length} of held-out text do not fill a window of ${options.window}; lower --window or raise --text`);
 
   log('counting 5-grams');
   const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });

@@ -2,10 +2,15 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
+import { planBatches, windows } from '../../models/batches.ts';
 import { loadModel } from '../../models/checkpoint.ts';
+import { Muon } from '../../models/muon.ts';
 import { KneserNey } from '../../models/ngram.ts';
 import { score } from '../../models/score.ts';
-import { Interrupted } from '../../models/train.ts';
+import { taughtLoss } from '../../models/teacher.ts';
+import { Interrupted, train } from '../../models/train.ts';
+import { initTransformer } from '../../models/transformer.ts';
 import type { English } from '../../s2t2/data/english.ts';
 import { metrics } from '../../s2t2/evaluate.ts';
 import { pretrain, pretrainDefaults, type PretrainOptions } from '../../s2t2/pretrain.ts';
@@ -47,23 +52,51 @@ test('the record says what the model does, and what a 5-gram model of the same d
   const { bos, eos } = tokenizer.specialTokens;
   const stream = (texts: readonly string[]) => Int32Array.from(texts.flatMap(text => [bos!, ...tokenizer.encode(text), eos!]));
   const ids = stream(english.test);
-  const windows = Array.from({ length: Math.floor((ids.length - 1) / 32) }, (_, i) => ids.slice(32 * i, 32 * i + 33)).map(w => ({ ids: w, bytes: w.slice(1).reduce((n, id) => n + tokenizer.tokenBytes(id).length, 0) }));
-  const bytes = windows.reduce((n, w) => n + w.bytes, 0);
+  const cut = Array.from({ length: Math.floor((ids.length - 1) / 32) }, (_, i) => ids.slice(32 * i, 32 * i + 33)).map(w => ({ ids: w, bytes: w.slice(1).reduce((n, id) => n + tokenizer.tokenBytes(id).length, 0) }));
+  const bytes = cut.reduce((n, w) => n + w.bytes, 0);
   expect(record.heldOut.bytes).toBe(bytes);
-  const heldOut = metrics(await score(model, windows, { endToken: false }));
+  const heldOut = metrics(await score(model, cut, { endToken: false }));
   // Weights were rounded to float16: 2⁻¹¹ of each.
   expect(Math.abs(record.heldOut.bitsPerByte - heldOut.bitsPerByte)).toBeLessThan(0.01 * heldOut.bitsPerByte);
   expect(heldOut.bitsPerByte).toBeLessThan(Math.log2(tokenizer.vocabSize) * ids.length / bytes);
 
   const trained = [english.train[1], english.train[3]];
   const ngram = new KneserNey([stream(trained)], { order: 5, vocabSize: tokenizer.vocabSize });
-  const nats = windows.flatMap(w => [...ngram.nats(w.ids)]).reduce((a, b) => a + b, 0);
+  const nats = cut.flatMap(w => [...ngram.nats(w.ids)]).reduce((a, b) => a + b, 0);
   expect(record.kneserNey5.trainingTokens).toBe(stream(trained).length);
   expect(record.kneserNey5.bitsPerByte).toBeCloseTo(nats / Math.LN2 / bytes, 9);
   const ratio = Math.abs(100 * (1 - record.heldOut.bitsPerByte / record.kneserNey5.bitsPerByte)).toFixed(1);
   expect(said.at(-1)).toContain(`so ${ratio}% ${record.heldOut.bitsPerByte < record.kneserNey5.bitsPerByte ? 'below' : 'above'} it`);
   expect(record.samples.map(s => s.slice(0, 9))).toEqual(['The peopl', 'The whale', 'a person ']);
 }, 60_000);
+
+test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
+  await pretrain({ ...options('falling'), endsRate: 2 });
+  const { model: { config, weights }, tokenizer } = await loadModel(join(directory, 'falling/model'));
+  const { bos, eos } = tokenizer.specialTokens;
+  const stream = Int32Array.from([1, 3].flatMap(i => [bos!, ...tokenizer.encode(english.train[i]), eos!]));
+  const model = initTransformer(config, new Random(0).split('weights'));
+  const batches = planBatches(windows(stream, 32, id => tokenizer.tokenBytes(id).length), 128, { unit: 'tokens', amount: 3000 }, new Random(0).split('batches'));
+  const teacher = new KneserNey([stream], { order: 5, vocabSize: tokenizer.vocabSize });
+  let step = 0;
+  await train({
+    parameters: model.weights,
+    batches,
+    loss: batch => taughtLoss(model, batch, teacher, 1 - step++ / batches.length),
+    rate: pretrainDefaults.rate,
+    warmup: Math.ceil(0.02 * batches.length),
+    optimizer: parameters => new Muon(parameters, name => name.includes('.layers.'), { othersRate: 2 }),
+  });
+  // The file holds float16: half a unit in the last of 11 places, or of the smallest number.
+  for (const [name, w] of Object.entries(weights)) {
+    const expected = model.weights[name].dataSync();
+    w.dataSync().forEach((value: number, i: number) => expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(Math.max(2 ** -11 * Math.abs(expected[i]), 2 ** -25)));
+  }
+});
+
+test.each([[{ text: 0 }, /a share of 0 of 4 documents is none; raise --text/], [{ window: 5000 }, /do not fill a window of 5000; lower --window/]])('text that is too little is refused before anything is counted: %j', async (few, message) => {
+  await expect(pretrain({ ...options('few'), ...few })).rejects.toThrow(message);
+});
 
 test('stopped and started again it ends with the same weights; other settings are refused', async () => {
   const weights = (name: string) => readFile(join(directory, name, 'model/model.safetensors'));
