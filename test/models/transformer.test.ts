@@ -140,6 +140,7 @@ test.each([
   [{ ...llama, width: 12 }, 'a head is 3 wide; rotary positions need an even width'],
   [{ ...llama, keyValueHeads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
   [{ ...llama, headWidth: 1.5 }, 'headWidth is 1.5'],
+  [{ ...llama, layers: 10_001 }, '10001 layers are more than any model has'],
 ])('%o makes no model', (config, message) => {
   expect(() => initTransformer(config, random)).toThrow(message);
 });

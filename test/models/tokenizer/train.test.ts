@@ -43,6 +43,13 @@ test('merges what counting anew would merge', () => {
   }), { numRuns: 300 });
 });
 
+test('so too over hundreds of merges, whose neighbours were merged before', () => {
+  const long = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 200, maxLength: 400 });
+  fc.assert(fc.property(fc.array(long, { minLength: 1, maxLength: 3 }), docs => {
+    expect(mergesOf(trainSeen(docs, 150))).toEqual(naiveMerges(docs, 150));
+  }), { numRuns: 20 });
+});
+
 test('with a pattern, words with multiplicity give the merges of every word by itself', () => {
   const letters = fc.array(fc.constantFrom('a', 'b', 'ab', 'aab', 'bab', 'abba'), { minLength: 1, maxLength: 20 });
   fc.assert(fc.property(letters, fc.integer({ min: 1, max: 8 }), (parts, n) => {
