@@ -8,9 +8,13 @@ import { type Random, tensor, type Tensor } from '../engine/index.ts';
 export interface Sequence {
   /** Begin token, tokens, end token. */
   readonly ids: Int32Array;
-  /** Raw bytes that the tokens between begin and end stand for. */
+  /** Raw bytes that the tokens between begin and end stand for; those that are context only not counted. */
   readonly bytes: number;
+  /** Tokens after the first that are context only: read, but not scored. */
+  readonly context?: number;
 }
+
+const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
 
 export interface Batch {
   /** (B, T), padded with 0 after the end. */
@@ -31,8 +35,9 @@ export function makeBatch(sequences: readonly Sequence[]): Batch {
   let [tokens, bytes] = [0, 0];
   sequences.forEach((s, row) => {
     inputs.set(s.ids.subarray(0, -1), row * T);
-    targets.set(s.ids.subarray(1), row * T);
-    tokens += s.ids.length - 1;
+    const { context = 0 } = s;
+    targets.set(s.ids.subarray(1 + context), row * T + context);
+    tokens += scoredTokens(s);
     bytes += s.bytes;
   });
   return { inputs, targets, shape: [sequences.length, T], tokens, bytes };
@@ -86,20 +91,26 @@ export function planBatches(sequences: readonly Sequence[], tokensPerBatch: numb
     for (const group of epoch(sequences, tokensPerBatch, random.split(`epoch ${pass}`))) {
       if (spent >= budget.amount) break;
       plan.push(group);
-      for (const s of group) spent += budget.unit === 'tokens' ? s.ids.length - 1 : s.bytes;
+      for (const s of group) spent += budget.unit === 'tokens' ? scoredTokens(s) : s.bytes;
     }
   }
   return plan;
 }
 
-/** Cuts one long stream of tokens into windows that overlap by one, each a sequence of `length` scored tokens. */
-export function windows(stream: Int32Array, length: number, bytesOf: (id: number) => number): Sequence[] {
+/**
+ * Cuts one long stream of tokens into windows of `length` tokens that scores every token once. Windows share a token,
+ * or, with an overlap, as many tokens more, which are context in the later one: no token but those of the first window
+ * is then scored with less of it.
+ */
+export function windows(stream: Int32Array, length: number, bytesOf: (id: number) => number, overlap = 0): Sequence[] {
+  if (!(overlap >= 0 && overlap < length)) throw new Error(`windows: an overlap of ${overlap} does not fit into windows of ${length}`);
   const out: Sequence[] = [];
-  for (let start = 0; start + length < stream.length; start += length) {
+  for (let start = 0; start + length < stream.length; start += length - overlap) {
     const ids = stream.slice(start, start + length + 1);
+    const context = start === 0 ? 0 : overlap;
     let bytes = 0;
-    for (let i = 1; i < ids.length; i++) bytes += bytesOf(ids[i]);
-    out.push({ ids, bytes });
+    for (let i = 1 + context; i < ids.length; i++) bytes += bytesOf(ids[i]);
+    out.push({ ids, bytes, context });
   }
   return out;
 }

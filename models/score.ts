@@ -51,7 +51,7 @@ export async function score(model: Transformer, sequences: readonly Sequence[], 
       const own = values.subarray(row * batch.shape[1], row * batch.shape[1] + s.ids.length - 1);
       const end = endToken ? own[own.length - 1] : 0;
       const nats = total(own) - end;
-      scores.set(s, { nats, endNats: end, tokens: own.length - (endToken ? 1 : 0), bytes: s.bytes });
+      scores.set(s, { nats, endNats: end, tokens: own.length - (s.context ?? 0) - (endToken ? 1 : 0), bytes: s.bytes });
     });
     options.onProgress?.(batch.tokens);
     await new Promise(resolve => setImmediate(resolve));

@@ -30,7 +30,7 @@ import { paper, type Paper, type PaperOptions } from './paper/run.ts';
 import { lines } from './paper/table.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
-import { optimizers, pretrain, pretrainDefaults } from './pretrain.ts';
+import { judgePretrained, optimizers, pretrain, pretrainDefaults } from './pretrain.ts';
 import { progressBar, type ProgressBar } from './progress.ts';
 import { writeRunReport } from './report/run.ts';
 import { defaultAlpha, defaults, type Settings } from './settings.ts';
@@ -315,6 +315,7 @@ program.command('paper').description('the table of the paper, with every baselin
 
 program.command('pretrain').description('pretrain a source model on English')
   .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')
+  .option('--judge <dir>', 'train nothing: score this pretrained model anew, beside a 5-gram model, for its record')
   .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
   .addOption(new Option('--family <name>', 'of the architecture').choices([...families]).default(pretrainDefaults.family))
   .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
@@ -330,7 +331,10 @@ program.command('pretrain').description('pretrain a source model on English')
   .addOption(new Option('--optimizer <name>', 'of the matrices in the layers').choices([...optimizers]).default(pretrainDefaults.optimizer))
   .option('--ends-rate <x>', "learning rate of embedding and head under muon, in units of --rate", positive, pretrainDefaults.endsRate)
   .option('--teacher <share>', 'of a 5-gram model in what is learned at first; it falls to 0', fraction, pretrainDefaults.teacher)
-  .action(flags => withLock(flags.work, async () => pretrain({ ...flags, english: await loadEnglish({ cache: join(flags.work, 'english'), log }), signal: stop.signal, log })));
+  .action(flags => withLock(flags.work, async () => {
+    const common = { english: await loadEnglish({ cache: join(flags.work, 'english'), log }), signal: stop.signal, log };
+    await (flags.judge === undefined ? pretrain({ ...flags, ...common }) : judgePretrained({ ...flags, ...common, model: flags.judge }));
+  }));
 
 program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")
   .addArgument(new Argument('<name>', 'domain').choices(Object.keys(domains)))

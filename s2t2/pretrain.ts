@@ -6,8 +6,8 @@ import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, windows, type Sequence } from '../models/batches.ts';
-import { saveModel } from '../models/checkpoint.ts';
-import { makeDirectory, sha256, UserError } from '../models/files.ts';
+import { loadModel, saveModel, type LanguageModel } from '../models/checkpoint.ts';
+import { makeDirectory, readJson, sha256, UserError, writeFileAtomic } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
 import { Muon } from '../models/muon.ts';
 import { KneserNey } from '../models/ngram.ts';
@@ -60,13 +60,13 @@ export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 10_
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { english, seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
-  const documents = english.train.filter((_, i) => Math.floor((i + 1) * options.text) > Math.floor(i * options.text)); // evenly from every source
+  const documents = shareOf(english.train, options.text);
   if (documents.length === 0) throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
   log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
-  const [trainSet, testSet] = [trainStream, testStream].map(stream => windows(stream, options.window, id => tokenizer.tokenBytes(id).length));
-  if (trainSet.length === 0 || testSet.length === 0) throw new UserError(`${trainStream.length} tokens of training and ${testStream.length} of held-out text do not fill a window of ${options.window}; lower --window or raise --text`);
+  if (Math.min(trainStream.length, testStream.length) <= options.window) throw new UserError(`${trainStream.length} tokens of training and ${testStream.length} of held-out text do not fill a window of ${options.window}; lower --window or raise --text`);
+  const trainSet = windows(trainStream, options.window, id => tokenizer.tokenBytes(id).length);
 
   log('counting 5-grams');
   const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
@@ -106,11 +106,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
   }).finally(() => bar.stop());
 
-  const { bitsPerByte, standardError, perplexity } = metrics(await score(model, testSet, { endToken: false, signal }));
-  const counted = metrics(testSet.map(s => {
-    const nats = ngram.nats(s.ids);
-    return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes: s.bytes };
-  }));
+  const judged = await judge({ model, tokenizer }, ngram, { train: trainStream, test: testStream }, options.window, signal);
   const samples = [];
   for (const prompt of ['The people of the United States', 'The whale', 'a person who']) samples.push(prompt + await continuation(model, tokenizer, prompt, new Random(seed).split(prompt)));
   const record = {
@@ -125,13 +121,67 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     gflopPerSecond: Math.round((3 * forwardFlops(config, window / 2) * result.tokens) / result.seconds / 1e8) / 10,
     backend: getBackend().describe(),
     loss: meanOfLast(result.losses, 50),
-    heldOut: { bitsPerByte, standardError, perplexity, bytes: testSet.reduce((n, s: Sequence) => n + s.bytes, 0) },
-    kneserNey5: { bitsPerByte: counted.bitsPerByte, perplexity: counted.perplexity, trainingTokens: trainStream.length },
+    ...judged,
     samples,
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
-  log(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${counted.bitsPerByte.toFixed(3)}, so ${Math.abs(100 * (1 - bitsPerByte / counted.bitsPerByte)).toFixed(1)}% ${bitsPerByte < counted.bitsPerByte ? 'below' : 'above'} it; written to ${options.out}`);
+  log(`${verdict(judged)}; written to ${options.out}`);
 }
+
+export interface JudgeOptions {
+  /** The model directory, whose `record.json` gets the figures. */
+  readonly model: string;
+  readonly text: number;
+  readonly window: number;
+  readonly english: English;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+/** Scores a model that was pretrained before, and a 5-gram model of the same share of the text, anew. */
+export async function judgePretrained({ model: directory, text, window, english, signal, log }: JudgeOptions): Promise<void> {
+  const { model, tokenizer } = await loadModel(directory);
+  const file = join(directory, 'record.json');
+  const record = await readJson(file);
+  const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
+  log('counting 5-grams');
+  const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });
+  const judged = await judge({ model, tokenizer }, ngram, { train, test }, window, signal);
+  await writeFileAtomic(file, `${JSON.stringify({ ...record as object, ...judged }, null, 2)}\n`);
+  log(`${verdict(judged)}; written to ${file}`);
+}
+
+interface Judged {
+  readonly heldOut: { readonly bitsPerByte: number; readonly standardError: number; readonly perplexity: number; readonly tokens: number; readonly bytes: number; readonly window: number; readonly overlap: number };
+  readonly kneserNey5: { readonly bitsPerByte: number; readonly perplexity: number; readonly trainingTokens: number };
+}
+
+/**
+ * Bits per byte of the held-out stream, by a model and by an n-gram model: the same tokens, in windows that overlap by
+ * half, so that neither is judged on tokens whose context a cut has taken away.
+ */
+async function judge({ model, tokenizer }: LanguageModel, ngram: KneserNey, streams: { readonly train: Int32Array; readonly test: Int32Array }, window: number, signal?: AbortSignal): Promise<Judged> {
+  const overlap = Math.floor(window / 2);
+  const cut = windows(streams.test, window, id => tokenizer.tokenBytes(id).length, overlap);
+  const { bitsPerByte, standardError, perplexity } = metrics(await score(model, cut, { endToken: false, signal }));
+  const counted = metrics(cut.map(({ ids, bytes, context }) => {
+    const nats = ngram.nats(ids).subarray(context);
+    return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes };
+  }));
+  const total = (of: (s: Sequence) => number) => cut.reduce((n, s) => n + of(s), 0);
+  return {
+    heldOut: { bitsPerByte, standardError, perplexity, tokens: total(s => s.ids.length - 1 - s.context!), bytes: total(s => s.bytes), window, overlap },
+    kneserNey5: { bitsPerByte: counted.bitsPerByte, perplexity: counted.perplexity, trainingTokens: streams.train.length },
+  };
+}
+
+function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNey5 }: Judged): string {
+  const below = 100 * (1 - bitsPerByte / kneserNey5.bitsPerByte);
+  return `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
+}
+
+/** A share of documents, evenly from every source. */
+const shareOf = (documents: readonly string[], share: number): string[] => documents.filter((_, i) => Math.floor((i + 1) * share) > Math.floor(i * share));
 
 /** All documents as one stream, each between its begin and end token. */
 function joinDocuments(documents: readonly string[], tokenizer: Tokenizer): Int32Array {

@@ -5,7 +5,7 @@ import { cp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { makeDirectory, UserError } from '../../models/files.ts';
+import { makeDirectory, oneLine, UserError } from '../../models/files.ts';
 
 type Log = (line: string) => void;
 
@@ -59,7 +59,9 @@ export async function npmPackages(manifest: string, cache: string, log: Log): Pr
   log(`installing the packages of ${manifest} into ${cache}`);
   await rm(modules, { recursive: true, force: true });
   await makeDirectory(cache);
-  await cp(from, cache, { recursive: true });
+  await cp(from, cache, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(`${cache}: the manifest ${from} cannot be copied there (${oneLine(error)}); give another --work`);
+  });
   await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], cache);
   return modules;
 }

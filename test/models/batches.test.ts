@@ -47,13 +47,34 @@ describe('batches', () => {
     expect(() => planBatches([], 40, { unit: 'tokens', amount: 1 }, new Random(1))).toThrow('no sequence to train on');
   });
 
-  test('windows overlap by one token and score each token of the stream once', () => {
-    fc.assert(fc.property(fc.array(fc.nat(99), { maxLength: 60 }), fc.integer({ min: 1, max: 9 }), (stream, length) => {
-      const cut = windows(Int32Array.from(stream), length, id => id);
-      const targets = cut.flatMap(s => Array.from(s.ids.slice(1)));
+  test('windows share a token, or more that are context; each token of the stream is scored once, but for a rest', () => {
+    const cuts = fc.integer({ min: 1, max: 9 }).chain(length => fc.tuple(fc.constant(length), fc.nat(length - 1)));
+    fc.assert(fc.property(fc.array(fc.nat(99), { maxLength: 60 }), cuts, (stream, [length, overlap]) => {
+      const cut = windows(Int32Array.from(stream), length, id => id, overlap);
+      const scoredOf = (s: Sequence) => Array.from(s.ids.slice(1 + s.context!));
+      const targets = cut.flatMap(scoredOf);
       expect(targets).toEqual(stream.slice(1, 1 + targets.length));
-      expect(stream.length - 1 - targets.length).toBeLessThan(Math.max(length, 1));
-      cut.forEach(s => expect(s.bytes).toBe(Array.from(s.ids.slice(1)).reduce((a, b) => a + b, 0)));
+      expect(stream.length - 1 - targets.length).toBeLessThan(cut.length > 0 ? length - overlap : length + 1);
+      cut.forEach((s, i) => {
+        expect([s.ids.length, s.context]).toEqual([length + 1, i > 0 ? overlap : 0]);
+        expect(s.bytes).toBe(scoredOf(s).reduce((a, b) => a + b, 0));
+      });
+    }));
+    for (const overlap of [-1, 4, Number.NaN]) expect(() => windows(new Int32Array(9), 4, () => 1, overlap)).toThrow(`an overlap of ${overlap} does not fit into windows of 4`);
+  });
+
+  test('what is context only is read and no target, and counts for no budget', () => {
+    fc.assert(fc.property(sequences, fc.nat(), (list, n) => {
+      const withContext = list.map((s, i) => ({ ...s, context: (n + i) % s.ids.length }));
+      const [whole, part] = [makeBatch(list), makeBatch(withContext)];
+      const T = whole.shape[1];
+      expect(part.inputs).toEqual(whole.inputs);
+      expect(part.targets).toEqual(whole.targets.map((id, at) => (at % T < withContext[Math.floor(at / T)].context ? -100 : id)));
+      expect(part.tokens).toBe(part.targets.filter(id => id >= 0).length);
+      if (part.tokens === 0) return;
+      const plan = planBatches(withContext, 40, { unit: 'tokens', amount: 1 }, new Random(1));
+      expect(plan.slice(0, -1).reduce((sum, group) => sum + makeBatch(group).tokens, 0)).toBe(0);
+      expect(makeBatch(plan.at(-1)!).tokens).toBeGreaterThan(0);
     }));
   });
 });

@@ -159,6 +159,13 @@ describe('score', () => {
     });
   });
 
+  test('leaves out what is context only', async () => {
+    const ids = idsOf(12);
+    const [whole, start, rest] = await score(model, [{ ids, bytes: 3 }, { ids: ids.slice(0, 6), bytes: 1 }, { ids, bytes: 2, context: 5 }], { endToken: false });
+    close([rest.nats], [whole.nats - start.nats]);
+    expect([whole.tokens, start.tokens, rest.tokens]).toEqual([11, 5, 6]);
+  });
+
   test('a uniform model loses log V a token', async () => {
     const zero = { ...model, weights: { ...model.weights, 'lm_head.weight': tensor(new Float32Array(23 * 16), { shape: [23, 16] }) } };
     const [s] = await score(zero, [{ ids: idsOf(8), bytes: 6 }]);

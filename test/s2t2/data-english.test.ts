@@ -54,3 +54,10 @@ describe('English', () => {
     expect(glosses).toEqual(Array.from({ length: 200 }, (_, i) => `verb ${200 + i}; "an example"`));
   });
 });
+
+test('a cache where the manifest cannot be copied is refused in one line', async () => {
+  const cache = await mkdtemp(join(tmpdir(), 's2t2-english-'));
+  await mkdir(join(cache, 'package.json'));
+  await expect(loadEnglish({ cache, log: () => {} })).rejects.toThrow(/cannot be copied there \([^\n]+\); give another --work$/);
+  await rm(cache, { recursive: true });
+});

@@ -13,7 +13,7 @@ import { Interrupted, train } from '../../models/train.ts';
 import { initTransformer } from '../../models/transformer.ts';
 import type { English } from '../../s2t2/data/english.ts';
 import { metrics } from '../../s2t2/evaluate.ts';
-import { pretrain, pretrainDefaults, type PretrainOptions } from '../../s2t2/pretrain.ts';
+import { judgePretrained, pretrain, pretrainDefaults, type PretrainOptions } from '../../s2t2/pretrain.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
 
 const directory = temporaryDirectory();
@@ -48,13 +48,16 @@ test('the record says what the model does, and what a 5-gram model of the same d
   expect(record.parameters).toBe(Object.values(model.weights).reduce((n, w) => n + w.size, 0));
   for (const [flag, value] of [['tokens', 3000], ['text', 0.5], ['width', 16], ['window', 32], ['ends-rate', pretrainDefaults.endsRate], ['teacher', pretrainDefaults.teacher]]) expect(record.command).toContain(` --${flag} ${value}`);
 
-  // Documents between begin and end tokens, in windows of 32 scored tokens that overlap by one; the text is what the record's two shares of it say.
+  // Documents between begin and end tokens, in windows of 32 tokens that begin every 16, the first half of each context only; the text is what the record's two shares of it say.
   const { bos, eos } = tokenizer.specialTokens;
   const stream = (texts: readonly string[]) => Int32Array.from(texts.flatMap(text => [bos!, ...tokenizer.encode(text), eos!]));
   const ids = stream(english.test);
-  const cut = Array.from({ length: Math.floor((ids.length - 1) / 32) }, (_, i) => ids.slice(32 * i, 32 * i + 33)).map(w => ({ ids: w, bytes: w.slice(1).reduce((n, id) => n + tokenizer.tokenBytes(id).length, 0) }));
-  const bytes = cut.reduce((n, w) => n + w.bytes, 0);
-  expect(record.heldOut.bytes).toBe(bytes);
+  const lengths = Array.from(ids, id => tokenizer.tokenBytes(id).length);
+  const starts = Array.from({ length: Math.floor((ids.length - 1) / 16) - 1 }, (_, i) => 16 * i);
+  const cut = starts.map(at => ({ ids: ids.slice(at, at + 33), context: at > 0 ? 16 : 0, bytes: lengths.slice(at + (at > 0 ? 17 : 1), at + 33).reduce((a, b) => a + b, 0) }));
+  const scored = starts.at(-1)! + 32;
+  const bytes = lengths.slice(1, 1 + scored).reduce((a, b) => a + b, 0);
+  expect(record.heldOut).toMatchObject({ tokens: scored, bytes, window: 32, overlap: 16 });
   const heldOut = metrics(await score(model, cut, { endToken: false }));
   // Weights were rounded to float16: 2⁻¹¹ of each.
   expect(Math.abs(record.heldOut.bitsPerByte - heldOut.bitsPerByte)).toBeLessThan(0.01 * heldOut.bitsPerByte);
@@ -62,12 +65,25 @@ test('the record says what the model does, and what a 5-gram model of the same d
 
   const trained = [english.train[1], english.train[3]];
   const ngram = new KneserNey([stream(trained)], { order: 5, vocabSize: tokenizer.vocabSize });
-  const nats = cut.flatMap(w => [...ngram.nats(w.ids)]).reduce((a, b) => a + b, 0);
+  const nats = ngram.nats(ids).slice(0, scored).reduce((a, b) => a + b, 0); // as of one stream, for no window is too short for a 5-gram
   expect(record.kneserNey5.trainingTokens).toBe(stream(trained).length);
   expect(record.kneserNey5.bitsPerByte).toBeCloseTo(nats / Math.LN2 / bytes, 9);
   const ratio = Math.abs(100 * (1 - record.heldOut.bitsPerByte / record.kneserNey5.bitsPerByte)).toFixed(1);
   expect(said.at(-1)).toContain(`so ${ratio}% ${record.heldOut.bitsPerByte < record.kneserNey5.bitsPerByte ? 'below' : 'above'} it`);
   expect(record.samples.map(s => s.slice(0, 9))).toEqual(['The peopl', 'The whale', 'a person ']);
+
+  // Judged anew, in other windows and beside a 5-gram of other text, and back again.
+  const path = join(directory, 'whole/model');
+  const judged = async (window: number, text: number) => {
+    await judgePretrained({ model: path, text, window, english, log: line => said.push(line) });
+    return JSON.parse(await readFile(join(path, 'record.json'), 'utf8')) as PretrainRecord;
+  };
+  const other = await judged(8, 1);
+  expect(other).toMatchObject({ command: record.command, samples: record.samples, heldOut: { window: 8, overlap: 4 }, kneserNey5: { trainingTokens: stream(english.train).length } });
+  expect(other.heldOut.bitsPerByte).not.toBe(record.heldOut.bitsPerByte);
+  const again = await judged(32, 0.5);
+  expect(again.kneserNey5).toEqual(record.kneserNey5);
+  expect(again.heldOut.bitsPerByte).toBe(heldOut.bitsPerByte); // of the weights as they are in the file
 }, 60_000);
 
 test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
