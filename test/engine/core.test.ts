@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   add, apply, arange, broadcastTo, concat, createBackend, createReferenceBackend, exp, full, gather, getBackend, grad, matmul, memory, mul, noGrad, permute, Random, relu, reshape, scope,
-  setBackend, slice, sparsemax, square, sub, sum, table, tensor, withGradient, zeros, type Backend, type Tensor,
+  setBackend, slice, sparsemax, square, sub, sum, table, tensor, transpose, withGradient, zeros, type Backend, type Tensor,
 } from '../../engine/index.ts';
 import { philox } from '../../engine/random.ts';
 import { broadcastShapes, sizeOf } from '../../engine/shape.ts';
@@ -65,6 +65,15 @@ describe('scope', () => {
     const y = scope(() => exp(mul(a, 2)));
     expect(() => grad(y, [a])).toThrow('grad of exp: a tensor of shape [1] was freed');
   });
+});
+
+test('transpose swaps two dims, by default the last two', () => {
+  const x = tensor(Float32Array.from({ length: 24 }, (_, i) => i), { shape: [2, 3, 4] });
+  for (const [dims, order] of [[[], [0, 2, 1]], [[0], [2, 1, 0]], [[0, 1], [1, 0, 2]], [[-1, -3], [2, 1, 0]], [[1, 1], [0, 1, 2]]]) {
+    const [swapped, permuted] = [transpose(x, ...dims), permute(x, order)];
+    expect(swapped.shape).toEqual(permuted.shape);
+    expect(swapped.dataSync()).toEqual(permuted.dataSync());
+  }
 });
 
 describe('grad', () => {

@@ -40,7 +40,7 @@ describe('on a backend that counts', () => {
       else {
         // The textbook's count: what is computed twice counts once, a search in the
         // definition is none in a kernel, and what is known to be 0 is left out.
-        expect(stated).toBeGreaterThan(0);
+        expect(stated).toBeGreaterThanOrEqual(sizeOf(out) / 2); // a product by a sparse matrix is a quarter of its own
         expect(stated).toBeLessThanOrEqual(2 * flops);
       }
       // All that is read and written, once; less where a part is read, more where a part is read again, none where nothing moves.

@@ -16,7 +16,7 @@ import { Random } from '../../engine/random.ts';
 import { instrument } from './instrument.ts';
 import { apply, lineOf, mutantsOf, parses, type Mutant } from './mutants.ts';
 import { copyProject, Worker } from './pool.ts';
-import { summary, survivors, type Status, type Verdict } from './report.ts';
+import { summary, survives, survivors, type Status, type Verdict } from './report.ts';
 
 /** Each tree of the code and the directories of the tests that are about it. */
 const testsOf = {
@@ -50,7 +50,7 @@ const options = new Command('mutate')
   .option('--tree <names>', `of ${trees.join(', ')}`, (value: string) => value.split(','), [...trees])
   .option('--seed <n>', 'of the sample', number(0), 1)
   .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
-  .option('--seconds <n>', 'of tests that a mutant meets at most, the likeliest to notice it first; one that is left then survives', number(1), 20)
+  .option('--seconds <n>', 'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left', number(1), 20)
   .option('--workers <n>', 'copies that are tested at once', number(1), 2)
   .option('--fresh', 'forget what an earlier call found')
   .parse()
@@ -135,34 +135,42 @@ class Kills {
   }
 }
 
-/** The tests about its tree that reach a mutant, those first that kill many for their time, as many as fit into `--seconds`. */
-function testsFor({ number: n, tree, mutant: { file } }: Specimen, { tests }: Baseline, kills: Kills): { tests: string[]; skipped: number } {
+/** The tests about its tree that reach a mutant, those first that kill many for their time. */
+function testsFor({ number: n, tree, mutant: { file } }: Specimen, { tests }: Baseline, kills: Kills): string[] {
   const reaching = Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n));
   const worth = new Map(reaching.map(test => [test, kills.worth(file, test, tests[test].milliseconds)]));
-  let spent = 0;
-  const chosen = reaching.sort((a, b) => worth.get(b)! - worth.get(a)!).filter(test => {
-    const fits = spent + tests[test].milliseconds <= 1000 * options.seconds;
-    if (fits) spent += tests[test].milliseconds;
-    return fits;
-  });
-  return { tests: chosen, skipped: reaching.length - chosen.length };
+  return reaching.sort((a, b) => worth.get(b)! - worth.get(a)!);
 }
 
-/** Null where the time is over before anything is known. */
-async function judge(worker: Worker, specimen: Specimen, source: string, baseline: Baseline, kills: Kills, left: () => number): Promise<Status | null> {
-  const { tests, skipped } = testsFor(specimen, baseline, kills);
-  if (tests.length + skipped === 0) return { status: 'not reached' };
+interface Round {
+  readonly specimen: Specimen;
+  /** Of the tests that reach it; missing: of all. */
+  readonly among?: readonly string[];
+  /** Of tests at most. */
+  readonly milliseconds: number;
+}
+
+/** What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is known. */
+async function judge(worker: Worker, { specimen, among, milliseconds }: Round, source: string, baseline: Baseline, kills: Kills, left: () => number): Promise<Status | null> {
+  const tests = testsFor(specimen, baseline, kills).filter(test => among?.includes(test) ?? true);
+  if (tests.length === 0) return { status: 'not reached' };
   const { mutant } = specimen;
+  const untried = new Set(tests);
+  let spent = 0;
   await worker.write(mutant.file, apply(source, mutant));
   try {
     for (const test of tests) {
+      const expected = baseline.tests[test].milliseconds;
+      if (spent + expected > milliseconds) continue;
       if (left() <= 0) return null;
-      const outcome = await worker.run(test, 10_000 + 4 * baseline.tests[test].milliseconds);
+      const outcome = await worker.run(test, 10_000 + 4 * expected);
+      spent += expected;
+      untried.delete(test);
       if (outcome !== 'hung' && outcome.passed) continue;
       kills.add(mutant.file, test);
       return { status: outcome === 'hung' ? 'hung' : 'killed', by: test };
     }
-    return { status: 'survived', skipped };
+    return { status: 'survived', untried: [...untried] };
   } finally {
     await worker.restore(mutant.file, project);
   }
@@ -195,29 +203,41 @@ async function main(): Promise<void> {
   const baseline = JSON.parse(await readFile(known, 'utf8')) as Baseline;
 
   const log = join(directory, 'verdicts.jsonl');
-  const verdicts: Verdict[] = existsSync(log) ? (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean).map(line => JSON.parse(line) as Verdict) : [];
-  const judged = new Set(verdicts.map(v => v.number));
+  const verdicts = new Map<number, Verdict>(); // of a mutant the latest
+  if (existsSync(log)) for (const line of (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean)) {
+    const verdict = JSON.parse(line) as Verdict;
+    verdicts.set(verdict.number, verdict);
+  }
   const kills = new Kills();
-  for (const { by, mutant } of verdicts) if (by) kills.add(mutant.file, by);
+  for (const { by, mutant } of verdicts.values()) if (by) kills.add(mutant.file, by);
 
-  const [start, before] = [performance.now(), verdicts.length];
   const left = () => options.minutes * 60_000 - (performance.now() - begin);
-  await share(workers, sample.filter(s => !judged.has(s.number)), async (worker, specimen) => {
-    if (left() <= 0) return;
-    const source = sources.get(specimen.mutant.file)!;
-    const status = await judge(worker, specimen, source, baseline, kills, left);
-    if (!status) return;
-    const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...status };
-    verdicts.push(verdict);
-    await appendFile(log, `${JSON.stringify(verdict)}\n`);
-    const rate = (verdicts.length - before) / ((performance.now() - start) / 60_000);
-    const survived = verdicts.filter(v => v.status === 'survived' || v.status === 'not reached').length;
-    progress(`${verdicts.length} of ${sample.length} mutants, ${survived} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (sample.length - verdicts.length) / rate))} minutes left`);
-  });
+  const run = async (what: string, rounds: readonly Round[]) => {
+    const start = performance.now();
+    let done = 0;
+    await share(workers, rounds, async (worker, round) => {
+      if (left() <= 0) return;
+      const { specimen } = round;
+      const source = sources.get(specimen.mutant.file)!;
+      const status = await judge(worker, round, source, baseline, kills, left);
+      if (!status) return;
+      const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...status };
+      verdicts.set(verdict.number, verdict);
+      await appendFile(log, `${JSON.stringify(verdict)}\n`);
+      const rate = ++done / ((performance.now() - start) / 60_000);
+      progress(`${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} minutes left`);
+    });
+  };
+  // The likeliest tests for every mutant; then, while there is time, the others for those that live.
+  await run('mutants', sample.filter(s => !verdicts.has(s.number)).map(specimen => ({ specimen, milliseconds: 1000 * options.seconds })));
+  const spared = sample.map(specimen => ({ specimen, among: verdicts.get(specimen.number)?.untried ?? [], milliseconds: Infinity })).filter(round => round.among.length > 0);
+  await run('survivors before their other tests', spared);
   if (process.stderr.isTTY) process.stderr.write('\n');
 
-  console.log(`\n${survivors(verdicts, sources)}\n\n${summary(verdicts)}`);
-  if (verdicts.length < sample.length) console.log(`${sample.length - verdicts.length} mutants are left after ${options.minutes} minutes; the same command goes on with them`);
+  const all = [...verdicts.values()];
+  console.log(`\n${survivors(all, sources)}\n\n${summary(all)}`);
+  const [mutants, unsure] = [sample.length - all.length, all.filter(v => v.untried && v.untried.length > 0).length];
+  if (mutants + unsure > 0) console.log(`${mutants} mutants, and tests of ${unsure} survivors, are left after ${options.minutes} minutes; the same command goes on with them`);
   stop();
   process.exit(0);
 }

@@ -7,7 +7,7 @@ export interface Status {
   /** The test file that noticed. */
   readonly by?: string;
   /** Tests that reach a survivor and were not tried, for time. */
-  readonly skipped?: number;
+  readonly untried?: readonly string[];
 }
 
 export interface Verdict extends Status {
@@ -24,6 +24,8 @@ export function wilson(k: number, n: number): [number, number] {
   return [middle - half, middle + half];
 }
 
+export const survives = ({ status }: Status): boolean => status === 'survived' || status === 'not reached';
+
 const percent = (x: number): string => `${(100 * x).toFixed(1)}%`;
 
 export function summary(verdicts: readonly Verdict[]): string {
@@ -39,7 +41,7 @@ export function summary(verdicts: readonly Verdict[]): string {
 }
 
 export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<string, string>): string {
-  return verdicts.filter(v => v.status === 'survived' || v.status === 'not reached')
+  return verdicts.filter(survives)
     .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
-    .map(({ mutant, line, status, skipped = 0 }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${skipped > 0 ? `, ${skipped} slow tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
+    .map(({ mutant, line, status, untried = [] }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} slow tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
 }
