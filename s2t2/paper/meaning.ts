@@ -61,7 +61,7 @@ function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
   return both / (a.size + b.size - both);
 }
 
-function overlapOf(plans: readonly Plan[]): { seeds: number; shuffled: number } {
+export function overlapOf(plans: readonly Plan[]): { seeds: number; shuffled: number } {
   const order = new Random(0).split('overlap').shuffle(Array.from(plans[0].mu, (_, i) => i));
   const pairs = plans.flatMap((a, i) => plans.slice(0, i).map(b => [a, b] as const));
   const mean = (row: (i: number) => number) => pairs.reduce((sum, [a, b]) => sum + jaccard(supportOf(a, i => i), supportOf(b, row)), 0) / pairs.length;

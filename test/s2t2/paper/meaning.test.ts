@@ -1,0 +1,38 @@
+/** What is asked of a plan: the overlap of supports against counting cells, and rows that change hands and nothing else. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { compress, type Plan } from '../../../s2t2/plan.ts';
+import { overlapOf, shuffledRows } from '../../../s2t2/paper/meaning.ts';
+import { plans } from '../../arbitraries/plans.ts';
+
+/** A few plans of one size, as matrices of zeros and ones with a one in every row. */
+const supports = fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 8 }), fc.integer({ min: 2, max: 4 }))
+  .chain(([u, v, n]) => fc.tuple(fc.constant([u, v] as const), fc.array(fc.array(fc.array(fc.boolean(), { minLength: v, maxLength: v }), { minLength: u, maxLength: u }), { minLength: n, maxLength: n })));
+
+test('overlap is the mean over pairs of cells in both supports, of cells in either; rows shuffled, of other rows', () => {
+  fc.assert(fc.property(supports, ([[u, v], matrices]) => {
+    const filled = matrices.map(rows => rows.map((row, i) => row.map((x, j) => x || j === i % v)));
+    const asPlans = filled.map(rows => ({ ...compress(Float32Array.from(rows.flat(), Number), u, v), mu: new Float32Array(u), nu: new Float32Array(v) }) as unknown as Plan);
+    const pairs = filled.flatMap((a, i) => filled.slice(0, i).map(b => [a, b] as const));
+    const jaccard = (a: readonly boolean[], b: readonly boolean[]) => a.filter((x, k) => x && b[k]).length / a.filter((x, k) => x || b[k]).length;
+    const { seeds, shuffled } = overlapOf(asPlans);
+    expect(seeds).toBeCloseTo(pairs.reduce((sum, [a, b]) => sum + jaccard(a.flat(), b.flat()), 0) / pairs.length, 12);
+    // One order of rows serves all pairs: some permutation gives it.
+    const orders = permutations(Array.from({ length: u }, (_, i) => i));
+    const possible = orders.map(order => pairs.reduce((sum, [a, b]) => sum + jaccard(a.flat(), order.flatMap(i => b[i])), 0) / pairs.length);
+    expect(Math.min(...possible.map(p => Math.abs(p - shuffled)))).toBeLessThan(1e-12);
+    expect(overlapOf([asPlans[0], asPlans[0]]).seeds).toBe(1);
+  }), { numRuns: 50 });
+});
+
+function permutations(items: readonly number[]): number[][] {
+  return items.length < 2 ? [[...items]] : items.flatMap(first => permutations(items.filter(i => i !== first)).map(rest => [first, ...rest]));
+}
+
+test('shuffled rows are the same rows, given to the same tokens in another order', () => {
+  fc.assert(fc.property(plans(), ({ plan }) => {
+    const shuffled = shuffledRows(plan);
+    expect({ ...shuffled, targetIds: plan.targetIds }).toEqual(plan);
+    expect(shuffled.targetIds.toSorted()).toEqual(plan.targetIds.toSorted());
+  }));
+});

@@ -1,0 +1,189 @@
+/** The table on cells that nobody ran: made by hand, found on disk, and put together as written out here. */
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { sha256 } from '../../../models/files.ts';
+import type { Bench, Cell, CellResult } from '../../../s2t2/paper/cells.ts';
+import { chooseRates, lines, mainTable, median, ratesFrom, seedCell, type Line, type Rates } from '../../../s2t2/paper/table.ts';
+import { ablate } from '../../../s2t2/paper/ablations.ts';
+import type { Prepared } from '../../../s2t2/prepare.ts';
+import { defaults, type Settings } from '../../../s2t2/settings.ts';
+import { temporaryDirectory } from '../../models/temporary.ts';
+
+const root = temporaryDirectory();
+const texts = { train: ['MKVL', 'AAGM'], test: ['MK', 'VLA', 'GGGG'] };
+const bytes = 9;
+const base: Settings = { ...defaults, alpha: 0.5, budget: { unit: 'tokens', amount: 700 } };
+
+const benchOf = async (): Promise<Bench> => ({ prepared: { fingerprint: 'by hand', texts } as unknown as Prepared, out: await mkdtemp(join(root, 'bench-')), log: () => {} });
+
+/** As `runCell` keeps a finished cell. */
+async function keep({ out, prepared }: Bench, { key, settings, method }: Cell, result: CellResult): Promise<void> {
+  await mkdir(join(out, 'cells'), { recursive: true });
+  await writeFile(join(out, 'cells', `${key}.json`), JSON.stringify({ fingerprint: sha256(JSON.stringify([prepared.fingerprint, settings, method.name])), result }));
+}
+
+/** Any figures, each from `x`. */
+function result(x: number, { before = true, plan = false, points = 3 } = {}): CellResult {
+  const metrics = (y: number) => ({ bitsPerByte: y, standardError: 0.1, perplexity: 100 * y, endBits: 1 });
+  return {
+    row: {
+      name: 'unused', before: before ? metrics(x + 1) : null, after: metrics(x), tokensPerByte: x / 10, steps: 1, tokens: 1000 * x, bytes: 2000 * x, seconds: 30 * x,
+      curve: Array.from({ length: points }, (_, i) => ({ tokens: 10 * i + x, bytes: 20 * i + x, seconds: i + x, bitsPerByte: 9 - i + x })),
+    },
+    before: before ? [2 * x, 3 * x, 4 * x] : null,
+    after: [x, 2 * x, 3 * x + 1],
+    endBits: 1,
+    secondsPerThousandBytes: x / 100,
+    plan: plan ? { supportPerRow: [1, 10 * x, 99], residual: x / 7, entropy: x / 5 } as unknown as CellResult['plan'] : null,
+  };
+}
+
+const bitsOf = (nats: readonly (readonly number[])[]) => nats.flat().reduce((a, b) => a + b, 0) / nats.length / Math.LN2 / bytes;
+const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
+const line = (name: string): Line => lines.find(l => l.name === name)!;
+const rates = new Map<string, Rates>([['source', { rate: 0.1, planRate: 1 }], ['s2t2', { rate: 0.2, planRate: 2 }], ['scratch', { rate: 0.3, planRate: 3 }]]);
+
+describe('the main table', () => {
+  const chosen = ['source', 's2t2', 's2t2-dykstra', 'scratch'].map(line);
+  const seeds = [0, 1, 2];
+  /** x of a cell, by line and seed. */
+  const xs: Record<string, number[]> = { source: [1, 2, 4], s2t2: [3, 2, 7], 's2t2-dykstra': [3, 5, 6], scratch: [5, 4, 9], 'source, equal bytes': [2, 3, 1] };
+  const made = async () => {
+    const bench = await benchOf();
+    for (const seed of seeds) {
+      for (const l of chosen) await keep(bench, seedCell(l, base, rates, seed), result(xs[l.name][seed], { before: l.name !== 'scratch', plan: l.name.startsWith('s2t2'), points: 3 + seed }));
+      // As many bytes as the first line of the target vocabulary has seen.
+      const equal = seedCell(line('source'), { ...base, budget: { unit: 'bytes', amount: 2000 * xs.s2t2[seed] } }, rates, seed);
+      await keep(bench, { ...equal, key: `source-bytes-${seed}` }, result(xs['source, equal bytes'][seed]));
+    }
+    return mainTable(bench, base, chosen, rates, seeds);
+  };
+
+  test('has the floors and the lines, each the mean or the median of its seeds', async () => {
+    const table = await made();
+    expect(table.seeds).toEqual(seeds);
+    expect(table.sequences).toBe(3);
+    expect(table.rows.map(r => [r.name, r.vocabulary])).toEqual([
+      ...['uniform', 'order 0', 'order 1', 'order 2', 'order 3'].map(name => [name, null]),
+      ['source', 'source'], ['s2t2', 'target'], ['s2t2-dykstra', 'target'], ['scratch', 'target'], ['source, equal bytes', 'source'],
+    ]);
+    const order0 = table.rows[1].after.mean;
+    for (const [name, x] of Object.entries(xs)) {
+      const row = table.rows.find(r => r.name === name)!;
+      const after = bitsOf(x.map(y => result(y).after));
+      expect(row.after.mean).toBeCloseTo(after, 12);
+      expect(row.againstOrder0.mean).toBeCloseTo(after - order0, 12);
+      if (name === 's2t2') expect(row.againstS2T2).toBeNull();
+      else expect(row.againstS2T2!.mean).toBeCloseTo(after - bitsOf(xs.s2t2.map(y => result(y).after)), 12);
+      if (name === 'scratch') expect([row.before, row.perplexity.before]).toEqual([null, null]);
+      else {
+        expect(row.before!.mean).toBeCloseTo(bitsOf(x.map(y => result(y).before!)), 12);
+        expect(row.perplexity.before).toBeCloseTo(mean(x.map(y => 100 * (y + 1))), 9);
+      }
+      expect(row.perplexity.after).toBeCloseTo(100 * mean(x), 9);
+      expect(row.tokensPerByte).toBe(x[0] / 10);
+      expect([row.tokens, row.bytes]).toEqual([1000, 2000].map(k => mean(x.map(y => k * y))));
+      const middle = x.toSorted((a, b) => a - b)[1];
+      expect([row.seconds, row.secondsPerThousandBytes]).toEqual([30 * middle, middle / 100]);
+      const hasPlan = name.startsWith('s2t2');
+      expect(row.support).toBe(hasPlan ? mean(x.map(y => 10 * y)) : null);
+      if (hasPlan) expect(row.residual).toBeCloseTo(mean(x) / 7, 12);
+      else expect(row.residual).toBeNull();
+      // As long as the shortest.
+      expect(row.curve).toHaveLength(3);
+      row.curve.forEach((p, i) => {
+        const expected = { tokens: 10 * i, bytes: 20 * i, seconds: i, bitsPerByte: 9 - i };
+        for (const key of Object.keys(expected) as (keyof typeof expected)[]) expect(p[key]).toBeCloseTo(expected[key] + mean(x), 9);
+      });
+    }
+    for (const floor of table.rows.slice(0, 5)) {
+      expect(floor.perplexity).toEqual({ before: null, after: 2 ** floor.after.mean });
+      expect(floor).toMatchObject({ before: null, tokensPerByte: 1, secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [] });
+      expect(floor.againstS2T2!.mean).toBeCloseTo(floor.after.mean - bitsOf(xs.s2t2.map(y => result(y).after)), 12);
+    }
+    expect(table.rows[0].after.mean).toBeCloseTo(Math.log2(new Set(texts.train.join('')).size), 12);
+  });
+
+  test('a budget in bytes is equal already, and without s2t2 nothing is less than it', async () => {
+    const bench = await benchOf();
+    const inBytes: Settings = { ...base, budget: { unit: 'bytes', amount: 700 } };
+    const two = ['source', 'scratch'].map(line);
+    for (const l of two) await keep(bench, seedCell(l, inBytes, rates, 5), result(3, { before: l.name === 'source' }));
+    const { rows } = await mainTable(bench, inBytes, two, rates, [5]);
+    expect(rows.slice(5).map(r => r.name)).toEqual(['source', 'scratch']);
+    expect(rows.map(r => r.againstS2T2)).toEqual(rows.map(() => null));
+  });
+});
+
+test('a cell has the rates of its line, or of the line whose rates it takes', () => {
+  expect(seedCell(line('s2t2-dykstra'), base, rates, 4)).toMatchObject({ key: 's2t2-dykstra-4', line: 's2t2-dykstra', settings: { ...base, variant: 'dykstra', seed: 4, rate: 0.2, scratchRate: 0.2, planRate: 2 } });
+  expect(seedCell(line('scratch'), base, rates, 0).settings).toMatchObject({ rate: 0.3, scratchRate: 0.3, seed: 0 });
+});
+
+describe('learning rates', () => {
+  const grid = { rate: [1, 2, 4], planRate: [10, 20], growth: 2 };
+  /** Keeps the cells of a grid, each with what `bits` says of its rates, and lets the grid choose. */
+  async function choose(name: string, bits: (rate: number, planRate: number) => number, start = { rate: 7, planRate: 10 }) {
+    const bench = await benchOf();
+    const settings = { ...base, ...start };
+    const learns = ['plain', 'dense', 's2t2'].includes(name);
+    for (const rate of [0.25, 0.5, 1, 2, 4, 8, 16]) for (const planRate of [2.5, 5, 10, 20, 40, 80]) {
+      const key = `grid-${name}-${rate}${learns ? `-${planRate}` : ''}`;
+      if (learns || planRate === start.planRate) await keep(bench, { key, method: line(name).method, settings: { ...settings, rate, scratchRate: rate, planRate } }, result(bits(rate, planRate)));
+    }
+    return chooseRates(bench, settings, [line(name)], grid);
+  }
+  const tried = (rows: readonly { rate: number; planRate: number }[]) => rows.map(r => [r.rate, r.planRate]);
+
+  test('the least bits per byte, and no more is tried where it lies inside', async () => {
+    const { rates: found, rows } = await choose('source', rate => 1 + Math.abs(rate - 2));
+    expect(found).toEqual(new Map([['source', { rate: 2, planRate: 10 }]]));
+    expect(tried(rows)).toEqual([[1, 10], [2, 10], [4, 10]]);
+    expect(rows.map(r => r.bitsPerByte)).toEqual([2, 1, 3]);
+    expect(rows.map(r => r.chosen)).toEqual([false, true, false]);
+  });
+
+  test('the grid grows at either edge, twice at most', async () => {
+    expect(tried((await choose('source', rate => 20 - rate)).rows)).toEqual([[1, 10], [2, 10], [4, 10], [8, 10], [16, 10]]);
+    const down = await choose('fvt', rate => 1 + rate);
+    expect(tried(down.rows)).toEqual([[0.25, 10], [0.5, 10], [1, 10], [2, 10], [4, 10]]);
+    expect(down.rates.get('fvt')).toEqual({ rate: 0.25, planRate: 10 });
+    expect(tried((await choose('source', rate => (rate === 8 ? 1 : 20 - rate))).rows)).toEqual([[1, 10], [2, 10], [4, 10], [8, 10], [16, 10]].slice(0, 5));
+  });
+
+  test('of what learns a plan the rate of the plan follows, at the best rate of finetuning', async () => {
+    const { rates: found, rows } = await choose('s2t2', (rate, planRate) => 1 + Math.abs(rate - 2) + Math.abs(planRate - 40) / 100);
+    expect(found).toEqual(new Map([['s2t2', { rate: 2, planRate: 40 }]]));
+    expect(tried(rows)).toEqual([[1, 10], [2, 10], [2, 20], [2, 40], [2, 80], [4, 10]]);
+    expect(rows.filter(r => r.chosen)).toHaveLength(1);
+    expect(ratesFrom(rows, [line('s2t2'), line('s2t2-dykstra')])).toEqual(found);
+    expect(() => ratesFrom(rows, [line('source')])).toThrow("the earlier table chose no learning rate for 'source'");
+    expect(() => ratesFrom(rows.map(r => ({ ...r, chosen: false })), [line('s2t2')])).toThrow("chose no learning rate for 's2t2'");
+  });
+});
+
+test('ablations vary one setting each, around the settings they are given', async () => {
+  const expected: Record<string, [string, Partial<Settings>][]> = {
+    alpha: [['0.1/v', 0.05], ['0.3/v', 0.15], ['1/v', 0.5], ['3/v', 1.5], ['10/v', 5], ['30/v', 15]].map(([value, alpha]) => [value as string, { alpha: alpha as number }]),
+    T: [1, 2, 3, 5, 10].map(iterations => [String(iterations), { iterations }]),
+    marginals: [['uniform', { marginals: 'uniform' }], ['frequency', { marginals: 'frequency' }]],
+    variant: [['alternating', { variant: 'alternating' }], ['dykstra', { variant: 'dykstra' }], ['dual', { variant: 'dual' }]],
+    init: [['noise 0.01', { noise: 0.01 }], ['noise 0.1', { noise: 0.1 }], ['noise 0.5', { noise: 0.5 }], ['pieces', { init: 'pieces' }]],
+    share: [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => [String(planShare), { planShare }]),
+    normalisation: [['actual', { rowNormalisation: 'actual' }], ['nominal', { rowNormalisation: 'nominal' }]],
+  };
+  for (const [name, values] of Object.entries(expected)) {
+    const bench = await benchOf();
+    for (const [i, [value, vary]] of values.entries()) {
+      await keep(bench, { key: `ablate-${name}-${value.replaceAll('/', '_').replaceAll(' ', '_')}`, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
+    }
+    const { rows, name: setting } = await ablate(bench, name as Parameters<typeof ablate>[1], base);
+    expect(setting).toBe(name);
+    expect(rows).toEqual(values.map(([value], i) => ({ value, support: 10 * (i + 1), entropy: (i + 1) / 5, residual: (i + 1) / 7, before: i + 2, after: i + 1 })));
+  }
+});
+
+test('the median is the middle one, the upper of two', () => {
+  expect([[3], [5, 1], [9, 1, 4], [2, 10, 1, 3]].map(median)).toEqual([3, 5, 4, 3]);
+});
