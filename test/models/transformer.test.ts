@@ -140,9 +140,21 @@ test.each([
   [{ ...llama, width: 12 }, 'a head is 3 wide; rotary positions need an even width'],
   [{ ...llama, keyValueHeads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
   [{ ...llama, headWidth: 1.5 }, 'headWidth is 1.5'],
+  [{ ...llama, normEps: 0 }, 'normEps 0 must be positive'],
+  [{ ...llama, rotaryBase: 1 }, 'rotaryBase 1 above 1'],
   [{ ...llama, layers: 10_001 }, '10001 layers are more than any model has'],
 ])('%o makes no model', (config, message) => {
   expect(() => initTransformer(config, random)).toThrow(message);
+});
+
+test.each(families)('%s: fresh weights have deviation 0.02, less where they write into the residual stream', family => {
+  const { weights } = initTransformer({ ...configs[family], width: 64, layers: 3, keyValueHeads: 4, feedForward: 96 }, new Random(5));
+  for (const [name, w] of Object.entries(weights).filter(([, { shape }]) => shape.length === 2)) {
+    const deviation = /(o_proj|down_proj|c_proj)/.test(name) ? 0.02 / Math.sqrt(6) : 0.02;
+    const values = Array.from(w.dataSync());
+    // The variance of n normal values has a deviation of √(2/n); six of them are never seen.
+    expect(Math.abs(values.reduce((sum, x) => sum + x * x, 0) / values.length / deviation ** 2 - 1)).toBeLessThan(6 * Math.sqrt(2 / values.length));
+  }
 });
 
 const config = llama;
@@ -151,7 +163,9 @@ const model = modelOf(llama);
 describe('score', () => {
   test('gives every sequence the nats it has alone, padded or not, in any batch size', async () => {
     const sequences: Sequence[] = [3, 9, 5, 17, 2].map(n => ({ ids: idsOf(n), bytes: n }));
+    const before = memory();
     const together = await score(model, sequences);
+    expect(memory()).toEqual(before);
     const alone = await score(model, sequences, { batchTokens: 1 });
     together.forEach((s, i) => {
       close([s.nats, s.endNats], [alone[i].nats, alone[i].endNats]);
@@ -199,7 +213,10 @@ describe('training', () => {
 
   test('learns', async () => {
     const { training } = fresh();
-    const { losses } = await train(training);
+    const { losses, tokens, bytes, step, steps } = await train(training);
+    const all = training.batches.flat();
+    expect([step, steps, losses.length]).toEqual(Array.from({ length: 3 }, () => training.batches.length));
+    expect([tokens, bytes]).toEqual([all.reduce((n, s) => n + s.ids.length - 1, 0), all.reduce((n, s) => n + s.bytes, 0)]);
     expect(losses[0]).toBeGreaterThan(3);
     expect(losses.at(-1)).toBeLessThan(1.5);
   });

@@ -228,10 +228,13 @@ async function main(): Promise<void> {
       progress(`${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} minutes left`);
     });
   };
-  // The likeliest tests for every mutant; then, while there is time, the others for those that live.
+  // The likeliest tests for every mutant; then, while there is time, for those that live twice as many, and again.
   await run('mutants', sample.filter(s => !verdicts.has(s.number)).map(specimen => ({ specimen, milliseconds: 1000 * options.seconds })));
-  const spared = sample.map(specimen => ({ specimen, among: verdicts.get(specimen.number)?.untried ?? [], milliseconds: Infinity })).filter(round => round.among.length > 0);
-  await run('survivors before their other tests', spared);
+  for (let milliseconds = 2000 * options.seconds; left() > 0; milliseconds *= 2) {
+    const spared = sample.map(specimen => ({ specimen, among: verdicts.get(specimen.number)?.untried ?? [], milliseconds })).filter(round => round.among.length > 0);
+    if (spared.length === 0) break;
+    await run(`survivors, ${milliseconds / 1000} s of other tests`, spared);
+  }
   if (process.stderr.isTTY) process.stderr.write('\n');
 
   const all = [...verdicts.values()];

@@ -13,7 +13,7 @@ import { escape, visible } from '../../s2t2/report/html.ts';
 import { renderReport } from '../../s2t2/report/page.ts';
 import { rowStatistics, viewPlan, type PictureView } from '../../s2t2/report/picture.ts';
 import { writeRunReport } from '../../s2t2/report/run.ts';
-import { place, ticks } from '../../s2t2/report/scale.ts';
+import { place, tickLabel, ticks } from '../../s2t2/report/scale.ts';
 import { style } from '../../s2t2/report/style.ts';
 import { plans } from '../arbitraries/plans.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
@@ -99,6 +99,18 @@ describe('axes', () => {
   });
 });
 
+test('ticks lie at the roundest numbers, with names of four digits at most', () => {
+  expect(ticks({ min: 0, max: 10, log: false }, 5)).toEqual([0, 2, 4, 6, 8, 10]);
+  expect(ticks({ min: 3, max: 48, log: false }, 5)).toEqual([10, 20, 30, 40]);
+  expect(ticks({ min: -1, max: 3, log: false }, 4)).toEqual([-1, 0, 1, 2, 3]);
+  expect(ticks({ min: 0, max: 4.9, log: false }, 1)).toEqual([0]); // 5 is the step, and 10 comes after it
+  expect(ticks({ min: 7, max: 7, log: false }, 4)).toEqual([7]);
+  expect(ticks({ min: 1, max: 1000, log: true }, 4)).toEqual([1, 10, 100, 1000]);
+  expect(ticks({ min: 1, max: 60, log: true }, 4)).toEqual([1, 2, 5, 10, 20, 50]);
+  expect(ticks({ min: 1, max: 9, log: true }, 4)).toEqual([2, 4, 6, 8]); // less than a decade is told apart like any range
+  expect([0, 0.12345, 999, 1000, 1500, -2500, 1e6, 2_500_000, 1e9, 7.5e9].map(tickLabel)).toEqual(['0', '0.1235', '999', '1k', '1.5k', '-2.5k', '1M', '2.5M', '1G', '7.5G']);
+});
+
 describe('plots', () => {
   const plotOf = (...series: (readonly (readonly [number, number])[])[]): CurvePlot =>
     ({ title: 't', x: { label: 'x' }, y: { label: 'y' }, series: series.map((points, i) => ({ name: `s${i}`, points: points.map(([x, y]) => ({ x, y })) })) });
@@ -128,6 +140,28 @@ describe('plots', () => {
     const even = plotOf(Array.from({ length: 40 }, (_, i) => [i, i] as const));
     expect(renderReport({ ...nothing, curves: [even] })).not.toContain(note);
     expect(lines(even).flat().every(([x, y]) => x >= 0 && x <= 1000 && y >= 0 && y <= 1000)).toBe(true);
+  });
+
+  test('a band runs along the upper ends of intervals and back along the lower', () => {
+    const points = [[0, 4], [1, 6]].map(([x, y]) => ({ x, y, low: y - 2, high: y + 2 }));
+    const page = renderReport({ ...nothing, curves: [{ ...plotOf(), series: [{ name: 'a', points }] }] });
+    const at = (y: number) => (1000 * (1 - (y - 1.76) / 6.48)).toFixed(1); // from 2 to 8, and 4 % more at either end
+    expect(page).toContain(`data-series="0" d="M0.0 ${at(6)}L1000.0 ${at(8)}L1000.0 ${at(4)}L0.0 ${at(2)}Z"`);
+    const one = renderReport({ ...nothing, curves: [{ ...plotOf(), series: [{ name: 'a', points: [points[0], { x: 1, y: 6 }] }] }] });
+    expect(one).not.toContain('class="band');
+  });
+
+  test('every section has its own plots, all of one legend', () => {
+    const plot = (name: string, section?: string): CurvePlot => ({ ...plotOf([[0, 1], [1, 2]]), title: name, section });
+    const page = renderReport({ ...nothing, curves: [plot('A'), plot('B', 'Ablations'), plot('C'), plot('D', 'Ablations')] });
+    const sections = page.split('<section ').slice(1).map(part => [part.match(/<h2[^>]*>([^<]*)/)![1], [...part.matchAll(/data-plot="(\d+)"><figcaption>([^<]*)/g)].map(m => [m[1], m[2]])]);
+    expect(sections).toEqual([['Learning curves', [['0', 'A'], ['1', 'C']]], ['Ablations', [['2', 'B'], ['3', 'D']]]]);
+  });
+
+  test('a histogram says from where to where its values go, and marks their mean', () => {
+    const { text } = renderHistogram([10, 20, 60], 'Support', 'x');
+    expect(text).toContain('aria-label="Support: from 10 to 60, mean 30"');
+    expect(text).toMatch(/<line class="mean" x1="(36\.[\d.]+)%" x2="\1%"[^>]*\/><text class="mean" x="\1%"[^>]*>mean 30</); // bins of 5 from 10 to 65
   });
 
   test('a histogram counts every value once, in the bin that holds it', () => {
@@ -241,6 +275,10 @@ describe("a run's directory", () => {
       if (r.tokens > 0) for (const n of [r.tokens, r.bytes]) expect(page).toContain(`>${n.toLocaleString('en')}<`);
     }
     for (const id of ['results', 'curves-0', 'plan', 'translations', 'tokens']) expect(page).toContain(`id="${id}"`);
+    expect([...page.matchAll(/<dt>([^<]*)<\/dt><dd>([^<]*)<\/dd>/g)].map(m => [m[1], m[2]])).toEqual([
+      ['Fewest bits per byte', '4.148 (source)'], ['s2t2, model frozen', '5.247'], ['s2t2, finetuned', '4.247'], ['Byte frequencies alone', '4.163'], ['Target tokens per byte', '0.543'],
+      ['Plan, dual, 3 rounds', '256 × 256'], ['Source tokens per target token', '1.0'], ['Mass misplaced', '0.00%'],
+    ]);
     expect(page.match(/<figure class="plot" data-plot="/g)).toHaveLength(3);
     expect(page.match(/class="token" data-start=/g)).toHaveLength(12);
   });
@@ -249,6 +287,11 @@ describe("a run's directory", () => {
     await writeFileAtomic(join(directory, 'results.json'), JSON.stringify({ ...results, plan: null }));
     const page = await readFile(await writeRunReport(directory, source, join(directory, 'other.html')), 'utf8');
     expect([...page.matchAll(/<h2 id="([^"]*)"/g)].map(m => m[1])).toEqual(['results', 'curves-0']);
+    expect(page).not.toContain('<dt>Plan');
+    await writeFileAtomic(join(directory, 'results.json'), JSON.stringify({ ...results, plan: null, methods: [results.methods[0]] }));
+    const floors = await readFile(await writeRunReport(directory, source, join(directory, 'other.html')), 'utf8');
+    expect([...floors.matchAll(/<dt>([^<]*)/g)].map(m => m[1])).toEqual(['Byte frequencies alone']);
+    expect(floors).not.toContain('<script');
   });
 
   test('no run, no report', async () => {
