@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
   add, apply, arange, broadcastTo, concat, createBackend, createReferenceBackend, exp, full, gather, getBackend, grad, matmul, memory, mul, noGrad, permute, Random, relu, reshape, scope,
-  setBackend, slice, sparsemax, square, sub, sum, table, tensor, transpose, withGradient, zeros, type Backend, type Tensor,
+  logSoftmax, logsumexp, setBackend, simplexGradient, simplexProjection, simplexThreshold, slice, softmax, sparsemax, square, sub, sum, table, tensor, transpose, withGradient, zeros, type Backend, type Tensor,
 } from '../../engine/index.ts';
 import { philox } from '../../engine/random.ts';
 import { broadcastShapes, sizeOf } from '../../engine/shape.ts';
@@ -65,6 +65,17 @@ describe('scope', () => {
     const y = scope(() => exp(mul(a, 2)));
     expect(() => grad(y, [a])).toThrow('grad of exp: a tensor of shape [1] was freed');
   });
+});
+
+test.each<[string, (x: Tensor, dim?: number) => Tensor]>([
+  ['softmax', softmax], ['logSoftmax', logSoftmax], ['logsumexp', logsumexp], ['sparsemax', sparsemax],
+  ['simplexThreshold', (x, dim) => simplexThreshold(x, 2, dim)], ['simplexProjection', (x, dim) => simplexProjection(x, 2, dim)], ['simplexGradient', (x, dim) => simplexGradient(x, relu(x), dim)],
+])('%s goes along the last dim unless told otherwise', (_, along) => {
+  const x = tensor([1, -2, 0.5, 3, 2.5, -1], { shape: [2, 3] });
+  const values = (y: Tensor) => [...y.dataSync()];
+  expect(values(along(x))).toEqual(values(along(x, -1)));
+  expect(values(along(x))).toEqual(values(along(x, 1)));
+  expect(values(along(x))).not.toEqual(values(along(x, 0)));
 });
 
 test('transpose swaps two dims, by default the last two', () => {
