@@ -22,9 +22,11 @@ export interface AdamWOptions {
   readonly weightDecay: number;
   /** Largest global norm of the gradients; Infinity leaves them alone. */
   readonly clip: number;
+  /** The learning rate of a parameter, in units of the rate. */
+  readonly rateOf: (name: string) => number;
 }
 
-export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1 };
+export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, rateOf: () => 1 };
 
 export class AdamW implements Optimizer {
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -50,7 +52,7 @@ export class AdamW implements Optimizer {
 
   /** Only matrices decay. */
   update(gradients: readonly Tensor[], rate: number): void {
-    const { beta1, beta2, epsilon, weightDecay } = this.options;
+    const { beta1, beta2, epsilon, weightDecay, rateOf } = this.options;
     this.steps++;
     noGrad(() => scope(() => {
       const clipped = this.clipped(gradients);
@@ -58,7 +60,7 @@ export class AdamW implements Optimizer {
         const m = adamwMean(this.mean[name], clipped[i], beta1);
         const v = adamwVariance(this.variance[name], clipped[i], beta2);
         const next = adamwStep(p, m, v, {
-          rate,
+          rate: rate * rateOf(name),
           decay: p.shape.length > 1 ? weightDecay : 0,
           epsilon,
           correction1: 1 - beta1 ** this.steps,

@@ -101,6 +101,7 @@ function withSettings(command: Command): Command {
     .option('--batch-tokens <n>', 'tokens in a batch', whole(1), defaults.batchTokens)
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option('--rate <x>', 'peak learning rate of finetuning', positive, defaults.rate)
+    .option('--body-rate <x>', 'that of the layers between embedding and head, in units of --rate', fraction, defaults.bodyRate)
     .option('--plan-rate <x>', "peak learning rate of the plan's cost", positive, defaults.planRate)
     .addOption(new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant))
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
@@ -130,6 +131,7 @@ const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => (
   maxBytes: flags.maxBytes,
   rate: flags.rate,
   planRate: flags.planRate,
+  bodyRate: flags.bodyRate,
   variant: flags.variant,
   iterations: flags.iterations,
   alpha: flags.alpha ?? defaultAlpha(sourceTokens),

@@ -4,13 +4,14 @@
  */
 import { join } from 'node:path';
 import { Random } from '../engine/index.ts';
+import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
 import { readJson, sha256, writeFileAtomic } from '../models/files.ts';
 import { batchLoss, score, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { train, type Training, type TrainingResult } from '../models/train.ts';
-import type { Transformer } from '../models/transformer.ts';
+import { embeddingName, headName, type Transformer } from '../models/transformer.ts';
 import { metrics, type Metrics } from './evaluate.ts';
 import type { Context, Method, Vocabulary } from './methods.ts';
 import type { Plan } from './plan.ts';
@@ -95,12 +96,14 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
   const before = method.before ? (await evaluated('before', start.model)).scores : null;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
   const batches = planBatches(experiment.sequences.train[method.vocabulary], settings.batchTokens, budget, new Random(settings.seed).split('finetuning batches'));
+  const ends = [embeddingName(start.model.config), headName];
   await runStage(`${method.name}.finetune`, {
     parameters: start.model.weights,
     batches,
     loss: batch => batchLoss(start.model, batch),
     rate: method.name === 'scratch' ? settings.scratchRate : settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
+    optimizer: parameters => new AdamW(parameters, { rateOf: name => (ends.includes(name) ? 1 : settings.bodyRate) }),
   });
   const { scores: after, seconds: evaluationSeconds } = await evaluated('after', start.model);
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);

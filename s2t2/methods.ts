@@ -81,17 +81,16 @@ const random: Method = {
   name: 'random',
   vocabulary: 'target',
   before: true,
-  start: async ({ source, target, settings }) => {
-    const { width } = source.model.config;
-    const draw = async (end: 'embedding' | 'head') => {
-      const values = (await endsOf(source.model)[end].data()) as Float32Array;
-      const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
-      const own = new Random(settings.seed).split(`random ${end}`);
-      return tensor(new Float32Array(target.vocabSize * width).map(() => scale * own.normal()), { shape: [target.vocabSize, width], requiresGrad: true });
-    };
-    return { model: withEnds(source.model, { embedding: await draw('embedding'), head: await draw('head') }), spent: 0 };
-  },
+  start: async context => ({ model: withEnds(context.source.model, { embedding: await randomEnd(context, 'embedding'), head: await randomEnd(context, 'head') }), spent: 0 }),
 };
+
+async function randomEnd({ source, target, settings }: Context, end: 'embedding' | 'head'): Promise<Tensor> {
+  const { width } = source.model.config;
+  const values = (await endsOf(source.model)[end].data()) as Float32Array;
+  const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
+  const own = new Random(settings.seed).split(`random ${end}`);
+  return tensor(new Float32Array(target.vocabSize * width).map(() => scale * own.normal()), { shape: [target.vocabSize, width], requiresGrad: true });
+}
 
 /** Fast vocabulary transfer (Gee et al. 2022): each target token is the mean of the source tokens of its text. */
 const fvt: Method = {
@@ -121,7 +120,9 @@ const s2t2: Method = {
     const learned = await learn(context, 's2t2', sparseLayer);
     const plan = await planFrom(context, learned);
     learned.dispose();
-    return { model: await modelFromPlan(context.source.model, plan), plan, spent: learned.spent };
+    const { planEnds } = context.settings;
+    const fresh = planEnds === 'both' ? {} : planEnds === 'head' ? { embedding: await randomEnd(context, 'embedding') } : { head: await randomEnd(context, 'head') };
+    return { model: await modelFromPlan(context.source.model, plan, fresh), plan, spent: learned.spent };
   },
 };
 
@@ -282,12 +283,12 @@ function smoothedFrequencies(sequences: readonly Sequence[], ids: Int32Array): F
   return Float32Array.from(ids, id => (0.5 * (counts.get(id) ?? 0)) / total + 0.5 / ids.length);
 }
 
-/** The model with its ends rewritten by a stored plan. */
-export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Transformer> {
+/** The model with its ends rewritten by a stored plan, but for those that are given. */
+export async function modelFromPlan(model: Transformer, plan: Plan, given: Partial<Ends> = {}): Promise<Transformer> {
   const { width } = model.config;
   const translated = async (end: 'embedding' | 'head') => {
     const values = applyPlan(plan, end, (await endsOf(model)[end].data()) as Float32Array, width);
     return tensor(values, { shape: [values.length / width, width], requiresGrad: true });
   };
-  return withEnds(model, { embedding: await translated('embedding'), head: await translated('head') });
+  return withEnds(model, { embedding: given.embedding ?? await translated('embedding'), head: given.head ?? await translated('head') });
 }

@@ -18,6 +18,10 @@ export interface Settings extends PlanSettings {
   readonly rate: number;
   readonly planRate: number;
   readonly scratchRate: number;
+  /** Learning rate of finetuning for what lies between the ends, in units of `rate`. */
+  readonly bodyRate: number;
+  /** Which ends a plan makes before finetuning; the other is drawn at random, to tell what each is worth. */
+  readonly planEnds: 'both' | 'embedding' | 'head';
   /** The part of all steps with a rising learning rate. */
   readonly warmupShare: number;
   /** Deviation of the initial cost Ĉ: breaks the tie between target tokens. */
@@ -42,6 +46,8 @@ export const defaults: Omit<Settings, 'alpha'> = {
   rate: 2e-3,
   planRate: 5e-3,
   scratchRate: 2e-3,
+  bodyRate: 1,
+  planEnds: 'both',
   warmupShare: 0.1,
   noise: 0.01,
   init: 'noise',

@@ -4,7 +4,7 @@ import type { Settings } from '../settings.ts';
 import { variants } from '../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
-export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init' | 'share' | 'normalisation';
+export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init' | 'share' | 'normalisation' | 'body' | 'ends';
 
 /** The values of a setting that are tried. */
 const choices: Readonly<Record<AblationName, (base: Settings) => readonly { readonly value: string; readonly vary: Partial<Settings> }[]>> = {
@@ -20,6 +20,12 @@ const choices: Readonly<Record<AblationName, (base: Settings) => readonly { read
   ],
   share: () => [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => ({ value: String(planShare), vary: { planShare } })),
   normalisation: () => (['actual', 'nominal'] as const).map(rowNormalisation => ({ value: rowNormalisation, vary: { rowNormalisation } })),
+  body: () => [1, 0.5, 0.25, 0.125].map(bodyRate => ({ value: String(bodyRate), vary: { bodyRate } })),
+  ends: () => [
+    { value: 'both by the plan', vary: { planEnds: 'both' } },
+    { value: 'embedding by the plan, head random', vary: { planEnds: 'embedding' } },
+    { value: 'head by the plan, embedding random', vary: { planEnds: 'head' } },
+  ],
 };
 
 export const ablationNames = Object.keys(choices) as AblationName[];

@@ -42,6 +42,17 @@ describe('AdamW', () => {
     expect(optimizer.mean.b.dataSync()[8]).toBeCloseTo(-4 / norm, 6);
   });
 
+  test('a parameter with a rate of its own moves as at that rate', () => {
+    const random = new Random(2);
+    const [start, ...gradients] = Array.from({ length: 5 }, () => Float64Array.from({ length: 4 }, () => 0.1 * random.normal()));
+    const place = (values: Float64Array) => tensor(values.slice(), { shape: [2, 2], backend });
+    const [a, b, alone] = [start, start, start].map(place);
+    const [both, one] = [new AdamW({ a, b }, { ...options, clip: Infinity, rateOf: name => (name === 'b' ? 0.25 : 1) }), new AdamW({ alone }, { ...options, clip: Infinity })];
+    for (const g of gradients) scope(() => { both.update([place(g), place(g)], 0.04); one.update([place(g)], 0.01); });
+    expect(b.dataSync()).toEqual(alone.dataSync());
+    expect(a.dataSync()).not.toEqual(alone.dataSync());
+  });
+
   test('leaks nothing', () => {
     const before = memory();
     const p = tensor([1, 2, 3]);

@@ -3,6 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { score } from '../../models/score.ts';
+import { embeddingName, headName } from '../../models/transformer.ts';
 import { runExperiment } from '../../s2t2/experiment.ts';
 import { methods } from '../../s2t2/methods.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
@@ -27,4 +28,21 @@ test('over one pass with a model that stands still, the curve is its bits per by
   // Losses are float32: as many roundings as tokens, and those of a decay of 1e-31, which are none.
   expect(Math.abs(onCurve * Math.LN2 / nats - 1)).toBeLessThan(tokens * 2 ** -24);
   row.curve.forEach((point, i) => expect(point.seconds).toBeGreaterThan(row.curve[i - 1]?.seconds ?? 0));
+});
+
+test('what lies between the ends learns at its own rate: at 0 it stays as it was', async () => {
+  const { source, target, settings, train } = await tinyContext();
+  const finetuned = async (bodyRate: number) => (await runExperiment({
+    source, target, fingerprint: '', work: await mkdtemp(join(directory, 'run-')), sequences: { train, test: train },
+    settings: { ...settings, bodyRate, budget: { unit: 'tokens', amount: 200 } },
+  }, methods.truncated)).model;
+  const [still, moved] = [await finetuned(0), await finetuned(1)];
+  const ends = [embeddingName(source.model.config), headName];
+  for (const [name, w] of Object.entries(source.model.weights)) {
+    if (ends.includes(name)) continue;
+    expect(still.weights[name].dataSync(), name).toEqual(w.dataSync());
+    expect(moved.weights[name].dataSync(), name).not.toEqual(w.dataSync());
+  }
+  const start = (await methods.truncated.start({ source, target, settings, train, runStage: async () => { throw new Error('nothing to learn'); } })).model;
+  for (const name of ends) expect(still.weights[name].dataSync(), name).not.toEqual(start.weights[name].dataSync());
 });

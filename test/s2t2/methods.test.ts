@@ -59,6 +59,18 @@ describe('starts', () => {
     expect(Array.from(endsOf(model).head.dataSync())).toEqual(Array.from(endsOf(source.model).head.dataSync()));
   });
 
+  test('s2t2: an end that the plan does not make is the random one', async () => {
+    const start = async (planEnds: Context['settings']['planEnds']) => (await methods.s2t2.start({ ...context, settings: { ...context.settings, planEnds, budget: { unit: 'tokens', amount: 200 } }, runStage: (_, training) => train(training) })).model;
+    const random = (await methods.random.start(context)).model;
+    const [both, embedding, head] = [await start('both'), await start('embedding'), await start('head')];
+    const end = (model: LanguageModel['model'], which: 'embedding' | 'head') => endsOf(model)[which].dataSync();
+    expect(end(embedding, 'embedding')).toEqual(end(both, 'embedding'));
+    expect(end(embedding, 'head')).toEqual(end(random, 'head'));
+    expect(end(head, 'head')).toEqual(end(both, 'head'));
+    expect(end(head, 'embedding')).toEqual(end(random, 'embedding'));
+    expect(end(both, 'head')).not.toEqual(end(random, 'head'));
+  });
+
   test('s2t2: learning the plan lowers the loss, and leaks nothing', async () => {
     const before = memory();
     let losses = new Float32Array();

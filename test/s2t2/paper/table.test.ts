@@ -171,12 +171,14 @@ test('ablations vary one setting each, around the settings they are given', asyn
     variant: [['alternating', { variant: 'alternating' }], ['dykstra', { variant: 'dykstra' }], ['dual', { variant: 'dual' }]],
     init: [['noise 0.01', { noise: 0.01 }], ['noise 0.1', { noise: 0.1 }], ['noise 0.5', { noise: 0.5 }], ['pieces', { init: 'pieces' }]],
     share: [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => [String(planShare), { planShare }]),
+    body: [1, 0.5, 0.25, 0.125].map(bodyRate => [String(bodyRate), { bodyRate }]),
+    ends: [['both by the plan', { planEnds: 'both' }], ['embedding by the plan, head random', { planEnds: 'embedding' }], ['head by the plan, embedding random', { planEnds: 'head' }]],
     normalisation: [['actual', { rowNormalisation: 'actual' }], ['nominal', { rowNormalisation: 'nominal' }]],
   };
   for (const [name, values] of Object.entries(expected)) {
     const bench = await benchOf();
     for (const [i, [value, vary]] of values.entries()) {
-      await keep(bench, { key: `ablate-${name}-${value.replaceAll('/', '_').replaceAll(' ', '_')}`, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
+      await keep(bench, { key: `ablate-${name}-${value.replaceAll('/', '_').replaceAll(', ', '_').replaceAll(' ', '_')}`, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
     }
     const { rows, name: setting } = await ablate(bench, name as Parameters<typeof ablate>[1], base);
     expect(setting).toBe(name);
