@@ -65,7 +65,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log(`training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`);
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
-  if (Math.min(trainStream.length, testStream.length) <= options.window) throw new UserError(`${trainStream.length} tokens of training and ${testStream.length} of held-out text do not fill a window of ${options.window}; lower --window or raise --text`);
+  mustFill(options.window, trainStream, testStream);
   const trainSet = windows(trainStream, options.window, id => tokenizer.tokenBytes(id).length);
 
   log('counting 5-grams');
@@ -144,6 +144,8 @@ export async function judgePretrained({ model: directory, text, window, english,
   const file = join(directory, 'record.json');
   const record = await readJson(file);
   const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
+  mustFill(window, train, test);
+  if (window > model.config.context) throw new UserError(`${directory}: a window of ${window} is longer than the model's context of ${model.config.context}; lower --window`);
   log('counting 5-grams');
   const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });
   const judged = await judge({ model, tokenizer }, ngram, { train, test }, window, signal);
@@ -178,6 +180,10 @@ async function judge({ model, tokenizer }: LanguageModel, ngram: KneserNey, stre
 function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNey5 }: Judged): string {
   const below = 100 * (1 - bitsPerByte / kneserNey5.bitsPerByte);
   return `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
+}
+
+function mustFill(window: number, train: Int32Array, test: Int32Array): void {
+  if (Math.min(train.length, test.length) <= window) throw new UserError(`${train.length} tokens of training and ${test.length} of held-out text do not fill a window of ${window}; lower --window or raise --text`);
 }
 
 /** A share of documents, evenly from every source. */

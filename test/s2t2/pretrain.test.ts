@@ -81,6 +81,7 @@ test('the record says what the model does, and what a 5-gram model of the same d
   const other = await judged(8, 1);
   expect(other).toMatchObject({ command: record.command, samples: record.samples, heldOut: { window: 8, overlap: 4 }, kneserNey5: { trainingTokens: stream(english.train).length } });
   expect(other.heldOut.bitsPerByte).not.toBe(record.heldOut.bitsPerByte);
+  for (const [window, text, message] of [[5000, 1, /do not fill a window of 5000/], [1025, 1, /a window of 1025 is longer than the model's context of 1024; lower --window$/], [32, 0, /^0 tokens of training .* raise --text$/]] as const) await expect(judged(window, text)).rejects.toThrow(message);
   const again = await judged(32, 0.5);
   expect(again.kneserNey5).toEqual(record.kneserNey5);
   expect(again.heldOut.bitsPerByte).toBe(heldOut.bitsPerByte); // of the weights as they are in the file
