@@ -187,7 +187,7 @@ function mustFill(window: number, train: Int32Array, test: Int32Array): void {
 }
 
 /** A share of documents, evenly from every source. */
-const shareOf = (documents: readonly string[], share: number): string[] => documents.filter((_, i) => Math.floor((i + 1) * share) > Math.floor(i * share));
+const shareOf = (documents: readonly string[], share: number): string[] => documents.filter((_, i) => Math.floor((i + 1) * share) > i * share);
 
 /** All documents as one stream, each between its begin and end token. */
 function joinDocuments(documents: readonly string[], tokenizer: Tokenizer): Int32Array {

@@ -164,8 +164,10 @@ describe('score', () => {
   test('gives every sequence the nats it has alone, padded or not, in any batch size', async () => {
     const sequences: Sequence[] = [3, 9, 5, 17, 2].map(n => ({ ids: idsOf(n), bytes: n }));
     const before = memory();
-    const together = await score(model, sequences);
+    let seen = 0;
+    const together = await score(model, sequences, { onProgress: tokens => { seen += tokens; } });
     expect(memory()).toEqual(before);
+    expect(seen).toBe(sequences.reduce((n, s) => n + s.ids.length - 1, 0));
     const alone = await score(model, sequences, { batchTokens: 1 });
     together.forEach((s, i) => {
       close([s.nats, s.endNats], [alone[i].nats, alone[i].endNats]);

@@ -111,6 +111,12 @@ test('the share of the teacher falls from 1 to 0 over the steps, and embeddings 
   }
 });
 
+test.each([['olmo', 64, 1024], ['gpt2', 64, 32]] as const)('%s: two thirds of four widths in three matrices, or four in two; positions as many as it is trained on, or more', async (family, feedForward, context) => {
+  await pretrain({ ...options(`family ${family}`), family, tokens: 100 });
+  const { model: { config } } = await loadModel(join(directory, `family ${family}`, 'model'));
+  expect(config).toMatchObject({ family, width: 16, layers: 1, heads: 2, keyValueHeads: 2, vocabSize: 280, tied: true, feedForward, context });
+});
+
 test.each([[{ text: 0 }, /a share of 0 of 4 documents is none; raise --text/], [{ window: 5000 }, /do not fill a window of 5000; lower --window/]])('text that is too little is refused before anything is counted: %j', async (few, message) => {
   await expect(pretrain({ ...options('few'), ...few })).rejects.toThrow(message);
 });

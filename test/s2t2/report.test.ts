@@ -106,6 +106,7 @@ test('ticks lie at the roundest numbers, with names of four digits at most', () 
   expect(ticks({ min: 0, max: 4.9, log: false }, 1)).toEqual([0]); // 5 is the step, and 10 comes after it
   expect(ticks({ min: 7, max: 7, log: false }, 4)).toEqual([7]);
   expect(ticks({ min: 1, max: 1000, log: true }, 4)).toEqual([1, 10, 100, 1000]);
+  expect(ticks({ min: 1, max: 100, log: true }, 4)).toEqual([1, 10, 100]);
   expect(ticks({ min: 1, max: 60, log: true }, 4)).toEqual([1, 2, 5, 10, 20, 50]);
   expect(ticks({ min: 1, max: 9, log: true }, 4)).toEqual([2, 4, 6, 8]); // less than a decade is told apart like any range
   expect([0, 0.12345, 999, 1000, 1500, -2500, 1e6, 2_500_000, 1e9, 7.5e9].map(tickLabel)).toEqual(['0', '0.1235', '999', '1k', '1.5k', '-2.5k', '1M', '2.5M', '1G', '7.5G']);

@@ -215,6 +215,8 @@ describe('refused', () => {
     ['byte fallback without decoder', charactersWrong(f => { f.decoder = null; }), 'decoder: must be Replace, ByteFallback, Fuse'],
     ['byte fallback and a decoder too short', charactersWrong(f => { f.decoder.decoders.length = 2; }), 'decoder: must be Replace, ByteFallback, Fuse'],
     ['byte fallback and a decoder too long', charactersWrong(f => { f.decoder.decoders.push({ type: 'Strip', content: ' ', start: 1, stop: 0 }); }), 'decoder: must be Replace, ByteFallback, Fuse'],
+    ['byte fallback and split words', charactersWrong(f => { f.normalizer = null; f.pre_tokenizer = { type: 'Metaspace', replacement: '▁', prepend_scheme: 'first', split: true }; }), 'pre_tokenizer.split: is true'],
+    ['byte fallback and two Metaspaces', charactersWrong(f => { f.normalizer = null; f.pre_tokenizer = { type: 'Sequence', pretokenizers: ['first', 'never'].map(scheme => ({ type: 'Metaspace', replacement: '▁', prepend_scheme: scheme, split: false })) }; }), 'pre_tokenizer: must be Metaspace and nothing else'],
     ['byte fallback and words', charactersWrong(f => { f.pre_tokenizer = { type: 'Whitespace' }; }), 'pre_tokenizer: must be Metaspace'],
     ['byte fallback and a literal space', charactersWrong(f => { f.model.vocab['a b'] = 999; }), 'token "a b" has a space'],
     ['byte fallback and tokens to normalise', charactersWrong(f => { f.added_tokens.push({ id: 999, content: 'x' }); }), 'added_tokens: an ordinary token with normalized true'],
