@@ -33,6 +33,8 @@ describe.each(families)('%s', family => {
     expect(Math.abs(a.nats - b.nats) / a.tokens).toBeLessThanOrEqual(4 * unit);
     const files = JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8')) as object;
     const settings = JSON.parse(await readFile(join(path, 'tokenizer_config.json'), 'utf8')) as object;
+    const named = Object.entries(tokenizer.specialTokens).map(([role, id]) => [`${role}_token`, id === undefined ? null : tokenizer.token(id)]);
+    expect(settings).toMatchObject(Object.fromEntries(named));
     expect(new HuggingFace(files, settings).encode('to be', { add_special_tokens: false }).ids).toEqual([...tokenizer.encode('to be')]);
   });
 
