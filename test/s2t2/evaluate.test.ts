@@ -51,6 +51,8 @@ describe('floors', () => {
     const text = Array.from({ length: 20000 }, () => 'AAAB'[random.integer(4)]).join('');
     expect(metrics(orderZero([text], [text])).bitsPerByte).toBeCloseTo(-(0.75 * Math.log2(0.75) + 0.25 * Math.log2(0.25)), 1);
     expect(metrics(orderZero(['AB'], ['C', 'A'])).bitsPerByte).toBeLessThan(10);
+    // Counts 3 and 1, a half more each, and a half for all that was not seen: 3.5, 1.5 and 0.5 of 5.5.
+    expect(orderZero(['AAB', 'A'], ['AB', 'C']).map(s => Math.exp(-s.nats))).toEqual([expect.closeTo((3.5 / 5.5) * (1.5 / 5.5), 12), expect.closeTo(0.5 / 5.5, 12)]);
   });
 
   test('order k sees k bytes and no more: letters drawn after the sum of the k before them', () => {

@@ -142,6 +142,12 @@ test('byte fallback: characters are found among bytes that are no text', () => {
   expect([...t.encodeBytes(bytes)]).toEqual([fallback[0xff], fallback[0xe4], 900, ids.get('中'), ids.get('é'), fallback[0xf0], fallback[0x9f]]);
 });
 
+test('a ByteLevel step cuts words as GPT-2 does, unless it says otherwise', () => {
+  const file = JSON.parse(tokenizerToJson(proteins24));
+  const patterns = (use_regex?: boolean) => parse({ ...file, pre_tokenizer: { ...file.pre_tokenizer, type: 'ByteLevel', use_regex } }).parts.patterns;
+  expect([patterns(), patterns(true), patterns(false)]).toEqual([[gpt2Pattern.source], [gpt2Pattern.source], []]);
+});
+
 test('how spaces are written is part of the hash', () => {
   const hashes = Object.values(characterFiles).map(json => parseTokenizerJson(json, 'tokenizer.json').hash);
   expect(new Set(hashes).size).toBe(hashes.length);

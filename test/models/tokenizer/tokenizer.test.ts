@@ -125,6 +125,12 @@ describe('bytes outside the alphabet', () => {
   });
 });
 
+test('a token of bytes that are no text shows them, those of ASCII as they are', () => {
+  const tokens = [[0xff, 31], [32, 0xff], [126, 0x80], [127, 0xc3], [0xc3, 0xa9], [10]].map(bytes => Uint8Array.from(bytes));
+  const t = new Tokenizer({ tokens, merges: [], added: [], patterns: [] });
+  expect(tokens.map((_, id) => t.token(id))).toEqual(['\\xff\\x1f', ' \\xff', '~\\x80', '\\x7f\\xc3', 'é', '\n']);
+});
+
 test('the hash is that of the vocabulary and its rules', () => {
   const { parts } = english300;
   expect(new Tokenizer(parts).hash).toBe(english300.hash);
