@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
-  add, apply, arange, broadcastTo, concat, createBackend, createReferenceBackend, exp, full, gather, getBackend, grad, matmul, memory, mul, noGrad, permute, Random, relu, reshape, scope,
+  add, apply, arange, broadcastTo, concat, createBackend, createReferenceBackend, crossEntropy, exp, full, gather, getBackend, grad, matmul, memory, mul, noGrad, permute, Random, relu, reshape, scope,
   logSoftmax, logsumexp, setBackend, simplexGradient, simplexProjection, simplexThreshold, slice, softmax, sparsemax, square, sub, sum, table, tensor, transpose, withGradient, zeros, type Backend, type Tensor,
 } from '../../engine/index.ts';
 import { philox } from '../../engine/random.ts';
@@ -169,6 +169,11 @@ describe('errors of operations name the operation and the shapes', () => {
   test.each<[string, () => unknown, string]>([
     ['broadcast', () => add(zeros([2, 3]), zeros([4])), 'add: shapes [2, 3] and [4] do not broadcast'],
     ['matmul', () => matmul(zeros([2, 3]), zeros([4, 5])), 'matmul: inner dims differ: 3 of [2, 3] and 4 of [4, 5]'],
+    ['broadcastTo', () => broadcastTo(zeros([2, 3]), [3, 2]), 'broadcastTo: '],
+    ['broadcastTo fewer dims', () => broadcastTo(zeros([2, 3]), [3]), 'does not stretch to [3]'],
+    ['crossEntropy, three dims', () => crossEntropy(zeros([2, 3, 4]), tensor(new Int32Array(2))), 'crossEntropy: needs logits'],
+    ['crossEntropy, targets in two', () => crossEntropy(zeros([2, 3]), tensor(new Int32Array(2), { shape: [2, 1] })), 'crossEntropy: needs logits'],
+    ['crossEntropy, too few targets', () => crossEntropy(zeros([2, 3]), tensor(new Int32Array(1))), 'crossEntropy: needs logits'],
     ['matmul, transposed', () => matmul(zeros([2, 3]), zeros([4, 5]), { transposeB: true }), '5 of [4, 5] transposed'],
     ['reshape', () => reshape(zeros([2, 3]), [4, -1]), 'reshape: '],
     ['dim', () => sum(zeros([2, 3]), 2), 'sum: dim 2 is out of range for a tensor of rank 2'],

@@ -75,6 +75,15 @@ describe('generate', () => {
     expect(await all({ temperature: 0 })).toEqual(ids.slice(5));
   });
 
+  test('draws as sample does at its temperature and top-p', async () => {
+    const [ids, random] = [[...prompt], new Random(7)];
+    for (let i = 0; i < 6; i++) {
+      const last = noGrad(() => scope(() => forward(model, tensor(Int32Array.from(ids), { shape: [1, ids.length] })).logits.dataSync().slice(-19)));
+      ids.push(sample(last, 3, 0.4, random));
+    }
+    expect(await all({ temperature: 3, topP: 0.4, random: new Random(7) })).toEqual(ids.slice(5));
+  });
+
   test('fills the context and no more: the last token is drawn from the last position', async () => {
     expect(await all({ maxTokens: 100 })).toHaveLength(12 - 5 + 1);
   });

@@ -215,7 +215,11 @@ describe('training', () => {
 
   test('learns', async () => {
     const { training } = fresh();
-    const { losses, tokens, bytes, step, steps } = await train(training);
+    const begun = performance.now();
+    const { losses, times, seconds, tokens, bytes, step, steps } = await train(training);
+    expect(seconds).toBeLessThanOrEqual((performance.now() - begun) / 1000);
+    expect(times.every((t, i) => t > (times[i - 1] ?? 0))).toBe(true);
+    expect(times.at(-1)).toBe(Math.fround(seconds));
     const all = training.batches.flat();
     expect([step, steps, losses.length]).toEqual(Array.from({ length: 3 }, () => training.batches.length));
     expect([tokens, bytes]).toEqual([all.reduce((n, s) => n + s.ids.length - 1, 0), all.reduce((n, s) => n + s.bytes, 0)]);

@@ -21,6 +21,8 @@ test('over one pass with a model that stands still, the curve is its bits per by
     settings: { ...settings, rate: 1e-30, budget: { unit: 'tokens', amount: tokens }, batchTokens: 64 },
   }, methods.source);
   expect(row).toMatchObject({ tokens, bytes, steps: row.curve.length });
+  // The end token stands for no bytes and is not counted.
+  expect(row.tokensPerByte).toBe((tokens - train.source.length) / bytes);
   expect(row.steps).toBeGreaterThan(1);
   expect(row.curve.at(-1)).toMatchObject({ tokens, bytes });
   const nats = (await score(source.model, train.source)).reduce((n, s) => n + s.nats + s.endNats, 0);

@@ -59,6 +59,16 @@ describe('starts', () => {
     expect(Array.from(endsOf(model).head.dataSync())).toEqual(Array.from(endsOf(source.model).head.dataSync()));
   });
 
+  test('s2t2: marginals by frequency are half uniform, half how often a token occurs in training', async () => {
+    const settings = { ...context.settings, marginals: 'frequency' as const, budget: { unit: 'tokens' as const, amount: 100 } };
+    const { plan } = await methods.s2t2.start({ ...context, settings, runStage: (_, training) => train(training) });
+    for (const [vocabulary, ids, marginal] of [['target', plan!.targetIds, plan!.mu], ['source', plan!.sourceIds, plan!.nu]] as const) {
+      const counts = Array.from(ids, id => context.train[vocabulary].reduce((n, s) => n + s.ids.filter(x => x === id).length, 0));
+      const total = counts.reduce((a, b) => a + b, 0);
+      marginal.forEach((mass, i) => expect(mass).toBeCloseTo(0.5 * counts[i] / total + 0.5 / ids.length, 7));
+    }
+  });
+
   test('s2t2: an end that the plan does not make is the random one', async () => {
     const start = async (planEnds: Context['settings']['planEnds']) => (await methods.s2t2.start({ ...context, settings: { ...context.settings, planEnds, budget: { unit: 'tokens', amount: 200 } }, runStage: (_, training) => train(training) })).model;
     const random = (await methods.random.start(context)).model;

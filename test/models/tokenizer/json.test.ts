@@ -148,6 +148,20 @@ test('a ByteLevel step cuts words as GPT-2 does, unless it says otherwise', () =
   expect([patterns(), patterns(true), patterns(false)]).toEqual([[gpt2Pattern.source], [gpt2Pattern.source], []]);
 });
 
+test('Digits cuts runs of digits apart, or every digit by itself', () => {
+  const file = JSON.parse(tokenizerToJson(proteins24));
+  const digits = (individual_digits?: boolean) => parse({ ...file, pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Digits', individual_digits }, { ...file.pre_tokenizer, type: 'ByteLevel', use_regex: false }] } }).parts.patterns;
+  expect([digits(), digits(false), digits(true)]).toEqual([[String.raw`\p{N}+`], [String.raw`\p{N}+`], [String.raw`\p{N}`]]);
+});
+
+test('byte fallback in normal form C: NFC before the others', () => {
+  const nfc = parseTokenizerJson(characterFile(f => { (f.normalizer!.normalizers as unknown[]).unshift({ type: 'NFC' }); }), 'tokenizer.json');
+  const plain = parseTokenizerJson(characterFile(), 'tokenizer.json');
+  expect(nfc.encode('the e\u0301')).toEqual(plain.encode('the é'));
+  expect(nfc.encode('the e\u0301')).not.toEqual(plain.encode('the e\u0301'));
+  expect(parseTokenizerJson(tokenizerToJson(nfc), 'tokenizer.json').hash).toBe(nfc.hash);
+});
+
 test('how spaces are written is part of the hash', () => {
   const hashes = Object.values(characterFiles).map(json => parseTokenizerJson(json, 'tokenizer.json').hash);
   expect(new Set(hashes).size).toBe(hashes.length);
@@ -216,6 +230,7 @@ describe('refused', () => {
     ['byte fallback without bytes', charactersWrong(f => { delete f.model.vocab['<0x41>']; }), 'the vocabulary has no token <0x41>'],
     ['byte fallback without ▁', charactersWrong(f => { f.normalizer = null; }), 'normalizer: does not replace spaces by ▁'],
     ['byte fallback and another prefix', charactersWrong(f => { f.normalizer.normalizers[0].prepend = '_'; }), 'prepend: is "_"; only "▁"'],
+    ['byte fallback and another character for ▁', charactersWrong(f => { f.normalizer.normalizers[1].pattern.String = '_'; }), 'pattern.String: is "_"; only " "'],
     ['byte fallback and another normalizer', charactersWrong(f => { f.normalizer.normalizers.push({ type: 'Lowercase' }); }), 'is "Lowercase"'],
     ['byte fallback and another decoder', charactersWrong(f => { f.decoder.decoders[1].type = 'CTC'; }), 'is "CTC"; only "ByteFallback"'],
     ['byte fallback without decoder', charactersWrong(f => { f.decoder = null; }), 'decoder: must be Replace, ByteFallback, Fuse'],
