@@ -56,17 +56,6 @@ describe('paper', () => {
     expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
   }, 400_000);
 
-  test('a grid grows where its best rate lies at the edge; a cell of other settings is not taken for this one', async () => {
-    const grown = (tokens: number) => paper({ ...options('grown'), lines: ['source'], seeds: 1, grid: { rate: [2e-3], planRate: [5e-3], growth: 1 }, ablate: [], tokens });
-    const { grid, table } = await grown(600);
-    expect(grid.map(g => g.rate)).toEqual([2e-3, 4e-3]);
-    const best = grid.reduce((a, b) => (b.bitsPerByte < a.bitsPerByte ? b : a));
-    expect(grid.filter(g => g.chosen)).toEqual([best]);
-    const spent = (t: typeof table) => t.rows.find(r => r.name === 'source')!.tokens;
-    expect(spent((await grown(1500)).table)).toBeGreaterThan(spent(table));
-    expect(spent((await grown(600)).table)).toBe(spent(table));
-  });
-
   test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
     const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
     const rates = first.grid.filter(g => g.chosen);

@@ -105,6 +105,18 @@ describe('the main table', () => {
     expect(table.rows[0].after.mean).toBeCloseTo(Math.log2(new Set(texts.train.join('')).size), 12);
   });
 
+  test('a cell of other settings, data or method is not taken for this one', async () => {
+    const bench = await benchOf();
+    const only = [line('source')];
+    await keep(bench, seedCell(line('source'), base, rates, 0), result(3));
+    expect((await mainTable(bench, base, only, rates, [0])).rows.at(-1)!.name).toBe('source');
+    // It would have to be run, and there is no model to run it with.
+    const wrong: [Bench, Settings][] = [[bench, { ...base, budget: { unit: 'tokens', amount: 701 } }], [bench, { ...base, maxBytes: 511 }], [{ ...bench, prepared: { ...bench.prepared, fingerprint: 'other data' } }, base]];
+    for (const [b, settings] of wrong) await expect(mainTable(b, settings, only, rates, [0])).rejects.toThrow(TypeError);
+    const method = { ...line('source'), method: line('fvt').method };
+    await expect(mainTable(bench, base, [method], rates, [0])).rejects.toThrow(TypeError);
+  });
+
   test('a budget in bytes is equal already, and without s2t2 nothing is less than it', async () => {
     const bench = await benchOf();
     const inBytes: Settings = { ...base, budget: { unit: 'bytes', amount: 700 } };
