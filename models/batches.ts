@@ -8,13 +8,14 @@ import { type Random, tensor, type Tensor } from '../engine/index.ts';
 export interface Sequence {
   /** Begin token, tokens, end token. */
   readonly ids: Int32Array;
-  /** Raw bytes that the tokens between begin and end stand for; those that are context only not counted. */
+  /** Raw bytes that the scored tokens stand for; the end token stands for none. */
   readonly bytes: number;
   /** Tokens after the first that are context only: read, but not scored. */
   readonly context?: number;
 }
 
-const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
+/** Tokens of a sequence that are scored: all after the first, but for those that are context only. */
+export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
 
 export interface Batch {
   /** (B, T), padded with 0 after the end. */
@@ -98,9 +99,9 @@ export function planBatches(sequences: readonly Sequence[], tokensPerBatch: numb
 }
 
 /**
- * Cuts one long stream of tokens into windows of `length` tokens that scores every token once. Windows share a token,
- * or, with an overlap, as many tokens more, which are context in the later one: no token but those of the first window
- * is then scored with less of it.
+ * Cuts one long stream into windows of `length` tokens after the first, so that every token is scored once. The last
+ * `overlap` tokens of a window are read again at the beginning of the next, as context: beyond the first window no
+ * token is scored with fewer before it.
  */
 export function windows(stream: Int32Array, length: number, bytesOf: (id: number) => number, overlap = 0): Sequence[] {
   if (!(overlap >= 0 && overlap < length)) throw new Error(`windows: an overlap of ${overlap} does not fit into windows of ${length}`);

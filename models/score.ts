@@ -4,7 +4,7 @@
  * bytes, is kept apart.
  */
 import { crossEntropy, div, noGrad, reshape, scope, sum, type Tensor } from '../engine/index.ts';
-import { batchTensors, groupByLength, makeBatch, type Batch, type Sequence } from './batches.ts';
+import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
 import { endsOf, forward, type Ends, type Transformer } from './transformer.ts';
 
 export interface Score {
@@ -51,7 +51,7 @@ export async function score(model: Transformer, sequences: readonly Sequence[], 
       const own = values.subarray(row * batch.shape[1], row * batch.shape[1] + s.ids.length - 1);
       const end = endToken ? own[own.length - 1] : 0;
       const nats = total(own) - end;
-      scores.set(s, { nats, endNats: end, tokens: own.length - (s.context ?? 0) - (endToken ? 1 : 0), bytes: s.bytes });
+      scores.set(s, { nats, endNats: end, tokens: scoredTokens(s) - (endToken ? 1 : 0), bytes: s.bytes });
     });
     options.onProgress?.(batch.tokens);
     await new Promise(resolve => setImmediate(resolve));

@@ -334,6 +334,7 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--ends-rate <x>', "learning rate of embedding and head under muon, in units of --rate", positive, pretrainDefaults.endsRate)
   .option('--teacher <share>', 'of a 5-gram model in what is learned at first; it falls to 0', fraction, pretrainDefaults.teacher)
   .action(flags => withLock(flags.work, async () => {
+    if (flags.judge !== undefined) await loadModel(flags.judge); // or learn now, before anything is installed, that there is none
     const common = { english: await loadEnglish({ cache: join(flags.work, 'english'), log }), signal: stop.signal, log };
     await (flags.judge === undefined ? pretrain({ ...flags, ...common }) : judgePretrained({ ...flags, ...common, model: flags.judge }));
   }));

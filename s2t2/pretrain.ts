@@ -5,7 +5,7 @@
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
-import { planBatches, windows, type Sequence } from '../models/batches.ts';
+import { planBatches, scoredTokens, windows, type Sequence } from '../models/batches.ts';
 import { loadModel, saveModel, type LanguageModel } from '../models/checkpoint.ts';
 import { makeDirectory, readJson, sha256, UserError, writeFileAtomic } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
@@ -131,6 +131,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
 export interface JudgeOptions {
   /** The model directory, whose `record.json` gets the figures. */
   readonly model: string;
+  /** The share of the training documents that the 5-grams are counted in. */
   readonly text: number;
   readonly window: number;
   readonly english: English;
@@ -170,9 +171,9 @@ async function judge({ model, tokenizer }: LanguageModel, ngram: KneserNey, stre
     const nats = ngram.nats(ids).subarray(context);
     return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes };
   }));
-  const total = (of: (s: Sequence) => number) => cut.reduce((n, s) => n + of(s), 0);
+  const [tokens, bytes] = [scoredTokens, (s: Sequence) => s.bytes].map(of => cut.reduce((n, s) => n + of(s), 0));
   return {
-    heldOut: { bitsPerByte, standardError, perplexity, tokens: total(s => s.ids.length - 1 - s.context!), bytes: total(s => s.bytes), window, overlap },
+    heldOut: { bitsPerByte, standardError, perplexity, tokens, bytes, window, overlap },
     kneserNey5: { bitsPerByte: counted.bitsPerByte, perplexity: counted.perplexity, trainingTokens: streams.train.length },
   };
 }
