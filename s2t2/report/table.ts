@@ -30,11 +30,13 @@ export function renderTable({ title, note, columns, rows }: ReportTable, id: str
     const scale = scales[c];
     return scale ? html`<span class="axis"><span class="unseen">axis from </span><span>${scale.min.toFixed(digits(c))}</span><span class="unseen"> to </span><span>${scale.max.toFixed(digits(c))}</span></span>` : '';
   };
+  // A browser paints rows as they come: the head keeps room for all of them (style.ts), so that no column moves.
+  const room = (c: number) => (scales[c] ? '' : html` data-cells="${cellsOf[c].join('\n')}"`);
   const renderCell = (cell: Cell, c: number) => (isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell);
   return html`
 <h3 id="${id}">${title}</h3>
 <div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}">
-<thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}">${name}${axis(c)}</th>`)}</tr></thead>
+<thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`)}</tr></thead>
 <tbody>${rows.map(row => html`
 <tr${row.emphasis ? html` class="emphasis"` : ''}>${columns.map((_, c) => {
     const content = renderCell(row.cells[c] ?? '', c);
