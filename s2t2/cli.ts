@@ -300,7 +300,7 @@ program.command('paper').description('the table of the paper, with every baselin
   .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
   .option('--lines <names>', `rows of the table: ${lines.map(l => l.name).join(', ')}`, methodList, lines.map(l => l.name))
   .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
-  .option('--rates <dir>', 'take the learning rates that an earlier table chose, in place of a grid')
+  .option('--rates <dir>', 'take the learning rates that an earlier table chose, in place of a grid, and the cells that it has trained')
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
   .action(async ({ domain: names, out, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[] }) => {
     const results: Paper[] = [];

@@ -47,7 +47,7 @@ export interface Ablation {
 }
 
 export async function ablate(bench: Bench, name: AblationName, base: Settings): Promise<Ablation> {
-  const cells = choices[name](base).map(({ value, vary }) => ({ key: `ablate-${name}-${value.replace(/[^\w.]+/g, '_')}`, method: methods.s2t2, settings: { ...base, ...vary }, value }));
+  const cells = choices[name](base).map(({ value, vary }) => ({ key: value, method: methods.s2t2, settings: { ...base, ...vary }, value }));
   const results = await runCells(bench, name, cells);
   return {
     name,

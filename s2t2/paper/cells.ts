@@ -1,10 +1,11 @@
 /**
- * The cells of the paper's tables: one method, one seed, one set of settings, on one split. A finished cell is a file;
- * running the same table again, or another table with the same cell, reads it back.
+ * The cells of the paper's tables: one method, one seed, one set of settings, on one split. A finished cell is a file
+ * named by what fixes it: whatever table, grid or ablation has it next reads it back.
  */
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { makeDirectory, readJson, sha256, writeFileAtomic } from '../../models/files.ts';
+import { copyFileAtomic, makeDirectory, readJson, sha256, writeFileAtomic } from '../../models/files.ts';
 import { runExperiment, type Row } from '../experiment.ts';
 import type { Method } from '../methods.ts';
 import { loadPlan, reportPlan, savePlan, type Plan, type PlanReport } from '../plan.ts';
@@ -15,16 +16,20 @@ import type { Settings } from '../settings.ts';
 export interface Bench {
   readonly prepared: Prepared;
   readonly out: string;
+  /** The directory of an earlier run; its finished cells are copied. */
+  readonly earlier?: string;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
 
 export interface Cell {
-  /** Unique in the bench's directory, and a file name. */
+  /** To be read by people. */
   readonly key: string;
   readonly method: Method;
   /** Vocabulary size and piece length are the bench's. */
   readonly settings: Settings;
+  /** What else fixes it: a hash of what the method was given from elsewhere. */
+  readonly given?: string;
 }
 
 export interface CellResult {
@@ -38,23 +43,38 @@ export interface CellResult {
   readonly plan: PlanReport | null;
 }
 
-const planFile = ({ out }: Bench, key: string): string => join(out, 'plans', `${key}.safetensors`);
+/** Data and model, settings and method. */
+export const cellName = ({ prepared }: Bench, { settings, method, given }: Cell): string => sha256(JSON.stringify([prepared.fingerprint, settings, method.name, given])).slice(0, 16);
+
+const cellFile = (directory: string, name: string): string => join(directory, 'cells', `${name}.json`);
+const planFile = (directory: string, name: string): string => join(directory, 'plans', `${name}.safetensors`);
 
 /** The plan of a finished cell. */
 export const planOf = (bench: Bench, cell: Cell): Promise<Plan> =>
-  loadPlan(planFile(bench, cell.key), { source: bench.prepared.source.tokenizer.hash, target: bench.prepared.target.hash });
+  loadPlan(planFile(bench.out, cellName(bench, cell)), { source: bench.prepared.source.tokenizer.hash, target: bench.prepared.target.hash });
+
+/** A finished cell of this directory, or of the earlier one. */
+async function readCell({ out, earlier }: Bench, name: string): Promise<CellResult | null> {
+  if (earlier !== undefined && !existsSync(cellFile(out, name)) && existsSync(cellFile(earlier, name))) {
+    if (existsSync(planFile(earlier, name))) await copyFileAtomic(planFile(earlier, name), planFile(out, name));
+    await copyFileAtomic(cellFile(earlier, name), cellFile(out, name));
+  }
+  if (!existsSync(cellFile(out, name))) return null;
+  const { result } = await readJson(cellFile(out, name)) as { result: CellResult };
+  return result;
+}
 
 export async function runCell(bench: Bench, cell: Cell): Promise<CellResult> {
   const { prepared, out, signal } = bench;
   const { settings, method, key } = cell;
-  const fingerprint = sha256(JSON.stringify([prepared.fingerprint, settings, method.name]));
-  const file = join(out, 'cells', `${key}.json`);
-  const known = await readJson(file).catch(() => null) as { fingerprint: string; result: CellResult } | null;
-  if (known?.fingerprint === fingerprint) return known.result;
+  const name = cellName(bench, cell);
+  for (const directory of ['plans', 'cells']) await makeDirectory(join(out, directory));
+  const known = await readCell(bench, name);
+  if (known) return known;
 
-  const work = join(out, 'work', key);
-  for (const directory of [work, join(out, 'plans'), join(out, 'cells')]) await makeDirectory(directory);
-  const { row, model, plan, scores, evaluationSeconds } = await runExperiment({ ...prepared, settings, fingerprint, work, signal }, method);
+  const work = join(out, 'work', name);
+  await makeDirectory(work);
+  const { row, model, plan, scores, evaluationSeconds } = await runExperiment({ ...prepared, settings, fingerprint: name, work, signal }, method);
   const result: CellResult = {
     row,
     before: scores.before?.map(s => s.nats) ?? null,
@@ -64,8 +84,8 @@ export async function runCell(bench: Bench, cell: Cell): Promise<CellResult> {
     plan: plan ? reportPlan(plan) : null,
   };
   Object.values(model.weights).forEach(w => w.dispose());
-  if (plan) await savePlan(planFile(bench, key), plan);
-  await writeFileAtomic(file, JSON.stringify({ fingerprint, result }));
+  if (plan) await savePlan(planFile(out, name), plan);
+  await writeFileAtomic(cellFile(out, name), JSON.stringify({ key, settings, result }));
   await rm(work, { recursive: true, force: true });
   return result;
 }

@@ -27,7 +27,7 @@ export function paperMarkdown({ domain, model, table, grid, ablations, meaning, 
     claims(table.rows),
     crossings(table.rows),
     ...(grid.length === 0 ? [] : ['### Learning rates, on validation data',
-    markdownTable(['method', 'rate', 'plan rate', 'bits/byte', ''], grid.map(g => [g.name, String(g.rate), String(g.planRate), g.bitsPerByte.toFixed(4), g.chosen ? 'chosen' : '']))]),
+    markdownTable(['method', 'rate', 'plan rate', 'body rate', 'bits/byte', ''], grid.map(g => [g.name, String(g.rate), String(g.planRate), String(g.bodyRate), g.bitsPerByte.toFixed(4), g.chosen ? 'chosen' : '']))]),
   ];
   for (const { name: setting, rows } of ablations) {
     parts.push(`### Ablation: ${setting}`, markdownTable([setting, 'source tokens a row', 'entropy, bits', 'misplaced mass', 'bits/byte before', 'bits/byte after'], rows.map(r => [r.value, r.support.toFixed(1), r.entropy.toFixed(2), `${(100 * r.residual).toFixed(1)}%`, r.before.toFixed(3), r.after.toFixed(3)])));

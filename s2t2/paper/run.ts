@@ -36,7 +36,7 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
-  /** Directory of an earlier table, whose learning rates are taken in place of a grid of this table's own. */
+  /** Directory of an earlier table, whose learning rates are taken in place of a grid of this table's own, and whose cells are not run again. */
   readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
@@ -73,7 +73,7 @@ async function run(options: PaperOptions): Promise<Paper> {
   const settings: Settings = { ...defaults, alpha: defaultAlpha(source.tokenizer.ordinaryIds().length), budget: { unit: 'tokens', amount: options.tokens } };
   const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
     const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut) };
-    return { prepared: await prepare(source, texts, settings, log, target), out: join(out, split), signal, log };
+    return { prepared: await prepare(source, texts, settings, log, target), out: join(out, split), earlier: options.rates && join(options.rates, split), signal, log };
   };
   const validation = await on('validation');
   const test = await on('test', validation.prepared.target);
@@ -84,9 +84,9 @@ async function run(options: PaperOptions): Promise<Paper> {
   const seeds = Array.from({ length: options.seeds }, (_, seed) => seed);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const hasPlans = options.lines.includes('s2t2');
-  const best: Settings = { ...settings, ...rates.get('s2t2') };
+  const learned = (seed: number) => seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seed);
   const ablations: Ablation[] = [];
-  for (const name of options.ablate) ablations.push(await ablate(validation, name, best));
+  for (const name of options.ablate) ablations.push(await ablate(validation, name, hasPlans ? learned(settings.seed).settings : settings));
   const moved = receiver && await transfer({ test, model: receiver, settings, rates, seeds });
   const plans = hasPlans ? await meaning(test, settings, rates, seeds, options.domain === 'proteins') : null;
 
@@ -99,7 +99,7 @@ async function run(options: PaperOptions): Promise<Paper> {
   await makeDirectory(out);
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
   await writeFileAtomic(join(out, 'table.md'), paperMarkdown(results));
-  const plan = hasPlans ? await planOf(test, seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seeds[0])) : null;
+  const plan = hasPlans ? await planOf(test, learned(seeds[0])) : null;
   const { target, texts } = test.prepared;
   await writeFileAtomic(join(out, 'report.html'), renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })));
   return results;
@@ -109,7 +109,7 @@ async function run(options: PaperOptions): Promise<Paper> {
 async function readRates(directory: string): Promise<GridRow[]> {
   const file = join(directory, 'results.json');
   const { grid } = await readJson(file) as { grid?: unknown };
-  const isRow = (g: Partial<GridRow> | null) => typeof g?.name === 'string' && [g.rate, g.planRate].every(x => Number.isFinite(x) && x! > 0);
+  const isRow = (g: Partial<GridRow> | null) => typeof g?.name === 'string' && [g.rate, g.planRate, g.bodyRate].every(x => Number.isFinite(x) && x! > 0);
   if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow)) throw new UserError(`${file}: holds no learning rates; give the directory of a table that chose its own`);
   return grid as GridRow[];
 }

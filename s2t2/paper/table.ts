@@ -33,20 +33,18 @@ export const lines: readonly Line[] = [
   { name: 'scratch', method: methods.scratch },
 ];
 
-export interface Rates {
-  readonly rate: number;
-  readonly planRate: number;
-}
+export type Rates = Pick<Settings, 'rate' | 'planRate' | 'bodyRate'>;
 
-/** Rates to try first: of finetuning with the default of the plan, then of the plan with the best of finetuning. */
-export interface Grid {
-  readonly rate: readonly number[];
-  readonly planRate: readonly number[];
-  /** How often a grid whose best rate lies at its edge grows there, by a factor of two. */
+/**
+ * Rates to try first, one after the other, each with the best of those before it: of finetuning, of the plan, and of
+ * the layers between the ends in units of the first.
+ */
+export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
+  /** How often a grid whose best rate lies at its edge grows there, by a factor of two; one value alone is no grid. */
   readonly growth: number;
 }
 
-export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], growth: 2 };
+export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [1], growth: 2 };
 
 export interface GridRow extends Rates {
   readonly name: string;
@@ -55,10 +53,11 @@ export interface GridRow extends Rates {
   readonly chosen: boolean;
 }
 
-const learnsPlan = (line: Line): boolean => ['plain', 'dense', 's2t2'].includes(line.method.name);
+/** Rates that matter to a line, in the order in which they are chosen. */
+const axesOf = ({ method: { name } }: Line): readonly (keyof Rates)[] => (['plain', 'dense', 's2t2'].includes(name) ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate']);
 
-const settingsOf = (base: Settings, line: Line, { rate, planRate }: Rates): Settings =>
-  ({ ...base, ...line.vary, rate, scratchRate: rate, planRate });
+const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Rates): Settings =>
+  ({ ...base, ...line.vary, rate, scratchRate: rate, planRate, bodyRate });
 
 /** `bench` evaluates on validation data. */
 export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
@@ -72,7 +71,7 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
       const attempt = async (values: readonly number[]): Promise<number> => {
         const cells = values.map(value => {
           const r = { ...fixed, [axis]: value };
-          return { key: `grid-${line.name}-${r.rate}${learnsPlan(line) ? `-${r.planRate}` : ''}`, method: line.method, settings: settingsOf(base, line, r), r };
+          return { key: [line.name, ...axesOf(line).map(a => r[a])].join(' '), method: line.method, settings: settingsOf(base, line, r), r };
         });
         for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) {
           tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
@@ -81,17 +80,19 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
         return [...measured].reduce((a, b) => (b[1] < a[1] ? b : a))[0];
       };
       let best = await attempt(grid[axis]);
-      for (let grown = 0; grown < grid.growth; grown++) {
+      for (let grown = 0; grid[axis].length > 1 && grown < grid.growth; grown++) {
         if (best === Math.max(...measured.keys())) best = await attempt([2 * best]);
         else if (best === Math.min(...measured.keys())) best = await attempt([best / 2]);
         else break;
       }
       return { ...fixed, [axis]: best };
     };
-    let best = await sweep('rate', { rate: base.rate, planRate: base.planRate });
-    if (learnsPlan(line)) best = await sweep('planRate', best);
+    const axes = axesOf(line);
+    let best: Rates = { rate: base.rate, planRate: base.planRate, bodyRate: base.bodyRate };
+    for (const axis of axes) best = await sweep(axis, best);
     rates.set(line.name, best);
-    for (const t of [...tried.values()].sort((a, b) => a.rate - b.rate || a.planRate - b.planRate)) rows.push({ name: line.name, ...t, chosen: t.rate === best.rate && t.planRate === best.planRate });
+    const order = (a: Rates, b: Rates) => axes.map(axis => a[axis] - b[axis]).find(d => d !== 0) ?? 0;
+    for (const t of [...tried.values()].sort(order)) rows.push({ name: line.name, ...t, chosen: order(t, best) === 0 });
   }
   return { rates, rows };
 }
@@ -101,7 +102,7 @@ export function ratesFrom(grid: readonly GridRow[], chosen: readonly Line[]): Ma
   return new Map([...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
     const found = grid.find(g => g.name === name && g.chosen);
     if (!found) throw new UserError(`the earlier table chose no learning rate for '${name}'; leave this line out, or let the grid choose`);
-    return [name, { rate: found.rate, planRate: found.planRate }];
+    return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
   }));
 }
 
@@ -142,7 +143,7 @@ interface SeedCell extends Cell {
 
 /** A cell of a line for a seed. */
 export const seedCell = (line: Line, base: Settings, rates: ReadonlyMap<string, Rates>, seed: number): SeedCell => ({
-  key: `${line.name}-${seed}`,
+  key: `${line.name} ${seed}`,
   line: line.name,
   method: line.method,
   settings: settingsOf({ ...base, seed }, line, rates.get(line.ratesOf ?? line.name)!),
@@ -162,7 +163,7 @@ export async function mainTable(bench: Bench, base: Settings, chosen: readonly L
     const equalBytes = seeds.map((seed, i) => {
       const amount = byLine.get(target.name)![i].row.bytes;
       const cell = seedCell(source, { ...base, budget: { unit: 'bytes', amount } }, rates, seed);
-      return { ...cell, key: `source-bytes-${seed}` };
+      return { ...cell, key: `source, equal bytes ${seed}` };
     });
     const more = await runCells(bench, 'equal bytes', equalBytes);
     byLine.set(name, equalBytes.map(c => more.get(c)!));

@@ -2,13 +2,12 @@
  * Transfer: the plan that was learned on one model, applied to another model of the same vocabulary, which the plan has
  * never seen, beside that model's other starts and a plan learned on it. The other may have another architecture.
  */
-import { join } from 'node:path';
 import { loadModel, type LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/files.ts';
 import { modelFromPlan, type Method } from '../methods.ts';
 import { prepare } from '../prepare.ts';
 import type { Settings } from '../settings.ts';
-import { planOf, runCells, type Bench } from './cells.ts';
+import { cellName, planOf, runCells, type Bench } from './cells.ts';
 import { Bootstrap, type Interval } from './statistics.ts';
 import { lines, seedCell, type Rates } from './table.ts';
 
@@ -42,10 +41,11 @@ export async function loadReceiver(directory: string, source: LanguageModel): Pr
 
 export async function transfer({ test, model, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
   const prepared = await prepare(model, test.prepared.texts, settings, test.log, test.prepared.target);
-  const bench: Bench = { ...test, prepared, out: join(test.out, `transfer-${prepared.fingerprint.slice(0, 8)}`) };
+  const bench: Bench = { ...test, prepared };
   const s2t2 = lines.find(l => l.name === 's2t2')!;
   const cells = seeds.flatMap(seed => {
-    const plan = () => planOf(test, seedCell(s2t2, settings, rates, seed));
+    const learned = seedCell(s2t2, settings, rates, seed);
+    const plan = () => planOf(test, learned);
     const transferred: Method = {
       name: 'transferred',
       vocabulary: 'target',
@@ -54,7 +54,7 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
     };
     return [
       ...['source', 'truncated', 'random', 'fvt', 's2t2'].filter(name => rates.has(name)).map(name => ({ ...seedCell(lines.find(l => l.name === name)!, settings, rates, seed), line: name })),
-      { key: `transferred-${seed}`, line: 'transferred', method: transferred, settings: { ...settings, ...rates.get('s2t2')!, seed } },
+      { key: `transferred ${seed}`, line: 'transferred', method: transferred, settings: learned.settings, given: cellName(test, learned) },
     ];
   });
   const results = await runCells(bench, 'transfer', cells);

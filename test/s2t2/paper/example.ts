@@ -20,8 +20,8 @@ export const example: Paper = {
   settings: { ...defaults, alpha: 0.0005, budget: { unit: 'tokens', amount: 150_000 } },
   backend: 'made by hand',
   grid: [
-    { name: 'source', rate: 0.001, planRate: 0.005, bitsPerByte: 4.14787, chosen: false },
-    { name: 'source', rate: 0.002, planRate: 0.005, bitsPerByte: 4.14104, chosen: true },
+    { name: 'source', rate: 0.001, planRate: 0.005, bodyRate: 0.25, bitsPerByte: 4.14787, chosen: false },
+    { name: 'source', rate: 0.002, planRate: 0.005, bodyRate: 0.25, bitsPerByte: 4.14104, chosen: true },
   ],
   table: {
     seeds: [0, 1, 2],

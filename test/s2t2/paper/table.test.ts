@@ -1,10 +1,9 @@
 /** The table on cells that nobody ran: made by hand, found on disk, and put together as written out here. */
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { sha256 } from '../../../models/files.ts';
-import type { Bench, Cell, CellResult } from '../../../s2t2/paper/cells.ts';
-import { chooseRates, lines, mainTable, median, ratesFrom, seedCell, type Line, type Rates } from '../../../s2t2/paper/table.ts';
+import { cellName, runCell, type Bench, type Cell, type CellResult } from '../../../s2t2/paper/cells.ts';
+import { chooseRates, lines, mainTable, median, ratesFrom, seedCell, type Grid, type Line, type Rates } from '../../../s2t2/paper/table.ts';
 import { ablate } from '../../../s2t2/paper/ablations.ts';
 import type { Prepared } from '../../../s2t2/prepare.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
@@ -18,9 +17,9 @@ const base: Settings = { ...defaults, alpha: 0.5, budget: { unit: 'tokens', amou
 const benchOf = async (): Promise<Bench> => ({ prepared: { fingerprint: 'by hand', texts } as unknown as Prepared, out: await mkdtemp(join(root, 'bench-')), log: () => {} });
 
 /** As `runCell` keeps a finished cell. */
-async function keep({ out, prepared }: Bench, { key, settings, method }: Cell, result: CellResult): Promise<void> {
-  await mkdir(join(out, 'cells'), { recursive: true });
-  await writeFile(join(out, 'cells', `${key}.json`), JSON.stringify({ fingerprint: sha256(JSON.stringify([prepared.fingerprint, settings, method.name])), result }));
+async function keep(bench: Bench, cell: Cell, result: CellResult): Promise<void> {
+  await mkdir(join(bench.out, 'cells'), { recursive: true });
+  await writeFile(join(bench.out, 'cells', `${cellName(bench, cell)}.json`), JSON.stringify({ result }));
 }
 
 /** Any figures, each from `x`. */
@@ -42,7 +41,7 @@ function result(x: number, { before = true, plan = false, points = 3 } = {}): Ce
 const bitsOf = (nats: readonly (readonly number[])[]) => nats.flat().reduce((a, b) => a + b, 0) / nats.length / Math.LN2 / bytes;
 const mean = (values: readonly number[]) => values.reduce((a, b) => a + b, 0) / values.length;
 const line = (name: string): Line => lines.find(l => l.name === name)!;
-const rates = new Map<string, Rates>([['source', { rate: 0.1, planRate: 1 }], ['s2t2', { rate: 0.2, planRate: 2 }], ['scratch', { rate: 0.3, planRate: 3 }]]);
+const rates = new Map<string, Rates>([['source', { rate: 0.1, planRate: 1, bodyRate: 1 }], ['s2t2', { rate: 0.2, planRate: 2, bodyRate: 0.5 }], ['scratch', { rate: 0.3, planRate: 3, bodyRate: 1 }]]);
 
 describe('the main table', () => {
   const chosen = ['source', 's2t2', 's2t2-dykstra', 'scratch'].map(line);
@@ -55,7 +54,7 @@ describe('the main table', () => {
       for (const l of chosen) await keep(bench, seedCell(l, base, rates, seed), result(xs[l.name][seed], { before: l.name !== 'scratch', plan: l.name.startsWith('s2t2'), points: 3 + seed }));
       // As many bytes as the first line of the target vocabulary has seen.
       const equal = seedCell(line('source'), { ...base, budget: { unit: 'bytes', amount: 2000 * xs.s2t2[seed] } }, rates, seed);
-      await keep(bench, { ...equal, key: `source-bytes-${seed}` }, result(xs['source, equal bytes'][seed]));
+      await keep(bench, equal, result(xs['source, equal bytes'][seed]));
     }
     return mainTable(bench, base, chosen, rates, seeds);
   };
@@ -129,49 +128,82 @@ describe('the main table', () => {
 });
 
 test('a cell has the rates of its line, or of the line whose rates it takes', () => {
-  expect(seedCell(line('s2t2-dykstra'), base, rates, 4)).toMatchObject({ key: 's2t2-dykstra-4', line: 's2t2-dykstra', settings: { ...base, variant: 'dykstra', seed: 4, rate: 0.2, scratchRate: 0.2, planRate: 2 } });
+  expect(seedCell(line('s2t2-dykstra'), base, rates, 4)).toMatchObject({ key: 's2t2-dykstra 4', line: 's2t2-dykstra', settings: { ...base, variant: 'dykstra', seed: 4, rate: 0.2, scratchRate: 0.2, planRate: 2, bodyRate: 0.5 } });
   expect(seedCell(line('scratch'), base, rates, 0).settings).toMatchObject({ rate: 0.3, scratchRate: 0.3, seed: 0 });
 });
 
 describe('learning rates', () => {
-  const grid = { rate: [1, 2, 4], planRate: [10, 20], growth: 2 };
+  const grid = { rate: [1, 2, 4], planRate: [10, 20], bodyRate: [0.5, 1], growth: 2 };
+  const start: Rates = { rate: 7, planRate: 10, bodyRate: 1 };
   /** Keeps the cells of a grid, each with what `bits` says of its rates, and lets the grid choose. */
-  async function choose(name: string, bits: (rate: number, planRate: number) => number, start = { rate: 7, planRate: 10 }) {
+  async function choose(name: string, bits: (rates: Rates) => number, more: Partial<Grid> = {}) {
     const bench = await benchOf();
-    const settings = { ...base, ...start };
-    const learns = ['plain', 'dense', 's2t2'].includes(name);
-    for (const rate of [0.25, 0.5, 1, 2, 4, 8, 16]) for (const planRate of [2.5, 5, 10, 20, 40, 80]) {
-      const key = `grid-${name}-${rate}${learns ? `-${planRate}` : ''}`;
-      if (learns || planRate === start.planRate) await keep(bench, { key, method: line(name).method, settings: { ...settings, rate, scratchRate: rate, planRate } }, result(bits(rate, planRate)));
+    for (const rate of [0.25, 0.5, 1, 2, 4, 8, 16]) for (const planRate of [2.5, 5, 10, 20, 40, 80]) for (const bodyRate of [0.125, 0.25, 0.5, 1, 2, 4]) {
+      const r = { rate, planRate, bodyRate };
+      await keep(bench, { key: '', method: line(name).method, settings: { ...base, ...r, scratchRate: rate } }, result(bits(r)));
     }
-    return chooseRates(bench, settings, [line(name)], grid);
+    return chooseRates(bench, { ...base, ...start }, [line(name)], { ...grid, ...more });
   }
-  const tried = (rows: readonly { rate: number; planRate: number }[]) => rows.map(r => [r.rate, r.planRate]);
+  const tried = (rows: readonly Rates[]) => rows.map(r => [r.rate, r.planRate, r.bodyRate]);
 
   test('the least bits per byte, and no more is tried where it lies inside', async () => {
-    const { rates: found, rows } = await choose('source', rate => 1 + Math.abs(rate - 2));
-    expect(found).toEqual(new Map([['source', { rate: 2, planRate: 10 }]]));
-    expect(tried(rows)).toEqual([[1, 10], [2, 10], [4, 10]]);
-    expect(rows.map(r => r.bitsPerByte)).toEqual([2, 1, 3]);
-    expect(rows.map(r => r.chosen)).toEqual([false, true, false]);
+    const { rates: found, rows } = await choose('source', r => 1 + Math.abs(r.rate - 2) + r.bodyRate / 100);
+    expect(found).toEqual(new Map([['source', { rate: 2, planRate: 10, bodyRate: 0.125 }]]));
+    expect(tried(rows)).toEqual([[1, 10, 1], [2, 10, 0.125], [2, 10, 0.25], [2, 10, 0.5], [2, 10, 1], [4, 10, 1]]);
+    rows.forEach((bits, i) => expect(bits.bitsPerByte).toBeCloseTo([2.01, 1.00125, 1.0025, 1.005, 1.01, 3.01][i], 12));
+    expect(rows.map(r => r.chosen)).toEqual([false, true, false, false, false, false]);
   });
 
   test('the grid grows at either edge, twice at most', async () => {
-    expect(tried((await choose('source', rate => 20 - rate)).rows)).toEqual([[1, 10], [2, 10], [4, 10], [8, 10], [16, 10]]);
-    const down = await choose('fvt', rate => 1 + rate);
-    expect(tried(down.rows)).toEqual([[0.25, 10], [0.5, 10], [1, 10], [2, 10], [4, 10]]);
-    expect(down.rates.get('fvt')).toEqual({ rate: 0.25, planRate: 10 });
-    expect(tried((await choose('source', rate => (rate === 8 ? 1 : 20 - rate))).rows)).toEqual([[1, 10], [2, 10], [4, 10], [8, 10], [16, 10]].slice(0, 5));
+    const ones = (rates: readonly number[]) => rates.map(rate => [rate, 10, 1]);
+    /** Body rates but 1 are bad. */
+    const alone = (bits: (rate: number) => number) => ({ rate, bodyRate }: Rates) => bits(rate) + 50 * Math.abs(Math.log2(bodyRate));
+    const others = [[0.5, 1], [2, 1]];
+    const among = (rates: readonly number[], best: number) => ones(rates).flatMap(r => (r[0] === best ? [[best, 10, others[0][0]], r, [best, 10, others[1][0]]] : [r]));
+    expect(tried((await choose('source', alone(rate => 20 - rate))).rows)).toEqual(among([1, 2, 4, 8, 16], 16));
+    const down = await choose('fvt', alone(rate => 1 + rate));
+    expect(tried(down.rows)).toEqual(among([0.25, 0.5, 1, 2, 4], 0.25));
+    expect(down.rates.get('fvt')).toEqual({ rate: 0.25, planRate: 10, bodyRate: 1 });
+    // One value alone is no grid.
+    expect(tried((await choose('source', alone(rate => 20 - rate), { rate: [2], bodyRate: [1] })).rows)).toEqual(ones([2]));
+    expect(tried((await choose('source', alone(rate => (rate === 8 ? 1 : 20 - rate)))).rows)).toEqual(among([1, 2, 4, 8, 16], 8));
   });
 
-  test('of what learns a plan the rate of the plan follows, at the best rate of finetuning', async () => {
-    const { rates: found, rows } = await choose('s2t2', (rate, planRate) => 1 + Math.abs(rate - 2) + Math.abs(planRate - 40) / 100);
-    expect(found).toEqual(new Map([['s2t2', { rate: 2, planRate: 40 }]]));
-    expect(tried(rows)).toEqual([[1, 10], [2, 10], [2, 20], [2, 40], [2, 80], [4, 10]]);
+  test('of what learns a plan the rate of the plan follows, at the best rate of finetuning, and then that of the body', async () => {
+    const { rates: found, rows } = await choose('s2t2', r => 1 + Math.abs(r.rate - 2) + Math.abs(r.planRate - 40) / 100 + Math.abs(r.bodyRate - 0.5) / 1000);
+    expect(found).toEqual(new Map([['s2t2', { rate: 2, planRate: 40, bodyRate: 0.5 }]]));
+    expect(tried(rows)).toEqual([[1, 10, 1], [2, 10, 1], [2, 20, 1], [2, 40, 0.25], [2, 40, 0.5], [2, 40, 1], [2, 80, 1], [4, 10, 1]]);
     expect(rows.filter(r => r.chosen)).toHaveLength(1);
     expect(ratesFrom(rows, [line('s2t2'), line('s2t2-dykstra')])).toEqual(found);
     expect(() => ratesFrom(rows, [line('source')])).toThrow("the earlier table chose no learning rate for 'source'");
     expect(() => ratesFrom(rows.map(r => ({ ...r, chosen: false })), [line('s2t2')])).toThrow("chose no learning rate for 's2t2'");
+  });
+});
+
+describe('a finished cell', () => {
+  const cell: Cell = { key: 'any', method: line('source').method, settings: base };
+
+  test('is known by what fixes it, whatever it is called', async () => {
+    const bench = await benchOf();
+    const name = cellName(bench, cell);
+    expect(cellName(bench, { ...cell, key: 'other' })).toBe(name);
+    const others: [Bench, Cell][] = [
+      [bench, { ...cell, settings: { ...base, seed: 1 } }], [bench, { ...cell, method: line('fvt').method }], [bench, { ...cell, given: 'a plan' }], [bench, { ...cell, given: 'another' }],
+      [{ ...bench, prepared: { ...bench.prepared, fingerprint: 'other data' } }, cell],
+    ];
+    expect(new Set([name, ...others.map(([b, c]) => cellName(b, c))]).size).toBe(1 + others.length);
+  });
+
+  test('of an earlier run is copied, with its plan; one of this run comes first', async () => {
+    const [bench, before] = [await benchOf(), await benchOf()];
+    const later = { ...bench, earlier: before.out };
+    await keep(before, cell, result(3));
+    await mkdir(join(before.out, 'plans'));
+    await writeFile(join(before.out, 'plans', `${cellName(before, cell)}.safetensors`), 'a plan');
+    expect(await runCell(later, cell)).toEqual(result(3));
+    await keep(before, cell, result(4));
+    expect(await runCell(later, cell)).toEqual(result(3));
+    expect(await readFile(join(bench.out, 'plans', `${cellName(bench, cell)}.safetensors`), 'utf8')).toBe('a plan');
   });
 });
 
@@ -190,7 +222,7 @@ test('ablations vary one setting each, around the settings they are given', asyn
   for (const [name, values] of Object.entries(expected)) {
     const bench = await benchOf();
     for (const [i, [value, vary]] of values.entries()) {
-      await keep(bench, { key: `ablate-${name}-${value.replaceAll('/', '_').replaceAll(', ', '_').replaceAll(' ', '_')}`, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
+      await keep(bench, { key: value, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
     }
     const { rows, name: setting } = await ablate(bench, name as Parameters<typeof ablate>[1], base);
     expect(setting).toBe(name);
