@@ -3,7 +3,10 @@
  * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C and SIGTERM save and
  * exit with 130 and 143; any other failure is a bug and shows its stack.
  */
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { backendNames, getBackend, openBackend, Random, setBackend, type Backend, type BackendName } from '../engine/index.ts';
@@ -26,7 +29,7 @@ import { withLock } from './lock.ts';
 import { methods } from './methods.ts';
 import { ablationNames, type AblationName } from './paper/ablations.ts';
 import { domainsMarkdown, paperMarkdown } from './paper/markdown.ts';
-import { paper, type Paper, type PaperOptions } from './paper/run.ts';
+import { helpPaper, paper, type Paper, type PaperOptions } from './paper/run.ts';
 import { lines } from './paper/table.ts';
 import { loadPlan } from './plan.ts';
 import { cutAll, toSequences } from './prepare.ts';
@@ -78,12 +81,35 @@ const fraction = (text: string): number => {
 
 let opened = null as Backend | null;
 
+/** Threads for each of so many processes. */
+const share = (jobs: number): number => Math.max(1, Math.floor(availableParallelism() / jobs));
+
+/** Runs `work` while as many processes more run this very command as helpers; they end with it, and when this process dies. */
+async function withHelpers<R>(count: number, work: () => Promise<R>): Promise<R> {
+  let over = false;
+  const helpers = Array.from({ length: count }, () => {
+    const helper = fork(process.argv[1], [...process.argv.slice(2), '--helper'], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    let last = '';
+    helper.stderr!.setEncoding('utf8').on('data', (text: string) => { last = `${last}${text}`.slice(-2000); });
+    helper.once('exit', code => { if (code !== 0 && !over && !stop.signal.aborted) log(`a helper ended with code ${code}; this process goes on without it:\n${last}`); });
+    return { helper, ended: once(helper, 'exit') };
+  });
+  try {
+    return await work();
+  } finally {
+    over = true;
+    for (const { helper } of helpers) if (helper.connected) helper.disconnect();
+    await Promise.all(helpers.map(h => h.ended));
+  }
+}
+
 const program = new Command('s2t2')
   .description('Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
+  .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
   .hook('preAction', async (_, command) => {
-    const { backend } = command.optsWithGlobals<{ backend: BackendName }>();
-    opened = await openBackend(backend).catch((error: Error) => { throw new UserError(error.message); });
+    const { backend, jobs = 1, threads = jobs > 1 ? share(jobs) : undefined } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number }>();
+    opened = await openBackend(backend, { threads }).catch((error: Error) => { throw new UserError(error.message); });
     setBackend(opened);
   })
   .showHelpAfterError('(--help lists the options)')
@@ -302,12 +328,23 @@ program.command('paper').description('the table of the paper, with every baselin
   .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
   .option('--rates <dir>', 'take the learning rates that an earlier table chose, in place of a grid, and the cells that it has trained')
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
-  .action(async ({ domain: names, out, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[] }) => {
-    const results: Paper[] = [];
-    for (const domain of names) {
-      results.push(await paper({ ...flags, domain, out: names.length === 1 ? out : join(out, domain), signal: stop.signal, log }));
-      print(paperMarkdown(results.at(-1)!));
+  .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
+  .addOption(new Option('--helper').hideHelp())
+  .action(async ({ domain: names, out, jobs, helper, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[]; readonly jobs: number; readonly helper?: true }) => {
+    const papers = names.map(domain => ({ ...flags, domain, out: names.length === 1 ? out : join(out, domain), signal: stop.signal, log }));
+    if (helper) {
+      process.once('disconnect', () => stop.abort(new Interrupted('no longer needed')));
+      process.channel?.unref();
+      for (const options of papers) await helpPaper(options);
+      return;
     }
+    const results: Paper[] = [];
+    await withHelpers(jobs - 1, async () => {
+      for (const options of papers) {
+        results.push(await paper(options));
+        print(paperMarkdown(results.at(-1)!));
+      }
+    });
     if (names.length > 1) {
       print(domainsMarkdown(results));
       await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));

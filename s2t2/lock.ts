@@ -15,6 +15,9 @@ import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { explain, isRunning, makeDirectory, UserError } from '../models/files.ts';
 
+/** Somebody else has the directory. */
+export class InUse extends UserError {}
+
 /** Files of this process: `adapt` may be called twice at once in one. */
 const held = new Set<string>();
 
@@ -22,7 +25,7 @@ const held = new Set<string>();
 export async function withLock<R>(directory: string, work: () => Promise<R>): Promise<R> {
   await makeDirectory(directory);
   const lock = join(await realpath(directory), `run.${hostname()}-${process.pid}.lock`);
-  if (held.has(lock)) throw new UserError(`${directory}: is in use by this very process; wait for it, or choose another directory`);
+  if (held.has(lock)) throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
   held.add(lock);
   try {
     await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => { throw explain(error, directory); });
@@ -41,7 +44,7 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     const [, host, pid] = owner;
     const file = join(directory, name);
     if (host === hostname() && (await hasEnded(Number(pid), file))) await rm(file, { force: true });
-    else throw new UserError(`${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`);
+    else throw new InUse(`${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`);
   }
 }
 

@@ -1,12 +1,15 @@
 /**
  * The cells of the paper's tables: one method, one seed, one set of settings, on one split. A finished cell is a file
- * named by what fixes it: whatever table, grid or ablation has it next reads it back.
+ * named by what fixes it: whatever table, grid or ablation has it next reads it back. Several processes may work on the
+ * cells of one directory, each on another cell.
  */
 import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { copyFileAtomic, makeDirectory, readJson, sha256, writeFileAtomic } from '../../models/files.ts';
 import { runExperiment, type Row } from '../experiment.ts';
+import { InUse, withLock } from '../lock.ts';
 import type { Method } from '../methods.ts';
 import { loadPlan, reportPlan, savePlan, type Plan, type PlanReport } from '../plan.ts';
 import type { Prepared } from '../prepare.ts';
@@ -64,15 +67,26 @@ async function readCell({ out, earlier }: Bench, name: string): Promise<CellResu
   return result;
 }
 
-export async function runCell(bench: Bench, cell: Cell): Promise<CellResult> {
-  const { prepared, out, signal } = bench;
-  const { settings, method, key } = cell;
+/** Null while another process is at it. */
+export async function runCell(bench: Bench, cell: Cell, begun?: () => void): Promise<CellResult | null> {
+  const { out } = bench;
   const name = cellName(bench, cell);
   for (const directory of ['plans', 'cells']) await makeDirectory(join(out, directory));
   const known = await readCell(bench, name);
   if (known) return known;
+  return withLock(join(out, 'work', name), async () => {
+    const justNow = await readCell(bench, name);
+    if (justNow) return justNow;
+    begun?.();
+    return trainCell(bench, cell, name);
+  }).catch((error: unknown) => {
+    if (error instanceof InUse) return null;
+    throw error;
+  });
+}
 
-  const work = join(out, 'work', name);
+async function trainCell({ prepared, out, signal }: Bench, { key, method, settings }: Cell, name: string): Promise<CellResult> {
+  const work = join(out, 'work', name, 'stages');
   await makeDirectory(work);
   const { row, model, plan, scores, evaluationSeconds } = await runExperiment({ ...prepared, settings, fingerprint: name, work, signal }, method);
   const result: CellResult = {
@@ -90,12 +104,17 @@ export async function runCell(bench: Bench, cell: Cell): Promise<CellResult> {
   return result;
 }
 
-/** Cells one after the other, each with its place among all. */
+/** Cells one after the other, each with its place among all; those that other processes are at come from them. */
 export async function runCells<K extends Cell>(bench: Bench, what: string, cells: readonly K[]): Promise<Map<K, CellResult>> {
-  const results = new Map<K, CellResult>();
-  for (const [i, cell] of cells.entries()) {
-    bench.log(`${what}: ${i + 1} of ${cells.length}, ${cell.key}`);
-    results.set(cell, await runCell(bench, cell));
+  const found = new Map<K, CellResult>();
+  while (found.size < cells.length) {
+    const before = found.size;
+    for (const [i, cell] of cells.entries()) {
+      if (found.has(cell)) continue;
+      const result = await runCell(bench, cell, () => bench.log(`${what}: ${i + 1} of ${cells.length}, ${cell.key}`));
+      if (result) found.set(cell, result);
+    }
+    if (found.size === before) await setTimeout(500, undefined, { signal: bench.signal });
   }
-  return results;
+  return new Map(cells.map(cell => [cell, found.get(cell)!]));
 }

@@ -12,7 +12,7 @@ import type { Plan } from '../plan.ts';
 import type { Settings } from '../settings.ts';
 import { planOf, type Bench } from './cells.ts';
 import { mantel } from './statistics.ts';
-import { lines, seedCell, type Rates } from './table.ts';
+import { s2t2Cell, type Rates } from './table.ts';
 
 export interface Meaning {
   /** Mean over pairs of seeds of |A ∩ B| / |A ∪ B| of two supports, and the same with the rows of B shuffled. */
@@ -24,9 +24,8 @@ export interface Meaning {
 }
 
 export async function meaning(bench: Bench, settings: Settings, rates: ReadonlyMap<string, Rates>, seeds: readonly number[], proteins: boolean): Promise<Meaning> {
-  const s2t2 = lines.find(l => l.name === 's2t2')!;
   const plans: Plan[] = [];
-  for (const seed of seeds) plans.push(await planOf(bench, seedCell(s2t2, settings, rates, seed)));
+  for (const seed of seeds) plans.push(await planOf(bench, s2t2Cell(settings, rates, seed)));
   const [plan] = plans;
   return {
     overlap: plans.length > 1 ? overlapOf(plans) : null,

@@ -3,12 +3,13 @@
  * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as results.json,
  * table.md and report.html.
  */
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getBackend } from '../../engine/index.ts';
 import { loadModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readJson, UserError, writeFileAtomic } from '../../models/files.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
-import { loadDomain } from '../data/domains.ts';
+import { loadDomain, type DomainData } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
 import { withLock } from '../lock.ts';
 import { prepare } from '../prepare.ts';
@@ -19,7 +20,7 @@ import { planOf, type Bench } from './cells.ts';
 import { meaning, type Meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
 import { describePaper } from './report.ts';
-import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, seedCell, type Grid, type GridRow, type Table } from './table.ts';
+import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, s2t2Cell, type Grid, type GridRow, type Rates, type Table } from './table.ts';
 import { loadReceiver, transfer, type Transfer } from './transfer.ts';
 
 export interface PaperOptions {
@@ -58,13 +59,30 @@ export interface Paper {
 }
 
 export async function paper(options: PaperOptions): Promise<Paper> {
-  const unknown = options.lines.find(name => !lines.some(l => l.name === name));
-  if (unknown !== undefined) throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
-  if (options.transfer !== undefined && !options.lines.includes('s2t2')) throw new UserError("a transfer needs the table's line 's2t2', whose plans it applies");
-  return withLock(options.out, () => run(options));
+  check(options);
+  return withLock(options.out, async () => write(options, await trainCells(options)));
 }
 
-async function run(options: PaperOptions): Promise<Paper> {
+/** Trains cells of a paper that another process runs with these options, and leaves the rest to that one. */
+export async function helpPaper(options: PaperOptions): Promise<void> {
+  check(options);
+  await trainCells(options);
+}
+
+function check({ lines: names, transfer: receiver }: PaperOptions): void {
+  const unknown = names.find(name => !lines.some(l => l.name === name));
+  if (unknown !== undefined) throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
+  if (receiver !== undefined && !names.includes('s2t2')) throw new UserError("a transfer needs the table's line 's2t2', whose plans it applies");
+}
+
+/** What cells give, and what to look at them with. */
+interface Trained extends Pick<Paper, 'settings' | 'grid' | 'table' | 'ablations' | 'transfer'> {
+  readonly domain: DomainData;
+  readonly test: Bench;
+  readonly rates: ReadonlyMap<string, Rates>;
+}
+
+async function trainCells(options: PaperOptions): Promise<Trained> {
   const { out, signal, log } = options;
   const source = await loadModel(options.model ?? dataFolder('source'));
   const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
@@ -80,28 +98,36 @@ async function run(options: PaperOptions): Promise<Paper> {
   log(`${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`);
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
-  const { rates, rows } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
-  const seeds = Array.from({ length: options.seeds }, (_, seed) => seed);
+  const { rates, rows: grid } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
+  const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
-  const hasPlans = options.lines.includes('s2t2');
-  const learned = (seed: number) => seedCell(lines.find(l => l.name === 's2t2')!, settings, rates, seed);
   const ablations: Ablation[] = [];
-  for (const name of options.ablate) ablations.push(await ablate(validation, name, hasPlans ? learned(settings.seed).settings : settings));
+  for (const name of options.ablate) ablations.push(await ablate(validation, name, rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings));
   const moved = receiver && await transfer({ test, model: receiver, settings, rates, seeds });
-  const plans = hasPlans ? await meaning(test, settings, rates, seeds, options.domain === 'proteins') : null;
+  return { domain, settings, test, rates, grid, table, ablations, transfer: moved };
+}
 
+const seedsOf = ({ seeds }: PaperOptions): number[] => Array.from({ length: seeds }, (_, seed) => seed);
+
+/** results.json, table.md and report.html. */
+async function write(options: PaperOptions, { domain, test, rates, ...trained }: Trained): Promise<Paper> {
+  const { out } = options;
+  const { source, target, texts } = test.prepared;
+  const hasPlans = options.lines.includes('s2t2');
   const { config, weights } = source.model;
   const results: Paper = {
     domain: { name: domain.name, unit: domain.unit, source: domain.source, licence: domain.licence },
     model: { parameters: Object.values(weights).reduce((n, w) => n + w.size, 0), width: config.width, layers: config.layers, vocabSize: config.vocabSize },
-    settings, backend: getBackend().describe(), grid: rows, table, ablations, meaning: plans, transfer: moved,
+    backend: getBackend().describe(),
+    ...trained,
+    meaning: hasPlans ? await meaning(test, trained.settings, rates, seedsOf(options), options.domain === 'proteins') : null,
   };
   await makeDirectory(out);
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
   await writeFileAtomic(join(out, 'table.md'), paperMarkdown(results));
-  const plan = hasPlans ? await planOf(test, learned(seeds[0])) : null;
-  const { target, texts } = test.prepared;
+  const plan = hasPlans ? await planOf(test, s2t2Cell(trained.settings, rates, 0)) : null;
   await writeFileAtomic(join(out, 'report.html'), renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })));
+  for (const split of ['validation', 'test']) await rm(join(out, split, 'work'), { recursive: true, force: true, maxRetries: 5 });
   return results;
 }
 

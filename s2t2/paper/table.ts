@@ -149,6 +149,9 @@ export const seedCell = (line: Line, base: Settings, rates: ReadonlyMap<string, 
   settings: settingsOf({ ...base, seed }, line, rates.get(line.ratesOf ?? line.name)!),
 });
 
+/** The one with the plan that ablations, transfer and questions are about. */
+export const s2t2Cell = (base: Settings, rates: ReadonlyMap<string, Rates>, seed: number): Cell => seedCell(lines.find(l => l.name === 's2t2')!, base, rates, seed);
+
 /** `bench` evaluates on test data. */
 export async function mainTable(bench: Bench, base: Settings, chosen: readonly Line[], rates: ReadonlyMap<string, Rates>, seeds: readonly number[]): Promise<Table> {
   const cells = seeds.flatMap(seed => chosen.map(line => seedCell(line, base, rates, seed)));

@@ -9,7 +9,7 @@ import { prepare } from '../prepare.ts';
 import type { Settings } from '../settings.ts';
 import { cellName, planOf, runCells, type Bench } from './cells.ts';
 import { Bootstrap, type Interval } from './statistics.ts';
-import { lines, seedCell, type Rates } from './table.ts';
+import { lines, s2t2Cell, seedCell, type Rates } from './table.ts';
 
 export interface Transfer {
   readonly model: { readonly parameters: number; readonly family: string };
@@ -42,9 +42,8 @@ export async function loadReceiver(directory: string, source: LanguageModel): Pr
 export async function transfer({ test, model, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
   const prepared = await prepare(model, test.prepared.texts, settings, test.log, test.prepared.target);
   const bench: Bench = { ...test, prepared };
-  const s2t2 = lines.find(l => l.name === 's2t2')!;
   const cells = seeds.flatMap(seed => {
-    const learned = seedCell(s2t2, settings, rates, seed);
+    const learned = s2t2Cell(settings, rates, seed);
     const plan = () => planOf(test, learned);
     const transferred: Method = {
       name: 'transferred',

@@ -7,9 +7,10 @@ import { existsSync } from 'node:fs';
 import { copyFile, cp, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { loadModel } from '../../models/checkpoint.ts';
+import { loadModel, saveModel } from '../../models/checkpoint.ts';
 import { sha256, sha256File } from '../../models/files.ts';
 import type { Results } from '../../s2t2/adapt.ts';
+import type { Paper } from '../../s2t2/paper/run.ts';
 import { loadPlan } from '../../s2t2/plan.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
 import { writeFixture } from './fixture.ts';
@@ -65,6 +66,22 @@ describe('the whole job', () => {
     const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
     expect(plan.values.length).toBe(results.plan!.support);
   });
+
+  test('the paper by two processes is the paper by one', async () => {
+    // Pieces of bundled texts are longer than what the tiny model reads.
+    const { model: { config, weights }, tokenizer } = await loadModel(fixture.model);
+    await saveModel(at('longer'), { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
+    const by = async (jobs: number) => {
+      const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'rna', '--data', directory, '--out', at(`paper-${jobs}`), '--tokens', '300', '--held-out', '2', '--seeds', '2', '--lines', 'source,scratch', '--jobs', String(jobs)]);
+      expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Error') as string });
+      expect(ended.stderr).toContain(jobs === 2 ? 'as asked' : 'processor');
+      const { grid, table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
+      return { grid, rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]), begun: ended.stderr.match(/^(learning rates|table|equal bytes): .*$/gm)!.length };
+    };
+    const [one, two] = [await by(1), await by(2)];
+    expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
+    expect(two.begun).toBeLessThan(one.begun);
+  }, 120_000);
 
   test('killed in the middle and run again it ends with the same files', async () => {
     let kills = 0;

@@ -5,7 +5,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { saveModel } from '../../../models/checkpoint.ts';
 import { Interrupted } from '../../../models/train.ts';
 import { domainsMarkdown, paperMarkdown } from '../../../s2t2/paper/markdown.ts';
-import { paper, type PaperOptions } from '../../../s2t2/paper/run.ts';
+import { helpPaper, paper, type PaperOptions } from '../../../s2t2/paper/run.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyModel } from '../fixture.ts';
 
@@ -52,8 +52,14 @@ describe('paper', () => {
     await expect(interrupted).rejects.toThrow(Interrupted);
     expect((await readdir(join(directory, 'parts/test/cells'))).length).toBeGreaterThan(0);
     await expect(readFile(join(directory, 'parts/results.json'))).rejects.toThrow('ENOENT');
-    const resumed = await paper(options('parts'));
+    // With help, which takes its share of the cells.
+    const begun: string[][] = [[], []];
+    const counted = (who: number): PaperOptions => ({ ...options('parts'), log: line => begun[who].push(...(/^(learning rates|table|equal bytes|marginals): \d+ of \d+, (.*)/.exec(line)?.slice(2) ?? [])) });
+    const [resumed] = await Promise.all([paper(counted(0)), helpPaper(counted(1))]);
     expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
+    for (const cells of begun) expect(cells.length).toBeGreaterThan(0);
+    expect(new Set(begun.flat()).size).toBe(begun.flat().length);
+    expect((await readdir(join(directory, 'parts/test'))).toSorted()).toEqual(['cells', 'plans']);
   }, 400_000);
 
   test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
