@@ -326,7 +326,7 @@ program.command('paper').description('the table of the paper, with every baselin
   .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
   .option('--lines <names>', `rows of the table: ${lines.map(l => l.name).join(', ')}`, methodList, lines.map(l => l.name))
   .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
-  .option('--rates <dir>', 'take the learning rates that an earlier table chose, in place of a grid, and the cells that it has trained')
+  .option('--rates <path>', 'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json')
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
   .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
   .addOption(new Option('--helper').hideHelp())

@@ -1,8 +1,9 @@
 /**
  * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
- * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as results.json,
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.json, results.json,
  * table.md and report.html.
  */
+import { statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getBackend } from '../../engine/index.ts';
@@ -37,7 +38,7 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
-  /** Directory of an earlier table, whose learning rates are taken in place of a grid of this table's own, and whose cells are not run again. */
+  /** Directory of an earlier table, whose cells are not run again, or its rates.json: learning rates in place of a grid of this table's own. */
   readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
@@ -91,7 +92,7 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
   const settings: Settings = { ...defaults, alpha: defaultAlpha(source.tokenizer.ordinaryIds().length), budget: { unit: 'tokens', amount: options.tokens } };
   const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
     const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut) };
-    return { prepared: await prepare(source, texts, settings, log, target), out: join(out, split), earlier: options.rates && join(options.rates, split), signal, log };
+    return { prepared: await prepare(source, texts, settings, log, target), out: join(out, split), earlier: options.rates === undefined || isFile(options.rates) ? undefined : join(options.rates, split), signal, log };
   };
   const validation = await on('validation');
   const test = await on('test', validation.prepared.target);
@@ -99,6 +100,7 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
   const { rates, rows: grid } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
+  if (!given) await writeFileAtomic(join(out, 'rates.json'), `[\n${grid.map(row => JSON.stringify(row)).join(',\n')}\n]\n`);
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const ablations: Ablation[] = [];
@@ -131,11 +133,13 @@ async function write(options: PaperOptions, { domain, test, rates, ...trained }:
   return results;
 }
 
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
 /** The learning rates of an earlier table. */
-async function readRates(directory: string): Promise<GridRow[]> {
-  const file = join(directory, 'results.json');
-  const { grid } = await readJson(file) as { grid?: unknown };
+async function readRates(path: string): Promise<GridRow[]> {
+  const file = isFile(path) ? path : join(path, 'rates.json');
+  const grid = await readJson(file);
   const isRow = (g: Partial<GridRow> | null) => typeof g?.name === 'string' && [g.rate, g.planRate, g.bodyRate].every(x => Number.isFinite(x) && x! > 0);
-  if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow)) throw new UserError(`${file}: holds no learning rates; give the directory of a table that chose its own`);
+  if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow)) throw new UserError(`${file}: holds no learning rates; give the directory of a table that chose its own, or the rates.json in it`);
   return grid as GridRow[];
 }

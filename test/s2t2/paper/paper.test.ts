@@ -1,5 +1,5 @@
 /** The paper's table in small: stopped and resumed it is the same, every figure is there, and mistakes are refused. */
-import { readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { saveModel } from '../../../models/checkpoint.ts';
@@ -81,7 +81,19 @@ describe('paper', () => {
       expect(Number(cells[6].split(' ')[0].replace('−', '-'))).toBeCloseTo(less, 2);
     }
     await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(/chose no learning rate for 'fvt'/);
-    await expect(paper({ ...options('third'), rates: join(directory, 'second') })).rejects.toThrow(/results.json: holds no learning rates/);
+    await expect(paper({ ...options('third'), rates: join(directory, 'second') })).rejects.toThrow(/second\/rates.json: no such file/);
+    await writeFile(join(directory, 'none.json'), '[]');
+    await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(/none.json: holds no learning rates/);
+    // The file by itself gives the rates and no cells: as many are trained as before, and come to the same.
+    expect(JSON.parse(await readFile(join(directory, 'first/rates.json'), 'utf8'))).toEqual(first.grid);
+    const begun: string[] = [];
+    const again = await paper({ ...options('again'), seeds: 1, ablate: [], rates: join(directory, 'first/rates.json'), log: line => begun.push(line) });
+    expect(untimed(again)).toBe(untimed({ ...first, grid: [] }));
+    expect(begun.filter(l => /^(table|equal)/.test(l))).toHaveLength(3);
+    // The directory gives both.
+    begun.length = 0;
+    expect(untimed(await paper({ ...options('copied'), seeds: 1, ablate: [], rates: join(directory, 'first'), log: line => begun.push(line) }))).toBe(untimed(again));
+    expect(begun.filter(l => /^(table|equal)/.test(l))).toEqual([]);
   }, 200_000);
 
   test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
