@@ -28,6 +28,7 @@ import { explainPlan } from './explain.ts';
 import { withLock } from './lock.ts';
 import { methods } from './methods.ts';
 import { ablationNames, type AblationName } from './paper/ablations.ts';
+import { rotated } from './paper/cells.ts';
 import { domainsMarkdown, paperMarkdown } from './paper/markdown.ts';
 import { helpPaper, paper, type Paper, type PaperOptions } from './paper/run.ts';
 import { lines } from './paper/table.ts';
@@ -87,8 +88,8 @@ const share = (jobs: number): number => Math.max(1, Math.floor(availableParallel
 /** Runs `work` while as many processes more run this very command as helpers; they end with it, and when this process dies. */
 async function withHelpers<R>(count: number, work: () => Promise<R>): Promise<R> {
   let over = false;
-  const helpers = Array.from({ length: count }, () => {
-    const helper = fork(process.argv[1], [...process.argv.slice(2), '--helper'], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  const helpers = Array.from({ length: count }, (_, i) => {
+    const helper = fork(process.argv[1], [...process.argv.slice(2), '--helper', String((i + 1) / (count + 1))], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
     let last = '';
     helper.stderr!.setEncoding('utf8').on('data', (text: string) => { last = `${last}${text}`.slice(-2000); });
     helper.once('exit', code => { if (code !== 0 && !over && !stop.signal.aborted) log(`a helper ended with code ${code}; this process goes on without it:\n${last}`); });
@@ -329,13 +330,13 @@ program.command('paper').description('the table of the paper, with every baselin
   .option('--rates <path>', 'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json')
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
   .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
-  .addOption(new Option('--helper').hideHelp())
-  .action(async ({ domain: names, out, jobs, helper, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[]; readonly jobs: number; readonly helper?: true }) => {
+  .addOption(new Option('--helper <share>').argParser(fraction).hideHelp())
+  .action(async ({ domain: names, out, jobs, helper, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[]; readonly jobs: number; readonly helper?: number }) => {
     const papers = names.map(domain => ({ ...flags, domain, out: names.length === 1 ? out : join(out, domain), signal: stop.signal, log }));
-    if (helper) {
+    if (helper !== undefined) {
       process.once('disconnect', () => stop.abort(new Interrupted('no longer needed')));
       process.channel?.unref();
-      for (const options of papers) await helpPaper(options);
+      for (const options of rotated(papers, helper)) await helpPaper({ ...options, share: helper });
       return;
     }
     const results: Paper[] = [];

@@ -46,13 +46,13 @@ export interface Ablation {
   }[];
 }
 
-export async function ablate(bench: Bench, name: AblationName, base: Settings): Promise<Ablation> {
-  const cells = choices[name](base).map(({ value, vary }) => ({ key: value, method: methods.s2t2, settings: { ...base, ...vary }, value }));
-  const results = await runCells(bench, name, cells);
-  return {
+export async function ablate(bench: Bench, names: readonly AblationName[], base: Settings): Promise<Ablation[]> {
+  const cells = names.flatMap(name => choices[name](base).map(({ value, vary }) => ({ key: `${name} ${value}`, method: methods.s2t2, settings: { ...base, ...vary }, name, value })));
+  const results = [...await runCells(bench, 'ablations', cells)];
+  return names.map(name => ({
     name,
-    rows: [...results].map(([{ value }, { row, plan }]) => ({
+    rows: results.filter(([cell]) => cell.name === name).map(([{ value }, { row, plan }]) => ({
       value, support: plan!.supportPerRow[1], entropy: plan!.entropy, residual: plan!.residual, before: row.before!.bitsPerByte, after: row.after.bitsPerByte,
     })),
-  };
+  }));
 }

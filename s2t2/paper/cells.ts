@@ -104,6 +104,12 @@ async function trainCell({ prepared, out, signal }: Bench, { key, method, settin
   return result;
 }
 
+/** A list that begins at a share of its length: where each of several processes begins, so that they seldom wait for each other. */
+export function rotated<T>(list: readonly T[], share: number): T[] {
+  const first = Math.floor(share * list.length);
+  return [...list.slice(first), ...list.slice(0, first)];
+}
+
 /** Cells one after the other, each with its place among all; those that other processes are at come from them. */
 export async function runCells<K extends Cell>(bench: Bench, what: string, cells: readonly K[]): Promise<Map<K, CellResult>> {
   const found = new Map<K, CellResult>();

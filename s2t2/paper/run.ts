@@ -43,6 +43,8 @@ export interface PaperOptions {
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
   readonly transfer?: string;
+  /** Where among its lines a helper begins. */
+  readonly share?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
@@ -99,12 +101,11 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
   log(`${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`);
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
-  const { rates, rows: grid } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid);
-  if (!given) await writeFileAtomic(join(out, 'rates.json'), `[\n${grid.map(row => JSON.stringify(row)).join(',\n')}\n]\n`);
+  const { rates, rows: grid } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid, options.share);
+  if (!given && options.share === undefined) await writeFileAtomic(join(out, 'rates.json'), `[\n${grid.map(row => JSON.stringify(row)).join(',\n')}\n]\n`);
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
-  const ablations: Ablation[] = [];
-  for (const name of options.ablate) ablations.push(await ablate(validation, name, rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings));
+  const ablations = await ablate(validation, options.ablate, rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings);
   const moved = receiver && await transfer({ test, model: receiver, settings, rates, seeds });
   return { domain, settings, test, rates, grid, table, ablations, transfer: moved };
 }

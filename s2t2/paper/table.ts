@@ -8,7 +8,7 @@ import { markov, orderZero, uniformFloor } from '../evaluate.ts';
 import type { CurvePoint } from '../experiment.ts';
 import { methods, type Method, type Vocabulary } from '../methods.ts';
 import type { Settings } from '../settings.ts';
-import { runCells, type Bench, type Cell, type CellResult } from './cells.ts';
+import { rotated, runCells, type Bench, type Cell, type CellResult } from './cells.ts';
 import { Bootstrap, type Interval, type Nats } from './statistics.ts';
 
 /** A row to be: a method, and what it changes in the settings. */
@@ -59,11 +59,11 @@ const axesOf = ({ method: { name } }: Line): readonly (keyof Rates)[] => (['plai
 const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Rates): Settings =>
   ({ ...base, ...line.vary, rate, scratchRate: rate, planRate, bodyRate });
 
-/** `bench` evaluates on validation data. */
-export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
+/** `bench` evaluates on validation data; `share` is where among the lines to begin. */
+export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid, share = 0): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
   const rates = new Map<string, Rates>();
   const rows: GridRow[] = [];
-  for (const line of lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name))) {
+  for (const line of rotated(lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name)), share)) {
     const tried = new Map<string, Rates & { readonly bitsPerByte: number }>();
     /** The best value of one rate, the other fixed. */
     const sweep = async (axis: keyof Rates, fixed: Rates): Promise<Rates> => {

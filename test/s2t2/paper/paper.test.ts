@@ -54,8 +54,8 @@ describe('paper', () => {
     await expect(readFile(join(directory, 'parts/results.json'))).rejects.toThrow('ENOENT');
     // With help, which takes its share of the cells.
     const begun: string[][] = [[], []];
-    const counted = (who: number): PaperOptions => ({ ...options('parts'), log: line => begun[who].push(...(/^(learning rates|table|equal bytes|marginals): \d+ of \d+, (.*)/.exec(line)?.slice(2) ?? [])) });
-    const [resumed] = await Promise.all([paper(counted(0)), helpPaper(counted(1))]);
+    const counted = (who: number): PaperOptions => ({ ...options('parts'), log: line => begun[who].push(...(/^(learning rates|table|equal bytes|ablations): \d+ of \d+, (.*)/.exec(line)?.slice(2) ?? [])) });
+    const [resumed] = await Promise.all([paper(counted(0)), helpPaper({ ...counted(1), share: 0.5 })]);
     expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
     for (const cells of begun) expect(cells.length).toBeGreaterThan(0);
     expect(new Set(begun.flat()).size).toBe(begun.flat().length);

@@ -2,9 +2,9 @@
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { cellName, runCell, type Bench, type Cell, type CellResult } from '../../../s2t2/paper/cells.ts';
+import { cellName, rotated, runCell, type Bench, type Cell, type CellResult } from '../../../s2t2/paper/cells.ts';
 import { chooseRates, lines, mainTable, median, ratesFrom, seedCell, type Grid, type Line, type Rates } from '../../../s2t2/paper/table.ts';
-import { ablate } from '../../../s2t2/paper/ablations.ts';
+import { ablate, type AblationName } from '../../../s2t2/paper/ablations.ts';
 import type { Prepared } from '../../../s2t2/prepare.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
@@ -224,10 +224,15 @@ test('ablations vary one setting each, around the settings they are given', asyn
     for (const [i, [value, vary]] of values.entries()) {
       await keep(bench, { key: value, method: line('s2t2').method, settings: { ...base, ...vary } }, result(i + 1, { plan: true }));
     }
-    const { rows, name: setting } = await ablate(bench, name as Parameters<typeof ablate>[1], base);
+    const [{ rows, name: setting }] = await ablate(bench, [name as AblationName], base);
     expect(setting).toBe(name);
     expect(rows).toEqual(values.map(([value], i) => ({ value, support: 10 * (i + 1), entropy: (i + 1) / 5, residual: (i + 1) / 7, before: i + 2, after: i + 1 })));
   }
+});
+
+test('a rotated list has the same items, from a share of its length on', () => {
+  expect([0, 0.2, 0.5, 0.99, 1].map(share => rotated([1, 2, 3, 4], share))).toEqual([[1, 2, 3, 4], [1, 2, 3, 4], [3, 4, 1, 2], [4, 1, 2, 3], [1, 2, 3, 4]]);
+  expect(rotated([], 0.5)).toEqual([]);
 });
 
 test('the median is the middle one, the upper of two', () => {
