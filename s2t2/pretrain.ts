@@ -55,7 +55,7 @@ export interface PretrainOptions {
   readonly log: (line: string) => void;
 }
 
-export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 10_000_000, text: 0.5, vocabSize: 2048, width: 128, layers: 4, heads: 4, window: 512, batchTokens: 1024, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 4, teacher: 1 };
+export const pretrainDefaults = { family: 'olmo' as Family, seed: 0, tokens: 10_500_000, text: 0.5, vocabSize: 2048, width: 160, layers: 4, heads: 5, window: 512, batchTokens: 1536, rate: 0.01, optimizer: 'muon' as OptimizerName, endsRate: 4, teacher: 1 };
 
 export async function pretrain(options: PretrainOptions): Promise<void> {
   const { english, seed, log, signal } = options;

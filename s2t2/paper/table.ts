@@ -44,7 +44,7 @@ export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
   readonly growth: number;
 }
 
-export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [1], growth: 2 };
+export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [0.25, 0.5, 1], growth: 2 };
 
 export interface GridRow extends Rates {
   readonly name: string;
