@@ -64,7 +64,7 @@ async function runMethods({ out, methods: names, fresh }: Adaptation, experiment
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
   await claim(join(work, 'run.json'), experiment.fingerprint);
-  const rows: Row[] = floors(experiment.texts);
+  const rows: Row[] = floors(experiment);
   let plan: Plan | null = null;
   for (const name of names) {
     const result = await runExperiment(experiment, methods[name]);

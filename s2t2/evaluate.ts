@@ -4,6 +4,7 @@
  */
 import { KneserNey } from '../models/ngram.ts';
 import type { Score } from '../models/score.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
 
 export interface Metrics {
   /** exp(nats per token): not comparable between tokenizers. */
@@ -39,6 +40,20 @@ export function orderZero(train: readonly string[], test: readonly string[]): Sc
   return test.map(text => {
     const bytes = encoder.encode(text);
     return { nats: Array.from(bytes).reduce((sum, byte) => sum + nats[byte], 0), endNats: 0, tokens: bytes.length, bytes: bytes.length };
+  });
+}
+
+/**
+ * Order 0 of a vocabulary: tokens coded by their frequencies in the training text, each count raised by one half. A model
+ * that has not got below it knows how frequent tokens are and has not learned what follows what.
+ */
+export function unigram(train: readonly string[], test: readonly string[], tokenizer: Tokenizer): Score[] {
+  const counts = new Float64Array(tokenizer.vocabSize).fill(0.5);
+  for (const text of train) for (const id of tokenizer.encode(text)) counts[id]++;
+  const total = counts.reduce((a, b) => a + b, 0);
+  return test.map(text => {
+    const ids = tokenizer.encode(text);
+    return { nats: Array.from(ids).reduce((sum, id) => sum - Math.log(counts[id] / total), 0), endNats: 0, tokens: ids.length, bytes: Buffer.byteLength(text) };
   });
 }
 

@@ -9,7 +9,7 @@ import { sha256, UserError } from '../models/files.ts';
 import type { Score } from '../models/score.ts';
 import { trainBPE, UnknownByte, type Tokenizer } from '../models/tokenizer/index.ts';
 import { weightShapes } from '../models/transformer.ts';
-import { metrics, orderZero, uniformFloor } from './evaluate.ts';
+import { metrics, orderZero, uniformFloor, unigram } from './evaluate.ts';
 import type { Experiment, Row } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import type { Vocabulary } from './methods.ts';
@@ -48,10 +48,11 @@ export async function prepare(source: LanguageModel, domain: Domain, settings: S
 export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes' | 'seen' =>
   (vocabSize >= 2 * 256 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen');
 
-/** Rows of models that see frequencies only. */
-export function floors({ train, test }: Domain): Row[] {
-  const row = (name: string, scores: Score[]): Row => ({ name, before: null, after: metrics(scores), tokensPerByte: 1, steps: 0, tokens: 0, bytes: 0, seconds: 0, curve: [] });
-  return [row('uniform', uniformFloor(train, test)), row('order0', orderZero(train, test))];
+/** Rows of models that see frequencies only: of bytes, and of target tokens. */
+export function floors({ texts: { train, test }, target }: Prepared): Row[] {
+  const total = (scores: readonly Score[], of: 'tokens' | 'bytes') => scores.reduce((sum, s) => sum + s[of], 0);
+  const row = (name: string, scores: Score[]): Row => ({ name, before: null, after: metrics(scores), tokensPerByte: total(scores, 'tokens') / total(scores, 'bytes'), steps: 0, tokens: 0, bytes: 0, seconds: 0, curve: [] });
+  return [row('uniform', uniformFloor(train, test)), row('order0', orderZero(train, test)), row('unigram', unigram(train, test, target))];
 }
 
 /** Documents in pieces of at most `maxBytes`, cut between characters: the same spans for every tokenizer. */

@@ -40,11 +40,13 @@ export type Rates = Pick<Settings, 'rate' | 'planRate' | 'bodyRate'>;
  * the layers between the ends in units of the first.
  */
 export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
+  /** What each rate is until its turn. */
+  readonly start: Rates;
   /** How often a grid whose best rate lies at its edge grows there, by a factor of two; one value alone is no grid. */
   readonly growth: number;
 }
 
-export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [0.25, 0.5, 1], growth: 2 };
+export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [0.25, 0.5, 1], start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 }, growth: 2 };
 
 export interface GridRow extends Rates {
   readonly name: string;
@@ -88,7 +90,7 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
       return { ...fixed, [axis]: best };
     };
     const axes = axesOf(line);
-    let best: Rates = { rate: base.rate, planRate: base.planRate, bodyRate: base.bodyRate };
+    let best = grid.start;
     for (const axis of axes) best = await sweep(axis, best);
     rates.set(line.name, best);
     const order = (a: Rates, b: Rates) => axes.map(axis => a[axis] - b[axis]).find(d => d !== 0) ?? 0;

@@ -53,7 +53,7 @@ describe('the whole job', () => {
     expect(stderr).not.toContain('Error');
     expect(code).toBe(0);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
-    expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'source', 'truncated', 'fvt', 's2t2', 'scratch']);
+    expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'unigram', 'source', 'truncated', 'fvt', 's2t2', 'scratch']);
     for (const name of ['source', 's2t2']) expect(stdout).toContain(name);
     const row = (name: string) => results.methods.find(m => m.name === name)!;
     // Learning happened: finetuning helps every start.

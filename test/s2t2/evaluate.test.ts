@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { markov, metrics, orderZero, uniformFloor } from '../../s2t2/evaluate.ts';
+import { trainBPE } from '../../models/tokenizer/index.ts';
+import { markov, metrics, orderZero, uniformFloor, unigram } from '../../s2t2/evaluate.ts';
 
 const score = (nats: number, tokens: number, bytes: number) => ({ nats, endNats: 0, tokens, bytes });
 const scores = fc.array(fc.record({ nats: fc.double({ min: 0.1, max: 500, noNaN: true }), endNats: fc.constant(7), tokens: fc.integer({ min: 1, max: 90 }), bytes: fc.integer({ min: 1, max: 90 }) }), { minLength: 2, maxLength: 30 });
@@ -53,6 +54,20 @@ describe('floors', () => {
     expect(metrics(orderZero(['AB'], ['C', 'A'])).bitsPerByte).toBeLessThan(10);
     // Counts 3 and 1, a half more each, and a half for all that was not seen: 3.5, 1.5 and 0.5 of 5.5.
     expect(orderZero(['AAB', 'A'], ['AB', 'C']).map(s => Math.exp(-s.nats))).toEqual([expect.closeTo((3.5 / 5.5) * (1.5 / 5.5), 12), expect.closeTo(0.5 / 5.5, 12)]);
+  });
+
+  test('unigram counts tokens: by hand, and summing to one over the vocabulary', () => {
+    const tokenizer = trainBPE(['AAB AAB'], { vocabSize: 7, alphabet: 'seen' }); // A, B, space, AA, …
+    const counts = new Map<number, number>();
+    for (const id of tokenizer.encode('AABAAB A')) counts.set(id, (counts.get(id) ?? 0) + 1);
+    const total = [...counts.values()].reduce((a, b) => a + b, 0) + tokenizer.vocabSize / 2;
+    fc.assert(fc.property(fc.string({ unit: fc.constantFrom('A', 'B', ' '), minLength: 1 }), text => {
+      const [{ nats, tokens, bytes, endNats }] = unigram(['AABAAB', ' A'], [text], tokenizer);
+      const ids = [...tokenizer.encode(text)];
+      const expected = ids.reduce((sum, id) => sum - Math.log(((counts.get(id) ?? 0) + 0.5) / total), 0);
+      expect(nats).toBeCloseTo(expected, 9);
+      expect([tokens, bytes, endNats]).toEqual([ids.length, text.length, 0]);
+    }));
   });
 
   test('order k sees k bytes and no more: letters drawn after the sum of the k before them', () => {

@@ -17,7 +17,7 @@ describe('paper', () => {
     await saveModel(model, { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
   });
   const options = (out: string): PaperOptions => ({
-    out: join(directory, out), model, domain: 'enzymes', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], bodyRate: [1], growth: 0 }, ablate: ['marginals'], log: () => {},
+    out: join(directory, out), model, domain: 'enzymes', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], bodyRate: [1], start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 }, growth: 0 }, ablate: ['marginals'], log: () => {},
   });
   /** Everything but how long it took. */
   const untimed = (value: unknown) => JSON.stringify(value, (key, x) => (/seconds/i.test(key) ? undefined : x));

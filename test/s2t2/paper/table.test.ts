@@ -133,8 +133,7 @@ test('a cell has the rates of its line, or of the line whose rates it takes', ()
 });
 
 describe('learning rates', () => {
-  const grid = { rate: [1, 2, 4], planRate: [10, 20], bodyRate: [0.5, 1], growth: 2 };
-  const start: Rates = { rate: 7, planRate: 10, bodyRate: 1 };
+  const grid: Grid = { rate: [1, 2, 4], planRate: [10, 20], bodyRate: [0.5, 1], start: { rate: 7, planRate: 10, bodyRate: 1 }, growth: 2 };
   /** Keeps the cells of a grid, each with what `bits` says of its rates, and lets the grid choose. */
   async function choose(name: string, bits: (rates: Rates) => number, more: Partial<Grid> = {}) {
     const bench = await benchOf();
@@ -142,7 +141,7 @@ describe('learning rates', () => {
       const r = { rate, planRate, bodyRate };
       await keep(bench, { key: '', method: line(name).method, settings: { ...base, ...r, scratchRate: rate } }, result(bits(r)));
     }
-    return chooseRates(bench, { ...base, ...start }, [line(name)], { ...grid, ...more });
+    return chooseRates(bench, base, [line(name)], { ...grid, ...more });
   }
   const tried = (rows: readonly Rates[]) => rows.map(r => [r.rate, r.planRate, r.bodyRate]);
 
