@@ -56,15 +56,14 @@ const planFile = (directory: string, name: string): string => join(directory, 'p
 export const planOf = (bench: Bench, cell: Cell): Promise<Plan> =>
   loadPlan(planFile(bench.out, cellName(bench, cell)), { source: bench.prepared.source.tokenizer.hash, target: bench.prepared.target.hash });
 
-/** A finished cell of this directory, or of the earlier one. */
+/** A finished cell of this directory, or of the earlier one; a damaged one is none. */
 async function readCell({ out, earlier }: Bench, name: string): Promise<CellResult | null> {
   if (earlier !== undefined && !existsSync(cellFile(out, name)) && existsSync(cellFile(earlier, name))) {
     if (existsSync(planFile(earlier, name))) await copyFileAtomic(planFile(earlier, name), planFile(out, name));
     await copyFileAtomic(cellFile(earlier, name), cellFile(out, name));
   }
-  if (!existsSync(cellFile(out, name))) return null;
-  const { result } = await readJson(cellFile(out, name)) as { result: CellResult };
-  return result;
+  const known = await readJson(cellFile(out, name)).catch(() => null) as { result?: CellResult } | null;
+  return known?.result ?? null;
 }
 
 /** Null while another process is at it. */

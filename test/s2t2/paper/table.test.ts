@@ -193,6 +193,15 @@ describe('a finished cell', () => {
     expect(new Set([name, ...others.map(([b, c]) => cellName(b, c))]).size).toBe(1 + others.length);
   });
 
+  test('that is damaged is trained again', async () => {
+    for (const text of ['', '{"result": {', '{}', 'null']) {
+      const bench = await benchOf();
+      await mkdir(join(bench.out, 'cells'));
+      await writeFile(join(bench.out, 'cells', `${cellName(bench, cell)}.json`), text);
+      await expect(runCell(bench, cell)).rejects.toThrow(TypeError); // there is no model to train it with
+    }
+  });
+
   test('of an earlier run is copied, with its plan; one of this run comes first', async () => {
     const [bench, before] = [await benchOf(), await benchOf()];
     const later = { ...bench, earlier: before.out };
