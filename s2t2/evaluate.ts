@@ -26,6 +26,8 @@ export function metrics(scores: readonly Score[]): Metrics {
   return { perplexity: Math.exp(nats / tokens), bitsPerByte: perByte / Math.LN2, standardError: Math.sqrt(variance) / bytes / Math.LN2 };
 }
 
+export const tokensPerByte = (scores: readonly Score[]): number => scores.reduce((n, s) => n + s.tokens, 0) / scores.reduce((n, s) => n + s.bytes, 0);
+
 /**
  * The order-0 floor: bytes coded by their frequencies in the training text, each count raised by one half over the
  * bytes seen there (Krichevsky & Trofimov 1981). A byte of the test text that training never had costs a half count.

@@ -12,7 +12,7 @@ import { batchLoss, score, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { train, type Training, type TrainingResult } from '../models/train.ts';
 import { embeddingName, headName, type Transformer } from '../models/transformer.ts';
-import { metrics, type Metrics } from './evaluate.ts';
+import { metrics, tokensPerByte, type Metrics } from './evaluate.ts';
 import type { Context, Method, Vocabulary } from './methods.ts';
 import type { Plan } from './plan.ts';
 import { progressBar } from './progress.ts';
@@ -111,7 +111,7 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
     name: method.name,
     before: before && metrics(before),
     after: metrics(after),
-    tokensPerByte: after.reduce((n, s) => n + s.tokens, 0) / after.reduce((n, s) => n + s.bytes, 0),
+    tokensPerByte: tokensPerByte(after),
     steps: total(s => s.steps),
     tokens: total(s => s.tokens),
     bytes: total(s => s.bytes),

@@ -9,7 +9,7 @@ import { sha256, UserError } from '../models/files.ts';
 import type { Score } from '../models/score.ts';
 import { trainBPE, UnknownByte, type Tokenizer } from '../models/tokenizer/index.ts';
 import { weightShapes } from '../models/transformer.ts';
-import { metrics, orderZero, uniformFloor, unigram } from './evaluate.ts';
+import { metrics, orderZero, tokensPerByte, uniformFloor, unigram } from './evaluate.ts';
 import type { Experiment, Row } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import type { Vocabulary } from './methods.ts';
@@ -50,8 +50,7 @@ export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes
 
 /** Rows of models that see frequencies only: of bytes, and of target tokens. */
 export function floors({ texts: { train, test }, target }: Prepared): Row[] {
-  const total = (scores: readonly Score[], of: 'tokens' | 'bytes') => scores.reduce((sum, s) => sum + s[of], 0);
-  const row = (name: string, scores: Score[]): Row => ({ name, before: null, after: metrics(scores), tokensPerByte: total(scores, 'tokens') / total(scores, 'bytes'), steps: 0, tokens: 0, bytes: 0, seconds: 0, curve: [] });
+  const row = (name: string, scores: Score[]): Row => ({ name, before: null, after: metrics(scores), tokensPerByte: tokensPerByte(scores), steps: 0, tokens: 0, bytes: 0, seconds: 0, curve: [] });
   return [row('uniform', uniformFloor(train, test)), row('order0', orderZero(train, test)), row('unigram', unigram(train, test, target))];
 }
 

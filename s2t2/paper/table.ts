@@ -4,7 +4,7 @@
  */
 import { UserError } from '../../models/files.ts';
 import type { Score } from '../../models/score.ts';
-import { markov, orderZero, uniformFloor } from '../evaluate.ts';
+import { markov, metrics, orderZero, tokensPerByte, uniformFloor, unigram } from '../evaluate.ts';
 import type { CurvePoint } from '../experiment.ts';
 import { methods, type Method, type Vocabulary } from '../methods.ts';
 import type { Settings } from '../settings.ts';
@@ -177,16 +177,21 @@ export async function mainTable(bench: Bench, base: Settings, chosen: readonly L
   const { train, test } = bench.prepared.texts;
   const bytes = test.map(text => Buffer.byteLength(text));
   const bootstrap = new Bootstrap(bytes, seeds.length);
-  const floors: [string, Score[]][] = [['uniform', uniformFloor(train, test)], ['order 0', orderZero(train, test)], ...[1, 2, 3].map((k): [string, Score[]] => [`order ${k}`, markov(train, test, k)])];
+  const floors: [string, Score[]][] = [
+    ['uniform', uniformFloor(train, test)],
+    ['order 0', orderZero(train, test)],
+    ['unigram', unigram(train, test, bench.prepared.target)],
+    ...[1, 2, 3].map((k): [string, Score[]] => [`order ${k}`, markov(train, test, k)]),
+  ];
   const order0: Nats = [orderZero(train, test).map(s => s.nats)];
   const s2t2 = byLine.get('s2t2')?.map(r => r.after);
   const floorRows = floors.map(([name, scores]): TableRow => {
     const nats = [scores.map(s => s.nats)];
     const after = bootstrap.bitsPerByte(nats);
     return {
-      name, vocabulary: null, perplexity: { before: null, after: 2 ** after.mean }, before: null, after,
+      name, vocabulary: null, perplexity: { before: null, after: metrics(scores).perplexity }, before: null, after,
       againstS2T2: s2t2 ? bootstrap.difference(nats, s2t2) : null, againstOrder0: bootstrap.difference(nats, order0),
-      tokensPerByte: 1, secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [],
+      tokensPerByte: tokensPerByte(scores), secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [],
     };
   });
   const rows = [...byLine].map(([name, cellsOfLine]): TableRow => {

@@ -36,6 +36,25 @@ describe('batches', () => {
     }));
   });
 
+  test('of nothing there is no group', () => {
+    expect([groupByLength([], 5), epoch([], 5, new Random(0))]).toEqual([[], []]);
+  });
+
+  test('a pool holds about 16 batches: where 16 are a whole number of sequences of one length, every batch is full', () => {
+    fc.assert(fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 3 }), (rows, length, pools) => {
+      const list = Array.from({ length: 16 * rows * pools }, () => ({ ids: new Int32Array(length + 1), bytes: length }));
+      expect(new Set(epoch(list, rows * length, new Random(0)).map(group => group.length))).toEqual(new Set([rows]));
+    }));
+  });
+
+  test('the passes of a plan are those of its seed, numbered from 0', () => {
+    fc.assert(fc.property(sequences, fc.nat(), (list, seed) => {
+      const passes = [0, 1].flatMap(pass => epoch(list, 40, new Random(seed).split(`epoch ${pass}`)));
+      const whole = passes.flat().reduce((n, s) => n + s.bytes, 0);
+      expect(planBatches(list, 40, { unit: 'bytes', amount: whole }, new Random(seed))).toEqual(passes);
+    }));
+  });
+
   test('a plan spends its budget, in tokens or bytes, and stops with the batch that does', () => {
     fc.assert(fc.property(sequences, fc.integer({ min: 1, max: 500 }), fc.constantFrom('tokens' as const, 'bytes' as const), (list, amount, unit) => {
       const plan = planBatches(list, 40, { unit, amount }, new Random(1));

@@ -4,14 +4,19 @@
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { copyFile, cp, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { loadModel, saveModel } from '../../models/checkpoint.ts';
 import { sha256, sha256File } from '../../models/files.ts';
+import { parseTokenizerJson } from '../../models/tokenizer/index.ts';
 import type { Results } from '../../s2t2/adapt.ts';
 import type { Paper } from '../../s2t2/paper/run.ts';
+import { readCorpus } from '../../s2t2/corpus.ts';
+import { explainPlan } from '../../s2t2/explain.ts';
+import { domainsMarkdown } from '../../s2t2/paper/markdown.ts';
 import { loadPlan } from '../../s2t2/plan.ts';
+import { explanationTable, resultsTable } from '../../s2t2/tables.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
 import { writeFixture } from './fixture.ts';
 
@@ -54,7 +59,8 @@ describe('the whole job', () => {
     expect(code).toBe(0);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
     expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'unigram', 'source', 'truncated', 'fvt', 's2t2', 'scratch']);
-    for (const name of ['source', 's2t2']) expect(stdout).toContain(name);
+    expect(stdout).toContain(`${resultsTable(results)}\n`);
+    for (const [, percent] of stderr.matchAll(/ (-?[\d.]+|NaN)%/g)) expect(Number(percent) >= 0 && Number(percent) <= 100, percent).toBe(true);
     const row = (name: string) => results.methods.find(m => m.name === name)!;
     // Learning happened: finetuning helps every start.
     for (const name of ['source', 'truncated', 'fvt', 's2t2']) expect(row(name).after.bitsPerByte, name).toBeLessThan(row(name).before!.bitsPerByte);
@@ -65,6 +71,8 @@ describe('the whole job', () => {
     expect(model.config).toMatchObject({ vocabSize: tokenizer.vocabSize, tied: false });
     const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
     expect(plan.values.length).toBe(results.plan!.support);
+    const source = await loadModel(fixture.model);
+    expect(stdout).toContain(`${explanationTable(explainPlan(plan, source.tokenizer, tokenizer))}\n`);
   });
 
   test('the paper by two processes is the paper by one', async () => {
@@ -81,6 +89,13 @@ describe('the whole job', () => {
     const [one, two] = [await by(1), await by(2)];
     expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
     expect(two.begun).toBeLessThan(one.begun);
+
+    // Several domains, with the rates of the first: a table each, and one of all.
+    const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'rna,dna', '--out', at('domains'), '--tokens', '1', '--held-out', '2', '--seeds', '1', '--lines', 'source', '--rates', at('paper-1', 'rates.json')]);
+    const papers = await Promise.all(['rna', 'dna'].map(async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper));
+    const written = await readFile(at('domains', 'domains.md'), 'utf8');
+    expect(written).toBe(domainsMarkdown(papers));
+    expect(ended.stdout).toContain(`${written}\n`);
   }, 120_000);
 
   test('killed in the middle and run again it ends with the same files', async () => {
@@ -111,6 +126,21 @@ describe('the whole job', () => {
     expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
   });
 
+  test('--fresh forgets what was there and does what was not', async () => {
+    await cp(at('whole'), at('afresh'), { recursive: true });
+    // The later option holds.
+    const { code, stderr } = await s2t2(job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'));
+    expect([code, stderr.includes('Error')]).toEqual([0, false]);
+    expect((await readdir(at('afresh'))).sort()).toEqual(['report.html', 'results.json', 'work']);
+    expect((await readdir(at('afresh', 'work'))).filter(name => !/^(run|truncated)\./.test(name))).toEqual([]);
+  });
+
+  test('without a test file a part of the data is held out', async () => {
+    const texts = (await readCorpus(fixture.train)).documents.length;
+    const { stderr, code } = await s2t2(['adapt', '--model', fixture.model, '--data', fixture.train, '--test-share', '0.25', '--out', at('parted'), '--vocab-size', '64', '--max-bytes', '100', '--tokens', '1', '--batch-tokens', '128', '--methods', 'source']);
+    expect([code, stderr]).toEqual([0, expect.stringContaining(`${texts - texts / 4} training texts, ${texts / 4} held out`)]);
+  });
+
   test('explain, report, evaluate, generate and tokenize work on its files', async () => {
     const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
     expect(explained.stdout.trim().split('\n')).toHaveLength(5);
@@ -119,12 +149,20 @@ describe('the whole job', () => {
     expect(await readFile(at('again.html'), 'utf8')).toBe(await readFile(at('whole', 'report.html'), 'utf8'));
     const evaluated = await s2t2(['evaluate', '--model', at('whole', 'model'), '--data', fixture.test, '--max-bytes', '100']);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
-    expect(evaluated.stdout).toContain(results.methods.find(m => m.name === 's2t2')!.after.bitsPerByte.toFixed(4));
+    const { after, tokensPerByte } = results.methods.find(m => m.name === 's2t2')!;
+    const held = (await readCorpus(fixture.test)).documents;
+    // Of texts of 120 letters at most there are pieces of 100 and of the rest.
+    const pieces = held.reduce((n, d) => n + Math.ceil(d.text.length / 100), 0);
+    expect(evaluated.stdout.split('\n')[2].split(/\s{2,}/).slice(0, 5)).toEqual([
+      String(pieces), String(held.reduce((n, d) => n + d.text.length, 0)), tokensPerByte.toFixed(3), after.perplexity.toPrecision(4), `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
+    ]);
     const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
     expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
     const tokenized = await s2t2(['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('t.json')]);
-    expect(tokenized.stdout).toContain('64 tokens');
-    expect(existsSync(at('t.json'))).toBe(true);
+    const tokenizer = parseTokenizerJson(await readFile(at('t.json'), 'utf8'), 't.json');
+    const texts = (await readCorpus(fixture.train)).documents.map(d => d.text);
+    const [tokens, bytes] = [texts.reduce((n, t) => n + tokenizer.encode(t).length, 0), texts.join('').length];
+    expect(tokenized.stdout).toBe(`64 tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${at('t.json')}\n`);
   });
 });
 
@@ -159,7 +197,6 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     }), /has 320 tokens and the model 100 rows/],
     ['a plan for another vocabulary', async () => ['explain', '--plan', at('whole', 'plan.safetensors'), '--source', at('whole', 'model'), '--target', at('whole', 'model')], /plan\.safetensors: was made for another source vocabulary/],
     ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
-    ['an option that is no number', async () => job(at('none'), '--tokens', 'many'), /It is a whole number of 1 or more/],
     ['a state of another run', async () => {
       await cp(at('whole'), at('other'), { recursive: true });
       return job(at('other'), '--seed', '1');
@@ -172,6 +209,28 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     const own = stderr.trim().split('\n').filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
     expect(own).toHaveLength(1);
   });
+
+  const least = { '--vocab-size': 4, '--tokens': 1, '--bytes': 1, '--batch-tokens': 1, '--max-bytes': 1, '--iterations': 1, '--seed': 0, '--save-every': 0 };
+  const wrong: [string, string[], string, string][] = [
+    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [['start', [], option, String(n - 1)], ['adapt', [], option, String(n - 1)]]),
+    ['no command, which is start', [], '--tokens', 'many'],
+    ...['0.5', 'NaN', '', '9007199254740992'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
+    ...['-0.1', '1.1', '', 'NaN'].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
+    ...['0', '-1', 'Infinity', ''].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
+    ['tokenize', [], '--vocab-size', '3'], ['evaluate', [], '--max-bytes', '0'], ['generate', [], '--max-tokens', '0'], ['generate', [], '--top-p', '2'],
+    ['explain', [], '--top', '0'], ['explain', [], '--count', '0'], ['paper', [], '--seeds', '0'], ['paper', [], '--held-out', '1'], ['paper', [], '--jobs', '0'],
+    ['data', ['rna'], '--train', '0'], ['data', ['rna'], '--seed', '-1'], ['pretrain', [], '--vocab-size', '258'], ['pretrain', [], '--width', '1'],
+  ];
+  test('a number out of range, or none', async () => {
+    const asked = { whole: 'It is a whole number of', positive: 'It is a positive number', fraction: 'It is a number between 0 and 1' };
+    const kindOf = (option: string) => (['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole');
+    for (let i = 0; i < wrong.length; i += 4) await Promise.all(wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
+      const { code, stdout, stderr } = await s2t2([...(command.includes(' ') ? [] : [command]), ...positional, option, value]);
+      const lowest = option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
+      expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
+      expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
+    }));
+  }, 60_000);
 
   test('the weights of another model do not load', async () => {
     const dir = await brokenModel('shapes', async d => {

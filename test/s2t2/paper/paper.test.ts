@@ -24,7 +24,7 @@ describe('paper', () => {
 
   test('has its rows, is the same when stopped and resumed, and transfers to the model it came from', async () => {
     const whole = await paper({ ...options('whole'), transfer: model });
-    expect(whole.table.rows.map(r => r.name)).toEqual(['uniform', 'order 0', 'order 1', 'order 2', 'order 3', 'source', 's2t2', 'source, equal bytes']);
+    expect(whole.table.rows.map(r => r.name)).toEqual(['uniform', 'order 0', 'unigram', 'order 1', 'order 2', 'order 3', 'source', 's2t2', 'source, equal bytes']);
     const row = (name: string) => whole.table.rows.find(r => r.name === name)!;
     // Equal bytes: what the target vocabulary saw, up to one batch of 512 tokens.
     expect(Math.abs(row('source, equal bytes').bytes - row('s2t2').bytes)).toBeLessThan(1024);

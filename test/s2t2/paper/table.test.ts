@@ -64,7 +64,7 @@ describe('the main table', () => {
     expect(table.seeds).toEqual(seeds);
     expect(table.sequences).toBe(3);
     expect(table.rows.map(r => [r.name, r.vocabulary])).toEqual([
-      ...['uniform', 'order 0', 'order 1', 'order 2', 'order 3'].map(name => [name, null]),
+      ...['uniform', 'order 0', 'unigram', 'order 1', 'order 2', 'order 3'].map(name => [name, null]),
       ['source', 'source'], ['s2t2', 'target'], ['s2t2-dykstra', 'target'], ['scratch', 'target'], ['source, equal bytes', 'source'],
     ]);
     const order0 = table.rows[1].after.mean;
