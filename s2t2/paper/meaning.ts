@@ -9,6 +9,7 @@ import { readBlosum62 } from '../data/blosum.ts';
 import { metrics } from '../evaluate.ts';
 import { modelFromPlan } from '../methods.ts';
 import type { Plan } from '../plan.ts';
+import type { Prepared } from '../prepare.ts';
 import type { Settings } from '../settings.ts';
 import { planOf, type Bench } from './cells.ts';
 import { mantel } from './statistics.ts';
@@ -30,7 +31,7 @@ export async function meaning(bench: Bench, settings: Settings, rates: ReadonlyM
   return {
     overlap: plans.length > 1 ? overlapOf(plans) : null,
     rows: { plan: await frozen(bench, plan), shuffled: await frozen(bench, shuffledRows(plan)) },
-    blosum62: proteins ? await againstBlosum(bench, plan) : null,
+    blosum62: proteins ? await againstBlosum(bench.prepared, plan) : null,
   };
 }
 
@@ -67,12 +68,13 @@ export function overlapOf(plans: readonly Plan[]): { seeds: number; shuffled: nu
   return { seeds: mean(i => i), shuffled: mean(i => order[i]) };
 }
 
-async function againstBlosum({ prepared }: Bench, plan: Plan): Promise<{ correlation: number; p: number }> {
+/** The first target token of each amino acid's letter stands for it. */
+export async function againstBlosum({ source, target }: Pick<Prepared, 'source' | 'target'>, plan: Plan): Promise<{ correlation: number; p: number }> {
   const { letters, scores } = await readBlosum62();
-  const model = await modelFromPlan(prepared.source.model, plan);
+  const model = await modelFromPlan(source.model, plan);
   const { width } = model.config;
   const values = await endsOf(model).embedding.data();
-  const rowOf = Array.from(letters, residue => prepared.target.encode(residue)).map(ids => Array.from(values.subarray(ids[0] * width, (ids[0] + 1) * width)));
+  const rowOf = Array.from(letters, residue => target.encode(residue)).map(ids => Array.from(values.subarray(ids[0] * width, (ids[0] + 1) * width)));
   Object.values(model.weights).forEach(w => w.dispose());
   const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, c) => sum + x * b[c], 0);
   const cosine = (i: number, j: number) => dot(rowOf[i], rowOf[j]) / Math.sqrt(dot(rowOf[i], rowOf[i]) * dot(rowOf[j], rowOf[j]));

@@ -422,3 +422,35 @@ describe('a fused row on wasm equals its definition on the reference', () => {
     }), { numRuns: 50 });
   });
 });
+
+describe('what the table declares', () => {
+  test('a domain is an interval for every input', () => {
+    for (const { name, domain, sample } of table) {
+      if (!domain) continue;
+      const { inputs } = sample(random, 3);
+      expect(domain.length, name).toBe(inputs.length);
+      domain.forEach(([low, high], i) => {
+        expect(low, name).toBeLessThan(high);
+        for (const value of inputs[i].values) expect(value >= low && value <= high, name).toBe(true);
+      });
+    }
+  });
+
+  test('the distance from a kink: of two values from each other, of one from 0, of the largest of a line from the next', () => {
+    const kinks = (name: string, inputs: readonly Sample[], attributes: object = {}) => row(name).kinks!(inputs, attributes);
+    const draw = (...shape: number[]): Sample => ({ shape, values: Float64Array.from({ length: sizeOf(shape) }, () => random.normal()) });
+    for (let run = 0; run < 20; run++) {
+      const [x, y, line] = [draw(3, 4), draw(3, 4), draw(4)];
+      const distances = (b: Sample) => Array.from(x.values, (v, i) => Math.abs(v - b.values[i % b.values.length]));
+      for (const other of [y, line]) expect(kinks('maximum', [x, other])).toBe(Math.min(...distances(other)));
+      expect(kinks('relu', [x])).toBe(Math.min(...Array.from(x.values, Math.abs)));
+      for (const dim of [0, 1]) {
+        const gaps = range(dim === 0 ? 4 : 3).map(i => {
+          const [first, second] = lineOf(grid(x), [i, i], dim).sort((a, b) => b - a);
+          return first - second;
+        });
+        expect(kinks('max', [x], { dim })).toBe(Math.min(...gaps));
+      }
+    }
+  });
+});

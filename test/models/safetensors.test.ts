@@ -77,6 +77,13 @@ describe('writing', () => {
 });
 
 describe('hostile files', () => {
+  test('a long name is told by its first 80 characters', async () => {
+    const name = Array.from({ length: 81 }, (_, i) => String.fromCharCode(0x61 + i % 26)).join('');
+    for (const [length, shown] of [[80, name.slice(0, 80)], [81, `${name.slice(0, 80)}…`]] as const) {
+      await expect(writeSafetensors(path, { [name.slice(0, length)]: { dtype: 'F16', shape: [1], data: Float32Array.of(65520) } })).rejects.toThrow(`tensor "${shown}" holds`);
+    }
+  });
+
   test('truncated at every offset', async () => {
     await writeSafetensors(path, small, { by: 'us' });
     const bytes = await readFile(path);

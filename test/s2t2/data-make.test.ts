@@ -8,7 +8,7 @@ import { sha256 } from '../../models/files.ts';
 import { loadDomain } from '../../s2t2/data/domains.ts';
 import { makeDomain, type MakeOptions } from '../../s2t2/data/make.ts';
 import type { Item } from '../../s2t2/data/readers.ts';
-import { chooseApart, countRelatives, type Hit, searchTexts, split, stretch } from '../../s2t2/data/relatives.ts';
+import { chooseApart, cluster, countRelatives, type Hit, searchSequences, searchTexts, split, stretch } from '../../s2t2/data/relatives.ts';
 import { dataFolder } from '../../s2t2/data/tools.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 
@@ -186,6 +186,21 @@ describe('programs of the system', () => {
     const run = options();
     expect(await refusal(makeDomain('dna', run))).toBe('dpkg-deb: failed: dpkg-deb: error: not an archive; is the package whole, and is there room on the disk?');
     expect(existsSync(join(run.work, 'kleborate-examples'))).toBe(false);
+  });
+
+  test("MMseqs2's tables: representatives of clusters; hits of others with the smaller coverage", async () => {
+    const work = mkdtempSync(join(directory, 'mmseqs-'));
+    // What it is asked, and what it answers: tables with tabs.
+    programs({ mmseqs: `echo "$@" >> asked
+case $1 in
+  easy-linclust) printf 'a\\ta\\na\\tb\\nc\\tc\\n' > clusters_cluster.tsv ;;
+  easy-search) printf 'a\\ta\\t1\\t1\\t1\\na\\tc\\t0.5\\t0.9\\t0.25\\nc\\ta\\t0.5\\t0.25\\t0.75\\n' > hits.tsv ;;
+esac` });
+    const items = ['a', 'b', 'c'].map(name => item(name));
+    expect(await cluster(items, ['--min-seq-id', '0.3'], work)).toEqual([items[0], items[2]]);
+    expect(await searchSequences(['-s', '7'], work)(items, items)).toEqual([hit('a', 'c', 0.5, 0.25), hit('c', 'a', 0.5, 0.25)]);
+    expect(readFileSync(join(work, 'all.fasta'), 'utf8')).toBe('>a\na\n>b\nb\n>c\nc\n');
+    expect(readFileSync(join(work, 'asked'), 'utf8')).toMatch(/^easy-linclust all\.fasta clusters tmp --min-seq-id 0\.3.*\neasy-search queries\.fasta targets\.fasta hits\.tsv tmp -s 7 --format-output query,target,fident,qcov,tcov/);
   });
 
   test('npm is asked once, and again when its lockfile has changed', async () => {

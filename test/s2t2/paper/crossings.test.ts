@@ -24,6 +24,15 @@ test('two lines cross where they cross, in every unit', () => {
   }));
 });
 
+test('between its points a curve is a line: one and the same drawn at other places is apart by nothing, moved up by that', () => {
+  const places = fc.uniqueArray(fc.integer({ min: 1, max: 99 }), { maxLength: 9 }).map(inner => [0, ...inner.sort((a, b) => a - b), 100]);
+  fc.assert(fc.property(places, places, fc.integer({ min: -9, max: 9 }), fc.integer({ min: 1, max: 50 }), (a, b, slope, up) => {
+    const [found, ...others] = stretches(curve(a.map(x => [x, slope * x])), curve(b.map(x => [x, slope * x + up])), 'bytes');
+    expect([found.from, found.to, found.lower, others.length]).toEqual([0, 200, 'first', 0]);
+    expect(found.gap).toBeCloseTo(up, 9);
+  }));
+});
+
 test('one outlier is no crossing', () => {
   const noisy = line(1, 0).map((p, i) => (i === 7 ? { ...p, bitsPerByte: -5 } : p));
   expect(stretches(line(0, 0), noisy, 'tokens').map(s => s.lower)).toEqual(['first']);

@@ -24,6 +24,13 @@ describe('Bootstrap', () => {
     }));
   });
 
+  test('of two resamples the ends are the two, and the error is their distance over √2', () => {
+    fc.assert(fc.property(samples, ({ S, bytes, a }) => {
+      const { low, high, error } = new Bootstrap(bytes, S, { replicates: 2 }).bitsPerByte(a);
+      expect(error).toBeCloseTo((high - low) / Math.SQRT2, 10);
+    }));
+  });
+
   test('a difference is antisymmetric, and zero with no error between equals', () => {
     fc.assert(fc.property(samples, ({ S, bytes, a, b }) => {
       const bootstrap = new Bootstrap(bytes, S, options);

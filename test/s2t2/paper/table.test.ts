@@ -2,6 +2,8 @@
 import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
+import { trainBPE } from '../../../models/tokenizer/index.ts';
+import { unigram } from '../../../s2t2/evaluate.ts';
 import { cellName, rotated, runCell, type Bench, type Cell, type CellResult } from '../../../s2t2/paper/cells.ts';
 import { chooseRates, lines, mainTable, median, ratesFrom, seedCell, type Grid, type Line, type Rates } from '../../../s2t2/paper/table.ts';
 import { ablate, type AblationName } from '../../../s2t2/paper/ablations.ts';
@@ -12,9 +14,10 @@ import { temporaryDirectory } from '../../models/temporary.ts';
 const root = temporaryDirectory();
 const texts = { train: ['MKVL', 'AAGM'], test: ['MK', 'VLA', 'GGGG'] };
 const bytes = 9;
+const target = trainBPE(['GGGG', ...texts.train], { vocabSize: 11, alphabet: 'seen' }); // pad, bos, eos, six letters, GG and GGGG
 const base: Settings = { ...defaults, alpha: 0.5, budget: { unit: 'tokens', amount: 700 } };
 
-const benchOf = async (): Promise<Bench> => ({ prepared: { fingerprint: 'by hand', texts } as unknown as Prepared, out: await mkdtemp(join(root, 'bench-')), log: () => {} });
+const benchOf = async (): Promise<Bench> => ({ prepared: { fingerprint: 'by hand', texts, target } as unknown as Prepared, out: await mkdtemp(join(root, 'bench-')), log: () => {} });
 
 /** As `runCell` keeps a finished cell. */
 async function keep(bench: Bench, cell: Cell, result: CellResult): Promise<void> {
@@ -96,12 +99,16 @@ describe('the main table', () => {
         for (const key of Object.keys(expected) as (keyof typeof expected)[]) expect(p[key]).toBeCloseTo(expected[key] + mean(x), 9);
       });
     }
-    for (const floor of table.rows.slice(0, 5)) {
-      expect(floor.perplexity).toEqual({ before: null, after: 2 ** floor.after.mean });
-      expect(floor).toMatchObject({ before: null, tokensPerByte: 1, secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [] });
+    const tokens = texts.test.reduce((n, text) => n + target.encode(text).length, 0);
+    for (const floor of table.rows.slice(0, 6)) {
+      const perByte = floor.name === 'unigram' ? tokens / bytes : 1;
+      expect(floor.perplexity).toEqual({ before: null, after: expect.closeTo(2 ** (floor.after.mean / perByte), 9) as number });
+      expect(floor).toMatchObject({ before: null, tokensPerByte: perByte, secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [] });
       expect(floor.againstS2T2!.mean).toBeCloseTo(floor.after.mean - bitsOf(xs.s2t2.map(y => result(y).after)), 12);
     }
     expect(table.rows[0].after.mean).toBeCloseTo(Math.log2(new Set(texts.train.join('')).size), 12);
+    expect(tokens).toBeLessThan(bytes);
+    expect(table.rows[2].after.mean).toBeCloseTo(bitsOf([unigram(texts.train, texts.test, target).map(s => s.nats)]), 12);
   });
 
   test('a cell of other settings, data or method is not taken for this one', async () => {
@@ -122,7 +129,7 @@ describe('the main table', () => {
     const two = ['source', 'scratch'].map(line);
     for (const l of two) await keep(bench, seedCell(l, inBytes, rates, 5), result(3, { before: l.name === 'source' }));
     const { rows } = await mainTable(bench, inBytes, two, rates, [5]);
-    expect(rows.slice(5).map(r => r.name)).toEqual(['source', 'scratch']);
+    expect(rows.slice(6).map(r => r.name)).toEqual(['source', 'scratch']);
     expect(rows.map(r => r.againstS2T2)).toEqual(rows.map(() => null));
   });
 });
