@@ -102,7 +102,7 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
   const { rates, rows: grid } = given ? { rates: ratesFrom(given, chosen), rows: [] } : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid, options.share);
-  if (!given && options.share === undefined) await writeFileAtomic(join(out, 'rates.json'), `[\n${grid.map(row => JSON.stringify(row)).join(',\n')}\n]\n`);
+  if (options.share === undefined) await writeFileAtomic(join(out, 'rates.json'), `[\n${(given ?? grid).map(row => JSON.stringify(row)).join(',\n')}\n]\n`);
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const ablations = await ablate(validation, options.ablate, rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings);

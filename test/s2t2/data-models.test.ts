@@ -14,17 +14,15 @@ interface PretrainRecord {
   readonly kneserNey5: { readonly bitsPerByte: number };
 }
 
-test('the bundled models share a vocabulary, the two that adapt fit into 8 MB, and all know more English than a 5-gram model, those two by 5 %', async () => {
-  const names = ['source', 'larger', 'small'];
+test('the bundled models share a vocabulary, fit into 8 MB, and know English by 5 % better than a 5-gram model', async () => {
+  const names = ['source', 'larger'];
   const models = await Promise.all(names.map(name => loadModel(dataFolder(name))));
   const records = await Promise.all(names.map(async name => JSON.parse(await readFile(join(dataFolder(name), 'record.json'), 'utf8')) as PretrainRecord));
   expect(new Set(models.map(m => m.tokenizer.hash)).size).toBe(1);
   const sizes = await Promise.all(names.map(async name => (await stat(join(dataFolder(name), 'model.safetensors'))).size));
   expect(sizes[0] + sizes[1]).toBeLessThan(8e6);
   expect(models.map(({ model }) => Object.values(model.weights).reduce((n, w) => n + w.size, 0))).toEqual(records.map(r => r.parameters));
-  const [source, larger, small] = records.map(({ heldOut, kneserNey5 }) => heldOut.bitsPerByte / kneserNey5.bitsPerByte);
-  expect(Math.max(source, larger)).toBeLessThan(0.95);
-  expect(small).toBeLessThan(0.975);
+  for (const { heldOut, kneserNey5 } of records) expect(heldOut.bitsPerByte / kneserNey5.bitsPerByte).toBeLessThan(0.95);
 
   // Not the words of the training text, so no figure of the record, but English: letters drawn by chance would cost 4.7 bits.
   const english = ['The Congress of the United States has the power to lay and collect taxes, and to provide for the common defense.', 'The ship sailed over the sea, and the captain looked for the whale.'];

@@ -81,7 +81,8 @@ describe('paper', () => {
       expect(Number(cells[6].split(' ')[0].replace('−', '-'))).toBeCloseTo(less, 2);
     }
     await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(/chose no learning rate for 'fvt'/);
-    await expect(paper({ ...options('third'), rates: join(directory, 'second') })).rejects.toThrow(/second\/rates.json: no such file/);
+    await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(/nowhere\/rates.json: no such file/);
+    expect(JSON.parse(await readFile(join(directory, 'second/rates.json'), 'utf8'))).toEqual(first.grid); // so that a later table can take it from there
     await writeFile(join(directory, 'none.json'), '[]');
     await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(/none.json: holds no learning rates/);
     // The file by itself gives the rates and no cells: as many are trained as before, and come to the same.
