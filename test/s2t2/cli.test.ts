@@ -79,20 +79,21 @@ describe('the whole job', () => {
     // Pieces of bundled texts are longer than what the tiny model reads.
     const { model: { config, weights }, tokenizer } = await loadModel(fixture.model);
     await saveModel(at('longer'), { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
+    const rates = new URL('../../s2t2/data/source/rates.json', import.meta.url).pathname;
     const by = async (jobs: number) => {
-      const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'rna', '--data', directory, '--out', at(`paper-${jobs}`), '--tokens', '300', '--held-out', '2', '--seeds', '2', '--lines', 'source,scratch', '--jobs', String(jobs)]);
+      const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'enzymes', '--data', directory, '--out', at(`paper-${jobs}`), '--tokens', '300', '--held-out', '2', '--seeds', '3', '--lines', 'source,scratch', '--rates', rates, '--jobs', String(jobs)]);
       expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Error') as string });
       expect(ended.stderr).toContain(jobs === 2 ? 'as asked' : 'processor');
-      const { grid, table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
-      return { grid, rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]), begun: ended.stderr.match(/^(learning rates|table|equal bytes): .*$/gm)!.length };
+      const { table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
+      return { rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]), begun: ended.stderr.match(/^(table|equal bytes): .*$/gm)!.length };
     };
     const [one, two] = [await by(1), await by(2)];
     expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
     expect(two.begun).toBeLessThan(one.begun);
 
-    // Several domains, with the rates of the first: a table each, and one of all.
-    const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'rna,dna', '--out', at('domains'), '--tokens', '1', '--held-out', '2', '--seeds', '1', '--lines', 'source', '--rates', at('paper-1', 'rates.json')]);
-    const papers = await Promise.all(['rna', 'dna'].map(async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper));
+    // Several domains: a table each, and one of all.
+    const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'enzymes,chinese', '--out', at('domains'), '--tokens', '1', '--held-out', '2', '--seeds', '1', '--lines', 'source', '--rates', rates]);
+    const papers = await Promise.all(['enzymes', 'chinese'].map(async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper));
     const written = await readFile(at('domains', 'domains.md'), 'utf8');
     expect(written).toBe(domainsMarkdown(papers));
     expect(ended.stdout).toContain(`${written}\n`);
@@ -212,11 +213,11 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
 
   const least = { '--vocab-size': 4, '--tokens': 1, '--bytes': 1, '--batch-tokens': 1, '--max-bytes': 1, '--iterations': 1, '--seed': 0, '--save-every': 0 };
   const wrong: [string, string[], string, string][] = [
-    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [['start', [], option, String(n - 1)], ['adapt', [], option, String(n - 1)]]),
-    ['no command, which is start', [], '--tokens', 'many'],
-    ...['0.5', 'NaN', '', '9007199254740992'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
-    ...['-0.1', '1.1', '', 'NaN'].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
-    ...['0', '-1', 'Infinity', ''].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
+    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [['adapt', [], option, String(n - 1)]]),
+    ['no command, which is start', [], '--tokens', 'many'], ['start', [], '--max-test', '1'],
+    ...['0.5', '9007199254740992'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
+    ...['-0.1', '1.1', ''].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
+    ...['0', 'Infinity'].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
     ['tokenize', [], '--vocab-size', '3'], ['evaluate', [], '--max-bytes', '0'], ['generate', [], '--max-tokens', '0'], ['generate', [], '--top-p', '2'],
     ['explain', [], '--top', '0'], ['explain', [], '--count', '0'], ['paper', [], '--seeds', '0'], ['paper', [], '--held-out', '1'], ['paper', [], '--jobs', '0'],
     ['data', ['rna'], '--train', '0'], ['data', ['rna'], '--seed', '-1'], ['pretrain', [], '--vocab-size', '258'], ['pretrain', [], '--width', '1'],
