@@ -159,6 +159,8 @@ describe('the whole job', () => {
     ]);
     const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
     expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
+    const likeliest = (seed: string) => s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8', '--temperature', '0', '--seed', seed]);
+    expect((await likeliest('1')).stdout).toBe((await likeliest('2')).stdout);
     const tokenized = await s2t2(['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('t.json')]);
     const tokenizer = parseTokenizerJson(await readFile(at('t.json'), 'utf8'), 't.json');
     const texts = (await readCorpus(fixture.train)).documents.map(d => d.text);

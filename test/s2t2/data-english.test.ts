@@ -43,6 +43,9 @@ describe('English', () => {
     expect(english.sources.reduce((n, s) => n + s.bytes, 0)).toBe(Buffer.byteLength(all.join('')));
     expect(english.train.length).toBeGreaterThan(0.9 * all.length);
     for (const split of splits) for (const start of ['Speech', 'CHAPTER', '(noun|verb|adj|adv) ']) expect(english[split].some(text => new RegExp(`^${start}`).test(text))).toBe(true);
+    // Held-out documents of a source go to test and validation by turns.
+    const count = (split: 'test' | 'validation', start: string) => english[split].filter(text => text.startsWith(start)).length;
+    for (const start of ['Speech', 'CHAPTER']) expect(count('test', start) - count('validation', start)).toBeOneOf([0, 1]);
   });
 
   test('line endings are newlines, the second copy of the book and the contents are left out, glosses stand without their entries', async () => {
