@@ -26,6 +26,7 @@ export function metrics(scores: readonly Score[]): Metrics {
   return { perplexity: Math.exp(nats / tokens), bitsPerByte: perByte / Math.LN2, standardError: Math.sqrt(variance) / bytes / Math.LN2 };
 }
 
+/** Of the scored texts, the end token left out: how long a sequence is in a vocabulary. */
 export const tokensPerByte = (scores: readonly Score[]): number => scores.reduce((n, s) => n + s.tokens, 0) / scores.reduce((n, s) => n + s.bytes, 0);
 
 /**

@@ -1,4 +1,4 @@
-/** What is asked of a plan: the overlap of supports against counting cells, and rows that change hands and nothing else. */
+/** What is asked of a plan: the overlap of supports against counting cells, rows that change hands and nothing else, and its cosines against BLOSUM62. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
@@ -35,13 +35,14 @@ test('against BLOSUM62: cosines of the means that the plan makes of source embed
   const source = await tinyModel();
   const letters = 'ACDEFGHIKLMNPQRSTVWY';
   const target = trainBPE([`${letters}${letters}`, 'ACACAC'], { vocabSize: 25, alphabet: 'seen' });
-  const { targetIds, sourceIds } = tokenMap(source.tokenizer, target);
+  const map = tokenMap(source.tokenizer, target);
+  const { targetIds, sourceIds } = map;
   const [u, v, width] = [targetIds.length, sourceIds.length, source.model.config.width];
   // Every target token takes from two source tokens, one and three parts.
   const dense = new Float32Array(u * v);
   for (let i = 0; i < u; i++) for (const [k, mass] of [[7 * i, 1], [11 * i + 5, 3]]) dense[i * v + (k % v)] += mass / (4 * u);
   const plan: Plan = {
-    ...compress(dense, u, v), mu: new Float32Array(u).fill(1 / u), nu: new Float32Array(v).fill(1 / v), ...tokenMap(source.tokenizer, target),
+    ...compress(dense, u, v), mu: new Float32Array(u).fill(1 / u), nu: new Float32Array(v).fill(1 / v), ...map,
     target: target.hash, source: source.tokenizer.hash, settings: { variant: 'dual', iterations: 1, alpha: 1, rowNormalisation: 'actual' }, gap: null,
   };
   const embedding = await endsOf(source.model).embedding.data();
