@@ -155,7 +155,7 @@ function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): Tr
 function parsePositions(fields: Fields, file: string): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling'> {
   const parameters = Object(fields.rope_parameters ?? {}) as Fields;
   const rotaryBase = numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
-  const [key, scaling] = fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', Object(fields.rope_scaling) as Fields];
+  const [key, scaling] = fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', fields.rope_scaling as Fields];
   const type = scaling.rope_type ?? scaling.type ?? (key === 'rope_scaling' ? undefined : 'default');
   if ((type !== 'default' && type !== 'llama3') || (scaling.partial_rotary_factor ?? 1) !== 1) throw new UserError(`${file}: ${key} is ${show(fields[key])}; supported are the types "default" and "llama3"`);
   if (type === 'default') return { rotaryBase };

@@ -65,6 +65,11 @@ describe('config.json', () => {
       .toEqual({ family: 'gpt2', vocabSize: 50257, width: 768, layers: 12, heads: 12, keyValueHeads: 12, feedForward: 3072, context: 1024, rotaryBase: 10000, normEps: 1e-5, tied: true });
   });
 
+  test('of LLaMA: what is missing is what transformers takes', () => {
+    expect(parseConfig({ model_type: 'llama', vocab_size: 9, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 12 }, 'config.json'))
+      .toEqual({ family: 'llama', vocabSize: 9, width: 8, layers: 1, heads: 2, keyValueHeads: 2, feedForward: 12, context: 2048, rotaryBase: 10000, normEps: 1e-6, tied: false });
+  });
+
   test('of LLaMA: a head width of its own; the base of rotary positions where transformers 5 puts it', () => {
     expect(parseConfig({ ...json, head_dim: 4 }, 'config.json')).toEqual(config);
     const wide = { ...config, headWidth: 6 };
@@ -88,6 +93,7 @@ describe('config.json', () => {
     [{ hidden_size: '16' }, 'hidden_size is "16"; it must be a number'],
     [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; only "silu" is supported'],
     [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; supported are the types "default" and "llama3"'],
+    [{ rope_scaling: 'linear' }, 'rope_scaling is "linear"; supported are the types "default" and "llama3"'],
     [{ num_attention_heads: 5 }, 'width 16 is not a multiple of 5 heads'],
     [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
     [{ num_hidden_layers: -1 }, 'layers is -1'],

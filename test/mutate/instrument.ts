@@ -4,9 +4,23 @@
  */
 import type { Mutant } from './mutants.ts';
 
+/** Before the number of a test in the file of hits: those that follow are of that test. */
+export const separator = '= ';
+
 /** One line, so that lines keep their numbers; without imports, so that it runs wherever the file does. */
-const hit = 'const __hit = globalThis.__mutantHit ??= (seen => id => { if (seen.has(id)) return; seen.add(id); '
-  + 'const { env, getBuiltinModule } = globalThis.process ?? {}; if (env?.MUTANT_HITS) getBuiltinModule("fs").appendFileSync(env.MUTANT_HITS, id + "\\n"); })(new Set());';
+const hit = 'const __hit = id => { const seen = globalThis.__mutantHits ??= new Set(); if (seen.has(id)) return; seen.add(id); '
+  + 'const { env, getBuiltinModule } = globalThis.process ?? {}; if (env?.MUTANT_HITS) getBuiltinModule("fs").appendFileSync(env.MUTANT_HITS, id + "\\n"); };';
+
+/** The mutants that each test reaches; under '' those that are reached outside of tests, when the file is read for one. */
+export function hitsOf(text: string): Map<string, Set<number>> {
+  const hits = new Map<string, Set<number>>([['', new Set()]]);
+  let test = '';
+  for (const line of text.split('\n').filter(Boolean)) {
+    if (line.startsWith(separator)) test = line.slice(separator.length);
+    else hits.set(test, (hits.get(test) ?? new Set()).add(Number(line)));
+  }
+  return hits;
+}
 
 /** The source with its mutants' sites wrapped. Numbers are those of the whole sample. */
 export function instrument(source: string, mutants: readonly { readonly number: number; readonly mutant: Mutant }[]): string {

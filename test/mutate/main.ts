@@ -1,20 +1,21 @@
 /**
  * `npm run mutate`: breaks the code in many small ways and counts how often a test notices.
  *
- * A seeded sample of the mutants (`mutants.ts`) of each tree is tested by the tests about that tree, those that reach the
- * mutant (`instrument.ts`), in two copies of the project outside of it. A mutant is killed when a test fails or hangs.
+ * A seeded sample of the mutants (`mutants.ts`) of each tree meets the tests about that tree, each mutant those single
+ * tests that reach it (`instrument.ts`), in two copies of the project outside of it. It is killed when a test fails or hangs.
  * What is known is kept beside the copies, so a second call goes on where the first one stopped.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { appendFile, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { basename, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command, InvalidArgumentError } from 'commander';
 import { Random } from '../../engine/random.ts';
-import { instrument } from './instrument.ts';
+import { hitsOf, instrument } from './instrument.ts';
 import { apply, lineOf, mutantsOf, parses, type Mutant } from './mutants.ts';
+import { Order, within, type TestFile } from './order.ts';
 import { copyProject, Worker } from './pool.ts';
 import { summary, survives, survivors, type Status, type Verdict } from './report.ts';
 
@@ -32,10 +33,8 @@ interface Specimen {
   readonly tree: Tree;
   readonly mutant: Mutant;
 }
-/** What is known before the first mutant: for every test file its seconds without one, and the mutants it reaches. */
-interface Baseline {
-  readonly tests: Record<string, { readonly milliseconds: number; readonly reaches: readonly number[] }>;
-}
+/** What is known before the first mutant, of every test file. */
+type Baseline = Record<string, TestFile>;
 
 const project = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
 
@@ -50,7 +49,7 @@ const options = new Command('mutate')
   .option('--tree <names>', `of ${trees.join(', ')}`, (value: string) => value.split(','), [...trees])
   .option('--seed <n>', 'of the sample', number(0), 1)
   .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
-  .option('--seconds <n>', 'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left', number(1), 20)
+  .option('--seconds <n>', 'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left', number(1), 15)
   .option('--workers <n>', 'copies that are tested at once', number(1), 2)
   .option('--fresh', 'forget what an earlier call found')
   .parse()
@@ -106,69 +105,54 @@ async function share<T>(workers: readonly Worker[], items: readonly T[], work: (
 async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[], sources: ReadonlyMap<string, string>, directory: string): Promise<Baseline> {
   const files = [...new Set(sample.map(s => s.mutant.file))];
   for (const worker of workers) for (const file of files) await worker.write(file, instrument(sources.get(file)!, sample.filter(s => s.mutant.file === file)));
-  const tests: Baseline['tests'] = {};
+  const baseline: Baseline = {};
   const all = (await Promise.all([...new Set(chosen.flatMap(tree => testsOf[tree]))].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
   await share(workers, all, async (worker, test) => {
-    const hits = join(directory, `hits-${all.indexOf(test)}`);
-    await rm(hits, { force: true });
-    const outcome = await worker.run(test, 300_000, hits);
-    if (outcome === 'hung' || !outcome.passed) console.log(`left out: ${test} fails before anything is broken`);
-    else tests[test] = { milliseconds: outcome.milliseconds, reaches: existsSync(hits) ? [...new Set((await readFile(hits, 'utf8')).trim().split('\n').map(Number))] : [] };
-    progress(`which test reaches what: ${Object.keys(tests).length} of ${all.length} test files`);
+    const written = join(directory, `hits-${all.indexOf(test)}`);
+    await rm(written, { force: true });
+    const outcome = await worker.run({ test, hits: written }, 300_000);
+    if (outcome === 'hung' || !outcome.passed) return console.log(`left out: ${test} fails before anything is broken`);
+    const hits = hitsOf(existsSync(written) ? await readFile(written, 'utf8') : '');
+    baseline[test] = {
+      overhead: Math.max(0, outcome.milliseconds - outcome.cases.reduce((sum, each) => sum + each.milliseconds, 0)),
+      reaches: [...hits.get('')!],
+      cases: outcome.cases.map(({ id, name, milliseconds }) => ({ id, name, milliseconds, reaches: [...hits.get(id) ?? []] })),
+    };
+    progress(`which test reaches what: ${Object.keys(baseline).length} of ${all.length} test files`);
   });
   for (const worker of workers) for (const file of files) await worker.restore(file, project);
-  return { tests };
-}
-
-/** How often a test has noticed a mutant of a file; a test named after the file begins with some. */
-class Kills {
-  readonly #counts = new Map<string, number>();
-
-  add(file: string, test: string): void {
-    for (const key of [test, `${file} ${test}`]) this.#counts.set(key, (this.#counts.get(key) ?? 0) + 1);
-  }
-
-  /** What to expect of a second of this test. */
-  worth(file: string, test: string, milliseconds: number): number {
-    const namesake = basename(test).startsWith(basename(file, '.ts')) ? 10 : 0;
-    return (1 + namesake + (this.#counts.get(test) ?? 0) + 10 * (this.#counts.get(`${file} ${test}`) ?? 0)) / milliseconds;
-  }
-}
-
-/** The tests about its tree that reach a mutant, those first that kill many for their time. */
-function testsFor({ number: n, tree, mutant: { file } }: Specimen, { tests }: Baseline, kills: Kills): string[] {
-  const reaching = Object.keys(tests).filter(test => testsOf[tree].some(name => test.startsWith(`test/${name}/`)) && tests[test].reaches.includes(n));
-  const worth = new Map(reaching.map(test => [test, kills.worth(file, test, tests[test].milliseconds)]));
-  return reaching.sort((a, b) => worth.get(b)! - worth.get(a)!);
+  return baseline;
 }
 
 interface Round {
   readonly specimen: Specimen;
-  /** Of the tests that reach it; missing: of all. */
+  /** Of the tests that reach it, by their ids; missing: of all. */
   readonly among?: readonly string[];
   /** Of tests at most. */
   readonly milliseconds: number;
 }
 
 /** What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is known. */
-async function judge(worker: Worker, { specimen, among, milliseconds }: Round, source: string, baseline: Baseline, kills: Kills, left: () => number): Promise<Status | null> {
-  const tests = testsFor(specimen, baseline, kills).filter(test => among?.includes(test) ?? true);
-  if (tests.length === 0) return { status: 'not reached' };
-  const { mutant } = specimen;
-  const untried = new Set(tests);
+async function judge(worker: Worker, { specimen, among, milliseconds }: Round, source: string, order: Order, left: () => number): Promise<Status | null> {
+  const { number: n, tree, mutant } = specimen;
+  const batches = order.batches(n, mutant, source, testsOf[tree].map(name => `test/${name}/`), among && new Set(among));
+  if (batches.length === 0) return { status: 'not reached' };
+  const untried = new Set(batches.flatMap(({ cases }) => cases.map(({ id }) => id)));
   let spent = 0;
   await worker.write(mutant.file, apply(source, mutant));
   try {
-    for (const test of tests) {
-      const expected = baseline.tests[test].milliseconds;
-      if (spent + expected > milliseconds) continue;
+    for (const all of batches) {
+      const batch = within(all, milliseconds - spent);
+      if (batch.cases.length === 0) continue;
       if (left() <= 0) return null;
-      const outcome = await worker.run(test, 10_000 + 4 * expected);
-      spent += expected;
-      untried.delete(test);
+      const outcome = await worker.run({ test: batch.test, ids: batch.cases.map(({ id }) => id) }, 10_000 + 4 * batch.milliseconds);
+      spent += batch.milliseconds;
+      for (const { id } of batch.cases) untried.delete(id);
       if (outcome !== 'hung' && outcome.passed) continue;
-      kills.add(mutant.file, test);
-      return { status: outcome === 'hung' ? 'hung' : 'killed', by: test };
+      // The one that failed; with none, as when the file cannot be read, the file.
+      const id = (outcome !== 'hung' && outcome.cases.find(({ passed }) => !passed)?.id) || batch.test;
+      order.add(mutant.file, batch.test, id);
+      return { status: outcome === 'hung' ? 'hung' : 'killed', by: { test: batch.test, id } };
     }
     return { status: 'survived', untried: [...untried] };
   } finally {
@@ -208,8 +192,8 @@ async function main(): Promise<void> {
     const verdict = JSON.parse(line) as Verdict;
     verdicts.set(verdict.number, verdict);
   }
-  const kills = new Kills();
-  for (const { by, mutant } of verdicts.values()) if (by) kills.add(mutant.file, by);
+  const order = new Order(baseline);
+  for (const { by, mutant } of verdicts.values()) if (by) order.add(mutant.file, by.test, by.id);
 
   const left = () => options.minutes * 60_000 - (performance.now() - begin);
   const run = async (what: string, rounds: readonly Round[]) => {
@@ -219,7 +203,7 @@ async function main(): Promise<void> {
       if (left() <= 0) return;
       const { specimen } = round;
       const source = sources.get(specimen.mutant.file)!;
-      const status = await judge(worker, round, source, baseline, kills, left);
+      const status = await judge(worker, round, source, order, left);
       if (!status) return;
       const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...status };
       verdicts.set(verdict.number, verdict);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { temporaryDirectory } from '../models/temporary.ts';
-import { instrument } from './instrument.ts';
+import { hitsOf, instrument, separator } from './instrument.ts';
 import { apply, diffOf, lineOf, mutantsOf, parses } from './mutants.ts';
 import { wilson } from './report.ts';
 
@@ -73,12 +73,18 @@ describe('where a mutant is reached', () => {
     writeFileSync(program, instrument(source, mutants.map((mutant, number) => ({ number, mutant }))));
     expect(execFileSync(process.execPath, [program], { encoding: 'utf8' })).toBe(plain);
     expect(execFileSync(process.execPath, [program], { encoding: 'utf8', env: { ...process.env, MUTANT_HITS: hits } })).toBe(plain);
-    const reached = new Set(readFileSync(hits, 'utf8').trim().split('\n').map(Number));
+    const reached = hitsOf(readFileSync(hits, 'utf8')).get('')!;
     const never = mutants.filter((_, number) => !reached.has(number));
     expect(never.length).toBe(7);
     const lines = source.split('\n');
     mutants.forEach((mutant, number) => expect(reached.has(number), `line ${lineOf(source, mutant)}`).toBe(!lines[lineOf(source, mutant) - 1].includes('// never')));
   });
+});
+
+test('a hit is of the test before it, and of none before the first and between two', () => {
+  const lines = ['3', `${separator}a`, '1', '2', separator, '4', `${separator}b`, '2', `${separator}a`, '5'];
+  expect(hitsOf(`${lines.join('\n')}\n`)).toEqual(new Map([['', new Set([3, 4])], ['a', new Set([1, 2, 5])], ['b', new Set([2])]]));
+  expect(hitsOf('')).toEqual(new Map([['', new Set()]]));
 });
 
 describe('the interval of a share', () => {

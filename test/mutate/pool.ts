@@ -34,16 +34,16 @@ export class Worker {
     await this.write(file, await readFile(join(project, file), 'utf8'));
   }
 
-  /** Runs a test file; 'hung' when that takes longer than `limit` milliseconds. */
-  async run(test: string, limit: number, hits?: string): Promise<Outcome | 'hung'> {
+  /** Runs a test file, or some of its tests; 'hung' when that takes longer than `limit` milliseconds. */
+  async run(what: Pick<Job, 'test' | 'ids' | 'hits'>, limit: number): Promise<Outcome | 'hung'> {
     const child = await this.started();
-    const job: Job = { test, changed: this.changed, hits };
+    const job: Job = { ...what, changed: this.changed };
     this.changed = [];
     let timer: NodeJS.Timeout | undefined;
     const outcome = await new Promise<Outcome | 'hung'>(resolve => {
       timer = setTimeout(() => resolve('hung'), limit);
       child.once('message', (answer: Outcome) => resolve(answer));
-      child.once('exit', () => resolve({ passed: false, milliseconds: 0 })); // a runner that dies took its test with it
+      child.once('exit', () => resolve({ passed: false, milliseconds: 0, cases: [] })); // a runner that dies took its test with it
       child.send(job, () => {});
     });
     clearTimeout(timer);

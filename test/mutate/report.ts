@@ -4,9 +4,9 @@ import { diffOf, type Mutant } from './mutants.ts';
 export interface Status {
   /** `hung`: a test did not end; it counts as killed. `not reached`: no test runs the place; it counts as survived. */
   readonly status: 'killed' | 'hung' | 'survived' | 'not reached';
-  /** The test file that noticed. */
-  readonly by?: string;
-  /** Tests that reach a survivor and were not tried, for time. */
+  /** The test that noticed, its file and its id; where that is not known, the file twice. */
+  readonly by?: { readonly test: string; readonly id: string };
+  /** Ids of tests that reach a survivor and were not tried, for time. */
   readonly untried?: readonly string[];
 }
 

@@ -45,6 +45,10 @@ function s2t2(args: string[], watch?: (stderr: string, kill: (signal: NodeJS.Sig
 const job = (out: string, ...more: string[]) => ['adapt', '--model', fixture.model, '--data', fixture.train, '--test', fixture.test, '--out', out,
   '--vocab-size', '64', '--max-bytes', '100', '--tokens', '1500', '--batch-tokens', '128', '--methods', 'source,truncated,fvt,s2t2,scratch', ...more];
 
+/** The whole job, done once for all tests that look at what it wrote. */
+let done: Promise<Ended> | undefined;
+const whole = (): Promise<Ended> => (done ??= s2t2(job(at('whole'))));
+
 /** What must not depend on whether a run was interrupted: model, plan, and the results without their timings. */
 async function fingerprint(out: string) {
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
@@ -54,7 +58,7 @@ async function fingerprint(out: string) {
 
 describe('the whole job', () => {
   test('adapts, prints the table and writes what other tools can load', async () => {
-    const { code, stdout, stderr } = await s2t2(job(at('whole')));
+    const { code, stdout, stderr } = await whole();
     expect(stderr).not.toContain('Error');
     expect(code).toBe(0);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
@@ -100,6 +104,7 @@ describe('the whole job', () => {
   }, 120_000);
 
   test('killed in the middle and run again it ends with the same files', async () => {
+    await whole();
     let kills = 0;
     const args = job(at('killed'), '--save-every', '0');
     const first = await s2t2(args, (stderr, kill) => { if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150); });
@@ -111,6 +116,7 @@ describe('the whole job', () => {
   });
 
   test('Ctrl-C saves, says how to go on and exits with 130; the next run goes on', async () => {
+    await whole();
     let sent = false;
     const stopped = await s2t2(job(at('stopped')), (stderr, kill) => {
       if (!sent && stderr.includes('truncated.finetune')) kill('SIGINT');
@@ -123,11 +129,13 @@ describe('the whole job', () => {
   });
 
   test('is not resumed on a backend that would give other bits', async () => {
+    await whole();
     const { code, stderr } = await s2t2(['--backend', 'reference', ...job(at('whole'))]);
     expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
   });
 
   test('--fresh forgets what was there and does what was not', async () => {
+    await whole();
     await cp(at('whole'), at('afresh'), { recursive: true });
     // The later option holds.
     const { code, stderr } = await s2t2(job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'));
@@ -143,6 +151,7 @@ describe('the whole job', () => {
   });
 
   test('explain, report, evaluate, generate and tokenize work on its files', async () => {
+    await whole();
     const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
     expect(explained.stdout.trim().split('\n')).toHaveLength(5);
     const again = await s2t2(['report', '--run', at('whole'), '--source', fixture.model, '--out', at('again.html')]);
@@ -198,9 +207,13 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
       const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as { vocab_size: number };
       await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 100 }));
     }), /has 320 tokens and the model 100 rows/],
-    ['a plan for another vocabulary', async () => ['explain', '--plan', at('whole', 'plan.safetensors'), '--source', at('whole', 'model'), '--target', at('whole', 'model')], /plan\.safetensors: was made for another source vocabulary/],
+    ['a plan for another vocabulary', async () => {
+      await whole();
+      return ['explain', '--plan', at('whole', 'plan.safetensors'), '--source', at('whole', 'model'), '--target', at('whole', 'model')];
+    }, /plan\.safetensors: was made for another source vocabulary/],
     ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
     ['a state of another run', async () => {
+      await whole();
       await cp(at('whole'), at('other'), { recursive: true });
       return job(at('other'), '--seed', '1');
     }, /belongs to a run with other settings/],
@@ -236,6 +249,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
   }, 60_000);
 
   test('the weights of another model do not load', async () => {
+    await whole();
     const dir = await brokenModel('shapes', async d => {
       await copyFile(at('whole', 'model', 'model.safetensors'), join(d, 'model.safetensors'));
     });

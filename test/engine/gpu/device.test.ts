@@ -6,7 +6,7 @@ import { describeGpu, gpu } from './support.ts';
 
 const backend = gpu as unknown as Backend;
 
-describeGpu('the device', () => {
+describeGpu('the device', { shuffle: false }, () => {
   test('kernels ran in the mode asked for', () => {
     expect(gpu.mode).toBe('webgpu');
     expect(gpu.describe()).toMatch(/^gpu: gpu\.js in mode webgpu on \S.*, float32, no fallback$/);
