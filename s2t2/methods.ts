@@ -3,7 +3,7 @@
  * vocabulary, made from the pretrained one, and says what it has spent of the training budget. What follows
  * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
  */
-import { div, mul, neg, noGrad, Random, scope, sub, tensor, type Tensor } from '../engine/index.ts';
+import { div, matmul, mul, neg, noGrad, Random, scope, sparseMatmul, sub, tensor, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
@@ -219,9 +219,9 @@ async function learn(context: Context, name: string, layer: Layer): Promise<Lear
   const mu = tensor(marginalOf('target', map.targetIds), { shape: [u, 1] });
   const nu = tensor(marginalOf('source', map.sourceIds), { shape: [1, v] });
   const apply = () => layer(cost, mu, nu, settings);
-  // Rows of an unconstrained plan may sum to anything, zero included.
-  const rowNormalisation = layer === plainLayer ? 'nominal' : settings.rowNormalisation;
-  const ends = () => translateEnds(apply().plan, mu, nu, endsOf(source.model), map, rowNormalisation);
+  // An unconstrained plan has entries of both signs, and rows that sum to anything, zero included.
+  const [rowNormalisation, product] = layer === plainLayer ? ['nominal' as const, matmul] : [settings.rowNormalisation, sparseMatmul];
+  const ends = () => translateEnds(apply().plan, mu, nu, endsOf(source.model), map, rowNormalisation, product);
 
   const amount = settings.planShare * settings.budget.amount;
   const batches = planBatches(train.target, settings.batchTokens, { ...settings.budget, amount }, new Random(settings.seed).split('plan batches'));

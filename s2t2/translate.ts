@@ -45,19 +45,20 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): T
  *
  * Both ends and the row sums are one sparse product, P [E, diag(1/ν) L, 1]. It gives a gradient on the support of the plan
  * only, and no other is needed: a plan of `sparseSinkhorn` comes out of a projection (on columns, or for `dual` the
- * relu), whose derivative reads nothing and gives 0 outside the support.
+ * relu), whose derivative reads nothing and gives 0 outside the support. For a plan with negative entries `product` is
+ * `matmul`.
  */
-export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends, map: TokenMap, rowNormalisation: PlanSettings['rowNormalisation']): Ends {
+export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends, map: TokenMap, rowNormalisation: PlanSettings['rowNormalisation'], product = sparseMatmul): Ends {
   const columns = tensor(Int32Array.from(map.sourceIds));
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
   const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, noGrad(() => gather(end, copied))]), place); // (target size, C)
   const C = source.embedding.shape[1];
-  const product = sparseMatmul(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
-  const rows = rowNormalisation === 'actual' ? slice(product, 1, 2 * C) : mu; // (u, 1)
+  const sums = product(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
+  const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu; // (u, 1)
   return {
-    embedding: assemble(div(slice(product, 1, 0, C), rows), source.embedding),
-    head: assemble(slice(product, 1, C, 2 * C), source.head),
+    embedding: assemble(div(slice(sums, 1, 0, C), rows), source.embedding),
+    head: assemble(slice(sums, 1, C, 2 * C), source.head),
   };
 }
 

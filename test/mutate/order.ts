@@ -31,7 +31,7 @@ export interface Batch {
 /** The words of the line that is broken, and of the name of its file. */
 export function wordsOf({ file, start }: Pick<Mutant, 'file' | 'start'>, source: string): Set<string> {
   const line = source.slice(source.lastIndexOf('\n', start - 1) + 1, (source.indexOf('\n', start) + 1 || source.length + 1) - 1);
-  return new Set(`${line} ${basename(file, '.ts')}`.toLowerCase().match(/[a-z_]{3,}/g) ?? []);
+  return new Set(`${line} ${basename(file, '.ts')}`.toLowerCase().match(/[a-z_][a-z_0-9]{2,}/g) ?? []);
 }
 
 /** Remembers who noticed what. */
