@@ -24,7 +24,7 @@ export function ticks({ min, max, log }: Scale, count: number): number[] {
   }
   const rough = (max - min) / count;
   const power = 10 ** Math.floor(Math.log10(rough));
-  const step = power * ([1, 2, 5, 10].find(m => m * power >= rough) ?? 10);
+  const step = power * ([1, 2, 5].find(m => m * power >= rough) ?? 10);
   const first = Math.ceil(min / step);
   return Array.from({ length: Math.floor(max / step) - first + 1 }, (_, i) => (first + i) * step);
 }

@@ -5,8 +5,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  apply, concat, createReferenceBackend, createWasmBackend, gather, matmul, max, noGrad, permute, Random, scatterAdd, scope, setBackend, slice,
-  softmax, sum, table, tensor, type Backend, type Row, type Sample, type Tensor,
+  apply, concat, createReferenceBackend, createWasmBackend, gather, layerNorm, matmul, max, noGrad, permute, Random, rmsNorm, scatterAdd, scope, setBackend,
+  slice, softmax, sum, table, tensor, type Backend, type Row, type Sample, type Tensor,
 } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
@@ -424,6 +424,14 @@ describe('a fused row on wasm equals its definition on the reference', () => {
 });
 
 describe('what the table declares', () => {
+  test('a normalisation adds 1e-5, as PyTorch, unless told otherwise', () => {
+    for (const normalise of [layerNorm, rmsNorm]) scope(() => {
+      const x = tensor(Float64Array.of(1e-3, -2e-3, 3e-3), { shape: [1, 3] });
+      expect(normalise(x).dataSync()).toEqual(normalise(x, 1e-5).dataSync());
+      expect(normalise(x).dataSync()).not.toEqual(normalise(x, 2e-5).dataSync());
+    });
+  });
+
   test('a domain is an interval for every input', () => {
     for (const { name, domain, sample } of table) {
       if (!domain) continue;

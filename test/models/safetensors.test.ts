@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { sha256, sha256File, UserError } from '../../models/files.ts';
+import { DTYPE_BYTES } from '../../models/safetensors-header.ts';
 import { openCheckpoint, readSafetensors, type TensorData, writeSafetensors } from '../../models/safetensors.ts';
 import { safetensorsContent } from '../arbitraries/safetensors.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
@@ -28,6 +29,10 @@ const small: Record<string, TensorData> = {
 };
 
 describe('writing', () => {
+  test('an element takes as many bits as its name says', () => {
+    for (const [dtype, bytes] of Object.entries(DTYPE_BYTES)) expect([dtype, 8 * bytes]).toEqual([dtype, Number(/\d+/.exec(dtype)?.[0] ?? 8)]);
+  });
+
   test('read(write(x)) = x for all names, shapes, dtypes and metadata, in the order given', async () => {
     await fc.assert(
       fc.asyncProperty(safetensorsContent, async ({ tensors, metadata }) => {

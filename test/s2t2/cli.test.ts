@@ -235,7 +235,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     ...['0', 'Infinity'].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
     ['tokenize', [], '--vocab-size', '3'], ['evaluate', [], '--max-bytes', '0'], ['generate', [], '--max-tokens', '0'], ['generate', [], '--top-p', '2'],
     ['explain', [], '--top', '0'], ['explain', [], '--count', '0'], ['paper', [], '--held-out', '1'],
-    ['data', ['rna'], '--train', '0'], ['pretrain', [], '--vocab-size', '258'],
+    ...['--train', '--validation', '--test'].map((option): [string, string[], string, string] => ['data', ['rna'], option, '0']), ['pretrain', [], '--vocab-size', '258'],
   ];
   test('a number out of range, or none', async () => {
     const asked = { whole: 'It is a whole number of', positive: 'It is a positive number', fraction: 'It is a number between 0 and 1' };

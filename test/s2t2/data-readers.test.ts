@@ -95,7 +95,7 @@ const hasXz = (() => {
 })();
 
 test.skipIf(!hasXz)('a genome is cut into pieces of one length, whatever is left over and holds an unread base is left out', async () => {
-  await fc.assert(fc.asyncProperty(sequence('ACGTN', { minLength: 1, maxLength: 60 }), fc.integer({ min: 1, max: 9 }), async (genome, length) => {
+  await fc.assert(fc.asyncProperty(sequence('ACGTACGTACGTN', { minLength: 9, maxLength: 60 }), fc.integer({ min: 1, max: 9 }), async (genome, length) => {
     const root = folder({ 'usr/share/doc/kleborate/examples/data/MGH78578.fna.xz': execFileSync('xz', ['-c'], { input: `>CP1.1 a genome\n${genome}\n` }) });
     const pieces = await readGenome(length)(root);
     for (const { name, text } of pieces) {

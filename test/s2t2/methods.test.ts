@@ -44,6 +44,10 @@ describe('starts', () => {
     expect(to(context.target.specialTokens.bos!)).toEqual(from(source.tokenizer.specialTokens.bos!));
   });
 
+  test.each(['source', 'truncated', 'random', 'fvt', 'scratch'])('%s has spent nothing of the budget', async name => {
+    expect((await methods[name].start(context)).spent).toBe(0);
+  });
+
   test('truncated: row i is row i', async () => {
     const { model } = await methods.truncated.start(context);
     const [from, to] = [await rowsOf('head', source.model), await rowsOf('head', model)];

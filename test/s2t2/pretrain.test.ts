@@ -88,15 +88,15 @@ test('the record says what the model does, and what a 5-gram model of the same d
 }, 60_000);
 
 test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
-  await pretrain({ ...options('falling'), endsRate: 2 });
+  await pretrain({ ...options('falling'), endsRate: 2, batchTokens: 40 });
   const { model: { config, weights }, tokenizer } = await loadModel(join(directory, 'falling/model'));
   const { bos, eos } = tokenizer.specialTokens;
   const stream = Int32Array.from([1, 3].flatMap(i => [bos!, ...tokenizer.encode(english.train[i]), eos!]));
   const model = initTransformer(config, new Random(0).split('weights'));
-  const batches = planBatches(windows(stream, 32, id => tokenizer.tokenBytes(id).length), 128, { unit: 'tokens', amount: 3000 }, new Random(0).split('batches'));
+  const batches = planBatches(windows(stream, 32, id => tokenizer.tokenBytes(id).length), 40, { unit: 'tokens', amount: 3000 }, new Random(0).split('batches'));
   const teacher = new KneserNey([stream], { order: 5, vocabSize: tokenizer.vocabSize });
   let step = 0;
-  await train({
+  const { losses } = await train({
     parameters: model.weights,
     batches,
     loss: batch => taughtLoss(model, batch, teacher, 1 - step++ / batches.length),
@@ -104,6 +104,9 @@ test('the share of the teacher falls from 1 to 0 over the steps, and embeddings 
     warmup: Math.ceil(0.02 * batches.length),
     optimizer: parameters => new Muon(parameters, name => name.includes('.layers.'), { othersRate: 2 }),
   });
+  const { loss } = JSON.parse(await readFile(join(directory, 'falling/model/record.json'), 'utf8')) as { loss: number };
+  expect(losses.length).toBeGreaterThan(51);
+  expect(loss).toBeCloseTo(losses.slice(-50).reduce((a, b) => a + b, 0) / 50, 6);
   // The file holds float16: half a unit in the last of 11 places, or of the smallest number.
   for (const [name, w] of Object.entries(weights)) {
     const expected = model.weights[name].dataSync();

@@ -66,9 +66,12 @@ describe('tables', () => {
   test('every cell is there, in its place, and every number with both ends of its interval', () => {
     fc.assert(fc.property(tables, (table: ReportTable) => {
       const body = renderReport({ ...nothing, tables: [table] }).match(/<tbody>(.*?)<\/tbody>/s)![1];
-      const cells = [...body.matchAll(/<(t[dh])[^>]*>(.*?)<\/\1>/gs)].map(m => unescape(m[2].replace(/<[^>]*>/g, '')));
+      const tagged = [...body.matchAll(/<(t[dh])[^>]*>(.*?)<\/\1>/gs)];
+      const cells = tagged.map(m => unescape(m[2].replace(/<[^>]*>/g, '')));
       const expected = table.rows.flatMap(r => r.cells);
       expect(cells).toHaveLength(expected.length);
+      // The first of a row names it.
+      expect(tagged.map(m => m[1])).toEqual(table.rows.flatMap(r => r.cells.map((_, c) => (c === 0 ? 'th' : 'td'))));
       expected.forEach((cell, i) => {
         if (typeof cell === 'string') expect(cells[i]).toBe(shown(cell)[0]);
         else expect(cells[i].trim()).toBe(`${shown(cell)[0]} interval ${shown(cell)[1]}–${shown(cell)[2]}`);
@@ -80,10 +83,25 @@ describe('tables', () => {
     const table: ReportTable = { title: 't', columns: ['name', 'x'], rows: [['a', 2, 1, 3], ['b', 4, 3, 5]].map(([name, mean, low, high]) => ({ cells: [String(name), { mean: Number(mean), low: Number(low), high: Number(high), digits: 1 }] })) };
     const page = renderReport({ ...nothing, tables: [table] });
     expect([...page.matchAll(/<line x1="([^"]*)" x2="([^"]*)"[^>]*><circle cx="([^"]*)"/g)].map(m => m.slice(1))).toEqual([['0%', '50%', '25%'], ['50%', '100%', '75%']]);
+    // Room in the head for cells of text; a drawn interval has a width of its own.
+    expect([...page.matchAll(/<th scope="col"[^>]*?(?: data-cells="([^"]*)")?>/g)].map(m => m[1])).toEqual(['a\nb', undefined]);
+  });
+
+  test('an interval that is not finite is its number alone', () => {
+    for (const broken of [{ low: NaN }, { high: Infinity }, { low: -Infinity, high: Infinity }]) {
+      const cells = [{ mean: 2, low: 1, high: 3, digits: 1 }, { mean: 4, low: 3, high: 5, digits: 1, ...broken }];
+      const page = renderReport({ ...nothing, tables: [{ title: 't', columns: ['name', 'x'], rows: cells.map(cell => ({ cells: ['a', cell] })) }] });
+      expect(page.match(/<svg class="interval"/g)).toHaveLength(1);
+      expect(page).toContain('<td class="number interval"><span class="value">4.0</span></td>');
+    }
   });
 });
 
 describe('axes', () => {
+  test('of one value it lies in the middle', () => {
+    for (const log of [false, true]) expect(place({ min: 3, max: 3, log }, 3)).toBe(0.5);
+  });
+
   const ranges = fc.tuple(fc.double({ min: -1e9, max: 1e9, noNaN: true }), fc.double({ min: 1e-3, max: 1e9, noNaN: true })).map(([min, width]) => ({ min, max: min + width, log: false })).filter(s => s.max - s.min > 1e-6 * Math.abs(s.min));
   const logRanges = fc.tuple(fc.double({ min: 1e-6, max: 1e6, noNaN: true }), fc.double({ min: 1.1, max: 1e6, noNaN: true })).map(([min, factor]) => ({ min, max: min * factor, log: true }));
 
@@ -127,6 +145,7 @@ describe('plots', () => {
     expect(lines(plotOf([[8, 0], [9, 1], [10, 2]])).flat().map(([x]) => x)).toEqual([0, 500, 1000]);
     const log: CurvePlot = { ...plotOf([[1, 1], [10, 10], [100, 100]]), x: { label: 'x', log: true }, y: { label: 'y', log: true } };
     expect(lines(log).flat()).toEqual([[0, 1000], [500, 500], [1000, 0]]);
+    expect(renderReport({ ...nothing, curves: [plotOf([[1, 0], [5, 100], [10, 5000]], [[2, 25]])] })).toContain('aria-label="y against x: s0 ends at 5k, s1 ends at 25"');
   });
 
   test('all points are on the picture, unless a tenth of them towers over the rest, which is said', () => {
@@ -162,13 +181,17 @@ describe('plots', () => {
   test('a histogram says from where to where its values go, and marks their mean', () => {
     const { text } = renderHistogram([10, 20, 60], 'Support', 'x');
     expect(text).toContain('aria-label="Support: from 10 to 60, mean 30"');
+    expect(renderHistogram([1000, 2000], 'Support', 'x').text).toContain('>mean 1.5k<');
     expect(text).toMatch(/<line class="mean" x1="(36\.[\d.]+)%" x2="\1%"[^>]*\/><text class="mean" x="\1%"[^>]*>mean 30</); // bins of 5 from 10 to 65
   });
 
   test('a histogram counts every value once, in the bin that holds it', () => {
     const values = fc.array(fc.oneof(fc.integer({ min: 0, max: 3000 }), fc.double({ min: 0, max: 12, noNaN: true })), { minLength: 1, maxLength: 60 });
     fc.assert(fc.property(values, sample => {
-      const bins = [...renderHistogram(sample, 't', 'x').text.matchAll(/x="([\d.]+)%" width="([\d.]+)%"[^>]*><title>(\d+) from/g)].map(m => m.slice(1).map(Number));
+      const bins = [...renderHistogram(sample, 't', 'x').text.matchAll(/x="([\d.]+)%" width="([\d.]+)%" y="([\d.]+)%" height="([\d.]+)%"><title>(\d+) from/g)].map(m => [1, 2, 5, 3, 4].map(i => Number(m[i])));
+      // Bars stand on the axis and are as high as their share of the largest.
+      const most = Math.max(...bins.map(([, , count]) => count));
+      for (const [, , count, y, height] of bins) expect([y + height, height]).toEqual([expect.closeTo(100, 1), expect.closeTo(100 * count / most, 1)]);
       expect(bins.reduce((n, [, , count]) => n + count, 0)).toBe(sample.length);
       expect(bins.length).toBeLessThanOrEqual(25);
       bins.forEach(([x, width], i) => expect(Math.abs(x - i * width)).toBeLessThan(0.3));
