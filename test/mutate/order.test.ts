@@ -69,7 +69,9 @@ test('first comes the test that noticed a mutant of the file before, then those 
   expect(first()).toEqual(['killer', 'named', 'own', 'x0']);
 });
 
-test('the words of a mutant are those of its line and its file', () => {
-  expect([...wordsOf(mutant, source)].sort()).toEqual(['const', 'elementwise', 'exp', 'export', 'log1p', 'softplus']);
-  expect([...wordsOf(mutantAt('engine/one.ts', '1;'), source)].sort()).toEqual(['const', 'one']);
+test('the words of a mutant are those of its line, of the lines that open the blocks around it, and of its path', () => {
+  expect([...wordsOf(mutant, source)].sort()).toEqual(['const', 'elementwise', 'engine', 'exp', 'export', 'log1p', 'ops', 'softplus']);
+  expect([...wordsOf(mutantAt('engine/one.ts', '1;'), source)].sort()).toEqual(['const', 'engine', 'one']);
+  const nested = 'const other = 2;\nfunction rows() {\n  const before = 0;\n  for (const each of all) {\n    skipped();\n\n    count += 1;\n  }\n}';
+  expect([...wordsOf({ file: 'a.ts', start: nested.indexOf('1;') }, nested)].sort()).toEqual(['all', 'const', 'count', 'each', 'for', 'function', 'rows']);
 });

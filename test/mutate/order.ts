@@ -28,11 +28,21 @@ export interface Batch {
   readonly milliseconds: number;
 }
 
-/** The words of the line that is broken, and of the name of its file. */
+/** The words of the line that is broken, of the lines that open the blocks around it, and of the path of its file. */
 export function wordsOf({ file, start }: Pick<Mutant, 'file' | 'start'>, source: string): Set<string> {
-  const line = source.slice(source.lastIndexOf('\n', start - 1) + 1, (source.indexOf('\n', start) + 1 || source.length + 1) - 1);
-  return new Set(`${line} ${basename(file, '.ts')}`.toLowerCase().match(/[a-z_][a-z_0-9]{2,}/g) ?? []);
+  const lines = source.slice(0, (source.indexOf('\n', start) + 1 || source.length + 1) - 1).split('\n');
+  const indent = (line: string) => line.search(/\S/);
+  const around: string[] = [];
+  let depth = Infinity;
+  for (const line of lines.toReversed()) if (indent(line) >= 0 && indent(line) < depth) {
+    around.push(line);
+    depth = indent(line);
+  }
+  return new Set(`${around.join(' ')} ${file.replace(/\.ts$/, '')}`.toLowerCase().match(/[a-z_][a-z_0-9]{2,}/g) ?? []);
 }
+
+/** Whether a part of a test file's name is one of the path of a file: `data-readers.test.ts` and `data/readers.ts`. */
+const isNamesake = (test: string, file: string): boolean => basename(test, '.test.ts').split('-').some(part => file.replace(/\.ts$/, '').split('/').slice(1).includes(part));
 
 /** Remembers who noticed what. */
 export class Order {
@@ -76,7 +86,7 @@ export class Order {
   #value(n: number, file: string, words: readonly string[], test: string, { id, name, reaches }: Case): number {
     const kills = (key: string) => this.#kills.get(key) ?? 0;
     const lower = name.toLowerCase();
-    return 1 + (reaches.includes(n) ? 4 : 0) + (basename(test).startsWith(basename(file, '.ts')) ? 10 : 0) + (words.some(word => lower.includes(word)) ? 30 : 0)
+    return 1 + (reaches.includes(n) ? 4 : 0) + (isNamesake(test, file) ? 10 : 0) + (words.some(word => lower.includes(word)) ? 30 : 0)
       + Math.min(kills(test), 10) + 5 * Math.min(kills(`${file} ${test}`), 10) + 5 * Math.min(kills(id), 10) + 50 * kills(`${file} ${id}`);
   }
 
