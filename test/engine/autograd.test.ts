@@ -2,21 +2,21 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  abs, add, apply, broadcastTo, concat, createReferenceBackend, div, exp, full, gather, grad, less, matmul, memory, mul, neg, noGrad, permute, pow, Random, relu, reshape,
+  abs, add, apply, broadcastTo, concat, createReferenceBackend, div, exp, full, gather, grad, less, matmul, memory, mul, neg, noGrad, permute, pow, relu, reshape,
   scatterAdd, scope, setBackend, slice, square, sub, sum, table, tensor, toFloat, where, withGradient, type Op, type Tensor,
 } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { broadcastShapes, products } from '../arbitraries/shapes.ts';
 import { valuesOf } from '../arbitraries/tensors.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 
 setBackend(createReferenceBackend()); // float64 lives there
 
 const list = (t: Tensor) => Array.from(t.dataSync());
 const leaf = (values: readonly number[], shape: readonly number[] = [values.length]) => tensor(Float64Array.from(values), { shape, requiresGrad: true });
 const constant = (values: readonly number[], shape: readonly number[] = [values.length]) => tensor(Float64Array.from(values), { shape });
-const random = new Random(seed).split('autograd');
+const random = randomOfTests('autograd');
 const normals = (shape: readonly number[]) => Array.from({ length: sizeOf(shape) }, () => random.normal());
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((total, x, i) => total + x * b[i], 0);
 

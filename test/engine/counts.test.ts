@@ -1,10 +1,10 @@
 /** What the table says that an operation costs, against what a backend is asked to do when it runs its definition. */
 import { describe, expect, test } from 'vitest';
-import { apply, createReferenceBackend, noGrad, Random, scope, table, tensor, type Backend } from '../../engine/index.ts';
+import { apply, createReferenceBackend, noGrad, scope, table, tensor, type Backend } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 
-const random = new Random(seed).split('counts');
+const random = randomOfTests('counts');
 let flops = 0;
 
 /** The reference, which counts: one for an element of an elementwise function or of a sum, two for a product and its sum. */

@@ -3,14 +3,14 @@
  * differences, and, through `createGraph`, the derivative of the gradient along the same direction.
  */
 import { describe, expect, test } from 'vitest';
-import { add, apply, createReferenceBackend, grad, mul, Random, scope, setBackend, sum, table, tensor, type Row, type Sample, type Tensor } from '../../engine/index.ts';
+import { add, apply, createReferenceBackend, grad, mul, scope, setBackend, sum, table, tensor, type Row, type Sample, type Tensor } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 
 setBackend(createReferenceBackend()); // float64 lives there
 
-const random = new Random(seed).split('gradcheck');
+const random = randomOfTests('gradcheck');
 
 /** Inputs away from kinks: at least ten steps of the difference quotient. */
 function smoothSample(op: Row, size: number) {

@@ -4,17 +4,17 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { apply, createReferenceBackend, createWasmBackend, Random, scope, table, tensor, type Backend, type Row, type Sample } from '../../engine/index.ts';
+import { apply, createReferenceBackend, createWasmBackend, scope, table, tensor, type Backend, type Row, type Sample } from '../../engine/index.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { special, wide } from '../arbitraries/tensors.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 
 const machines = [
   ['reference', createReferenceBackend() as unknown as Backend],
   ['wasm', createWasmBackend({ threads: 1 }) as unknown as Backend],
 ] as const;
 const [reference, wasm] = machines.map(([, backend]) => backend);
-const random = new Random(seed).split('ieee');
+const random = randomOfTests('ieee');
 
 /** What a row gives in float32, or the error it throws. */
 function outcome(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown): number[] | string {

@@ -4,11 +4,11 @@
  */
 import { describe, expect, test } from 'vitest';
 import {
-  add, apply, broadcastTo, createReferenceBackend, createWasmBackend, grad, memory, mul, noGrad, Random, scope, sum, table, tensor, type Backend, type DType, type Row, type Sample, type Tensor,
+  add, apply, broadcastTo, createReferenceBackend, createWasmBackend, grad, memory, mul, noGrad, scope, sum, table, tensor, type Backend, type DType, type Row, type Sample, type Tensor,
 } from '../../engine/index.ts';
 import { sameShape, sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 import { extent } from './extent.ts';
 
 const float64 = { name: 'reference, float64', backend: createReferenceBackend() as unknown as Backend, dtype: 'float64' } as const;
@@ -19,7 +19,7 @@ const machines = [
 ] as const;
 type Machine = (typeof machines)[number];
 
-const random = new Random(seed).split('laws');
+const random = randomOfTests('laws');
 const rows = table.map(op => [op.name, op] as const);
 
 const isFloat = (x: Sample) => !(x.values instanceof Int32Array);

@@ -5,14 +5,14 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  apply, concat, createReferenceBackend, createWasmBackend, gather, layerNorm, matmul, max, noGrad, permute, Random, rmsNorm, scatterAdd, scope, setBackend,
+  apply, concat, createReferenceBackend, createWasmBackend, gather, layerNorm, matmul, max, noGrad, permute, rmsNorm, scatterAdd, scope, setBackend,
   slice, softmax, sum, table, tensor, type Backend, type Row, type Sample, type Tensor,
 } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { broadcastShapes, products, shapes } from '../arbitraries/shapes.ts';
 import { masksOf, valuesOf } from '../arbitraries/tensors.ts';
-import { seed } from '../seed.ts';
+import { randomOfTests } from '../random.ts';
 
 const reference = createReferenceBackend() as unknown as Backend;
 const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
@@ -187,7 +187,7 @@ const oracles: Record<string, Oracle> = {
   },
 };
 
-const random = new Random(seed).split('ops');
+const random = randomOfTests('ops');
 
 function indexOf(flat: number, shape: readonly number[]): number[] {
   const index: number[] = [];

@@ -12,6 +12,7 @@ import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';
 import { embeddingName, families, forward, forwardFlops, headName, initTransformer, weightShapes, type Family, type Transformer, type TransformerConfig } from '../../models/transformer.ts';
 import { configs as anyConfig, idsFor } from '../arbitraries/models.ts';
+import { randomOfTests } from '../random.ts';
 
 const llama: TransformerConfig = { family: 'llama', vocabSize: 23, width: 16, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 24, context: 32, rotaryBase: 10000, normEps: 1e-5, tied: false };
 const configs: Record<Family, TransformerConfig> = {
@@ -19,7 +20,7 @@ const configs: Record<Family, TransformerConfig> = {
   olmo: { ...llama, family: 'olmo', tied: true },
   gpt2: { ...llama, family: 'gpt2', keyValueHeads: 4, tied: true },
 };
-const random = new Random(5);
+const random = randomOfTests('transformer');
 const idsOf = (n: number) => Int32Array.from({ length: n }, () => random.integer(23));
 /** A model whose biases are not zero, as they are at first. */
 function modelOf(config: TransformerConfig, seed = 1): Transformer {
@@ -243,7 +244,9 @@ describe('training', () => {
   });
 
   test('refuses the state of another run', async () => {
-    const state = join(directory, 'state.safetensors');
+    const state = join(directory, 'another.safetensors');
+    const stop = new AbortController();
+    await expect(train(fresh().training, { state, signal: stop.signal, onStep: p => p.step === 1 && stop.abort() })).rejects.toThrow(Interrupted);
     await expect(train(fresh().training, { state, fingerprint: 'another' })).rejects.toThrow('belongs to a run with other settings');
   });
 

@@ -2,7 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import type { Binary, DType, Shape } from '../../../engine/backend.ts';
 import { broadcastShapes, sizeOf, stridesOf } from '../../../engine/shape.ts';
-import { expectParity, indices, normals, on, random, wasm } from './support.ts';
+import { expectParity, indices, normals, on, random, reference, wasm } from './support.ts';
 
 const positive = (shape: Shape) => normals(shape).map(x => Math.abs(x) + 0.1);
 const lengths = [1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 33, 130];
@@ -132,8 +132,10 @@ describe('matmul', () => {
     const a = [...batchA, ...(transposeA ? [k, m] : [m, k])];
     const b = [...batchB, ...(transposeB ? [n, k] : [k, n])];
     const out = [...broadcastShapes('matmul', batchA, batchB), m, n];
-    // Terms are bounded by the largest of this many normal numbers squared; sums of 256 run in a register.
-    expectParity([{ values: normals(a), shape: a }, { values: normals(b), shape: b }], (backend, [x, y]) => backend.matmul(x, y, transposeA, transposeB, out), Math.min(k, 256) + Math.ceil(k / 256), () => 2 * Math.sqrt(k));
+    const inputs = [{ values: normals(a), shape: a }, { values: normals(b), shape: b }];
+    // A rounding for each term of a sum, relative to the sum of their sizes; sums of 256 run in a register.
+    const sizes = on(reference, inputs.map(({ values, shape }) => ({ values: Float64Array.from(values, Math.abs), shape })), (backend, [x, y]) => backend.matmul(x, y, transposeA, transposeB, out));
+    expectParity(inputs, (backend, [x, y]) => backend.matmul(x, y, transposeA, transposeB, out), Math.min(k, 256) + Math.ceil(k / 256), i => sizes[i]);
   };
   const sides = [false, true];
 

@@ -1,14 +1,14 @@
 /** What the tests of the backend share: the backend under test, the reference, values, and tolerances by size of sum. */
 import { expect } from 'vitest';
 import type { Backend, Shape, Storage, TypedArray, View } from '../../../engine/backend.ts';
-import { Random, createReferenceBackend } from '../../../engine/index.ts';
+import { createReferenceBackend } from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
 import { createWasmBackend, type WasmStorage } from '../../../engine/wasm/index.ts';
-import { seed } from '../../seed.ts';
+import { randomOfTests } from '../../random.ts';
 
 export const wasm = createWasmBackend({ threads: 1 });
 export const reference = createReferenceBackend();
-export const random = new Random(seed).split('wasm');
+export const random = randomOfTests('wasm');
 
 export const normals = (shape: Shape): Float32Array<ArrayBuffer> => new Float32Array(sizeOf(shape)).map(() => random.normal());
 export const indices = (size: number, n: number): Int32Array<ArrayBuffer> => new Int32Array(size).map(() => random.integer(n));

@@ -3,14 +3,14 @@
  * direction. Sizes are around the width of a vector, a cache line and a tile.
  */
 import { describe, expect, test } from 'vitest';
-import { apply, grad, Random, scope, table, tensor, type Backend, type Row, type Sample, type Tensor } from '../../../engine/index.ts';
+import { apply, grad, scope, table, tensor, type Backend, type Row, type Sample, type Tensor } from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
 import { drawInputs } from '../../arbitraries/rows.ts';
-import { seed } from '../../seed.ts';
+import { randomOfTests } from '../../random.ts';
 import { extent } from '../extent.ts';
 import { expectClose, reference, wasm } from './support.ts';
 
-const random = new Random(seed).split('table');
+const random = randomOfTests('table');
 
 /** Values and gradients of a row on a backend, from inputs given in float32. */
 function run(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array) {
