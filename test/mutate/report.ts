@@ -26,22 +26,30 @@ export function wilson(k: number, n: number): [number, number] {
 
 export const survives = ({ status }: Status): boolean => status === 'survived' || status === 'not reached';
 
+/** What reads, writes, asks, shows or fetches; all else is numerical code. */
+const around = /^models\/(files|checkpoint|safetensors.*|tokenizer\/json.*)\.ts$|^s2t2\/((cli|lock|pretrain|progress|settings|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report|run)\.ts|corpus\.ts)/;
+
+export const isNumerical = (file: string): boolean => !around.test(file);
+
 const percent = (x: number): string => `${(100 * x).toFixed(1)}%`;
 
+/** A line for each tree, and one for the numerical code of all. */
 export function summary(verdicts: readonly Verdict[]): string {
   const lines = [['tree', 'mutants', 'killed', 'of these hung', 'survived', 'of these not reached', 'killed share', '95% interval']];
-  for (const tree of new Set(verdicts.map(v => v.tree))) {
-    const count = (...of: string[]) => verdicts.filter(v => v.tree === tree && of.includes(v.status)).length;
+  const line = (name: string, of: readonly Verdict[]) => {
+    const count = (...statuses: string[]) => of.filter(v => statuses.includes(v.status)).length;
     const [killed, survived] = [count('killed', 'hung'), count('survived', 'not reached')];
     const n = killed + survived;
-    lines.push([tree, n, killed, count('hung'), survived, count('not reached'), percent(killed / n), wilson(killed, n).map(percent).join(' – ')].map(String));
-  }
-  const widths = lines[0].map((_, i) => Math.max(...lines.map(line => line[i].length)));
-  return lines.map(line => line.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ')).join('\n');
+    lines.push([name, n, killed, count('hung'), survived, count('not reached'), percent(killed / n), wilson(killed, n).map(percent).join(' – ')].map(String));
+  };
+  for (const tree of new Set(verdicts.map(v => v.tree))) line(tree, verdicts.filter(v => v.tree === tree));
+  line('numerical code', verdicts.filter(v => isNumerical(v.mutant.file)));
+  const widths = lines[0].map((_, i) => Math.max(...lines.map(cells => cells[i].length)));
+  return lines.map(cells => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ')).join('\n');
 }
 
 export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<string, string>): string {
   return verdicts.filter(survives)
     .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
-    .map(({ mutant, line, status, untried = [] }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} slow tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
+    .map(({ mutant, line, status, untried = [] }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
 }
