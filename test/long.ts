@@ -25,7 +25,7 @@ const { minutes, exhaustive, filter } = new Command('test:long')
 async function seeded(): Promise<string[]> {
   const names = (await readdir(join(root, 'test'), { recursive: true })).filter(name => name.endsWith('.test.ts')).map(name => join('test', name)).sort();
   const texts = await Promise.all(names.map(name => readFile(join(root, name), 'utf8')));
-  return names.filter((name, i) => name.includes(filter) && /from '(fast-check|(\.\.\/)+(seed|random)\.ts)'/.test(texts[i]));
+  return names.filter((name, i) => name.includes(filter) && /from '(fast-check|(\.\.\/)+(seed|random)\.ts|\.\/support\.ts)'/.test(texts[i]));
 }
 
 /** Runs test files with a seed; gives those that fail. */

@@ -42,7 +42,10 @@ export function wordsOf({ file, start }: Pick<Mutant, 'file' | 'start'>, source:
 }
 
 /** Whether a part of a test file's name is one of the path of a file: `data-readers.test.ts` and `data/readers.ts`. */
-const isNamesake = (test: string, file: string): boolean => basename(test, '.test.ts').split('-').some(part => file.replace(/\.ts$/, '').split('/').slice(1).includes(part));
+function isNamesake(test: string, file: string): boolean {
+  const parts = file.replace(/\.ts$/, '').split(/[/-]/).slice(1);
+  return basename(test, '.test.ts').split('-').some(part => parts.includes(part));
+}
 
 /** Remembers who noticed what. */
 export class Order {

@@ -32,7 +32,7 @@ interface PretrainRecord {
   readonly parameters: number;
   readonly tokens: number;
   readonly split: { readonly train: number; readonly test: number };
-  readonly heldOut: { readonly bitsPerByte: number; readonly perplexity: number; readonly bytes: number };
+  readonly heldOut: { readonly bitsPerByte: number; readonly standardError: number; readonly perplexity: number; readonly bytes: number };
   readonly kneserNey5: { readonly bitsPerByte: number; readonly trainingTokens: number };
   readonly samples: readonly string[];
 }
@@ -68,8 +68,10 @@ test('the record says what the model does, and what a 5-gram model of the same d
   const nats = ngram.nats(ids).slice(0, scored).reduce((a, b) => a + b, 0); // as of one stream, for no window is too short for a 5-gram
   expect(record.kneserNey5.trainingTokens).toBe(stream(trained).length);
   expect(record.kneserNey5.bitsPerByte).toBeCloseTo(nats / Math.LN2 / bytes, 9);
-  const ratio = Math.abs(100 * (1 - record.heldOut.bitsPerByte / record.kneserNey5.bitsPerByte)).toFixed(1);
-  expect(said.at(-1)).toContain(`so ${ratio}% ${record.heldOut.bitsPerByte < record.kneserNey5.bitsPerByte ? 'below' : 'above'} it`);
+  const below = 100 * (1 - record.heldOut.bitsPerByte / record.kneserNey5.bitsPerByte);
+  const { bitsPerByte, standardError, perplexity } = record.heldOut;
+  expect(said[0]).toBe('training a tokenizer of 280 on 0.0 MB of English');
+  expect(said.at(-1)).toBe(`held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${record.kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it; written to ${join(directory, 'whole/model')}`);
   expect(record.samples.map(s => s.slice(0, 9))).toEqual(['The peopl', 'The whale', 'a person ']);
 
   // Judged anew, in other windows and beside a 5-gram of other text, and back again.
