@@ -135,7 +135,7 @@ interface Round {
 /** What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is known. */
 async function judge(worker: Worker, { specimen, among, milliseconds }: Round, source: string, order: Order, left: () => number): Promise<Status | null> {
   const { number: n, tree, mutant } = specimen;
-  const batches = order.batches(n, mutant, source, testsOf[tree].map(name => `test/${name}/`), among && new Set(among));
+  const batches = order.batches(n, mutant, testsOf[tree].map(name => `test/${name}/`), among && new Set(among));
   if (batches.length === 0) return { status: 'not reached' };
   const untried = new Set(batches.flatMap(({ cases }) => cases.map(({ id }) => id)));
   let spent = 0;
@@ -192,7 +192,7 @@ async function main(): Promise<void> {
     const verdict = JSON.parse(line) as Verdict;
     verdicts.set(verdict.number, verdict);
   }
-  const order = new Order(baseline);
+  const order = new Order(baseline, sources);
   for (const { by, mutant } of verdicts.values()) if (by) order.add(mutant.file, by.test, by.id);
 
   const left = () => options.minutes * 60_000 - (performance.now() - begin);

@@ -28,8 +28,11 @@ export interface Batch {
   readonly milliseconds: number;
 }
 
-/** The words of the line that is broken, of the lines that open the blocks around it, and of the path of its file. */
-export function wordsOf({ file, start }: Pick<Mutant, 'file' | 'start'>, source: string): Set<string> {
+/** Names in a text, in small letters. */
+const wordsIn = (text: string): Set<string> => new Set(text.toLowerCase().match(/[a-z_][a-z_0-9]{2,}/g) ?? []);
+
+/** The words of the line that is broken, and of the lines that open the blocks around it. */
+export function wordsAround({ start }: Pick<Mutant, 'start'>, source: string): Set<string> {
   const lines = source.slice(0, (source.indexOf('\n', start) + 1 || source.length + 1) - 1).split('\n');
   const indent = (line: string) => line.search(/\S/);
   const around: string[] = [];
@@ -38,7 +41,7 @@ export function wordsOf({ file, start }: Pick<Mutant, 'file' | 'start'>, source:
     around.push(line);
     depth = indent(line);
   }
-  return new Set(`${around.join(' ')} ${file.replace(/\.ts$/, '')}`.toLowerCase().match(/[a-z_][a-z_0-9]{2,}/g) ?? []);
+  return wordsIn(around.join(' '));
 }
 
 /** Whether a part of a test file's name is one of the path of a file: `data-readers.test.ts` and `data/readers.ts`. */
@@ -49,14 +52,21 @@ function isNamesake(test: string, file: string): boolean {
 
 /** Remembers who noticed what. */
 export class Order {
-  readonly #files: Readonly<Record<string, TestFile>>;
-  readonly #names: readonly string[];
-  readonly #rare = new Map<string, boolean>();
+  readonly #tests: readonly { readonly test: string; readonly file: TestFile; readonly words: readonly ReadonlySet<string>[] }[];
+  readonly #sources: ReadonlyMap<string, string>;
+  readonly #wordsOf = new Map<string, ReadonlySet<string>>();
+  /** In how many files of the code a word is. */
+  readonly #spread = new Map<string, number>();
   readonly #kills = new Map<string, number>();
 
-  constructor(files: Readonly<Record<string, TestFile>>) {
-    this.#files = files;
-    this.#names = Object.values(files).flatMap(({ cases }) => cases.map(({ name }) => name.toLowerCase()));
+  constructor(tests: Readonly<Record<string, TestFile>>, sources: ReadonlyMap<string, string>) {
+    this.#tests = Object.entries(tests).map(([test, file]) => ({ test, file, words: file.cases.map(({ name }) => wordsIn(name)) }));
+    this.#sources = sources;
+    for (const [file, source] of sources) {
+      const words = wordsIn(`${source} ${file}`);
+      this.#wordsOf.set(file, words);
+      for (const word of words) this.#spread.set(word, (this.#spread.get(word) ?? 0) + 1);
+    }
   }
 
   /** That a test has noticed a mutant of a file. */
@@ -65,14 +75,14 @@ export class Order {
   }
 
   /** The tests in these directories that reach mutant number `n`, in the order in which it should meet them. */
-  batches(n: number, mutant: Mutant, source: string, directories: readonly string[], among?: ReadonlySet<string>): Batch[] {
-    const words = [...wordsOf(mutant, source)].filter(word => this.#isRare(word));
+  batches(n: number, mutant: Mutant, directories: readonly string[], among?: ReadonlySet<string>): Batch[] {
+    const near = wordsAround(mutant, this.#sources.get(mutant.file)!);
     const found: { batch: Batch; worth: number }[] = [];
-    for (const [test, { overhead, reaches, cases }] of Object.entries(this.#files)) {
+    for (const { test, file: { overhead, reaches, cases }, words } of this.#tests) {
       if (!directories.some(directory => test.startsWith(directory))) continue;
-      const values = cases
-        .filter(each => (reaches.includes(n) || each.reaches.includes(n)) && (among?.has(each.id) ?? true))
-        .map(each => ({ each, value: this.#value(n, mutant.file, words, test, each) }))
+      const values = cases.map((each, k) => ({ each, words: words[k] }))
+        .filter(({ each }) => (reaches.includes(n) || each.reaches.includes(n)) && (among?.has(each.id) ?? true))
+        .map(({ each, words: named }) => ({ each, value: this.#value(n, mutant.file, test, each) + 30 * this.#kinship(mutant.file, near, named) }))
         .sort((a, b) => b.value / (1 + b.each.milliseconds) - a.value / (1 + a.each.milliseconds));
       const best = Math.max(...values.map(({ value }) => value));
       // The rest only when the promising ones have noticed nothing.
@@ -85,22 +95,17 @@ export class Order {
     return found.sort((a, b) => b.worth - a.worth).map(({ batch }) => batch);
   }
 
-  /** That this test notices the mutant: not a probability, but it grows with it. */
-  #value(n: number, file: string, words: readonly string[], test: string, { id, name, reaches }: Case): number {
-    const kills = (key: string) => this.#kills.get(key) ?? 0;
-    const lower = name.toLowerCase();
-    return 1 + (reaches.includes(n) ? 4 : 0) + (isNamesake(test, file) ? 10 : 0) + (words.some(word => lower.includes(word)) ? 30 : 0)
-      + Math.min(kills(test), 10) + 5 * Math.min(kills(`${file} ${test}`), 10) + 5 * Math.min(kills(id), 10) + 50 * kills(`${file} ${id}`);
+  /** How much a test's name tells of a file: it has a word of it that few others have, or one that stands near the mutant. */
+  #kinship(file: string, near: ReadonlySet<string>, named: ReadonlySet<string>): number {
+    const own = this.#wordsOf.get(file)!;
+    return Math.max(0, ...[...named].filter(word => own.has(word)).map(word => (near.has(word) ? 2 : 1) / this.#spread.get(word)!));
   }
 
-  /** Whether some tests are named so, but few: others tell nothing. */
-  #isRare(word: string): boolean {
-    let rare = this.#rare.get(word);
-    if (rare === undefined) {
-      const count = this.#names.filter(name => name.includes(word)).length;
-      this.#rare.set(word, (rare = count > 0 && count <= Math.max(1, this.#names.length / 10)));
-    }
-    return rare;
+  /** That this test notices the mutant: not a probability, but it grows with it. */
+  #value(n: number, file: string, test: string, { id, reaches }: Case): number {
+    const kills = (key: string) => this.#kills.get(key) ?? 0;
+    return 1 + (reaches.includes(n) ? 4 : 0) + (isNamesake(test, file) ? 5 : 0)
+      + Math.min(kills(test), 5) + 5 * Math.min(kills(`${file} ${test}`), 5) + 5 * Math.min(kills(id), 5) + 60 * Math.min(kills(`${file} ${id}`), 5);
   }
 }
 
