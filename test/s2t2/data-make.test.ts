@@ -125,6 +125,7 @@ describe('making a domain', () => {
     for (const run of runs) unpack(run.work, pages(40));
     const records = await Promise.all(runs.map(run => makeDomain('japanese', run)));
     expect(records[1]).toEqual(records[0]);
+    expect(records[0]).toMatchObject({ package: 'libreoffice-help-ja (Debian)', command: 'npm run s2t2 -- data japanese --train 12 --validation 3 --test 4 --seed 0', texts: 40 });
     const files = readdirSync(runs[0].out).sort();
     expect(files).toEqual(['japanese.json', 'japanese.test.jsonl.gz', 'japanese.train.jsonl.gz', 'japanese.validation.jsonl.gz']);
     for (const file of files) expect(readFileSync(join(runs[1].out, file))).toEqual(readFileSync(join(runs[0].out, file)));

@@ -65,9 +65,11 @@ describe('metastudent-data', () => {
     }), { numRuns: 20 });
   });
 
-  test('a sequence of two accessions is read once', async () => {
-    const root = swissProt([[{ name: 'B|', sequence: 'M'.repeat(50) }, { name: 'A|', sequence: 'M'.repeat(50) }]]);
-    expect((await readProteins(root)).map(p => p.text)).toEqual(['M'.repeat(50)]);
+  test('a sequence of two accessions is read once, whatever the order of the file', async () => {
+    for (const names of [['B|', 'A|'], ['A|', 'B|']]) {
+      const root = swissProt([[...names.map(name => ({ name, sequence: 'M'.repeat(50) })), { name: '0|', sequence: 'A'.repeat(50) }]]);
+      expect(await readProteins(root)).toEqual([{ name: '0', text: 'A'.repeat(50) }, { name: 'B', text: 'M'.repeat(50) }]);
+    }
   });
 
   test('another package is told', async () => {

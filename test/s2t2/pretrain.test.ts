@@ -40,7 +40,9 @@ interface PretrainRecord {
 test('the record says what the model does, and what a 5-gram model of the same documents does', async () => {
   const said: string[] = [];
   await pretrain({ ...options('whole'), log: line => said.push(line) });
-  const record = JSON.parse(await readFile(join(directory, 'whole/model/record.json'), 'utf8')) as PretrainRecord;
+  const text = await readFile(join(directory, 'whole/model/record.json'), 'utf8');
+  const record = JSON.parse(text) as PretrainRecord;
+  expect(text).toBe(`${JSON.stringify(record, null, 2)}\n`);
   const { model, tokenizer } = await loadModel(join(directory, 'whole/model'));
   expect(record.split).toMatchObject({ train: 2, test: 2 });
   expect(record.tokens).toBeGreaterThanOrEqual(3000);

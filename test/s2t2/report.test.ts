@@ -148,6 +148,12 @@ describe('plots', () => {
     expect(renderReport({ ...nothing, curves: [plotOf([[1, 0], [5, 100], [10, 5000]], [[2, 25]])] })).toContain('aria-label="y against x: s0 ends at 5k, s1 ends at 25"');
   });
 
+  test('ticks are named on both axes', () => {
+    const page = renderReport({ ...nothing, curves: [plotOf([[0, 0], [4000, 3000]])] });
+    expect([...page.matchAll(/<text x="[^"]*" y="100%" dy="18" text-anchor="middle">([^<]*)</g)].map(m => m[1])).toEqual(['0', '1k', '2k', '3k', '4k']);
+    expect([...page.matchAll(/<text x="-8" y="[^"]*" dy="4" text-anchor="end">([^<]*)</g)].map(m => m[1])).toEqual(['0', '1k', '2k', '3k']);
+  });
+
   test('all points are on the picture, unless a tenth of them towers over the rest, which is said', () => {
     const start = [[0, 100], [1, 50]] as const;
     const rest = Array.from({ length: 38 }, (_, i) => [i + 2, 2 - i / 38] as const);
