@@ -33,6 +33,7 @@ interface Specimen {
   readonly tree: Tree;
   readonly mutant: Mutant;
 }
+
 /** What is known before the first mutant, of every test file. */
 type Baseline = Record<string, TestFile>;
 
