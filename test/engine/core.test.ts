@@ -177,6 +177,12 @@ describe('errors of operations name the operation and the shapes', () => {
     ['matmul, transposed', () => matmul(zeros([2, 3]), zeros([4, 5]), { transposeB: true }), '5 of [4, 5] transposed'],
     ['reshape', () => reshape(zeros([2, 3]), [4, -1]), 'reshape: '],
     ['dim', () => sum(zeros([2, 3]), 2), 'sum: dim 2 is out of range for a tensor of rank 2'],
+    ['dim below', () => sum(zeros([2, 3]), -3), 'sum: dim -3 is out of range for a tensor of rank 2'],
+    ['dim that is not whole', () => sum(zeros([2, 3]), 0.5), 'sum: dim 0.5 is out of range for a tensor of rank 2'],
+    ['concat', () => concat([zeros([2, 3]), zeros([3, 3])], 1), 'concat: shapes [2, 3], [3, 3] differ elsewhere than in dim 1'],
+    ['concat of other ranks', () => concat([zeros([2, 3]), zeros([2, 3, 1])], 1), 'concat: shapes [2, 3], [2, 3, 1] differ elsewhere than in dim 1'],
+    ...[[[2, 3, 1], [4, 3], [2, 4]], [[2, 3], [4, 3, 1], [2, 4]], [[2, 3], [4, 3], [2, 4, 1]], [[2, 3], [4, 5], [2, 4]], [[2, 3], [4, 3], [5, 4]], [[2, 3], [4, 3], [2, 5]]]
+      .map((shapes): [string, () => unknown, string] => [`sampledMatmul of ${shapes.map(shape => `[${shape}]`).join(' ')}`, () => apply(table.find(row => row.name === 'sampledMatmul')!, shapes.map(shape => zeros(shape)), {}), 'sampledMatmul: needs (u, d), (v, d) and (u, v), got [']),
     ['slice', () => slice(zeros([4]), 0, 2, 9), 'slice: [2, 9) is not within dim 0 of [4]'],
     ['index dtype', () => gather(zeros([2, 3]), zeros([2])), 'gather: the index must be int32'],
     ['index range', () => gather(zeros([2, 3]), tensor([2], { dtype: 'int32' })), 'gather: index 2 at position 0 is outside [0, 2)'],

@@ -459,6 +459,24 @@ describe('what the table declares', () => {
         });
         expect(kinks('max', [x], { dim })).toBe(Math.min(...gaps));
       }
+      const pair = draw(1, 2);
+      expect(kinks('max', [pair], { dim: 1 })).toBe(Math.abs(pair.values[0] - pair.values[1]));
+      expect(kinks('max', [pair], { dim: 0 })).toBe(Infinity); // of one value each
+      // A change of the support: an entry at the threshold, which leaves Σ max(x − τ, 0) = m.
+      const masses: Sample = { shape: [3, 1], values: Float64Array.from({ length: 3 }, () => 0.5 + random.uniform()) };
+      for (const [name, mass] of [['simplexThreshold', masses], ['simplexProjection', masses], ['sparsemax', undefined]] as const) {
+        const distances = range(3).flatMap(i => {
+          const entries = Array.from(x.values.slice(4 * i, 4 * i + 4));
+          let [low, high] = [Math.min(...entries) - 2, Math.max(...entries)];
+          for (let step = 0; step < 60; step++) {
+            const middle = (low + high) / 2;
+            if (total(entries.map(z => Math.max(z - middle, 0))) > (mass?.values[i] ?? 1)) low = middle;
+            else high = middle;
+          }
+          return entries.map(z => Math.abs(z - low));
+        });
+        expect(kinks(name, mass ? [x, mass] : [x], { dim: 1 }), name).toBeCloseTo(Math.min(...distances), 12);
+      }
     }
   });
 });

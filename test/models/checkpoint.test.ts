@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { formatConfig, loadModel, loadTokenizer, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
+import { checkTokenizer, formatConfig, loadModel, loadTokenizer, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
 import { score } from '../../models/score.ts';
 import { writeSafetensors } from '../../models/safetensors.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
@@ -79,6 +79,8 @@ describe('config.json', () => {
     expect(formatConfig(scaled, tokenizer, 'F32').rope_scaling).toEqual(llama3);
     expect(parseConfig(formatConfig(scaled, tokenizer, 'F32'), 'config.json')).toEqual(scaled);
     expect(parseConfig({ ...json, rope_parameters: { ...llama3, rope_theta: 10000 } }, 'config.json')).toEqual(scaled);
+    const { rope_type: type, ...older } = llama3;
+    expect(parseConfig({ ...json, rope_scaling: { ...older, type } }, 'config.json')).toEqual(scaled);
   });
 
   test.each([
@@ -132,6 +134,7 @@ describe('directories that do not fit together', () => {
   test('a weight has another shape', async () => { expect(await change({ intermediate_size: 32 })).toContain('has shape [24, 16], and config.json asks for [32, 16]'); });
   test('the tokenizer has more tokens than the model rows; fewer are padding', async () => {
     expect(await change({ vocab_size: tokenizer.vocabSize - 1 })).toContain(`has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to this model`);
+    expect(() => checkTokenizer(path, tokenizer, tokenizer.vocabSize)).not.toThrow();
     await writeFile(join(path, 'config.json'), JSON.stringify(formatConfig(config, tokenizer, 'F32')));
     expect((await loadModel(path)).model.config.vocabSize).toBe(48);
   });

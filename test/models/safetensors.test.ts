@@ -119,6 +119,13 @@ describe('hostile files', () => {
     );
   });
 
+  test('a file of fewer than the eight bytes of a length is told so', async () => {
+    for (const size of [0, 7, 8]) {
+      await writeFile(path, Buffer.alloc(size));
+      expect((await refusal(readSafetensors(path))).includes(`${size} bytes are too few for a header`), String(size)).toBe(size < 8);
+    }
+  });
+
   test('arbitrary bytes, and arbitrary text as a header', async () => {
     const bytes = fc.uint8Array({ maxLength: 100 });
     const header = fc.oneof(fc.json(), fc.string({ unit: 'binary' })).map((text) => {

@@ -3,7 +3,8 @@ import { beforeAll, expect, test } from 'vitest';
 import { tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
-import { prepare } from '../../s2t2/prepare.ts';
+import { metrics, orderZero, unigram, uniformFloor } from '../../s2t2/evaluate.ts';
+import { floors, prepare } from '../../s2t2/prepare.ts';
 import { defaults, type Settings } from '../../s2t2/settings.ts';
 import { tinyModel } from './fixture.ts';
 
@@ -46,4 +47,13 @@ test('it is said where the text has fewer tokens than asked for, and only there'
   expect(said).toEqual([`the text has pairs for ${target.vocabSize} tokens only, not 300`]);
   await prepare(source, domain, { ...settings, vocabSize: target.vocabSize }, line => said.push(line));
   expect(said).toHaveLength(1);
+});
+
+test('the floors count in the training texts and are judged on the others', async () => {
+  const prepared = await prepare(source, domain, settings, () => {});
+  const { texts: { train, test: held }, target } = prepared;
+  expect(floors(prepared).map(row => [row.name, row.before, row.after])).toEqual([
+    ['uniform', null, metrics(uniformFloor(train, held))], ['order0', null, metrics(orderZero(train, held))], ['unigram', null, metrics(unigram(train, held, target))],
+  ]);
+  expect(metrics(orderZero(train, held))).not.toEqual(metrics(orderZero(held, train)));
 });

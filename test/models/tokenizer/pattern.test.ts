@@ -57,6 +57,13 @@ test.each(['(ab)+', '(?:a[bc]d)*', '(?:a|b)?c', '(?:a+b)?', '(?:a|b){1}', '(?:ab
   expect(() => compilePattern(source)).not.toThrow();
 });
 
+test('a class may hold &, and a pattern 4096 characters', () => {
+  expect('b&a'.split(compilePattern('[a&c]+'))).toEqual('b&a'.split(/[a&c]+/));
+  expect(() => compilePattern('[a&]')).not.toThrow();
+  expect(() => compilePattern('a'.repeat(4096))).not.toThrow();
+  expect(() => compilePattern('a'.repeat(4097))).toThrow('is 4097 characters long; at most 4096 are read');
+});
+
 test('whatever is not refused ends soon, on the texts that are worst', () => {
   const piece = fc.constantFrom('a', 'b', '[ab]', '.', '(', '(?:', ')', '*', '+', '?', '{2,}', '{3}', '|');
   fc.assert(fc.property(fc.string({ unit: piece, maxLength: 12 }), source => {

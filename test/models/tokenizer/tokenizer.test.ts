@@ -137,7 +137,7 @@ test('the hash is that of the vocabulary and its rules', () => {
   const changed = [
     { ...parts, tokens: parts.tokens.slice(0, -1) }, { ...parts, merges: parts.merges.slice(0, -1) }, { ...parts, added: parts.added.slice(1) },
     { ...parts, patterns: [] }, { ...parts, patterns: [...parts.patterns, '1'] }, { ...parts, nfc: true }, { ...parts, ignoreMerges: true },
-    { ...parts, added: parts.added.map(a => ({ ...a, special: false })) },
+    ...[{ special: false }, { lstrip: true }, { rstrip: true }, { lstrip: true, rstrip: true }].map(other => ({ ...parts, added: parts.added.map(a => ({ ...a, ...other })) })),
   ];
   expect(new Set([parts, ...changed].map(p => new Tokenizer(p).hash)).size).toBe(changed.length + 1);
   expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash); // in whatever order a file lists them
