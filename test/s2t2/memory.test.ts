@@ -36,6 +36,13 @@ describe('memory', () => {
     }));
   });
 
+  test('a row of the source is there at both ends, and six times over while all of it is finetuned; its logits four times for every token', async () => {
+    const { model: { config } } = await tinyModel();
+    const settings = { ...defaults, alpha: 1, batchTokens: 700 };
+    const estimate = (vocabSize: number) => estimateBytes({ ...config, vocabSize }, settings, 10, 10);
+    for (const V of [5000, 9000]) expect(estimate(V + 1) - estimate(V)).toBe(4 * (7 * 2 * config.width + 4 * 700));
+  });
+
   test('a need above the limit is refused with figures', () => {
     expect(() => checkMemory(5 * 2 ** 30, 4 * 2 ** 30)).toThrow('needs about 5.0 GiB and the backend has 4.0 GiB; lower --batch-tokens');
     expect(() => checkMemory(5 * 2 ** 30, undefined)).not.toThrow();

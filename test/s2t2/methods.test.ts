@@ -129,4 +129,8 @@ test('a byte that no training text has is told with its text', () => {
   expect(lacking).toThrow(new UserError(`the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`));
   expect(() => toSequences(['é'], context.target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
   expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(/^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/);
+  // A window holds one token less than the context, for the next is predicted.
+  const { length } = context.source.tokenizer.encode('MKVLAAGIV');
+  expect(toSequences(['MKVLAAGIV'], context.source.tokenizer, length + 1)).toHaveLength(1);
+  expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, length)).toThrow('more than the model');
 });

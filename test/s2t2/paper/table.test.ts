@@ -192,6 +192,7 @@ describe('a finished cell', () => {
   test('is known by what fixes it, whatever it is called', async () => {
     const bench = await benchOf();
     const name = cellName(bench, cell);
+    expect(name).toMatch(/^[0-9a-f]{16}$/);
     expect(cellName(bench, { ...cell, key: 'other' })).toBe(name);
     const others: [Bench, Cell][] = [
       [bench, { ...cell, settings: { ...base, seed: 1 } }], [bench, { ...cell, method: line('fvt').method }], [bench, { ...cell, given: 'a plan' }], [bench, { ...cell, given: 'another' }],
