@@ -21,3 +21,14 @@ export function extent(op: Row, inputs: readonly Sample[], attributes: unknown, 
     return Math.max(1, ...[...between, ...gradients].flatMap(t => Array.from(t.dataSync(), Math.abs)).filter(Number.isFinite));
   });
 }
+
+/**
+ * How much larger than 1 a rounding of a line may be in its normalised values, which are of order 1: where the line is
+ * nearly constant, taking its mean away leaves little, and that is divided by as little.
+ */
+export function centring(line: ArrayLike<number>, eps: number): number {
+  const values = Array.from(line);
+  const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
+  const variance = values.reduce((sum, v) => sum + (v - mean) ** 2, 0) / values.length;
+  return Math.max(...values.map(Math.abs)) / Math.sqrt(variance + eps);
+}

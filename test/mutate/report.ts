@@ -26,8 +26,8 @@ export function wilson(k: number, n: number): [number, number] {
 
 export const survives = ({ status }: Status): boolean => status === 'survived' || status === 'not reached';
 
-/** What reads, writes, asks, shows or fetches; all else is numerical code. */
-const around = /^models\/(files|checkpoint|safetensors.*|tokenizer\/json.*)\.ts$|^s2t2\/((cli|lock|pretrain|progress|settings|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report|run)\.ts|corpus\.ts)/;
+/** What reads, writes, shows or fetches; all else is numerical code. */
+const around = /^models\/(files|safetensors.*|tokenizer\/json.*)\.ts$|^s2t2\/((cli|corpus|lock|progress|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report)\.ts)/;
 
 export const isNumerical = (file: string): boolean => !around.test(file);
 
