@@ -16,7 +16,9 @@ export async function timed(name: string, fn: () => unknown, milliseconds = 250,
   await fn();
   const first = (performance.now() - begin) / 1000;
   const bench = new Bench({ time: milliseconds, iterations, warmup: false, throws: true });
-  bench.add(name, async () => { await fn(); });
+  bench.add(name, async () => {
+    await fn();
+  });
   await bench.run();
   const [task] = bench.tasks;
   const result = task.result;
@@ -35,7 +37,11 @@ export interface Contender {
 const rounds = 3;
 
 /** Times contenders in turns, so that a machine that slows down slows everyone down: of each the middle one of its rounds. */
-export async function interleaved(contenders: readonly Contender[], milliseconds: number, onTurn: (name: string) => void): Promise<Timing[]> {
+export async function interleaved(
+  contenders: readonly Contender[],
+  milliseconds: number,
+  onTurn: (name: string) => void,
+): Promise<Timing[]> {
   const timings = contenders.map((): Timing[] => []);
   for (let round = 0; round < rounds; round++) {
     for (const [i, { name, run, once }] of contenders.entries()) {
@@ -44,5 +50,8 @@ export async function interleaved(contenders: readonly Contender[], milliseconds
       timings[i].push(await timed(name, run, milliseconds, 2));
     }
   }
-  return timings.map(list => ({ ...list.toSorted((a, b) => a.seconds - b.seconds)[Math.floor(list.length / 2)], first: list[0].first }));
+  return timings.map(list => ({
+    ...list.toSorted((a, b) => a.seconds - b.seconds)[Math.floor(list.length / 2)],
+    first: list[0].first,
+  }));
 }

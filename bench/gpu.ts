@@ -12,7 +12,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import { apply, createReferenceBackend, createWasmBackend, noGrad, scope, table, type Backend } from '../engine/index.ts';
+import {
+  apply,
+  createReferenceBackend,
+  createWasmBackend,
+  noGrad,
+  scope,
+  table,
+  type Backend,
+} from '../engine/index.ts';
 import type { Thread, Values } from '../engine/gpu/gpujs.ts';
 import { Machine } from '../engine/gpu/machine.ts';
 import { loadGpuJs, openGpuBackend } from '../engine/gpu/open.ts';
@@ -41,7 +49,10 @@ interface Scale {
   readonly matmul: readonly number[];
   readonly memory: readonly number[];
   readonly memoryRows: readonly string[];
-  readonly steps: readonly { readonly config: TransformerConfig; readonly batch: { readonly rows: number; readonly length: number } }[];
+  readonly steps: readonly {
+    readonly config: TransformerConfig;
+    readonly batch: { readonly rows: number; readonly length: number };
+  }[];
   /** Threads and rounds of the loop of multiply-adds, elements of the copy. */
   readonly peak: { readonly threads: number; readonly rounds: number; readonly elements: number };
   /** Training tokens of each row of the main job, 0 to leave it out. */
@@ -50,14 +61,35 @@ interface Scale {
 
 const memoryRows = ['add', 'gelu', 'permute', 'sum', 'softmax', 'rmsNorm', 'adamwStep'];
 const card: Scale = {
-  matmul: [256, 512, 1024, 2048, 4096], memory: [1024, 4000], memoryRows,
-  steps: [{ config: stepConfig, batch: stepBatch }, { config: stepConfig, batch: { rows: 32, length: 256 } }],
+  matmul: [256, 512, 1024, 2048, 4096],
+  memory: [1024, 4000],
+  memoryRows,
+  steps: [
+    { config: stepConfig, batch: stepBatch },
+    { config: stepConfig, batch: { rows: 32, length: 256 } },
+  ],
   peak: { threads: 2 ** 20, rounds: 4096, elements: 2 ** 24 },
   jobTokens: 20_000,
 };
 const software: Scale = {
-  matmul: [32, 64], memory: [64], memoryRows,
-  steps: [{ config: { ...stepConfig, vocabSize: 64, width: 24, layers: 1, heads: 2, keyValueHeads: 2, feedForward: 48, context: 16 }, batch: { rows: 2, length: 16 } }],
+  matmul: [32, 64],
+  memory: [64],
+  memoryRows,
+  steps: [
+    {
+      config: {
+        ...stepConfig,
+        vocabSize: 64,
+        width: 24,
+        layers: 1,
+        heads: 2,
+        keyValueHeads: 2,
+        feedForward: 48,
+        context: 16,
+      },
+      batch: { rows: 2, length: 16 },
+    },
+  ],
   peak: { threads: 2 ** 10, rounds: 64, elements: 2 ** 14 },
   jobTokens: 0,
 };
@@ -91,7 +123,11 @@ function copied(this: Thread, x: Values): number {
 }
 
 /** What kernels of gpu.js reach on this device: GFLOP/s in registers, GB/s of a copy, the best of five. */
-async function measurePeak({ threads, rounds, elements }: Scale['peak']): Promise<{ gflops: number; bandwidth: number }> {
+async function measurePeak({
+  threads,
+  rounds,
+  elements,
+}: Scale['peak']): Promise<{ gflops: number; bandwidth: number }> {
   const machine = new Machine(await loadGpuJs(), 'webgpu', [], []);
   const [x, large] = [machine.upload(Float32Array.of(0.999, 0.001)), machine.upload(new Float32Array(elements))];
   const best = async (run: () => ReturnType<Machine['run']>): Promise<number> => {
@@ -125,7 +161,9 @@ async function main(flags: Flags): Promise<void> {
   const reference = createReferenceBackend() as unknown as Backend;
   const isSoftware = /swiftshader|llvmpipe/i.test(gpu.describe());
   const scale = isSoftware ? software : card;
-  const label = isSoftware ? 'SOFTWARE DEVICE: these figures show that the script works; they say nothing about any GPU.\n' : '';
+  const label = isSoftware
+    ? 'SOFTWARE DEVICE: these figures show that the script works; they say nothing about any GPU.\n'
+    : '';
   const figures: Figure[] = [];
   const leftOut: string[] = [];
   /** One line of progress for each measurement, and none is begun after the end. */
@@ -144,14 +182,30 @@ async function main(flags: Flags): Promise<void> {
     verifyValues(op, gpu, await compute(op, gpu, work), await compute(op, wasm, work)); // the size that is timed
     const { inputs, attributes, flops, bytes } = work;
     const placed = place(inputs, gpu);
-    const seconds = await secondsOf(gpu, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
+    const seconds = await secondsOf(gpu, () =>
+      noGrad(() =>
+        scope(() => {
+          apply(op, placed, attributes);
+        }),
+      ),
+    );
     placed.forEach(t => t.dispose());
     const value = (unit === 'GFLOP/s' ? flops : bytes) / seconds / 1e9;
-    figures.push({ what: name, size: inputs.map(x => x.shape.join('×')).join(', '), backend: 'gpu', seconds, value, unit, share: value / (unit === 'GFLOP/s' ? peak.gflops : peak.bandwidth) });
+    figures.push({
+      what: name,
+      size: inputs.map(x => x.shape.join('×')).join(', '),
+      backend: 'gpu',
+      seconds,
+      value,
+      unit,
+      share: value / (unit === 'GFLOP/s' ? peak.gflops : peak.bandwidth),
+    });
   };
-  for (const name of ['matmul', ...scale.memoryRows]) await verify(table.find(row => row.name === name)!, gpu, reference);
+  for (const name of ['matmul', ...scale.memoryRows])
+    await verify(table.find(row => row.name === name)!, gpu, reference);
   for (const size of scale.matmul) await within(`matmul ${size}`, () => measureRow('matmul', size, 'GFLOP/s'));
-  for (const name of scale.memoryRows) for (const size of scale.memory) await within(`${name} ${size}`, () => measureRow(name, size, 'GB/s'));
+  for (const name of scale.memoryRows)
+    for (const size of scale.memory) await within(`${name} ${size}`, () => measureRow(name, size, 'GB/s'));
 
   for (const { config, batch } of scale.steps) {
     await within(`training step ${batch.rows}×${batch.length}`, async () => {
@@ -159,7 +213,14 @@ async function main(flags: Flags): Promise<void> {
         const work = trainingStep(backend, config, batch);
         const seconds = await secondsOf(backend, () => work.run().dispose());
         work.dispose();
-        return { what: 'training step', size: `${batch.rows}×${batch.length}, width ${config.width}, ${config.layers} layers`, backend: backend.name, seconds, value: work.tokens / seconds, unit: 'tokens/s' };
+        return {
+          what: 'training step',
+          size: `${batch.rows}×${batch.length}, width ${config.width}, ${config.layers} layers`,
+          backend: backend.name,
+          seconds,
+          value: work.tokens / seconds,
+          unit: 'tokens/s',
+        };
       };
       const [onWasm, onGpu] = [await tokensPerSecond(wasm), await tokensPerSecond(gpu)];
       figures.push(onWasm, { ...onGpu, overWasm: onGpu.value / onWasm.value });
@@ -169,19 +230,38 @@ async function main(flags: Flags): Promise<void> {
   else {
     await within(`main job, ${scale.jobTokens} tokens a row`, async () => {
       const [onWasm, onGpu] = [await jobSeconds('wasm', scale.jobTokens), await jobSeconds('gpu', scale.jobTokens)];
-      const job = (backend: string, seconds: number): Figure => ({ what: 'main job: source, s2t2', size: `${scale.jobTokens} tokens a row`, backend, seconds, value: seconds, unit: 's' });
+      const job = (backend: string, seconds: number): Figure => ({
+        what: 'main job: source, s2t2',
+        size: `${scale.jobTokens} tokens a row`,
+        backend,
+        seconds,
+        value: seconds,
+        unit: 's',
+      });
       figures.push(job('wasm', onWasm), { ...job('gpu', onGpu), overWasm: onWasm / onGpu });
     });
   }
 
-  const cells = figures.map(f => [f.what, f.size, f.backend, `${(1000 * f.seconds).toPrecision(4)} ms`, `${f.value.toPrecision(4)} ${f.unit}`, f.share ? `${(100 * f.share).toFixed(1)}%` : '', f.overWasm ? `${f.overWasm.toPrecision(3)}×` : '']);
+  const cells = figures.map(f => [
+    f.what,
+    f.size,
+    f.backend,
+    `${(1000 * f.seconds).toPrecision(4)} ms`,
+    `${f.value.toPrecision(4)} ${f.unit}`,
+    f.share ? `${(100 * f.share).toFixed(1)}%` : '',
+    f.overWasm ? `${f.overWasm.toPrecision(3)}×` : '',
+  ]);
   const source = (given: number | undefined): string => (given === undefined ? 'measured' : 'as given');
   process.stdout.write(`${label}${gpu.describe()}\n${wasm.describe()}
 peak ${peak.gflops.toPrecision(4)} GFLOP/s (${source(flags.peak)}), memory ${peak.bandwidth.toPrecision(4)} GB/s (${source(flags.bandwidth)})
 
 ${renderTable(['what', 'size', 'backend', 'time', 'rate', 'of peak', 'over wasm'], cells)}
 ${leftOut.map(what => `\nleft out: ${what}`).join('')}\n`);
-  if (flags.json) await writeFileAtomic(flags.json, `${JSON.stringify({ device: gpu.describe(), software: isSoftware, measured, peak, figures, leftOut }, null, 1)}\n`);
+  if (flags.json)
+    await writeFileAtomic(
+      flags.json,
+      `${JSON.stringify({ device: gpu.describe(), software: isSoftware, measured, peak, figures, leftOut }, null, 1)}\n`,
+    );
   gpu.close?.();
 }
 
@@ -192,8 +272,24 @@ async function jobSeconds(backend: string, tokens: number): Promise<number> {
     const start = performance.now();
     const cli = fileURLToPath(new URL('../s2t2/cli.js', import.meta.url));
     const code = await new Promise((resolve, reject) => {
-      spawn(process.execPath, [cli, 'start', '--backend', backend, '--tokens', String(tokens), '--methods', 'source,s2t2', '--out', join(out, 'run')], { stdio: ['ignore', 'ignore', 'inherit'] })
-        .on('error', reject).on('exit', resolve);
+      spawn(
+        process.execPath,
+        [
+          cli,
+          'start',
+          '--backend',
+          backend,
+          '--tokens',
+          String(tokens),
+          '--methods',
+          'source,s2t2',
+          '--out',
+          join(out, 'run'),
+        ],
+        { stdio: ['ignore', 'ignore', 'inherit'] },
+      )
+        .on('error', reject)
+        .on('exit', resolve);
     });
     if (code !== 0) throw new Error(`bench: the main job on ${backend} ended with code ${String(code)}`);
     return (performance.now() - start) / 1000;

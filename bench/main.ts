@@ -26,22 +26,54 @@ interface Flags {
 async function main(flags: Flags): Promise<void> {
   const begin = performance.now();
   const wasm = createWasmBackend({ threads: flags.threads }) as unknown as Backend;
-  scope(() => { add(tensor(1, { backend: wasm }), 1).dataSync(); });
-  const firstUse: Measurement = { op: 'first use', size: 1, backend: 'wasm', seconds: (performance.now() - begin) / 1000, spread: 0, gflops: 0, gbps: 0, shareOfPeak: 0 };
+  scope(() => {
+    add(tensor(1, { backend: wasm }), 1).dataSync();
+  });
+  const firstUse: Measurement = {
+    op: 'first use',
+    size: 1,
+    backend: 'wasm',
+    seconds: (performance.now() - begin) / 1000,
+    spread: 0,
+    gflops: 0,
+    gbps: 0,
+    shareOfPeak: 0,
+  };
   const reference = createReferenceBackend() as unknown as Backend;
   const peak = await measurePeak(flags.threads);
   const bar = progressBar('benchmarks', 1, '');
-  const options = { sizes: flags.sizes.split(',').map(Number), reference, peak, onRow: (name: string) => bar.update(0, name) };
+  const options = {
+    sizes: flags.sizes.split(',').map(Number),
+    reference,
+    peak,
+    onRow: (name: string) => bar.update(0, name),
+  };
   const rows: Measurement[] = [firstUse];
-  rows.push(...(flags.peers
-    ? await measurePeers(wasm, peak, flags.threads, options.onRow)
-    : await measureOperations({ ...options, filter: new RegExp(flags.filter), backends: [wasm, reference].filter(b => !flags.backend || b.name === flags.backend) })));
+  rows.push(
+    ...(flags.peers
+      ? await measurePeers(wasm, peak, flags.threads, options.onRow)
+      : await measureOperations({
+          ...options,
+          filter: new RegExp(flags.filter),
+          backends: [wasm, reference].filter(b => !flags.backend || b.name === flags.backend),
+        })),
+  );
   if (flags.work && !flags.peers) rows.push(await measureStep(wasm, peak), ...(await measureTokenizer()));
   if (flags.work && !detectRelaxedSimd()) rows.push(await measureRelaxedStep(flags.threads));
   bar.stop();
   // A busy neighbour halves what two threads reach, and a peak measured too low flatters every share: measured twice, it shows.
   const peakAfter = await measurePeak(flags.threads);
-  const report: Report = { machine: { cpu: cpus()[0].model.trim(), cores: availableParallelism(), node: process.versions.node, backend: wasm.describe(), peak, peakAfter }, rows };
+  const report: Report = {
+    machine: {
+      cpu: cpus()[0].model.trim(),
+      cores: availableParallelism(),
+      node: process.versions.node,
+      backend: wasm.describe(),
+      peak,
+      peakAfter,
+    },
+    rows,
+  };
   process.stdout.write(`${renderReport(report, await loadReport(kept))}\n`);
   if (flags.json) await saveReport(flags.json, report);
   if (flags.save) await saveReport(kept, report);

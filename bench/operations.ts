@@ -17,7 +17,14 @@ export interface OperationOptions {
 /** A reference call that would take longer than this is left out. */
 const patience = 1e8;
 
-export async function measureOperations({ filter, sizes, backends, reference, peak, onRow }: OperationOptions): Promise<Measurement[]> {
+export async function measureOperations({
+  filter,
+  sizes,
+  backends,
+  reference,
+  peak,
+  onRow,
+}: OperationOptions): Promise<Measurement[]> {
   const rows: Measurement[] = [];
   for (const op of table.filter(o => filter.test(o.name))) {
     for (const backend of backends) if (backend !== reference) await verify(op, backend, reference);
@@ -27,10 +34,19 @@ export async function measureOperations({ filter, sizes, backends, reference, pe
         if (backend === reference && Math.max(flops, bytes) > patience) continue;
         onRow(`${op.name} ${size} ${backend.name}`);
         const placed = place(inputs, backend);
-        const timing = await timed(op.name, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
+        const timing = await timed(op.name, () =>
+          noGrad(() =>
+            scope(() => {
+              apply(op, placed, attributes);
+            }),
+          ),
+        );
         placed.forEach(t => t.dispose());
         rows.push({
-          op: op.name, size, backend: backend.name, ...timing,
+          op: op.name,
+          size,
+          backend: backend.name,
+          ...timing,
           gflops: flops / timing.seconds / 1e9,
           gbps: bytes / timing.seconds / 1e9,
           shareOfPeak: shareOfRoofline(flops, bytes, timing.seconds, peak),

@@ -26,18 +26,24 @@ const unrolled = 4;
 
 /** Functions `plain(n)`, `relaxed(n)` and `triad()`. */
 function build(relaxed: boolean): WebAssembly.Module {
-  const module = new ModuleBuilder({ memory: { shared: false, maximum: pages }, constants: { start: 1024, end: 4096 } });
-  const registers = (name: string, fused: boolean) => module.func(name, { n: 'i32' }, (f, { n }) => {
-    const sums = Array.from({ length: accumulators }, () => f.local('v128'));
-    const [a, b] = [f.let(f32x4.const(1.0001)), f.let(f32x4.const(0.9999))];
-    f.for(0, n, 1, () => {
-      for (let u = 0; u < unrolled; u++) {
-        // Half of the registers multiply and half add: no chain waits for another.
-        sums.forEach((s, i) => f.set(s, fused ? f32x4.relaxed_madd(a, b, s) : i % 2 === 0 ? f32x4.mul(s, b) : f32x4.add(s, a)));
-      }
-    });
-    sums.forEach((s, i) => f.do(v128.store(16 * i, s))); // so that it is not optimised away
+  const module = new ModuleBuilder({
+    memory: { shared: false, maximum: pages },
+    constants: { start: 1024, end: 4096 },
   });
+  const registers = (name: string, fused: boolean) =>
+    module.func(name, { n: 'i32' }, (f, { n }) => {
+      const sums = Array.from({ length: accumulators }, () => f.local('v128'));
+      const [a, b] = [f.let(f32x4.const(1.0001)), f.let(f32x4.const(0.9999))];
+      f.for(0, n, 1, () => {
+        for (let u = 0; u < unrolled; u++) {
+          // Half of the registers multiply and half add: no chain waits for another.
+          sums.forEach((s, i) =>
+            f.set(s, fused ? f32x4.relaxed_madd(a, b, s) : i % 2 === 0 ? f32x4.mul(s, b) : f32x4.add(s, a)),
+          );
+        }
+      });
+      sums.forEach((s, i) => f.do(v128.store(16 * i, s))); // so that it is not optimised away
+    });
   registers('plain', false);
   if (relaxed) registers('relaxed', true);
   module.func('triad', {}, f => {
@@ -70,11 +76,17 @@ async function timeOnAll(module: WebAssembly.Module, name: string, arg: number, 
     }
     parentPort.postMessage(best / 1000);`;
   const gate = new Int32Array(new SharedArrayBuffer(8));
-  const seconds = await Promise.all(Array.from({ length: threads }, () => new Promise<number>((resolve, reject) => {
-    const worker = new Worker(code, { eval: true, workerData: { module, name, arg, pages, gate } });
-    worker.once('message', resolve);
-    worker.once('error', reject);
-  })));
+  const seconds = await Promise.all(
+    Array.from(
+      { length: threads },
+      () =>
+        new Promise<number>((resolve, reject) => {
+          const worker = new Worker(code, { eval: true, workerData: { module, name, arg, pages, gate } });
+          worker.once('message', resolve);
+          worker.once('error', reject);
+        }),
+    ),
+  );
   return Math.max(...seconds);
 }
 

@@ -13,7 +13,10 @@ interface Kernel {
   readonly fallbackReason: string | null;
   destroy(): void;
 }
-interface This { readonly thread: { readonly x: number; readonly y: number }; readonly constants: { readonly n: number } }
+interface This {
+  readonly thread: { readonly x: number; readonly y: number };
+  readonly constants: { readonly n: number };
+}
 type Rows = readonly (readonly number[])[];
 
 function matmul(this: This, a: Rows, b: Rows): number {
@@ -61,12 +64,20 @@ function normalisedBy(this: This, x: Rows, mean: readonly number[], variance: re
   return (x[this.thread.y][this.thread.x] - mean[this.thread.y]) / Math.sqrt(variance[this.thread.y] + 0.00001);
 }
 
-interface Work { run: () => Promise<Float32Array[]>; free: () => void }
+interface Work {
+  run: () => Promise<Float32Array[]>;
+  free: () => void;
+}
 
 /** The three operations on a square matrix of the values. */
-export function gpuOperations(values: (size: number) => Float32Array): Record<'matmul' | 'softmax' | 'layerNorm', (size: number) => Work> {
+export function gpuOperations(
+  values: (size: number) => Float32Array,
+): Record<'matmul' | 'softmax' | 'layerNorm', (size: number) => Work> {
   const gpu = new GPU({ mode: 'webasm' as 'cpu' });
-  const work = (size: number, chain: (x: unknown, kernel: (source: unknown, ...dims: number[]) => Kernel) => (() => Promise<unknown>)): Work => {
+  const work = (
+    size: number,
+    chain: (x: unknown, kernel: (source: unknown, ...dims: number[]) => Kernel) => () => Promise<unknown>,
+  ): Work => {
     const kernels: Kernel[] = [];
     const compile = (source: unknown, ...output: number[]): Kernel => {
       const kernel = gpu.createKernel(source as () => number, { output, constants: { n: size } }) as unknown as Kernel;
@@ -77,30 +88,35 @@ export function gpuOperations(values: (size: number) => Float32Array): Record<'m
     return {
       run: async () => {
         const result = (await run()) as Float32Array[];
-        for (const k of kernels) if (k.kernel.constructor.mode !== 'webasm') throw new Error(`gpu.js ran ${k.kernel.constructor.mode}: ${k.fallbackReason}`);
+        for (const k of kernels)
+          if (k.kernel.constructor.mode !== 'webasm')
+            throw new Error(`gpu.js ran ${k.kernel.constructor.mode}: ${k.fallbackReason}`);
         return result;
       },
       free: () => kernels.forEach(k => k.destroy()),
     };
   };
   return {
-    matmul: n => work(n, (x, kernel) => {
-      const product = kernel(matmul, n, n);
-      return async () => product(x, x);
-    }),
-    softmax: n => work(n, (x, kernel) => {
-      const [most, sum, last] = [kernel(lineMax, n), kernel(lineExpSum, n), kernel(softmaxFrom, n, n)];
-      return async () => {
-        const m = await most(x);
-        return last(x, m, await sum(x, m));
-      };
-    }),
-    layerNorm: n => work(n, (x, kernel) => {
-      const [mean, variance, last] = [kernel(lineMean, n), kernel(lineVariance, n), kernel(normalisedBy, n, n)];
-      return async () => {
-        const m = await mean(x);
-        return last(x, m, await variance(x, m));
-      };
-    }),
+    matmul: n =>
+      work(n, (x, kernel) => {
+        const product = kernel(matmul, n, n);
+        return async () => product(x, x);
+      }),
+    softmax: n =>
+      work(n, (x, kernel) => {
+        const [most, sum, last] = [kernel(lineMax, n), kernel(lineExpSum, n), kernel(softmaxFrom, n, n)];
+        return async () => {
+          const m = await most(x);
+          return last(x, m, await sum(x, m));
+        };
+      }),
+    layerNorm: n =>
+      work(n, (x, kernel) => {
+        const [mean, variance, last] = [kernel(lineMean, n), kernel(lineVariance, n), kernel(normalisedBy, n, n)];
+        return async () => {
+          const m = await mean(x);
+          return last(x, m, await variance(x, m));
+        };
+      }),
   };
 }

@@ -27,7 +27,10 @@ export interface Jax {
   defaultDevice(device: string): string;
   jit<F>(f: F): F;
   valueAndGrad<P>(f: (p: P) => JaxArray): (p: P) => [JaxArray, P];
-  readonly numpy: { array(values: Float32Array, options: { shape: number[] }): JaxArray; matmul(a: JaxArray, b: JaxArray): JaxArray };
+  readonly numpy: {
+    array(values: Float32Array, options: { shape: number[] }): JaxArray;
+    matmul(a: JaxArray, b: JaxArray): JaxArray;
+  };
   readonly nn: {
     softmax(x: JaxArray, axis: number): JaxArray;
     logSoftmax(x: JaxArray, axis: number): JaxArray;
@@ -41,7 +44,10 @@ type Params = Record<string, JaxArray>;
 
 /** Node 20 has no iterator helpers, and jax-js's einsum wants two. */
 function polyfillIteratorHelpers(): void {
-  const prototype = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]())) as { map?: unknown; filter?: unknown };
+  const prototype = Object.getPrototypeOf(Object.getPrototypeOf([][Symbol.iterator]())) as {
+    map?: unknown;
+    filter?: unknown;
+  };
   prototype.map ??= function* <T, U>(this: Iterable<T>, f: (value: T) => U): Generator<U> {
     for (const value of this) yield f(value);
   };
@@ -56,7 +62,11 @@ export function jaxTrainingStep({ numpy: np, nn, valueAndGrad }: Jax): () => Pro
   const { width: C, layers, heads: H, feedForward: F, vocabSize: V } = stepConfig;
   const { rows: B, length: T } = stepBatch;
   const random = new Random(3);
-  const matrix = (n: number, m: number) => np.array(new Float32Array(n * m).map(() => 0.02 * random.normal()), { shape: [n, m] });
+  const matrix = (n: number, m: number) =>
+    np.array(
+      new Float32Array(n * m).map(() => 0.02 * random.normal()),
+      { shape: [n, m] },
+    );
   let params: Params = { embedding: matrix(V, C), head: matrix(C, V) };
   for (let i = 0; i < layers; i++) {
     for (const name of ['q', 'k', 'v', 'o']) params[`${name}${i}`] = matrix(C, C);
@@ -64,7 +74,9 @@ export function jaxTrainingStep({ numpy: np, nn, valueAndGrad }: Jax): () => Pro
   }
   const oneHot = (ids: number[]) => {
     const values = new Float32Array(ids.length * V);
-    ids.forEach((id, i) => { values[i * V + id] = 1; });
+    ids.forEach((id, i) => {
+      values[i * V + id] = 1;
+    });
     return np.array(values, { shape: [ids.length, V] });
   };
   const ids = Array.from({ length: B * T }, () => random.integer(V));
@@ -75,18 +87,27 @@ export function jaxTrainingStep({ numpy: np, nn, valueAndGrad }: Jax): () => Pro
     for (let i = 0; i < layers; i++) {
       const n = nn.standardize(x.ref, -1);
       const project = (name: string) => np.matmul(n.ref, p[`${name}${i}`]).reshape([B, T, H, C / H]);
-      const mixed = nn.dotProductAttention(project('q'), project('k'), project('v'), { isCausal: true }).reshape([B * T, C]);
+      const mixed = nn
+        .dotProductAttention(project('q'), project('k'), project('v'), { isCausal: true })
+        .reshape([B * T, C]);
       n.dispose();
       x = x.add(np.matmul(mixed, p[`o${i}`]));
       const m = nn.standardize(x.ref, -1);
       x = x.add(np.matmul(nn.silu(np.matmul(m.ref, p[`gate${i}`])).mul(np.matmul(m, p[`up${i}`])), p[`down${i}`]));
     }
-    return nn.logSoftmax(np.matmul(nn.standardize(x, -1), p.head), -1).mul(targets.ref).sum().mul(-1 / (B * T));
+    return nn
+      .logSoftmax(np.matmul(nn.standardize(x, -1), p.head), -1)
+      .mul(targets.ref)
+      .sum()
+      .mul(-1 / (B * T));
   };
   const step = (p: Params): [JaxArray, Params] => {
     const kept = Object.fromEntries(Object.entries(p).map(([name, w]) => [name, w.ref]));
     const [value, gradients] = valueAndGrad(loss)(p);
-    return [value, Object.fromEntries(Object.entries(kept).map(([name, w]) => [name, w.sub(gradients[name].mul(1e-3))]))];
+    return [
+      value,
+      Object.fromEntries(Object.entries(kept).map(([name, w]) => [name, w.sub(gradients[name].mul(1e-3))])),
+    ];
   };
   return async () => {
     const [value, next] = step(params);

@@ -27,7 +27,14 @@ export interface Measurement {
 }
 
 export interface Report {
-  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string; readonly backend: string; readonly peak: Peak; readonly peakAfter: Peak };
+  readonly machine: {
+    readonly cpu: string;
+    readonly cores: number;
+    readonly node: string;
+    readonly backend: string;
+    readonly peak: Peak;
+    readonly peakAfter: Peak;
+  };
   readonly rows: readonly Measurement[];
 }
 
@@ -42,12 +49,20 @@ const peakDrift = 0.1;
 
 /** A line for a run whose peak was not the same before and after it: something else used the machine. Empty if it was. */
 export function disturbance(before: Peak, after: Peak): string {
-  const drifts = [['multiply and add', before.plain, after.plain, 'GFLOP/s'], ['triad', before.triad, after.triad, 'GB/s']] as const;
-  const found = drifts.filter(([, a, b]) => Math.abs(a - b) > peakDrift * Math.max(a, b)).map(([name, a, b, unit]) => `${name} ${a.toFixed(1)} then ${b.toFixed(1)} ${unit}`);
-  return found.length > 0 ? `\nNOT QUIET: the peaks before and after the run differ (${found.join('; ')}); do not quote shares of peak from it` : '';
+  const drifts = [
+    ['multiply and add', before.plain, after.plain, 'GFLOP/s'],
+    ['triad', before.triad, after.triad, 'GB/s'],
+  ] as const;
+  const found = drifts
+    .filter(([, a, b]) => Math.abs(a - b) > peakDrift * Math.max(a, b))
+    .map(([name, a, b, unit]) => `${name} ${a.toFixed(1)} then ${b.toFixed(1)} ${unit}`);
+  return found.length > 0
+    ? `\nNOT QUIET: the peaks before and after the run differ (${found.join('; ')}); do not quote shares of peak from it`
+    : '';
 }
 
-const time = (s: number): string => (s < 1e-3 ? `${(s * 1e6).toFixed(1)} µs` : s < 1 ? `${(s * 1e3).toFixed(2)} ms` : `${s.toFixed(2)} s`);
+const time = (s: number): string =>
+  s < 1e-3 ? `${(s * 1e6).toFixed(1)} µs` : s < 1 ? `${(s * 1e3).toFixed(2)} ms` : `${s.toFixed(2)} s`;
 const key = (m: Measurement): string => [m.op, m.size, m.peer ?? m.backend].join(' ');
 
 export function renderReport({ machine, rows }: Report, before?: Report): string {
@@ -60,14 +75,36 @@ export function renderReport({ machine, rows }: Report, before?: Report): string
     // Two medians differ by chance by about the root of their squared spreads.
     const margin = known ? 100 * Math.hypot(r.spread, known.spread) : 0;
     return [
-      r.op, String(r.size), r.peer ?? r.backend, time(r.seconds), `${(100 * r.spread).toFixed(1)}%`, r.first === undefined ? '' : time(r.first),
-      r.rate ? `${r.rate.value.toPrecision(4)} ${r.rate.unit}` : r.gflops > 0 ? `${r.gflops.toPrecision(3)} GFLOP/s` : '',
-      r.gbps > 0 ? `${r.gbps.toPrecision(3)} GB/s` : '', r.shareOfPeak > 0 ? `${(100 * r.shareOfPeak).toFixed(0)}%` : '',
+      r.op,
+      String(r.size),
+      r.peer ?? r.backend,
+      time(r.seconds),
+      `${(100 * r.spread).toFixed(1)}%`,
+      r.first === undefined ? '' : time(r.first),
+      r.rate
+        ? `${r.rate.value.toPrecision(4)} ${r.rate.unit}`
+        : r.gflops > 0
+          ? `${r.gflops.toPrecision(3)} GFLOP/s`
+          : '',
+      r.gbps > 0 ? `${r.gbps.toPrecision(3)} GB/s` : '',
+      r.shareOfPeak > 0 ? `${(100 * r.shareOfPeak).toFixed(0)}%` : '',
       base && base !== r ? `${(base.seconds / r.seconds).toPrecision(3)}×` : '',
       ...(before ? [known ? `${(100 * (r.seconds / known.seconds - 1)).toFixed(1)}% ± ${margin.toFixed(1)}` : ''] : []),
     ];
   });
-  const header = ['op', 'size', 'by', 'time', 'spread', 'first call', 'rate', 'memory', 'of peak', 'vs reference', ...(before ? ['change'] : [])];
+  const header = [
+    'op',
+    'size',
+    'by',
+    'time',
+    'spread',
+    'first call',
+    'rate',
+    'memory',
+    'of peak',
+    'vs reference',
+    ...(before ? ['change'] : []),
+  ];
   const facts = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}
 ${machine.backend}
 peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}, triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`;
@@ -80,4 +117,7 @@ export async function saveReport(path: string, report: Report): Promise<void> {
 }
 
 export const loadReport = async (path: string): Promise<Report | undefined> =>
-  readFile(path, 'utf8').then(text => JSON.parse(text) as Report, () => undefined);
+  readFile(path, 'utf8').then(
+    text => JSON.parse(text) as Report,
+    () => undefined,
+  );

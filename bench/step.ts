@@ -7,7 +7,17 @@ import { forwardFlops, initTransformer, type TransformerConfig } from '../models
 
 /** The step that peers are measured on too: 8 × 256 tokens. */
 export const stepConfig: TransformerConfig = {
-  family: 'olmo', vocabSize: 2048, width: 192, layers: 4, heads: 6, keyValueHeads: 6, feedForward: 512, context: 256, rotaryBase: 10000, normEps: 1e-5, tied: false,
+  family: 'olmo',
+  vocabSize: 2048,
+  width: 192,
+  layers: 4,
+  heads: 6,
+  keyValueHeads: 6,
+  feedForward: 512,
+  context: 256,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+  tied: false,
 };
 export const stepBatch = { rows: 8, length: 256 };
 
@@ -20,21 +30,31 @@ export interface TrainingStep {
 }
 
 /** Steps on one batch of random tokens; `backend` becomes the default one. */
-export function trainingStep(backend: Backend, config: TransformerConfig, { rows, length }: { rows: number; length: number }): TrainingStep {
+export function trainingStep(
+  backend: Backend,
+  config: TransformerConfig,
+  { rows, length }: { rows: number; length: number },
+): TrainingStep {
   setBackend(backend);
   const random = new Random(3);
   const model = initTransformer(config, random);
   const optimizer = new AdamW(model.weights);
   const weights = Object.values(model.weights);
-  const batch = makeBatch(Array.from({ length: rows }, () => ({ ids: Int32Array.from({ length: length + 1 }, () => random.integer(config.vocabSize)), bytes: 0 })));
+  const batch = makeBatch(
+    Array.from({ length: rows }, () => ({
+      ids: Int32Array.from({ length: length + 1 }, () => random.integer(config.vocabSize)),
+      bytes: 0,
+    })),
+  );
   return {
     tokens: batch.tokens,
     flops: 3 * batch.tokens * forwardFlops(config, length / 2),
-    run: () => scope(() => {
-      const loss = batchLoss(model, batch);
-      optimizer.update(grad(loss, weights), 1e-3);
-      return loss;
-    }),
+    run: () =>
+      scope(() => {
+        const loss = batchLoss(model, batch);
+        optimizer.update(grad(loss, weights), 1e-3);
+        return loss;
+      }),
     dispose: () => {
       optimizer.dispose();
       weights.forEach(w => w.dispose());

@@ -20,14 +20,37 @@ import { tokenMap } from '../s2t2/methods.ts';
 import { compress, savePlan } from '../s2t2/plan.ts';
 
 const [layers = 8, rounds = 3] = process.argv.slice(2).map(Number);
-const config: TransformerConfig = { family: 'olmo', vocabSize: 50304, width: 4096, layers, heads: 32, keyValueHeads: 32, feedForward: 11008, context: 2048, rotaryBase: 10000, normEps: 1e-5, tied: false };
+const config: TransformerConfig = {
+  family: 'olmo',
+  vocabSize: 50304,
+  width: 4096,
+  layers,
+  heads: 32,
+  keyValueHeads: 32,
+  feedForward: 11008,
+  context: 2048,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+  tied: false,
+};
 const shardBytes = 2e9;
 const sourceTokensOfOne = 55;
 
 /** A vocabulary of OLMo's size, 50,280: special tokens, bytes, and the first pairs of bytes. */
 function largeTokenizer(): Tokenizer {
-  const special = ['<|endoftext|>', '<|padding|>'].map((content, id) => ({ content, id, special: true, lstrip: false, rstrip: false, normalized: false }));
-  const tokens: (Uint8Array | undefined)[] = [undefined, undefined, ...Array.from({ length: 256 }, (_, b) => Uint8Array.of(b))];
+  const special = ['<|endoftext|>', '<|padding|>'].map((content, id) => ({
+    content,
+    id,
+    special: true,
+    lstrip: false,
+    rstrip: false,
+    normalized: false,
+  }));
+  const tokens: (Uint8Array | undefined)[] = [
+    undefined,
+    undefined,
+    ...Array.from({ length: 256 }, (_, b) => Uint8Array.of(b)),
+  ];
   const merges: Merge[] = [];
   while (tokens.length < 50280) {
     const [a, b] = [Math.floor(merges.length / 256), merges.length % 256];
@@ -48,7 +71,13 @@ async function writeModel(path: string): Promise<number> {
       shards.push({});
       filled = 0;
     }
-    shards.at(-1)![name] = { dtype: 'BF16', shape, data: function* () { for (let at = 0; at < size; at += bytes.length) yield bytes.subarray(0, Math.min(bytes.length, size - at)); } };
+    shards.at(-1)![name] = {
+      dtype: 'BF16',
+      shape,
+      data: function* () {
+        for (let at = 0; at < size; at += bytes.length) yield bytes.subarray(0, Math.min(bytes.length, size - at));
+      },
+    };
     filled += size;
     total += size;
   }
@@ -58,7 +87,10 @@ async function writeModel(path: string): Promise<number> {
     await writeSafetensors(join(path, file), tensors, { format: 'pt' });
     for (const name of Object.keys(tensors)) weightMap[name] = file;
   }
-  await writeFile(join(path, 'model.safetensors.index.json'), JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }));
+  await writeFile(
+    join(path, 'model.safetensors.index.json'),
+    JSON.stringify({ metadata: { total_size: total }, weight_map: weightMap }),
+  );
   const tokenizer = largeTokenizer();
   await writeFile(join(path, 'config.json'), JSON.stringify(formatConfig(config, tokenizer, 'BF16')));
   await writeFile(join(path, 'tokenizer.json'), tokenizerToJson(tokenizer));
@@ -73,10 +105,17 @@ async function writePlan(path: string, source: Tokenizer): Promise<Tokenizer> {
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const random = new Random(1);
   const dense = new Float32Array(u * v);
-  for (let i = 0; i < u; i++) for (let k = 0; k < sourceTokensOfOne; k++) dense[i * v + random.integer(v)] = 1 / (u * sourceTokensOfOne);
+  for (let i = 0; i < u; i++)
+    for (let k = 0; k < sourceTokensOfOne; k++) dense[i * v + random.integer(v)] = 1 / (u * sourceTokensOfOne);
   await savePlan(join(path, 'plan.safetensors'), {
-    ...compress(dense, u, v), mu: new Float32Array(u).fill(1 / u), nu: new Float32Array(v).fill(1 / v), ...map,
-    target: target.hash, source: source.hash, settings: { variant: 'dual', iterations: 3, alpha: 1 / v, rowNormalisation: 'actual' }, gap: null,
+    ...compress(dense, u, v),
+    mu: new Float32Array(u).fill(1 / u),
+    nu: new Float32Array(v).fill(1 / v),
+    ...map,
+    target: target.hash,
+    source: source.hash,
+    settings: { variant: 'dual', iterations: 3, alpha: 1 / v, rowNormalisation: 'actual' },
+    gap: null,
   });
   await writeFile(join(path, 'tokenizer.json'), tokenizerToJson(target));
   return target;
@@ -84,7 +123,8 @@ async function writePlan(path: string, source: Tokenizer): Promise<Tokenizer> {
 
 /** Takes files out of the system's cache. */
 async function forget(path: string): Promise<void> {
-  for (const name of await readdir(path)) spawnSync('dd', [`if=${join(path, name)}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
+  for (const name of await readdir(path))
+    spawnSync('dd', [`if=${join(path, name)}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
 }
 
 /** Runs a command: seconds, and the most memory it held, in MB, as Linux counts it. */
@@ -93,9 +133,16 @@ function run(command: string, args: readonly string[]): Promise<{ seconds: numbe
     const started = performance.now();
     const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
     let [peak, errors] = [0, ''];
-    child.stderr.on('data', (d: Buffer) => { errors += d.toString(); });
+    child.stderr.on('data', (d: Buffer) => {
+      errors += d.toString();
+    });
     const watch = setInterval(() => {
-      readFile(`/proc/${child.pid}/status`, 'utf8').then(text => { peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(text)?.[1] ?? 0) / 1024); }, () => {});
+      readFile(`/proc/${child.pid}/status`, 'utf8').then(
+        text => {
+          peak = Math.max(peak, Number(/VmHWM:\s+(\d+)/.exec(text)?.[1] ?? 0) / 1024);
+        },
+        () => {},
+      );
     }, 20);
     child.on('close', code => {
       clearInterval(watch);
@@ -113,10 +160,24 @@ try {
   spawnSync('mkdir', [model]);
   const megabytes = (await writeModel(model)) / 1e6;
   await writePlan(work, largeTokenizer());
-  console.log(`${layers} layers, ${Math.round(megabytes)} MB in ${(await readdir(model)).filter(n => n.endsWith('.safetensors')).length} files`);
+  console.log(
+    `${layers} layers, ${Math.round(megabytes)} MB in ${(await readdir(model)).filter(n => n.endsWith('.safetensors')).length} files`,
+  );
   const cli = new URL('../s2t2/cli.js', import.meta.url).pathname;
   const commands = {
-    translate: [process.execPath, cli, 'translate', '--model', model, '--plan', join(work, 'plan.safetensors'), '--target', join(work, 'tokenizer.json'), '--out', out],
+    translate: [
+      process.execPath,
+      cli,
+      'translate',
+      '--model',
+      model,
+      '--plan',
+      join(work, 'plan.safetensors'),
+      '--target',
+      join(work, 'tokenizer.json'),
+      '--out',
+      out,
+    ],
     cp: ['sh', '-c', 'cp -r "$0" "$1" && sync -f "$1"/*', model, out],
   };
   const seconds: Record<string, number[]> = { translate: [], cp: [] };
@@ -130,7 +191,10 @@ try {
       await rm(out, { recursive: true });
     }
   }
-  for (const [name, all] of Object.entries(seconds)) console.log(`${name.padEnd(9)}  ${median(all).toFixed(1)} s  ${(megabytes / median(all)).toFixed(0)} MB/s  (${all.map(s => s.toFixed(1)).join(', ')} s)`);
+  for (const [name, all] of Object.entries(seconds))
+    console.log(
+      `${name.padEnd(9)}  ${median(all).toFixed(1)} s  ${(megabytes / median(all)).toFixed(0)} MB/s  (${all.map(s => s.toFixed(1)).join(', ')} s)`,
+    );
   console.log(`peak memory of translate: ${memory.toFixed(0)} MB`);
 } finally {
   await rm(work, { recursive: true, force: true });

@@ -1,5 +1,16 @@
 /** What is timed, with what it counts, wherever it runs: rows of the operation table. Nothing here needs Node. */
-import { apply, noGrad, Random, scope, tensor, type Backend, type Row, type Sample, type Tensor, type TypedArray } from '../engine/index.ts';
+import {
+  apply,
+  noGrad,
+  Random,
+  scope,
+  tensor,
+  type Backend,
+  type Row,
+  type Sample,
+  type Tensor,
+  type TypedArray,
+} from '../engine/index.ts';
 import { sizeOf } from '../engine/shape.ts';
 
 export interface Workload {
@@ -20,10 +31,16 @@ export function workload(op: Row, size: number): Workload {
 }
 
 export const place = (inputs: readonly Sample[], backend: Backend): Tensor[] =>
-  inputs.map(x => tensor(x.values, { shape: x.shape, backend, dtype: x.values instanceof Int32Array ? 'int32' : 'float32' }));
+  inputs.map(x =>
+    tensor(x.values, { shape: x.shape, backend, dtype: x.values instanceof Int32Array ? 'int32' : 'float32' }),
+  );
 
 /** A row's values on a backend. */
-export async function compute(op: Row, backend: Backend, { inputs, attributes }: Pick<Workload, 'inputs' | 'attributes'>): Promise<TypedArray> {
+export async function compute(
+  op: Row,
+  backend: Backend,
+  { inputs, attributes }: Pick<Workload, 'inputs' | 'attributes'>,
+): Promise<TypedArray> {
   const y = noGrad(() => scope(() => apply(op, place(inputs, backend), attributes)));
   try {
     return await y.data();
@@ -34,12 +51,16 @@ export async function compute(op: Row, backend: Backend, { inputs, attributes }:
 
 /** Throws where values are not what they should be: a wrong kernel has no speed. */
 export function verifyValues(op: Row, backend: Backend, actual: TypedArray, expected: TypedArray): void {
-  if (actual.length !== expected.length) throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`);
+  if (actual.length !== expected.length)
+    throw new Error(
+      `bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`,
+    );
   let scale = 1;
   for (const v of expected) scale = Math.max(scale, Math.abs(v));
   for (let i = 0; i < expected.length; i++) {
     const off = Math.abs(actual[i] - expected[i]);
-    if (!(off <= 64 * 2 ** -24 * scale)) throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual[i]} where the reference has ${expected[i]}`);
+    if (!(off <= 64 * 2 ** -24 * scale))
+      throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual[i]} where the reference has ${expected[i]}`);
   }
 }
 

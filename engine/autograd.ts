@@ -18,36 +18,48 @@ export interface GradOptions {
  * Gradients of `output` with respect to `inputs`, each of the shape of its input. A tensor used several times
  * receives the sum of its uses.
  */
-export function grad(output: Tensor, inputs: readonly Tensor[], { outputGrad, createGraph = false }: GradOptions = {}): Tensor[] {
-  if (!outputGrad && output.size !== 1) throw new Error(`grad: an output of shape ${show(output.shape)} is no scalar; reduce it, or give outputGrad`);
-  if (outputGrad && !sameShape(outputGrad.shape, output.shape)) throw new Error(`grad: outputGrad ${show(outputGrad.shape)} does not have the output's shape ${show(output.shape)}`);
+export function grad(
+  output: Tensor,
+  inputs: readonly Tensor[],
+  { outputGrad, createGraph = false }: GradOptions = {},
+): Tensor[] {
+  if (!outputGrad && output.size !== 1)
+    throw new Error(`grad: an output of shape ${show(output.shape)} is no scalar; reduce it, or give outputGrad`);
+  if (outputGrad && !sameShape(outputGrad.shape, output.shape))
+    throw new Error(
+      `grad: outputGrad ${show(outputGrad.shape)} does not have the output's shape ${show(output.shape)}`,
+    );
   const order = nodesBetween(output, inputs);
   inputs.forEach((x, i) => {
     if (x !== output && !order.reaches.has(x)) {
-      throw new Error(`grad: input ${i}, a ${x}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`);
+      throw new Error(
+        `grad: input ${i}, a ${x}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`,
+      );
     }
   });
 
   // A graph refers to its intermediate values, so a recorded backward pass leaves them to the caller's scope.
   const within = createGraph ? <R>(fn: () => R): R => fn() : scope;
-  return withRecording(createGraph, () => within(() => {
-    const gradients = new Map<Tensor, Tensor>();
-    const wanted = new Set(inputs);
-    // A product with 1, not an alias: a leaf given as outputGrad can then be differentiated by.
-    const given = outputGrad && (createGraph ? mul(outputGrad, 1) : outputGrad.alias());
-    gradients.set(output, given ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
-    for (const y of order.nodes) {
-      const g = gradients.get(y);
-      if (!g) continue; // it only decided something, as the condition of a where does
-      for (const [x, gx] of within(() => contributions(y, g, order.reaches, createGraph))) {
-        const before = gradients.get(x);
-        gradients.set(x, before ? add(before, gx) : gx);
-        if (before && !createGraph) [before, gx].forEach(t => t.dispose());
+  return withRecording(createGraph, () =>
+    within(() => {
+      const gradients = new Map<Tensor, Tensor>();
+      const wanted = new Set(inputs);
+      // A product with 1, not an alias: a leaf given as outputGrad can then be differentiated by.
+      const given = outputGrad && (createGraph ? mul(outputGrad, 1) : outputGrad.alias());
+      gradients.set(output, given ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
+      for (const y of order.nodes) {
+        const g = gradients.get(y);
+        if (!g) continue; // it only decided something, as the condition of a where does
+        for (const [x, gx] of within(() => contributions(y, g, order.reaches, createGraph))) {
+          const before = gradients.get(x);
+          gradients.set(x, before ? add(before, gx) : gx);
+          if (before && !createGraph) [before, gx].forEach(t => t.dispose());
+        }
+        if (!wanted.has(y) && !createGraph) g.dispose();
       }
-      if (!wanted.has(y) && !createGraph) g.dispose();
-    }
-    return inputs.map(x => gradients.get(x) ?? full(x.shape, 0, { dtype: x.dtype, backend: x.backend }));
-  }));
+      return inputs.map(x => gradients.get(x) ?? full(x.shape, 0, { dtype: x.dtype, backend: x.backend }));
+    }),
+  );
 }
 
 /** The vector-Jacobian product of one node, as pairs of an input and its share of the gradient. */
@@ -63,7 +75,10 @@ function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>, creat
     const rule = rules[i];
     if (!reaches.has(x) || !rule) return [];
     const gx = rule();
-    if (!sameShape(gx.shape, x.shape)) throw new Error(`grad of ${op.name}: gradient ${show(gx.shape)} does not have the shape ${show(x.shape)} of input ${i}`);
+    if (!sameShape(gx.shape, x.shape))
+      throw new Error(
+        `grad of ${op.name}: gradient ${show(gx.shape)} does not have the shape ${show(x.shape)} of input ${i}`,
+      );
     return [[x, given.includes(gx) ? gx.alias(undefined, gx.node, gx.requiresGrad) : gx]];
   });
 }

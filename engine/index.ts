@@ -15,6 +15,19 @@ export * from './ops/simplex.ts';
 export * from './random.ts';
 export * from './reference.ts';
 export { createWasmBackend } from './wasm/index.ts';
-export { arange, full, getBackend, memory, ones, peakBytes, scope, setBackend, Tensor, tensor, zeros, type TensorOptions } from './tensor.ts';
+export {
+  arange,
+  full,
+  getBackend,
+  memory,
+  ones,
+  peakBytes,
+  scope,
+  setBackend,
+  Tensor,
+  tensor,
+  zeros,
+  type TensorOptions,
+} from './tensor.ts';
 
 setDefaultBackend(() => createBackend('auto'));

@@ -87,7 +87,10 @@ export function withRecording<R>(on: boolean, fn: () => R): R {
 export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   const backend = inputs[0].backend;
   checkInputs(op.name, inputs);
-  const out = op.shape(inputs.map(x => x.shape), attributes);
+  const out = op.shape(
+    inputs.map(x => x.shape),
+    attributes,
+  );
   const record = recording && inputs.some(x => x.requiresGrad) && (op.vjp !== undefined || op.definition !== undefined);
   const views = inputs.map(x => x.view(op.name));
 
@@ -111,16 +114,23 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): T
  * A value with a gradient of one's own: `output` is computed from `inputs` in any way, and `vjp` gives, for its
  * gradient, one function per input, or null. Tensors that `vjp` closes over must live until the gradient is taken.
  */
-export function withGradient(name: string, inputs: readonly Tensor[], output: Tensor, vjp: (g: Tensor) => readonly ((() => Tensor) | null)[]): Tensor {
+export function withGradient(
+  name: string,
+  inputs: readonly Tensor[],
+  output: Tensor,
+  vjp: (g: Tensor) => readonly ((() => Tensor) | null)[],
+): Tensor {
   return apply<null>({ name, shape: () => output.shape, definition: () => output, vjp }, inputs, null);
 }
 
 function checkInputs(op: string, inputs: readonly Tensor[]): void {
   let float: DType | null = null;
   for (const x of inputs) {
-    if (x.backend !== inputs[0].backend) throw new Error(`${op}: inputs are on different backends: ${inputs.join(' and ')}`);
+    if (x.backend !== inputs[0].backend)
+      throw new Error(`${op}: inputs are on different backends: ${inputs.join(' and ')}`);
     if (x.dtype === 'int32') continue;
-    if (float !== null && x.dtype !== float) throw new Error(`${op}: inputs have different dtypes: ${inputs.join(' and ')}`);
+    if (float !== null && x.dtype !== float)
+      throw new Error(`${op}: inputs have different dtypes: ${inputs.join(' and ')}`);
     float = x.dtype;
   }
 }

@@ -19,7 +19,10 @@ function mulHigh(a: number, b: number): number {
 }
 
 /** Ten rounds of Philox4x32: four random words from a counter of four and a key of two. */
-export function philox(counter: readonly [number, number, number, number], key: readonly [number, number]): [number, number, number, number] {
+export function philox(
+  counter: readonly [number, number, number, number],
+  key: readonly [number, number],
+): [number, number, number, number] {
   let [c0, c1, c2, c3] = counter;
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {
@@ -37,8 +40,13 @@ export class Random {
   private block: [number, number, number, number] | null = null;
 
   constructor(seed: number, stream = 0, position = 0) {
-    for (const [what, value, limit] of [['seed', seed, 2 ** 53], ['stream', stream, 2 ** 32], ['position', position, 2 ** 53]] as const) {
-      if (!Number.isSafeInteger(value) || value < 0 || value >= limit) throw new Error(`Random: the ${what} is a whole number from 0 up to 2^${Math.log2(limit)}, not ${value}`);
+    for (const [what, value, limit] of [
+      ['seed', seed, 2 ** 53],
+      ['stream', stream, 2 ** 32],
+      ['position', position, 2 ** 53],
+    ] as const) {
+      if (!Number.isSafeInteger(value) || value < 0 || value >= limit)
+        throw new Error(`Random: the ${what} is a whole number from 0 up to 2^${Math.log2(limit)}, not ${value}`);
     }
     [this.seed, this.stream, this.index] = [seed, stream, position];
   }
@@ -61,7 +69,10 @@ export class Random {
     const index = this.index++;
     if (index % 4 === 0 || this.block === null) {
       const counter = Math.floor(index / 4);
-      this.block = philox([counter >>> 0, Math.floor(counter / 2 ** 32), this.stream, 0], [this.seed >>> 0, Math.floor(this.seed / 2 ** 32)]);
+      this.block = philox(
+        [counter >>> 0, Math.floor(counter / 2 ** 32), this.stream, 0],
+        [this.seed >>> 0, Math.floor(this.seed / 2 ** 32)],
+      );
     }
     return this.block[index % 4];
   }
@@ -94,8 +105,14 @@ export class Random {
 
 /** Standard normal values. */
 export const randn = (random: Random, shape: Shape, options: TensorOptions = {}): Tensor =>
-  tensor(Float64Array.from({ length: sizeOf(shape) }, () => random.normal()), { dtype: 'float32', ...options, shape });
+  tensor(
+    Float64Array.from({ length: sizeOf(shape) }, () => random.normal()),
+    { dtype: 'float32', ...options, shape },
+  );
 
 /** Uniform values in [low, high). */
 export const uniform = (random: Random, shape: Shape, low = 0, high = 1, options: TensorOptions = {}): Tensor =>
-  tensor(Float64Array.from({ length: sizeOf(shape) }, () => low + (high - low) * random.uniform()), { dtype: 'float32', ...options, shape });
+  tensor(
+    Float64Array.from({ length: sizeOf(shape) }, () => low + (high - low) * random.uniform()),
+    { dtype: 'float32', ...options, shape },
+  );

@@ -19,7 +19,15 @@ function make(dtype: DType, size: number): ReferenceStorage {
   return store(new arrays[dtype](size), dtype);
 }
 
-const unaries: Record<Unary, (x: number) => number> = { exp: Math.exp, log: Math.log, sqrt: Math.sqrt, tanh: Math.tanh, sin: Math.sin, cos: Math.cos, erf };
+const unaries: Record<Unary, (x: number) => number> = {
+  exp: Math.exp,
+  log: Math.log,
+  sqrt: Math.sqrt,
+  tanh: Math.tanh,
+  sin: Math.sin,
+  cos: Math.cos,
+  erf,
+};
 
 const binaries: Record<Binary, (a: number, b: number) => number> = {
   add: (a, b) => a + b,
@@ -49,7 +57,12 @@ function erf(x: number): number {
 }
 
 /** Calls `visit(i, positions)` for every element of `out`, with the position of it in each strided operand. */
-function walk(out: Shape, strides: readonly (readonly number[])[], start: readonly number[], visit: (i: number, at: readonly number[]) => void): void {
+function walk(
+  out: Shape,
+  strides: readonly (readonly number[])[],
+  start: readonly number[],
+  visit: (i: number, at: readonly number[]) => void,
+): void {
   const index = new Array<number>(out.length).fill(0);
   const at = [...start];
   const size = sizeOf(out);
@@ -69,14 +82,24 @@ function binary(f: Binary, a: V, b: V, out: Shape): ReferenceStorage {
   const y = make(a.storage.dtype, sizeOf(out));
   const [fn, A, B, Y] = [binaries[f], a.storage.values, b.storage.values, y.values];
   if (A.length === Y.length && B.length === Y.length) for (let i = 0; i < Y.length; i++) Y[i] = fn(A[i], B[i]);
-  else walk(out, [broadcastStrides(a.shape, out), broadcastStrides(b.shape, out)], [0, 0], (i, at) => { Y[i] = fn(A[at[0]], B[at[1]]); });
+  else
+    walk(out, [broadcastStrides(a.shape, out), broadcastStrides(b.shape, out)], [0, 0], (i, at) => {
+      Y[i] = fn(A[at[0]], B[at[1]]);
+    });
   return y;
 }
 
 function where(condition: V, a: V, b: V, out: Shape): ReferenceStorage {
   const y = make(a.storage.dtype, sizeOf(out));
   const [C, A, B] = [condition, a, b].map(v => v.storage.values);
-  walk(out, [condition, a, b].map(v => broadcastStrides(v.shape, out)), [0, 0, 0], (i, at) => { y.values[i] = C[at[0]] !== 0 ? A[at[1]] : B[at[2]]; });
+  walk(
+    out,
+    [condition, a, b].map(v => broadcastStrides(v.shape, out)),
+    [0, 0, 0],
+    (i, at) => {
+      y.values[i] = C[at[0]] !== 0 ? A[at[1]] : B[at[2]];
+    },
+  );
   return y;
 }
 
@@ -109,7 +132,21 @@ function matmul(a: V, b: V, transposeA: boolean, transposeB: boolean, out: Shape
 }
 
 /** One matrix product, 2×2 outputs at a time. */
-function product(A: TypedArray, pa: number, am: number, ak: number, B: TypedArray, pb: number, bk: number, bn: number, Y: TypedArray, py: number, m: number, n: number, k: number): void {
+function product(
+  A: TypedArray,
+  pa: number,
+  am: number,
+  ak: number,
+  B: TypedArray,
+  pb: number,
+  bk: number,
+  bn: number,
+  Y: TypedArray,
+  py: number,
+  m: number,
+  n: number,
+  k: number,
+): void {
   for (let i = 0; i < m; i += 2) {
     const i1 = i + 1 < m ? am : 0; // at an odd edge the last row is computed twice
     for (let j = 0; j < n; j += 2) {
@@ -134,7 +171,8 @@ function product(A: TypedArray, pa: number, am: number, ak: number, B: TypedArra
 function checkIndex(op: string, index: V, n: number, least: number): TypedArray {
   const { values } = index.storage;
   for (let i = 0; i < values.length; i++) {
-    if (values[i] >= n || values[i] < least) throw new RangeError(`${op}: index ${values[i]} at position ${i} is outside [0, ${n})`);
+    if (values[i] >= n || values[i] < least)
+      throw new RangeError(`${op}: index ${values[i]} at position ${i} is outside [0, ${n})`);
   }
   return values;
 }
@@ -144,9 +182,13 @@ function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedAr
   const { outer, n, inner } = aroundDim(x.shape, dim);
   const top = reduce('max', x, outer, n, inner).values;
   const line = top.findIndex(value => !Number.isFinite(value));
-  if (line >= 0) throw new RangeError(`${op}: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum (${top[line]})`);
+  if (line >= 0)
+    throw new RangeError(
+      `${op}: line ${line} of a tensor [${x.shape}] along dim ${dim} has no finite maximum (${top[line]})`,
+    );
   const wrong = mass ? mass.storage.values.findIndex(m => !(m > 0 && m < Infinity)) : -1;
-  if (wrong >= 0) throw new RangeError(`${op}: mass ${wrong} is ${mass!.storage.values[wrong]}; it must be positive and finite`);
+  if (wrong >= 0)
+    throw new RangeError(`${op}: mass ${wrong} is ${mass!.storage.values[wrong]}; it must be positive and finite`);
   return top;
 }
 
@@ -197,7 +239,11 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
     arithmetic: 'reference',
     floats: ['float32', 'float64'],
     describe: () => 'reference: plain loops over typed arrays, one thread, float32 and float64',
-    upload: values => store(values.slice(), values instanceof Int32Array ? 'int32' : values instanceof Float64Array ? 'float64' : 'float32'),
+    upload: values =>
+      store(
+        values.slice(),
+        values instanceof Int32Array ? 'int32' : values instanceof Float64Array ? 'float64' : 'float32',
+      ),
     read: async x => x.values.slice(),
     readSync: x => x.values.slice(),
     free: () => {},
@@ -214,7 +260,9 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
     gather: (table, index) => {
       const [n, width] = table.shape;
       const rows = make(table.storage.dtype, index.storage.size * width);
-      checkIndex('gather', index, n, 0).forEach((row, i) => rows.values.set(table.storage.values.subarray(row * width, (row + 1) * width), i * width));
+      checkIndex('gather', index, n, 0).forEach((row, i) =>
+        rows.values.set(table.storage.values.subarray(row * width, (row + 1) * width), i * width),
+      );
       return rows;
     },
     scatterAdd: (rows, index, n) => {
@@ -227,12 +275,16 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
     },
     oneHot: (index, n, dtype) => {
       const y = make(dtype, index.storage.size * n);
-      checkIndex('oneHot', index, n, -Infinity).forEach((column, i) => { if (column >= 0) y.values[i * n + column] = 1; });
+      checkIndex('oneHot', index, n, -Infinity).forEach((column, i) => {
+        if (column >= 0) y.values[i * n + column] = 1;
+      });
       return y;
     },
     strided: (x, out, strides, offset) => {
       const y = make(x.storage.dtype, sizeOf(out));
-      walk(out, [strides], [offset], (i, [at]) => { y.values[i] = x.storage.values[at]; });
+      walk(out, [strides], [offset], (i, [at]) => {
+        y.values[i] = x.storage.values[at];
+      });
       return y;
     },
     concat: (xs, outer, lengths, inner) => {
@@ -241,11 +293,16 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
       let start = 0;
       xs.forEach((x, i) => {
         const width = lengths[i] * inner;
-        for (let o = 0; o < outer; o++) y.values.set(x.storage.values.subarray(o * width, (o + 1) * width), o * total * inner + start);
+        for (let o = 0; o < outer; o++)
+          y.values.set(x.storage.values.subarray(o * width, (o + 1) * width), o * total * inner + start);
         start += width;
       });
       return y;
     },
-    kernels: { simplexThreshold, simplexProjection: checkLines('simplexProjection'), sparsemax: checkLines('sparsemax') },
+    kernels: {
+      simplexThreshold,
+      simplexProjection: checkLines('simplexProjection'),
+      sparsemax: checkLines('sparsemax'),
+    },
   };
 }

@@ -23,7 +23,9 @@ export function broadcastShapes(op: string, ...shapes: Shape[]): Shape {
     shape.forEach((n, i) => {
       if (n === 1) return;
       if (out[pad + i] !== 1 && out[pad + i] !== n) {
-        throw new Error(`${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} and ${n}`);
+        throw new Error(
+          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} and ${n}`,
+        );
       }
       out[pad + i] = n;
     });
@@ -41,7 +43,8 @@ export function broadcastStrides(shape: Shape, out: Shape): number[] {
 /** Resolves a possibly negative dim. */
 export function normalizeDim(op: string, dim: number, rank: number): number {
   const d = dim < 0 ? dim + rank : dim;
-  if (!Number.isInteger(dim) || d < 0 || d >= rank) throw new Error(`${op}: dim ${dim} is out of range for a tensor of rank ${rank}`);
+  if (!Number.isInteger(dim) || d < 0 || d >= rank)
+    throw new Error(`${op}: dim ${dim} is out of range for a tensor of rank ${rank}`);
   return d;
 }
 
@@ -51,5 +54,6 @@ export function aroundDim(shape: Shape, dim: number): { outer: number; n: number
 }
 
 export function checkShape(op: string, shape: Shape): void {
-  if (!shape.every(n => Number.isInteger(n) && n >= 0)) throw new Error(`${op}: ${show(shape)} is not a shape: lengths are integers of 0 or more`);
+  if (!shape.every(n => Number.isInteger(n) && n >= 0))
+    throw new Error(`${op}: ${show(shape)} is not a shape: lengths are integers of 0 or more`);
 }

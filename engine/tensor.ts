@@ -5,7 +5,15 @@
  * tensor; they make new ones. Buffers are not garbage collected: `scope` frees what its function made and did not
  * return, and `memory()` counts what is alive, so that a test can prove that nothing leaks.
  */
-import { bytesPerElement, type Backend, type DType, type Shape, type Storage, type TypedArray, type View } from './backend.ts';
+import {
+  bytesPerElement,
+  type Backend,
+  type DType,
+  type Shape,
+  type Storage,
+  type TypedArray,
+  type View,
+} from './backend.ts';
 import type { Node } from './op.ts';
 import { checkShape, show, sizeOf } from './shape.ts';
 
@@ -44,7 +52,8 @@ export function setDefaultBackend(make: () => Backend): void {
 
 export function getBackend(): Backend {
   current ??= makeDefault?.() ?? null;
-  if (current === null) throw new Error('no backend is set: import the engine from engine/index, or call setBackend first');
+  if (current === null)
+    throw new Error('no backend is set: import the engine from engine/index, or call setBackend first');
   return current;
 }
 
@@ -115,13 +124,15 @@ export class Tensor {
   /** The values at once, on backends that can. */
   dataSync(): TypedArray {
     const { backend } = this;
-    if (!backend.readSync) throw new Error(`dataSync: backend '${backend.name}' reads asynchronously; use await tensor.data()`);
+    if (!backend.readSync)
+      throw new Error(`dataSync: backend '${backend.name}' reads asynchronously; use await tensor.data()`);
     return backend.readSync(this.live('dataSync').storage);
   }
 
   /** The value of a tensor with one element. */
   async item(): Promise<number> {
-    if (this.size !== 1) throw new Error(`item: a tensor of shape ${show(this.shape)} does not have exactly one element`);
+    if (this.size !== 1)
+      throw new Error(`item: a tensor of shape ${show(this.shape)} does not have exactly one element`);
     return (await this.data())[0];
   }
 
@@ -140,7 +151,9 @@ export class Tensor {
 
   private live(user: string): Buffer {
     if (this.buffer === null) {
-      throw new Error(`${user}: a tensor of shape ${show(this.shape)} was freed; return it from the scope that made it to keep it`);
+      throw new Error(
+        `${user}: a tensor of shape ${show(this.shape)} was freed; return it from the scope that made it to keep it`,
+      );
     }
     return this.buffer;
   }
@@ -153,7 +166,13 @@ function release(buffer: Buffer): void {
 }
 
 /** @internal A tensor over a fresh storage. */
-export function fromStorage(backend: Backend, storage: Storage, shape: Shape, node: Node | null = null, requiresGrad = node !== null): Tensor {
+export function fromStorage(
+  backend: Backend,
+  storage: Storage,
+  shape: Shape,
+  node: Node | null = null,
+  requiresGrad = node !== null,
+): Tensor {
   live.bytes += storage.size * bytesPerElement[storage.dtype];
   peak = Math.max(peak, live.bytes);
   return new Tensor({ backend, storage, references: 1 }, shape, node, requiresGrad);
@@ -169,7 +188,8 @@ export function scope<R>(fn: () => R): R {
   const kept = new Set<unknown>();
   try {
     const result = fn();
-    if (result instanceof Promise) throw new Error('scope: the function returned a promise; read values after the scope, not inside it');
+    if (result instanceof Promise)
+      throw new Error('scope: the function returned a promise; read values after the scope, not inside it');
     collect(result, kept);
     return result;
   } finally {
@@ -213,9 +233,16 @@ export function tensor(values: Nested | TypedArray, options: TensorOptions & { s
   const dtype = options.dtype ?? dtypeOf(values);
   const array = arrays[dtype];
   const backend = options.backend ?? getBackend();
-  if (dtype !== 'int32' && !backend.floats.includes(dtype)) throw new Error(`tensor: backend '${backend.name}' has no ${dtype}; it has ${backend.floats.join(', ')}`);
+  if (dtype !== 'int32' && !backend.floats.includes(dtype))
+    throw new Error(`tensor: backend '${backend.name}' has no ${dtype}; it has ${backend.floats.join(', ')}`);
   if (dtype === 'int32' && options.requiresGrad) throw new Error('tensor: an int32 tensor has no gradient');
-  return fromStorage(backend, backend.upload(flat instanceof array ? flat : array.from(flat)), [...shape], null, options.requiresGrad ?? false);
+  return fromStorage(
+    backend,
+    backend.upload(flat instanceof array ? flat : array.from(flat)),
+    [...shape],
+    null,
+    options.requiresGrad ?? false,
+  );
 }
 
 function dtypeOf(values: Nested | TypedArray): DType {
@@ -229,7 +256,8 @@ function flatten(values: Nested, into: number[]): number[] {
     return [];
   }
   const shapes = values.map(v => flatten(v, into));
-  if (!shapes.every(s => s.join() === shapes[0].join())) throw new Error('tensor: nested arrays are ragged: rows differ in length');
+  if (!shapes.every(s => s.join() === shapes[0].join()))
+    throw new Error('tensor: nested arrays are ragged: rows differ in length');
   return [values.length, ...(shapes[0] ?? [])];
 }
 
@@ -243,4 +271,7 @@ export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shap
 
 /** 0, 1, … n−1. */
 export const arange = (n: number, options: TensorOptions = {}): Tensor =>
-  tensor(new arrays[options.dtype ?? 'float32'](n).map((_, i) => i), options);
+  tensor(
+    new arrays[options.dtype ?? 'float32'](n).map((_, i) => i),
+    options,
+  );

@@ -2,7 +2,22 @@
  * AdamW (Loshchilov & Hutter 2019) with clipping of the global gradient norm, and the learning-rate schedule.
  * The update itself is three rows of the operation table; this class keeps the running moments.
  */
-import { add, adamwMean, adamwStep, adamwVariance, div, minimum, mul, noGrad, scope, sqrt, square, sum, zeros, type Tensor } from '../engine/index.ts';
+import {
+  add,
+  adamwMean,
+  adamwStep,
+  adamwVariance,
+  div,
+  minimum,
+  mul,
+  noGrad,
+  scope,
+  sqrt,
+  square,
+  sum,
+  zeros,
+  type Tensor,
+} from '../engine/index.ts';
 
 /** What a training loop needs of an optimiser; `state` is what a resumed run must have back, parameters included. */
 export interface Optimizer {
@@ -26,7 +41,14 @@ export interface AdamWOptions {
   readonly rateOf: (name: string) => number;
 }
 
-export const adamWDefaults: AdamWOptions = { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weightDecay: 0.1, clip: 1, rateOf: () => 1 };
+export const adamWDefaults: AdamWOptions = {
+  beta1: 0.9,
+  beta2: 0.95,
+  epsilon: 1e-8,
+  weightDecay: 0.1,
+  clip: 1,
+  rateOf: () => 1,
+};
 
 export class AdamW implements Optimizer {
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -54,23 +76,25 @@ export class AdamW implements Optimizer {
   update(gradients: readonly Tensor[], rate: number): void {
     const { beta1, beta2, epsilon, weightDecay, rateOf } = this.options;
     this.steps++;
-    noGrad(() => scope(() => {
-      const clipped = this.clipped(gradients);
-      Object.entries(this.parameters).forEach(([name, p], i) => {
-        const m = adamwMean(this.mean[name], clipped[i], beta1);
-        const v = adamwVariance(this.variance[name], clipped[i], beta2);
-        const next = adamwStep(p, m, v, {
-          rate: rate * rateOf(name),
-          decay: p.shape.length > 1 ? weightDecay : 0,
-          epsilon,
-          correction1: 1 - beta1 ** this.steps,
-          correction2: 1 - beta2 ** this.steps,
+    noGrad(() =>
+      scope(() => {
+        const clipped = this.clipped(gradients);
+        Object.entries(this.parameters).forEach(([name, p], i) => {
+          const m = adamwMean(this.mean[name], clipped[i], beta1);
+          const v = adamwVariance(this.variance[name], clipped[i], beta2);
+          const next = adamwStep(p, m, v, {
+            rate: rate * rateOf(name),
+            decay: p.shape.length > 1 ? weightDecay : 0,
+            epsilon,
+            correction1: 1 - beta1 ** this.steps,
+            correction2: 1 - beta2 ** this.steps,
+          });
+          this.mean[name].assign(m);
+          this.variance[name].assign(v);
+          p.assign(next);
         });
-        this.mean[name].assign(m);
-        this.variance[name].assign(v);
-        p.assign(next);
-      });
-    }));
+      }),
+    );
   }
 
   private clipped(gradients: readonly Tensor[]): readonly Tensor[] {

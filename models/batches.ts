@@ -84,7 +84,12 @@ export interface Budget {
 }
 
 /** The batches of a run, pass after pass over the data, until a budget is spent. */
-export function planBatches(sequences: readonly Sequence[], tokensPerBatch: number, budget: Budget, random: Random): Sequence[][] {
+export function planBatches(
+  sequences: readonly Sequence[],
+  tokensPerBatch: number,
+  budget: Budget,
+  random: Random,
+): Sequence[][] {
   if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
   const plan: Sequence[][] = [];
   let spent = 0;
@@ -104,7 +109,8 @@ export function planBatches(sequences: readonly Sequence[], tokensPerBatch: numb
  * token is scored with fewer before it.
  */
 export function windows(stream: Int32Array, length: number, bytesOf: (id: number) => number, overlap = 0): Sequence[] {
-  if (!(overlap >= 0 && overlap < length)) throw new Error(`windows: an overlap of ${overlap} does not fit into windows of ${length}`);
+  if (!(overlap >= 0 && overlap < length))
+    throw new Error(`windows: an overlap of ${overlap} does not fit into windows of ${length}`);
   const out: Sequence[] = [];
   for (let start = 0; start + length < stream.length; start += length - overlap) {
     const ids = stream.slice(start, start + length + 1);

@@ -9,7 +9,16 @@ import { tensor, type Tensor } from '../engine/index.ts';
 import { readJson, readText, show, UserError, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { openCheckpoint, writeSafetensors, type TensorData, type TensorSource } from './safetensors.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
-import { checkConfig, families, weightShapes, type Family, type RotaryScaling, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+import {
+  checkConfig,
+  families,
+  weightShapes,
+  type Family,
+  type RotaryScaling,
+  type Transformer,
+  type TransformerConfig,
+  type Weights,
+} from './transformer.ts';
 
 export type Fields = Readonly<Record<string, unknown>>;
 
@@ -26,7 +35,8 @@ export async function loadModel(directory: string): Promise<LanguageModel> {
   checkTokenizer(directory, tokenizer, config.vocabSize);
   const source = await openCheckpoint(directory);
   const weights: Weights = {};
-  for (const [name, shape] of Object.entries(weightShapes(config))) weights[name] = await readWeight(source, storedName(source, name), shape);
+  for (const [name, shape] of Object.entries(weightShapes(config)))
+    weights[name] = await readWeight(source, storedName(source, name), shape);
   return { model: { config, weights }, tokenizer };
 }
 
@@ -49,21 +59,26 @@ function withRoles(tokenizer: Tokenizer, fields: Fields): Tokenizer {
   }
   roles.bos ??= roles.eos;
   roles.eos ??= roles.bos;
-  const same = (Object.keys(roles) as (keyof typeof roles)[]).every(role => roles[role] === tokenizer.specialTokens[role]);
+  const same = (Object.keys(roles) as (keyof typeof roles)[]).every(
+    role => roles[role] === tokenizer.specialTokens[role],
+  );
   return same ? tokenizer : new Tokenizer({ ...tokenizer.parts, roles });
 }
 
 /** A JSON file that must hold an object. */
 export async function readFields(path: string): Promise<Fields> {
   const json = await readJson(path);
-  if (typeof json !== 'object' || json === null || Array.isArray(json)) throw new UserError(`${path}: is not a JSON object`);
+  if (typeof json !== 'object' || json === null || Array.isArray(json))
+    throw new UserError(`${path}: is not a JSON object`);
   return json as Fields;
 }
 
 /** A model may have more rows than its tokenizer has tokens (padding), never fewer. */
 export function checkTokenizer(directory: string, tokenizer: Tokenizer, rows: number): void {
   if (tokenizer.vocabSize > rows) {
-    throw new UserError(`${join(directory, 'tokenizer.json')}: has ${tokenizer.vocabSize} tokens and the model ${rows} rows; it does not belong to this model`);
+    throw new UserError(
+      `${join(directory, 'tokenizer.json')}: has ${tokenizer.vocabSize} tokens and the model ${rows} rows; it does not belong to this model`,
+    );
   }
 }
 
@@ -76,7 +91,9 @@ export function storedName({ tensors }: TensorSource, name: string): string {
 async function readWeight(source: TensorSource, name: string, shape: readonly number[]): Promise<Tensor> {
   const entry = source.tensors.get(name);
   if (entry !== undefined && entry.shape.join() !== shape.join()) {
-    throw new UserError(`${source.path}: tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json asks for [${shape.join(', ')}]`);
+    throw new UserError(
+      `${source.path}: tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json asks for [${shape.join(', ')}]`,
+    );
   }
   return tensor(await source.readFloats(name), { shape, requiresGrad: true });
 }
@@ -88,15 +105,24 @@ async function readWeight(source: TensorSource, name: string, shape: readonly nu
 const onlyWay: Readonly<Record<Family, Fields>> = {
   olmo: { attention_bias: false, clip_qkv: null, hidden_act: 'silu' },
   llama: { attention_bias: false, mlp_bias: false, hidden_act: 'silu' },
-  gpt2: { activation_function: 'gelu_new', scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
+  gpt2: {
+    activation_function: 'gelu_new',
+    scale_attn_weights: true,
+    scale_attn_by_inverse_layer_idx: false,
+    add_cross_attention: false,
+  },
 };
 
 /** Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it. */
 export function parseConfig(fields: Fields, file: string): TransformerConfig {
   const family = families.find(f => f === fields.model_type);
-  if (family === undefined) throw new UserError(`${file}: model_type is ${show(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`);
+  if (family === undefined)
+    throw new UserError(
+      `${file}: model_type is ${show(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`,
+    );
   for (const [key, value] of Object.entries(onlyWay[family])) {
-    if ((fields[key] ?? value) !== value) throw new UserError(`${file}: ${key} is ${show(fields[key])}; only ${JSON.stringify(value)} is supported`);
+    if ((fields[key] ?? value) !== value)
+      throw new UserError(`${file}: ${key} is ${show(fields[key])}; only ${JSON.stringify(value)} is supported`);
   }
   const config = family === 'gpt2' ? parseGpt2(fields, file) : parseRotary(family, fields, file);
   try {
@@ -155,16 +181,30 @@ function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): Tr
 function parsePositions(fields: Fields, file: string): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling'> {
   const parameters = Object(fields.rope_parameters ?? {}) as Fields;
   const rotaryBase = numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
-  const [key, scaling] = fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', fields.rope_scaling as Fields];
+  const [key, scaling] =
+    fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', fields.rope_scaling as Fields];
   const type = scaling.rope_type ?? scaling.type ?? (key === 'rope_scaling' ? undefined : 'default');
-  if ((type !== 'default' && type !== 'llama3') || (scaling.partial_rotary_factor ?? 1) !== 1) throw new UserError(`${file}: ${key} is ${show(fields[key])}; supported are the types "default" and "llama3"`);
+  if ((type !== 'default' && type !== 'llama3') || (scaling.partial_rotary_factor ?? 1) !== 1)
+    throw new UserError(`${file}: ${key} is ${show(fields[key])}; supported are the types "default" and "llama3"`);
   if (type === 'default') return { rotaryBase };
   const number = (name: string) => numberIn(scaling, name, `${file}: ${key}`);
-  return { rotaryBase, rotaryScaling: { factor: number('factor'), lowFrequency: number('low_freq_factor'), highFrequency: number('high_freq_factor'), originalContext: number('original_max_position_embeddings') } };
+  return {
+    rotaryBase,
+    rotaryScaling: {
+      factor: number('factor'),
+      lowFrequency: number('low_freq_factor'),
+      highFrequency: number('high_freq_factor'),
+      originalContext: number('original_max_position_embeddings'),
+    },
+  };
 }
 
 /** The `config.json` of a model, with what Hugging Face's libraries want to find there. */
-export function formatConfig(config: TransformerConfig, tokenizer: Tokenizer, dtype: FloatDType): Record<string, unknown> {
+export function formatConfig(
+  config: TransformerConfig,
+  tokenizer: Tokenizer,
+  dtype: FloatDType,
+): Record<string, unknown> {
   const { bos, eos, pad } = tokenizer.specialTokens;
   return {
     ...(config.family === 'gpt2' ? formatGpt2(config) : formatRotary(config)),
@@ -190,8 +230,13 @@ const formatGpt2 = (c: TransformerConfig) => ({
   activation_function: 'gelu_new',
 });
 
-const formatScaling = ({ factor, lowFrequency, highFrequency, originalContext }: RotaryScaling) =>
-  ({ rope_type: 'llama3', factor, low_freq_factor: lowFrequency, high_freq_factor: highFrequency, original_max_position_embeddings: originalContext });
+const formatScaling = ({ factor, lowFrequency, highFrequency, originalContext }: RotaryScaling) => ({
+  rope_type: 'llama3',
+  factor,
+  low_freq_factor: lowFrequency,
+  high_freq_factor: highFrequency,
+  original_max_position_embeddings: originalContext,
+});
 
 const formatRotary = (c: TransformerConfig) => ({
   architectures: [c.family === 'olmo' ? 'OlmoForCausalLM' : 'LlamaForCausalLM'],
@@ -215,25 +260,43 @@ const formatRotary = (c: TransformerConfig) => ({
 function formatTokenizerConfig(tokenizer: Tokenizer): Record<string, unknown> {
   const { bos, eos, pad, unk } = tokenizer.specialTokens;
   const name = (id?: number) => (id === undefined ? null : tokenizer.token(id));
-  return { tokenizer_class: 'PreTrainedTokenizerFast', bos_token: name(bos), eos_token: name(eos), pad_token: name(pad), unk_token: name(unk), clean_up_tokenization_spaces: false };
+  return {
+    tokenizer_class: 'PreTrainedTokenizerFast',
+    bos_token: name(bos),
+    eos_token: name(eos),
+    pad_token: name(pad),
+    unk_token: name(unk),
+    clean_up_tokenization_spaces: false,
+  };
 }
 
 export async function saveTokenizer(directory: string, tokenizer: Tokenizer): Promise<void> {
   await writeFileAtomic(join(directory, 'tokenizer.json'), tokenizerToJson(tokenizer));
-  await writeFileAtomic(join(directory, 'tokenizer_config.json'), `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`);
+  await writeFileAtomic(
+    join(directory, 'tokenizer_config.json'),
+    `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`,
+  );
 }
 
 export type FloatDType = 'F32' | 'F16' | 'BF16';
 
 /** Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside. */
-export async function saveModel(directory: string, { model, tokenizer }: LanguageModel, dtype: FloatDType = 'F32', extra: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function saveModel(
+  directory: string,
+  { model, tokenizer }: LanguageModel,
+  dtype: FloatDType = 'F32',
+  extra: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const tensors: Record<string, TensorData> = {};
   for (const [name, shape] of Object.entries(weightShapes(model.config))) {
     tensors[name] = { dtype, shape, data: (await model.weights[name].data()) as Float32Array };
   }
   await writeDirectoryAtomic(directory, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
-    await writeFileAtomic(join(temporary, 'config.json'), `${JSON.stringify(formatConfig(model.config, tokenizer, dtype), null, 2)}\n`);
+    await writeFileAtomic(
+      join(temporary, 'config.json'),
+      `${JSON.stringify(formatConfig(model.config, tokenizer, dtype), null, 2)}\n`,
+    );
     await saveTokenizer(temporary, tokenizer);
     for (const [name, text] of Object.entries(extra)) await writeFileAtomic(join(temporary, name), text);
   });

@@ -69,9 +69,11 @@ export async function openFile(path: string): Promise<{ handle: FileHandle; size
 export async function readText(path: string, maxBytes = 64 * 2 ** 20): Promise<string> {
   const { handle, size } = await openFile(path);
   try {
-    if (size > maxBytes) throw new UserError(`${path}: ${size} bytes are more than the ${maxBytes} read at once; is it the right file?`);
+    if (size > maxBytes)
+      throw new UserError(`${path}: ${size} bytes are more than the ${maxBytes} read at once; is it the right file?`);
     const bytes = await handle.readFile();
-    if (!isUtf8(bytes)) throw new UserError(`${path}:${lineOfBadUtf8(bytes)}: not UTF-8; convert it, for example with iconv -t UTF-8`);
+    if (!isUtf8(bytes))
+      throw new UserError(`${path}:${lineOfBadUtf8(bytes)}: not UTF-8; convert it, for example with iconv -t UTF-8`);
     return new TextDecoder().decode(bytes);
   } catch (error) {
     throw explain(error, path);
@@ -110,12 +112,16 @@ export function parseJson(text: string, where: string): unknown {
     if (character === QUOTE) {
       for (i++; i < text.length && text.charCodeAt(i) !== QUOTE; i++) if (text.charCodeAt(i) === BACKSLASH) i++;
     } else if (character === OPEN_BRACE || character === OPEN_BRACKET) {
-      if (++depth > MAX_DEPTH) throw new UserError(`${where}: JSON nested deeper than ${MAX_DEPTH} levels; is it the right file?`);
+      if (++depth > MAX_DEPTH)
+        throw new UserError(`${where}: JSON nested deeper than ${MAX_DEPTH} levels; is it the right file?`);
     } else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) depth--;
     else if (character === COMMA || character === COLON) values++;
   }
   const most = Math.min(MAX_VALUES, Math.floor(getHeapStatistics().heap_size_limit / 2 / VALUE_BYTES));
-  if (values > most) throw new UserError(`${where}: JSON of ${values} values, more than the ${most} read at once; is it the right file?`);
+  if (values > most)
+    throw new UserError(
+      `${where}: JSON of ${values} values, more than the ${most} read at once; is it the right file?`,
+    );
   try {
     return JSON.parse(text);
   } catch (error) {
@@ -143,7 +149,8 @@ export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promi
   return putInPlace(path, async temporary => {
     const handle = await open(temporary, 'wx');
     try {
-      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data) await handle.appendFile(chunk);
+      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data)
+        await handle.appendFile(chunk);
       await handle.sync();
     } finally {
       await handle.close();
@@ -201,8 +208,11 @@ export async function writeDirectoryAtomic(path: string, fill: (temporary: strin
       const present = await namesIn(path);
       if (present !== undefined) {
         const written = new Set(await namesIn(temporary));
-        const foreign = present.find((name) => !written.has(name));
-        if (foreign !== undefined) throw new UserError(`${path}: holds ${foreign}, which would be lost; move it away or choose another directory`);
+        const foreign = present.find(name => !written.has(name));
+        if (foreign !== undefined)
+          throw new UserError(
+            `${path}: holds ${foreign}, which would be lost; move it away or choose another directory`,
+          );
         await rename(path, older);
         movedAway = true;
       }

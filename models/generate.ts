@@ -14,16 +14,22 @@ export interface GenerateOptions {
 }
 
 /** The tokens that follow `prompt` (at least one id), one by one as they are drawn. */
-export async function* generate(model: Transformer, prompt: Int32Array<ArrayBuffer>, { maxTokens, temperature = 1, topP = 1, stop, random }: GenerateOptions): AsyncGenerator<number> {
+export async function* generate(
+  model: Transformer,
+  prompt: Int32Array<ArrayBuffer>,
+  { maxTokens, temperature = 1, topP = 1, stop, random }: GenerateOptions,
+): AsyncGenerator<number> {
   if (prompt.length === 0) throw new Error('generate: the prompt is empty; give at least the begin token');
   let cache: Cache | undefined;
   let next = prompt;
   try {
     for (let made = 0; made < maxTokens && prompt.length + made <= model.config.context; made++) {
-      const step = noGrad(() => scope(() => {
-        const result = forward(model, tensor(next, { shape: [1, next.length] }), endsOf(model), cache);
-        return { logits: slice(result.logits, 1, next.length - 1), cache: result.cache }; // (1, 1, V)
-      }));
+      const step = noGrad(() =>
+        scope(() => {
+          const result = forward(model, tensor(next, { shape: [1, next.length] }), endsOf(model), cache);
+          return { logits: slice(result.logits, 1, next.length - 1), cache: result.cache }; // (1, 1, V)
+        }),
+      );
       free(cache);
       cache = step.cache;
       const logits = await step.logits.data();

@@ -39,7 +39,11 @@ export class Muon implements Optimizer {
   readonly #options: MuonOptions;
 
   /** `isHidden` says by name which parameters are matrices inside the transformer. */
-  constructor(parameters: Readonly<Record<string, Tensor>>, isHidden: (name: string) => boolean, options: Partial<MuonOptions> = {}) {
+  constructor(
+    parameters: Readonly<Record<string, Tensor>>,
+    isHidden: (name: string) => boolean,
+    options: Partial<MuonOptions> = {},
+  ) {
     this.parameters = parameters;
     this.#options = { ...muonDefaults, ...options };
     const others: Record<string, Tensor> = {};
@@ -67,14 +71,19 @@ export class Muon implements Optimizer {
   update(gradients: readonly Tensor[], rate: number): void {
     const { momentum, weightDecay, othersRate } = this.#options;
     const members = Object.entries(this.parameters).map(([name, p], i) => ({ name, p, g: gradients[i] }));
-    this.#others.update(members.filter(({ name }) => !(name in this.momentum)).map(({ g }) => g), othersRate * rate);
+    this.#others.update(
+      members.filter(({ name }) => !(name in this.momentum)).map(({ g }) => g),
+      othersRate * rate,
+    );
     for (const { name, p, g } of members.filter(m => m.name in this.momentum)) {
-      noGrad(() => scope(() => {
-        const m = add(mul(this.momentum[name], momentum), g);
-        const step = orthogonalise(add(g, mul(m, momentum))); // Nesterov
-        p.assign(sub(mul(p, 1 - rate * weightDecay), mul(step, 0.2 * rate * Math.sqrt(Math.max(...p.shape)))));
-        this.momentum[name].assign(m);
-      }));
+      noGrad(() =>
+        scope(() => {
+          const m = add(mul(this.momentum[name], momentum), g);
+          const step = orthogonalise(add(g, mul(m, momentum))); // Nesterov
+          p.assign(sub(mul(p, 1 - rate * weightDecay), mul(step, 0.2 * rate * Math.sqrt(Math.max(...p.shape)))));
+          this.momentum[name].assign(m);
+        }),
+      );
     }
   }
 

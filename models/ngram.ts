@@ -58,7 +58,9 @@ class Trie {
     const [keys, nodes] = [this.#keys, this.#nodes];
     this.#keys = new Float64Array(2 * keys.length).fill(-1);
     this.#nodes = new Int32Array(2 * keys.length);
-    keys.forEach((key, slot) => { if (key >= 0) this.#put(key, nodes[slot]); });
+    keys.forEach((key, slot) => {
+      if (key >= 0) this.#put(key, nodes[slot]);
+    });
   }
 }
 
@@ -84,7 +86,8 @@ export class KneserNey {
 
   /** Counts the n-grams of token sequences; none reaches over the end of a sequence. */
   constructor(sequences: Iterable<Int32Array>, { order, vocabSize }: NGramOptions) {
-    if (!Number.isInteger(order) || order < 1) throw new Error(`KneserNey: the order is ${order}; it must be a whole number of 1 or more`);
+    if (!Number.isInteger(order) || order < 1)
+      throw new Error(`KneserNey: the order is ${order}; it must be a whole number of 1 or more`);
     this.#order = order;
     this.#vocabSize = vocabSize;
     const trie = (this.#trie = new Trie(vocabSize));
@@ -163,7 +166,9 @@ export class KneserNey {
   leaveOneOut(ids: Int32Array, at: number, out: Float32Array, offset: number, scale: number): void {
     const contexts = this.#contexts(ids, at);
     if (contexts.length < Math.min(this.#order, at + 1) || this.#trie.find(contexts.at(-1)!, ids[at]) < 0) {
-      throw new Error(`KneserNey.leaveOneOut: token ${ids[at]} at ${at} was never counted in its context; give a text that was counted`);
+      throw new Error(
+        `KneserNey.leaveOneOut: token ${ids[at]} at ${at} was never counted in its context; give a text that was counted`,
+      );
     }
     // An n-gram that occurred once had one predecessor: without it, the shorter one loses a count as well.
     let lost = 1;
@@ -193,7 +198,9 @@ export class KneserNey {
       const n = i + 1;
       const node = this.#trie.find(context, ids[at]);
       const D = this.#discounts[n];
-      p = (Math.max((node < 0 ? 0 : this.#trie.count[node]) - D, 0) + D * this.#types[context] * p) / this.#totals[context];
+      p =
+        (Math.max((node < 0 ? 0 : this.#trie.count[node]) - D, 0) + D * this.#types[context] * p) /
+        this.#totals[context];
     }
     return p;
   }

@@ -23,19 +23,19 @@ interface Codec<Values extends Floats | Ints> {
 export const FLOAT_CODECS: Partial<Record<SafetensorsDType, Codec<Floats>>> = {
   F32: {
     decode: (bytes, out) => (out.set(new Float32Array(bytes, 0, out.length)), true),
-    encode: (values) => values,
+    encode: values => values,
   },
   F64: {
     decode: (bytes, out) => (out.set(new Float64Array(bytes, 0, out.length)), true),
-    encode: (values) => new Float64Array(values),
+    encode: values => new Float64Array(values),
   },
   F16: {
     decode: (bytes, out) => (float16ToFloat32(new Uint16Array(bytes, 0, out.length), out), true),
-    encode: (values) => unlessOverflown(values, float32ToFloat16(values), 0x7c00),
+    encode: values => unlessOverflown(values, float32ToFloat16(values), 0x7c00),
   },
   BF16: {
     decode: (bytes, out) => (bfloat16ToFloat32(new Uint16Array(bytes, 0, out.length), out), true),
-    encode: (values) => unlessOverflown(values, float32ToBfloat16(values), 0x7f80),
+    encode: values => unlessOverflown(values, float32ToBfloat16(values), 0x7f80),
   },
 };
 
@@ -48,11 +48,11 @@ export const INT_CODECS: Partial<Record<SafetensorsDType, Codec<Ints>>> = {
   U32: {
     // A value from 2^31 has, read as int32, its sign bit set. The same on the way back.
     decode: (bytes, out) => (out.set(new Int32Array(bytes, 0, out.length)), noneNegative(out)),
-    encode: (values) => (noneNegative(values) ? values : undefined),
+    encode: values => (noneNegative(values) ? values : undefined),
   },
   BOOL: {
     decode: (bytes, out) => (out.set(new Uint8Array(bytes, 0, out.length)), true),
-    encode: (values) => (values.every((value) => value === 0 || value === 1) ? new Uint8Array(values) : undefined),
+    encode: values => (values.every(value => value === 0 || value === 1) ? new Uint8Array(values) : undefined),
   },
   I64: {
     decode: decodeLong,
@@ -61,16 +61,25 @@ export const INT_CODECS: Partial<Record<SafetensorsDType, Codec<Ints>>> = {
   U64: {
     // From 2^63 on the upper word, read as int32, is negative: no int32's upper word then but -1, of a negative value.
     decode: (bytes, out) => decodeLong(bytes, out) && noneNegative(out),
-    encode: (values) => (noneNegative(values) ? encodeLong(values) : undefined),
+    encode: values => (noneNegative(values) ? encodeLong(values) : undefined),
   },
 };
 
-function unlessOverflown(values: Floats, halves: Uint16Array<ArrayBuffer>, infinity: number): Uint16Array<ArrayBuffer> | undefined {
+function unlessOverflown(
+  values: Floats,
+  halves: Uint16Array<ArrayBuffer>,
+  infinity: number,
+): Uint16Array<ArrayBuffer> | undefined {
   const overflown = halves.some((half, i) => (half & 0x7fff) === infinity && Number.isFinite(values[i]));
   return overflown ? undefined : halves;
 }
 
-type SmallArray = Int8Array<ArrayBuffer> | Int16Array<ArrayBuffer> | Ints | Uint8Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+type SmallArray =
+  | Int8Array<ArrayBuffer>
+  | Int16Array<ArrayBuffer>
+  | Ints
+  | Uint8Array<ArrayBuffer>
+  | Uint16Array<ArrayBuffer>;
 
 interface SmallArrayType {
   new (values: Ints): SmallArray;
@@ -89,7 +98,7 @@ function small(type: SmallArrayType): Codec<Ints> {
 }
 
 function noneNegative(values: Ints): boolean {
-  return values.every((value) => value >= 0);
+  return values.every(value => value >= 0);
 }
 
 /** 64-bit integers in two words, the lower first: an int32 when the upper one only repeats the sign. */

@@ -16,10 +16,21 @@ import { oneLine, UserError } from './files.ts';
 
 /** Bytes an element takes. */
 export const DTYPE_BYTES = {
-  BOOL: 1, U8: 1, I8: 1, F8_E4M3: 1, F8_E5M2: 1,
-  U16: 2, I16: 2, F16: 2, BF16: 2,
-  U32: 4, I32: 4, F32: 4,
-  U64: 8, I64: 8, F64: 8,
+  BOOL: 1,
+  U8: 1,
+  I8: 1,
+  F8_E4M3: 1,
+  F8_E5M2: 1,
+  U16: 2,
+  I16: 2,
+  F16: 2,
+  BF16: 2,
+  U32: 4,
+  I32: 4,
+  F32: 4,
+  U64: 8,
+  I64: 8,
+  F64: 8,
 } as const; // prettier-ignore
 
 export type SafetensorsDType = keyof typeof DTYPE_BYTES;
@@ -50,10 +61,10 @@ export function parseHeader(text: string, dataBytes: number, path: string): Head
   const metadata = new Map<string, string>();
   const tensors = new Map<string, TensorEntry>();
   let hasMetadata = false;
-  cursor.object((name) => {
+  cursor.object(name => {
     if (name === METADATA && !hasMetadata) {
       hasMetadata = true;
-      cursor.object((key) => {
+      cursor.object(key => {
         if (metadata.has(key)) cursor.fail(`the metadata name ${quote(key)} comes twice`);
         metadata.set(key, cursor.string());
       });
@@ -72,20 +83,26 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
   let dtype: SafetensorsDType | undefined;
   let shape: number[] | undefined;
   let offsets: number[] | undefined;
-  cursor.object((field) => {
+  cursor.object(field => {
     if (field === 'dtype' && dtype === undefined) {
       const value = cursor.string();
       if (!isDType(value)) cursor.fail(`tensor ${quote(name)} has the unknown dtype ${quote(value)}`);
       else dtype = value;
-    } else if (field === 'shape' && shape === undefined) shape = cursor.integers(() => `the shape of tensor ${quote(name)}`, MAX_RANK);
-    else if (field === 'data_offsets' && offsets === undefined) offsets = cursor.integers(() => `data_offsets of tensor ${quote(name)}`, 2);
+    } else if (field === 'shape' && shape === undefined)
+      shape = cursor.integers(() => `the shape of tensor ${quote(name)}`, MAX_RANK);
+    else if (field === 'data_offsets' && offsets === undefined)
+      offsets = cursor.integers(() => `data_offsets of tensor ${quote(name)}`, 2);
     else cursor.fail(`tensor ${quote(name)} has the field ${quote(field)}, unknown or given twice`);
   });
-  if (dtype === undefined || shape === undefined || offsets?.length !== 2) return cursor.fail(`tensor ${quote(name)} lacks its dtype, shape or two data_offsets`);
+  if (dtype === undefined || shape === undefined || offsets?.length !== 2)
+    return cursor.fail(`tensor ${quote(name)} lacks its dtype, shape or two data_offsets`);
   const [begin, end] = offsets;
   // A product too large to be exact is larger than any difference of two offsets, so it is refused as well.
   const bytes = shape.includes(0) ? 0 : shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
-  if (end - begin !== bytes) cursor.fail(`tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ${bytes} it takes`);
+  if (end - begin !== bytes)
+    cursor.fail(
+      `tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ${bytes} it takes`,
+    );
   return { dtype, shape, begin, end };
 }
 
@@ -99,7 +116,11 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
   const inOrder = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.end - b.end);
   for (const [name, { begin, end }] of inOrder) {
     if (end > dataBytes) throw damaged(path, `tensor ${quote(name)} ends at byte ${end} of ${dataBytes} bytes of data`);
-    if (begin !== covered) throw damaged(path, `tensor ${quote(name)} begins at byte ${begin}, ${begin < covered ? 'inside another tensor' : 'after a hole'}`);
+    if (begin !== covered)
+      throw damaged(
+        path,
+        `tensor ${quote(name)} begins at byte ${begin}, ${begin < covered ? 'inside another tensor' : 'after a hole'}`,
+      );
     covered = end;
   }
   if (covered !== dataBytes) throw damaged(path, `${dataBytes - covered} bytes after the last tensor belong to none`);
@@ -108,9 +129,13 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
 /** The header of a file that holds the tensors one after another in this order, padded so that the data begins on a multiple of 8. */
 export function formatHeader(header: Header): Uint8Array {
   // Objects would put names that look like numbers first, and take `__proto__` for something else.
-  const object = (fields: (readonly [string, string])[]) => `{${fields.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
+  const object = (fields: (readonly [string, string])[]) =>
+    `{${fields.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join(',')}}`;
   const metadata = object([...header.metadata].map(([name, value]) => [name, JSON.stringify(value)]));
-  const tensors = [...header.tensors].map(([name, { dtype, shape, begin, end }]) => [name, JSON.stringify({ dtype, shape, data_offsets: [begin, end] })] as const);
+  const tensors = [...header.tensors].map(
+    ([name, { dtype, shape, begin, end }]) =>
+      [name, JSON.stringify({ dtype, shape, data_offsets: [begin, end] })] as const,
+  );
   const json = Buffer.from(object(header.metadata.size > 0 ? [[METADATA, metadata], ...tensors] : tensors));
   const bytes = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
   bytes.writeBigUInt64LE(BigInt(bytes.length - 8));
@@ -181,7 +206,8 @@ class Cursor {
       this.#at += plain[0].length;
       return plain[1];
     }
-    for (; this.#at < this.#text.length && this.#text[this.#at] !== '"'; this.#at++) if (this.#text[this.#at] === '\\') this.#at++;
+    for (; this.#at < this.#text.length && this.#text[this.#at] !== '"'; this.#at++)
+      if (this.#text[this.#at] === '\\') this.#at++;
     this.#expect('"');
     try {
       return JSON.parse(this.#text.slice(start, this.#at)) as string;
@@ -200,7 +226,8 @@ class Cursor {
       const digits = /(?:0|[1-9]\d{0,15})(?![\d.eE])/y;
       digits.lastIndex = this.#at;
       const value = Number(digits.exec(this.#text)?.[0] ?? NaN);
-      if (!Number.isSafeInteger(value)) this.fail(`${what()} holds something else than whole numbers from 0 to 2^53 - 1`);
+      if (!Number.isSafeInteger(value))
+        this.fail(`${what()} holds something else than whole numbers from 0 to 2^53 - 1`);
       this.#at = digits.lastIndex;
       if (values.push(value) > most) this.fail(`${what()} holds more than ${most} numbers`);
     } while (this.#skip(','));

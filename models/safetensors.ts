@@ -14,7 +14,17 @@ import { type FileHandle, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { explain, openFile, readJson, UserError, writeFileAtomic } from './files.ts';
 import { FLOAT_CODECS, type Floats, INT_CODECS, type Ints } from './safetensors-codec.ts';
-import { damaged, DTYPE_BYTES, formatHeader, MAX_HEADER_BYTES, METADATA, parseHeader, quote, type SafetensorsDType, type TensorEntry } from './safetensors-header.ts';
+import {
+  damaged,
+  DTYPE_BYTES,
+  formatHeader,
+  MAX_HEADER_BYTES,
+  METADATA,
+  parseHeader,
+  quote,
+  type SafetensorsDType,
+  type TensorEntry,
+} from './safetensors-header.ts';
 
 export type { SafetensorsDType, TensorEntry } from './safetensors-header.ts';
 
@@ -53,7 +63,8 @@ export async function readSafetensors(path: string): Promise<TensorSource> {
     const { size, mtimeMs, ino } = await handle.stat();
     if (size < 8) throw damaged(path, `${size} bytes are too few for a header`);
     const headerBytes = (await readExactly(handle, 0, Buffer.alloc(8), path)).readBigUInt64LE();
-    if (headerBytes > MAX_HEADER_BYTES) throw damaged(path, `its header claims ${headerBytes} bytes, more than the ${MAX_HEADER_BYTES} allowed`);
+    if (headerBytes > MAX_HEADER_BYTES)
+      throw damaged(path, `its header claims ${headerBytes} bytes, more than the ${MAX_HEADER_BYTES} allowed`);
     const dataStart = 8 + Number(headerBytes);
     if (dataStart > size) throw damaged(path, `its header claims ${headerBytes} bytes, and ${size - 8} follow`);
     const header = await readExactly(handle, 8, Buffer.alloc(Number(headerBytes)), path);
@@ -81,9 +92,16 @@ export async function readSafetensors(path: string): Promise<TensorSource> {
 }
 
 /** The bytes from `begin` to `end`, `BLOCK_BYTES` at a time; the next block is read while the caller is at work on this one. */
-async function* readBlocks(handle: FileHandle, begin: number, end: number, path: string): AsyncGenerator<Uint8Array<ArrayBuffer>> {
+async function* readBlocks(
+  handle: FileHandle,
+  begin: number,
+  end: number,
+  path: string,
+): AsyncGenerator<Uint8Array<ArrayBuffer>> {
   const blocks = Math.ceil((end - begin) / BLOCK_BYTES);
-  const buffers = Array.from({ length: Math.min(2, blocks) }, () => Buffer.from(new ArrayBuffer(Math.min(BLOCK_BYTES, end - begin))));
+  const buffers = Array.from({ length: Math.min(2, blocks) }, () =>
+    Buffer.from(new ArrayBuffer(Math.min(BLOCK_BYTES, end - begin))),
+  );
   const read = (i: number) => {
     const at = begin + i * BLOCK_BYTES;
     return readExactly(handle, at, buffers[i % 2].subarray(0, Math.min(BLOCK_BYTES, end - at)), path);
@@ -117,30 +135,44 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
     return { ...file, shards: new Map([['model.safetensors', file]]) };
   }
   const index = join(directory, 'model.safetensors.index.json');
-  if (!(await exists(directory))) throw new UserError(`${directory}: no such directory; give a Hugging Face model directory`);
-  if (!(await exists(index))) throw new UserError(`${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`);
+  if (!(await exists(directory)))
+    throw new UserError(`${directory}: no such directory; give a Hugging Face model directory`);
+  if (!(await exists(index)))
+    throw new UserError(
+      `${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,
+    );
 
   const content = await readJson(index);
   const weightMap = isRecord(content) ? content.weight_map : undefined;
-  if (!isRecord(weightMap)) throw new UserError(`${index}: lacks "weight_map", an object from tensor names to files; download it again`);
+  if (!isRecord(weightMap))
+    throw new UserError(`${index}: lacks "weight_map", an object from tensor names to files; download it again`);
   const shards = new Map<string, TensorSource>();
   const owners = new Map<string, TensorSource>();
   const tensors = new Map<string, TensorEntry>();
   for (const [name, file] of Object.entries(weightMap)) {
     // A link to elsewhere is fine (Hugging Face's cache is made of them), a name that leads elsewhere is not.
-    if (typeof file !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(file)) throw new UserError(`${index}: weight_map.${quote(name)} is not the name of a .safetensors file beside it; download it again`);
+    if (typeof file !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(file))
+      throw new UserError(
+        `${index}: weight_map.${quote(name)} is not the name of a .safetensors file beside it; download it again`,
+      );
     const shard = shards.get(file) ?? (await readSafetensors(join(directory, file)));
     shards.set(file, shard);
     const entry = shard.tensors.get(name);
-    if (entry === undefined) throw new UserError(`${index}: weight_map.${quote(name)} names ${file}, which lacks this tensor; download both again`);
+    if (entry === undefined)
+      throw new UserError(
+        `${index}: weight_map.${quote(name)} names ${file}, which lacks this tensor; download both again`,
+      );
     owners.set(name, shard);
     tensors.set(name, entry);
   }
-  return { ...tensorSource(directory, new Map(), tensors, (name) => owners.get(name)!.blocks(name)), shards };
+  return { ...tensorSource(directory, new Map(), tensors, name => owners.get(name)!.blocks(name)), shards };
 }
 
 async function exists(path: string): Promise<boolean> {
-  return stat(path).then(() => true, () => false); // prettier-ignore
+  return stat(path).then(
+    () => true,
+    () => false,
+  ); // prettier-ignore
 }
 
 function isRecord(value: unknown): value is Record<string, unknown> {
@@ -149,22 +181,35 @@ function isRecord(value: unknown): value is Record<string, unknown> {
 
 type BlocksOf = (name: string, entry: TensorEntry) => AsyncGenerator<Uint8Array<ArrayBuffer>>;
 
-function tensorSource(path: string, metadata: ReadonlyMap<string, string>, tensors: ReadonlyMap<string, TensorEntry>, blocksOf: BlocksOf): TensorSource {
+function tensorSource(
+  path: string,
+  metadata: ReadonlyMap<string, string>,
+  tensors: ReadonlyMap<string, TensorEntry>,
+  blocksOf: BlocksOf,
+): TensorSource {
   const find = (name: string): TensorEntry => {
     const entry = tensors.get(name);
-    if (entry === undefined) throw new UserError(`${path}: has no tensor ${quote(name)} among its ${tensors.size}; does it belong to this model?`);
+    if (entry === undefined)
+      throw new UserError(
+        `${path}: has no tensor ${quote(name)} among its ${tensors.size}; does it belong to this model?`,
+      );
     return entry;
   };
   const refuse = (name: string, why: string): never => {
     throw new UserError(`${path}: tensor ${quote(name)} is ${find(name).dtype} ${why}`);
   };
   /** Block after block into `out`. */
-  const fill = async <T extends Floats | Ints>(name: string, out: T, decode: (bytes: ArrayBuffer, out: T) => boolean): Promise<T> => {
+  const fill = async <T extends Floats | Ints>(
+    name: string,
+    out: T,
+    decode: (bytes: ArrayBuffer, out: T) => boolean,
+  ): Promise<T> => {
     const entry = find(name);
     let at = 0;
     for await (const block of blocksOf(name, entry)) {
       const end = at + block.length / DTYPE_BYTES[entry.dtype];
-      if (!decode(block.buffer, out.subarray(at, end) as T)) refuse(name, 'and holds an integer outside int32; this engine cannot use it');
+      if (!decode(block.buffer, out.subarray(at, end) as T))
+        refuse(name, 'and holds an integer outside int32; this engine cannot use it');
       at = end;
     }
     return out;
@@ -187,7 +232,7 @@ function tensorSource(path: string, metadata: ReadonlyMap<string, string>, tenso
       if (FLOAT_CODECS[find(name).dtype] === undefined) refuse(name, 'where floats are needed');
       return (await read(name)) as Floats;
     },
-    blocks: (name) => blocksOf(name, find(name)),
+    blocks: name => blocksOf(name, find(name)),
   };
 }
 
@@ -195,12 +240,18 @@ function allocate<T>(type: new (length: number) => T, length: number, path: stri
   try {
     return new type(length);
   } catch {
-    throw new UserError(`${path}: tensor ${quote(name)} with its ${length} elements does not fit into memory; use a machine with more`);
+    throw new UserError(
+      `${path}: tensor ${quote(name)} with its ${length} elements does not fit into memory; use a machine with more`,
+    );
   }
 }
 
 /** Writes tensors in the order given; see `writeFileAtomic` for what a failure leaves behind. Wrong arguments are a `RangeError`. */
-export async function writeSafetensors(path: string, tensors: Readonly<Record<string, TensorData>> | ReadonlyMap<string, TensorData>, metadata: Readonly<Record<string, string>> = {}): Promise<void> {
+export async function writeSafetensors(
+  path: string,
+  tensors: Readonly<Record<string, TensorData>> | ReadonlyMap<string, TensorData>,
+  metadata: Readonly<Record<string, string>> = {},
+): Promise<void> {
   const named: [string, TensorData][] = tensors instanceof Map ? [...tensors] : Object.entries(tensors);
   const entries = new Map<string, TensorEntry>();
   let begin = 0;
@@ -208,25 +259,31 @@ export async function writeSafetensors(path: string, tensors: Readonly<Record<st
     const elements = shape.reduce((product, dimension) => product * dimension, 1);
     const end = begin + elements * DTYPE_BYTES[dtype];
     if (name === METADATA) throw new RangeError(`${METADATA} is not a name for a tensor`);
-    if (!shape.every((dimension) => Number.isSafeInteger(dimension) && dimension >= 0) || !Number.isSafeInteger(end)) throw new RangeError(`${name}: [${shape.join(', ')}] is not a shape`);
-    if (typeof data !== 'function' && data.length !== (data instanceof Uint8Array ? end - begin : elements)) throw new RangeError(`${name}: ${data.length} values for the shape [${shape.join(', ')}] of ${dtype}`);
+    if (!shape.every(dimension => Number.isSafeInteger(dimension) && dimension >= 0) || !Number.isSafeInteger(end))
+      throw new RangeError(`${name}: [${shape.join(', ')}] is not a shape`);
+    if (typeof data !== 'function' && data.length !== (data instanceof Uint8Array ? end - begin : elements))
+      throw new RangeError(`${name}: ${data.length} values for the shape [${shape.join(', ')}] of ${dtype}`);
     const codecs = data instanceof Float32Array ? FLOAT_CODECS : INT_CODECS;
-    if ((data instanceof Float32Array || data instanceof Int32Array) && codecs[dtype] === undefined) throw new RangeError(`${name}: ${dtype} does not hold ${data.constructor.name}`);
+    if ((data instanceof Float32Array || data instanceof Int32Array) && codecs[dtype] === undefined)
+      throw new RangeError(`${name}: ${dtype} does not hold ${data.constructor.name}`);
     entries.set(name, { dtype, shape, begin, end });
     begin = end;
   }
-  await writeFileAtomic(path, (async function* () {
-    yield formatHeader({ metadata: new Map(Object.entries(metadata)), tensors: entries });
-    for (const [name, tensor] of named) {
-      let bytes = 0;
-      for await (const chunk of encode(path, name, tensor)) {
-        bytes += chunk.length;
-        yield chunk;
+  await writeFileAtomic(
+    path,
+    (async function* () {
+      yield formatHeader({ metadata: new Map(Object.entries(metadata)), tensors: entries });
+      for (const [name, tensor] of named) {
+        let bytes = 0;
+        for await (const chunk of encode(path, name, tensor)) {
+          bytes += chunk.length;
+          yield chunk;
+        }
+        const { begin, end } = entries.get(name)!;
+        if (bytes !== end - begin) throw new RangeError(`${name}: ${bytes} bytes were given for ${end - begin}`);
       }
-      const { begin, end } = entries.get(name)!;
-      if (bytes !== end - begin) throw new RangeError(`${name}: ${bytes} bytes were given for ${end - begin}`);
-    }
-  })()); // prettier-ignore
+    })(),
+  ); // prettier-ignore
 }
 
 async function* encode(path: string, name: string, { dtype, data }: TensorData): AsyncGenerator<Uint8Array> {
@@ -234,8 +291,10 @@ async function* encode(path: string, name: string, { dtype, data }: TensorData):
   if (data instanceof Uint8Array) return yield data;
   for (let at = 0; at < data.length; at += BLOCK_BYTES / 8) {
     const block = data.slice(at, at + BLOCK_BYTES / 8);
-    const encoded = block instanceof Float32Array ? FLOAT_CODECS[dtype]?.encode(block) : INT_CODECS[dtype]?.encode(block);
-    if (encoded === undefined) throw new UserError(`${path}: tensor ${quote(name)} holds a value that ${dtype} cannot; write a wider dtype`);
+    const encoded =
+      block instanceof Float32Array ? FLOAT_CODECS[dtype]?.encode(block) : INT_CODECS[dtype]?.encode(block);
+    if (encoded === undefined)
+      throw new UserError(`${path}: tensor ${quote(name)} holds a value that ${dtype} cannot; write a wider dtype`);
     yield new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
   }
 }

@@ -38,7 +38,11 @@ function tokenLosses(model: Transformer, batch: Batch, ends: Ends): Tensor {
   return crossEntropy(reshape(logits, [targets.size, -1]), targets);
 }
 
-export async function score(model: Transformer, sequences: readonly Sequence[], options: ScoreOptions = {}): Promise<Score[]> {
+export async function score(
+  model: Transformer,
+  sequences: readonly Sequence[],
+  options: ScoreOptions = {},
+): Promise<Score[]> {
   const { ends = endsOf(model), endToken = true, batchTokens = 2048 } = options;
   const scores = new Map<Sequence, Score>();
   for (const group of groupByLength(sequences, batchTokens)) {

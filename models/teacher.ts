@@ -22,7 +22,12 @@ export function taughtLoss(model: Transformer, batch: Batch, teacher: KneserNey,
 }
 
 /** λ (1[w = token] − p(w)) of every scored token, 0 where there is none: (B·T, V). */
-function lesson({ inputs, targets, shape: [B, T] }: Batch, teacher: KneserNey, share: number, vocabSize: number): Float32Array<ArrayBuffer> {
+function lesson(
+  { inputs, targets, shape: [B, T] }: Batch,
+  teacher: KneserNey,
+  share: number,
+  vocabSize: number,
+): Float32Array<ArrayBuffer> {
   const out = new Float32Array(B * T * vocabSize);
   const sequence = new Int32Array(T + 1);
   for (let row = 0; row < B; row++) {

@@ -78,7 +78,10 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       });
       losses[step] = await loss.item();
       loss.dispose();
-      if (!Number.isFinite(losses[step])) throw new Error(`train: the loss is ${losses[step]} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`);
+      if (!Number.isFinite(losses[step]))
+        throw new Error(
+          `train: the loss is ${losses[step]} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
+        );
       progress = {
         step: step + 1,
         steps: batches.length,
@@ -91,7 +94,11 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       options.onStep?.(progress);
       await new Promise(resolve => setImmediate(resolve)); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
-      if (stop || progress.step === batches.length || performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)) {
+      if (
+        stop ||
+        progress.step === batches.length ||
+        performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)
+      ) {
         await save(options, optimizer, { losses, times }, progress);
         saved = performance.now();
       }
@@ -106,33 +113,49 @@ export async function train(training: Training, options: TrainingOptions = {}): 
 /** What a run keeps of every step. */
 type History = Readonly<Record<'losses' | 'times', Float32Array>>;
 
-async function save({ state, fingerprint = '' }: TrainingOptions, optimizer: Optimizer, history: History, progress: Progress): Promise<void> {
+async function save(
+  { state, fingerprint = '' }: TrainingOptions,
+  optimizer: Optimizer,
+  history: History,
+  progress: Progress,
+): Promise<void> {
   if (state === undefined) return;
   const tensors: Record<string, TensorData> = {};
   for (const [name, data] of Object.entries(history)) tensors[name] = { dtype: 'F32', shape: [data.length], data };
   for (const [group, members] of Object.entries(optimizer.state)) {
-    for (const [name, t] of Object.entries(members)) tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
+    for (const [name, t] of Object.entries(members))
+      tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
   }
   await writeSafetensors(state, tensors, { fingerprint, progress: JSON.stringify(progress) });
 }
 
 /** Loads a saved state into parameters and optimiser; null where there is none yet. */
-async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: Optimizer, history: History): Promise<Progress | null> {
+async function restore(
+  { state, fingerprint = '' }: TrainingOptions,
+  optimizer: Optimizer,
+  history: History,
+): Promise<Progress | null> {
   if (state === undefined) return null;
   const file = await readSafetensors(state).catch(error => {
     if (error instanceof UserError && error.message.includes('no such file')) return null;
     throw error;
   });
   if (file === null) return null;
-  if (file.metadata.get('fingerprint') !== fingerprint) throw new UserError(`${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
+  if (file.metadata.get('fingerprint') !== fingerprint)
+    throw new UserError(
+      `${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
+    );
   const progress = parseProgress(file.metadata.get('progress') ?? '', state, history.losses.length);
   const floats = async (name: string, shape: readonly number[]) => {
-    if (file.tensors.get(name)?.shape.join() !== shape.join()) throw damaged(state, `"${name}" has not the shape [${shape.join(', ')}]`);
+    if (file.tensors.get(name)?.shape.join() !== shape.join())
+      throw damaged(state, `"${name}" has not the shape [${shape.join(', ')}]`);
     return file.readFloats(name);
   };
   for (const [group, members] of Object.entries(optimizer.state)) {
     for (const [name, t] of Object.entries(members)) {
-      t.assign(tensor(await floats(`${group}/${name}`, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }));
+      t.assign(
+        tensor(await floats(`${group}/${name}`, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }),
+      );
     }
   }
   for (const [name, data] of Object.entries(history)) data.set(await floats(name, [data.length]));
@@ -142,10 +165,12 @@ async function restore({ state, fingerprint = '' }: TrainingOptions, optimizer: 
 
 function parseProgress(text: string, state: string, steps: number): Progress {
   const progress = parseJson(text, `${state}: its progress`) as Progress | null;
-  const { step, loss, tokens, bytes, seconds } = progress ?? {} as Partial<Progress>;
-  if (progress?.steps !== steps || !Number.isInteger(step) || step! < 1 || step! > steps) throw damaged(state, `step ${step} of ${progress?.steps} is none of ${steps}`);
+  const { step, loss, tokens, bytes, seconds } = progress ?? ({} as Partial<Progress>);
+  if (progress?.steps !== steps || !Number.isInteger(step) || step! < 1 || step! > steps)
+    throw damaged(state, `step ${step} of ${progress?.steps} is none of ${steps}`);
   if (![loss, tokens, bytes, seconds].every(Number.isFinite)) throw damaged(state, 'its progress lacks numbers');
   return progress;
 }
 
-const damaged = (state: string, what: string): UserError => new UserError(`${state}: is damaged: ${what}; delete it to train this part again`);
+const damaged = (state: string, what: string): UserError =>
+  new UserError(`${state}: is damaged: ${what}; delete it to train this part again`);

@@ -11,7 +11,25 @@
  * arguments, since a token translation replaces exactly these two.
  */
 import {
-  add, attention, concat, gather, gelu, layerNorm, matmul, mul, ones, type Random, reshape, rmsNorm, rotary, rotarySpeeds, slice, swiglu, tensor, type Tensor, zeros,
+  add,
+  attention,
+  concat,
+  gather,
+  gelu,
+  layerNorm,
+  matmul,
+  mul,
+  ones,
+  type Random,
+  reshape,
+  rmsNorm,
+  rotary,
+  rotarySpeeds,
+  slice,
+  swiglu,
+  tensor,
+  type Tensor,
+  zeros,
 } from '../engine/index.ts';
 
 export const families = ['olmo', 'llama', 'gpt2'] as const;
@@ -61,7 +79,8 @@ export interface Transformer {
   readonly weights: Weights;
 }
 
-export const embeddingName = ({ family }: Pick<TransformerConfig, 'family'>): string => (family === 'gpt2' ? 'transformer.wte.weight' : 'model.embed_tokens.weight');
+export const embeddingName = ({ family }: Pick<TransformerConfig, 'family'>): string =>
+  family === 'gpt2' ? 'transformer.wte.weight' : 'model.embed_tokens.weight';
 export const headName = 'lm_head.weight';
 const positionsName = 'transformer.wpe.weight';
 
@@ -83,8 +102,20 @@ export function weightShapes(c: TransformerConfig): Record<string, number[]> {
 /** Where the parts of layer i lie among the weights. */
 function names({ family }: TransformerConfig, i = 0) {
   return family === 'gpt2'
-    ? { norm: `transformer.h.${i}.ln_1`, attention: `transformer.h.${i}.attn`, nextNorm: `transformer.h.${i}.ln_2`, feedForward: `transformer.h.${i}.mlp`, lastNorm: 'transformer.ln_f' }
-    : { norm: `model.layers.${i}.input_layernorm`, attention: `model.layers.${i}.self_attn`, nextNorm: `model.layers.${i}.post_attention_layernorm`, feedForward: `model.layers.${i}.mlp`, lastNorm: 'model.norm' };
+    ? {
+        norm: `transformer.h.${i}.ln_1`,
+        attention: `transformer.h.${i}.attn`,
+        nextNorm: `transformer.h.${i}.ln_2`,
+        feedForward: `transformer.h.${i}.mlp`,
+        lastNorm: 'transformer.ln_f',
+      }
+    : {
+        norm: `model.layers.${i}.input_layernorm`,
+        attention: `model.layers.${i}.self_attn`,
+        nextNorm: `model.layers.${i}.post_attention_layernorm`,
+        feedForward: `model.layers.${i}.mlp`,
+        lastNorm: 'model.norm',
+      };
 }
 
 function normShapes({ family, width }: TransformerConfig, at: string): Record<string, number[]> {
@@ -94,7 +125,9 @@ function normShapes({ family, width }: TransformerConfig, at: string): Record<st
 
 function layerShapes(c: TransformerConfig, i: number): Record<string, number[]> {
   const linear = (name: string, from: number, to: number) =>
-    (c.family === 'gpt2' ? { [`${name}.weight`]: [from, to], [`${name}.bias`]: [to] } : { [`${name}.weight`]: [to, from] });
+    c.family === 'gpt2'
+      ? { [`${name}.weight`]: [from, to], [`${name}.bias`]: [to] }
+      : { [`${name}.weight`]: [to, from] };
   const { norm, attention, nextNorm, feedForward } = names(c, i);
   const [C, F, all, shared] = [c.width, c.feedForward, c.heads * headWidth(c), c.keyValueHeads * headWidth(c)];
   if (c.family === 'gpt2') {
@@ -126,17 +159,30 @@ const mostLayers = 10_000;
 /** Throws where a configuration makes no model. */
 export function checkConfig(c: TransformerConfig): void {
   for (const key of ['vocabSize', 'width', 'layers', 'heads', 'keyValueHeads', 'feedForward', 'context'] as const) {
-    if (!Number.isSafeInteger(c[key]) || c[key] < 1) throw new Error(`transformer: ${key} is ${c[key]}; it must be a whole number of 1 or more`);
+    if (!Number.isSafeInteger(c[key]) || c[key] < 1)
+      throw new Error(`transformer: ${key} is ${c[key]}; it must be a whole number of 1 or more`);
   }
   if (c.layers > mostLayers) throw new Error(`transformer: ${c.layers} layers are more than any model has`);
   const D = headWidth(c);
-  if (!Number.isSafeInteger(D) || D < 1) throw new Error(c.headWidth === undefined ? `transformer: width ${c.width} is not a multiple of ${c.heads} heads` : `transformer: headWidth is ${D}; it must be a whole number of 1 or more`);
-  if (c.family !== 'gpt2' && D % 2 !== 0) throw new Error(`transformer: a head is ${D} wide; rotary positions need an even width`);
-  if (c.heads % c.keyValueHeads !== 0) throw new Error(`transformer: ${c.heads} heads are not a multiple of ${c.keyValueHeads} key/value heads`);
-  if (c.family === 'gpt2' && (c.keyValueHeads !== c.heads || D * c.heads !== c.width)) throw new Error('transformer: gpt2 has neither grouped key/value heads nor a head width of its own');
+  if (!Number.isSafeInteger(D) || D < 1)
+    throw new Error(
+      c.headWidth === undefined
+        ? `transformer: width ${c.width} is not a multiple of ${c.heads} heads`
+        : `transformer: headWidth is ${D}; it must be a whole number of 1 or more`,
+    );
+  if (c.family !== 'gpt2' && D % 2 !== 0)
+    throw new Error(`transformer: a head is ${D} wide; rotary positions need an even width`);
+  if (c.heads % c.keyValueHeads !== 0)
+    throw new Error(`transformer: ${c.heads} heads are not a multiple of ${c.keyValueHeads} key/value heads`);
+  if (c.family === 'gpt2' && (c.keyValueHeads !== c.heads || D * c.heads !== c.width))
+    throw new Error('transformer: gpt2 has neither grouped key/value heads nor a head width of its own');
   const { factor = 1, lowFrequency = 1, highFrequency = 2, originalContext = 1 } = c.rotaryScaling ?? {};
-  if (!(factor > 0 && lowFrequency > 0 && highFrequency > lowFrequency && originalContext > 0)) throw new Error(`transformer: rotaryScaling ${JSON.stringify(c.rotaryScaling)} must be positive, highFrequency above lowFrequency`);
-  if (!(c.normEps > 0) || !(c.rotaryBase > 1)) throw new Error(`transformer: normEps ${c.normEps} must be positive and rotaryBase ${c.rotaryBase} above 1`);
+  if (!(factor > 0 && lowFrequency > 0 && highFrequency > lowFrequency && originalContext > 0))
+    throw new Error(
+      `transformer: rotaryScaling ${JSON.stringify(c.rotaryScaling)} must be positive, highFrequency above lowFrequency`,
+    );
+  if (!(c.normEps > 0) || !(c.rotaryBase > 1))
+    throw new Error(`transformer: normEps ${c.normEps} must be positive and rotaryBase ${c.rotaryBase} above 1`);
 }
 
 /** A fresh model: normal weights of deviation 0.02, smaller by √(2 layers) where they write into the residual stream (GPT-2). */
@@ -162,8 +208,10 @@ export interface Ends {
   readonly head: Tensor;
 }
 
-export const endsOf = ({ config, weights }: Transformer): Ends =>
-  ({ embedding: weights[embeddingName(config)], head: weights[config.tied ? embeddingName(config) : headName] });
+export const endsOf = ({ config, weights }: Transformer): Ends => ({
+  embedding: weights[embeddingName(config)],
+  head: weights[config.tied ? embeddingName(config) : headName],
+});
 
 export interface ForwardResult {
   /** (B, T, V) */
@@ -177,7 +225,8 @@ export function forward(model: Transformer, ids: Tensor, ends: Ends = endsOf(mod
   const { config: c, weights: w } = model;
   const past = cache?.[0].k.shape[1] ?? 0;
   const [, T] = ids.shape;
-  if (past + T > c.context) throw new Error(`transformer: ${past + T} positions exceed the context of ${c.context}; cut the sequence`);
+  if (past + T > c.context)
+    throw new Error(`transformer: ${past + T} positions exceed the context of ${c.context}; cut the sequence`);
   let x = gather(ends.embedding, ids); // (B, T, C)
   if (c.family === 'gpt2') x = add(x, slice(w[positionsName], 0, past, past + T));
   const grown: { k: Tensor; v: Tensor }[] = [];
@@ -204,7 +253,14 @@ function linear({ family }: TransformerConfig, w: Weights, at: string, x: Tensor
   return family === 'gpt2' ? add(matmul(x, weight), w[`${at}.bias`]) : matmul(x, weight, { transposeB: true });
 }
 
-function selfAttention(c: TransformerConfig, w: Weights, at: string, x: Tensor, past: number, cached?: Cache[number]): { y: Tensor; k: Tensor; v: Tensor } {
+function selfAttention(
+  c: TransformerConfig,
+  w: Weights,
+  at: string,
+  x: Tensor,
+  past: number,
+  cached?: Cache[number],
+): { y: Tensor; k: Tensor; v: Tensor } {
   const [B, T] = x.shape;
   const D = headWidth(c);
   let [q, k, v] = queriesKeysValues(c, w, at, x, past); // (B, T, H, D), (B, T, G, D) twice
@@ -223,7 +279,11 @@ function queriesKeysValues(c: TransformerConfig, w: Weights, at: string, x: Tens
   }
   const project = (name: string, heads: number) => inHeads(linear(c, w, `${at}.${name}`, x), heads);
   const position = { base: c.rotaryBase, speeds: rotarySpeedsOf(c), offset: past };
-  return [rotary(project('q_proj', c.heads), position), rotary(project('k_proj', c.keyValueHeads), position), project('v_proj', c.keyValueHeads)];
+  return [
+    rotary(project('q_proj', c.heads), position),
+    rotary(project('k_proj', c.keyValueHeads), position),
+    project('v_proj', c.keyValueHeads),
+  ];
 }
 
 /** Radians a position of each of the D/2 pairs where positions are scaled (`_compute_llama3_parameters` of transformers). */

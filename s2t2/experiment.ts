@@ -71,7 +71,11 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
   const { settings, work, signal, fingerprint } = experiment;
   const stages: { training: Training; result: TrainingResult }[] = [];
   const runStage = async (stage: string, training: Training) => {
-    const bar = progressBar(stage, training.batches.flat().reduce((n, s) => n + s.ids.length - 1, 0), 'tokens');
+    const bar = progressBar(
+      stage,
+      training.batches.flat().reduce((n, s) => n + s.ids.length - 1, 0),
+      'tokens',
+    );
     const result = await train(training, {
       state: join(work, `${stage}.safetensors`),
       fingerprint: sha256(`${fingerprint} ${stage}`),
@@ -82,20 +86,38 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
     stages.push({ training, result });
     return result;
   };
-  const context: Context = { settings, source: experiment.source, target: experiment.target, train: experiment.sequences.train, runStage };
+  const context: Context = {
+    settings,
+    source: experiment.source,
+    target: experiment.target,
+    train: experiment.sequences.train,
+    runStage,
+  };
   const test = experiment.sequences.test[method.vocabulary];
-  const evaluated = (when: string, model: Transformer) => stored(join(work, `${method.name}.${when}.json`), fingerprint, async () => {
-    const bar = progressBar(`${method.name} ${when}`, test.reduce((n, s) => n + s.ids.length - 1, 0), 'tokens');
-    let done = 0;
-    const started = performance.now();
-    const scores = await score(model, test, { signal, onProgress: tokens => bar.update(done += tokens) }).finally(() => bar.stop());
-    return { scores, seconds: (performance.now() - started) / 1000 };
-  });
+  const evaluated = (when: string, model: Transformer) =>
+    stored(join(work, `${method.name}.${when}.json`), fingerprint, async () => {
+      const bar = progressBar(
+        `${method.name} ${when}`,
+        test.reduce((n, s) => n + s.ids.length - 1, 0),
+        'tokens',
+      );
+      let done = 0;
+      const started = performance.now();
+      const scores = await score(model, test, { signal, onProgress: tokens => bar.update((done += tokens)) }).finally(
+        () => bar.stop(),
+      );
+      return { scores, seconds: (performance.now() - started) / 1000 };
+    });
 
   const start = await method.start(context);
   const before = method.before ? (await evaluated('before', start.model)).scores : null;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
-  const batches = planBatches(experiment.sequences.train[method.vocabulary], settings.batchTokens, budget, new Random(settings.seed).split('finetuning batches'));
+  const batches = planBatches(
+    experiment.sequences.train[method.vocabulary],
+    settings.batchTokens,
+    budget,
+    new Random(settings.seed).split('finetuning batches'),
+  );
   const ends = [embeddingName(start.model.config), headName];
   await runStage(`${method.name}.finetune`, {
     parameters: start.model.weights,
@@ -136,7 +158,12 @@ function curveOf(stages: readonly { training: Training; result: TrainingResult }
         stretchBytes += s.bytes;
       }
       if (++step % stretch !== 0) return;
-      points.push({ tokens, bytes, seconds: secondsBefore + result.times[i], bitsPerByte: nats / Math.LN2 / stretchBytes });
+      points.push({
+        tokens,
+        bytes,
+        seconds: secondsBefore + result.times[i],
+        bitsPerByte: nats / Math.LN2 / stretchBytes,
+      });
       [nats, stretchBytes] = [0, 0];
     });
     secondsBefore += result.seconds;
@@ -151,7 +178,7 @@ interface Evaluation {
 
 /** An evaluation read back from a file of this very run, or made and written. */
 async function stored(path: string, fingerprint: string, compute: () => Promise<Evaluation>): Promise<Evaluation> {
-  const known = await readJson(path).catch(() => null) as { fingerprint: string; evaluation: Evaluation } | null;
+  const known = (await readJson(path).catch(() => null)) as { fingerprint: string; evaluation: Evaluation } | null;
   if (known?.fingerprint === fingerprint) return known.evaluation;
   const evaluation = await compute();
   await writeFileAtomic(path, JSON.stringify({ fingerprint, evaluation }));

@@ -13,13 +13,29 @@ export interface Explanation {
 }
 
 /** The `top` source tokens of target tokens: of those named, or of the `count` whose top covers most. */
-export function explainPlan(plan: Plan, source: Tokenizer, target: Tokenizer, { top = 5, count = 12, tokens }: { top?: number; count?: number; tokens?: readonly string[] } = {}): Explanation[] {
+export function explainPlan(
+  plan: Plan,
+  source: Tokenizer,
+  target: Tokenizer,
+  { top = 5, count = 12, tokens }: { top?: number; count?: number; tokens?: readonly string[] } = {},
+): Explanation[] {
   const totals = rowSums(plan);
   const rows = Array.from(plan.targetIds, (id, i): Explanation => {
-    const entries = Array.from({ length: plan.pointers[i + 1] - plan.pointers[i] }, (_, e) => plan.pointers[i] + e)
-      .sort((a, b) => plan.values[b] - plan.values[a]);
-    const sources = entries.slice(0, top).map(e => ({ token: source.token(plan.sourceIds[plan.columns[e]]), probability: plan.values[e] / totals[i] }));
-    return { token: target.token(id), sources, covered: sources.reduce((sum, s) => sum + s.probability, 0), support: entries.length };
+    const entries = Array.from(
+      { length: plan.pointers[i + 1] - plan.pointers[i] },
+      (_, e) => plan.pointers[i] + e,
+    ).sort((a, b) => plan.values[b] - plan.values[a]);
+    const sources = entries
+      .slice(0, top)
+      .map(e => ({ token: source.token(plan.sourceIds[plan.columns[e]]), probability: plan.values[e] / totals[i] }));
+    return {
+      token: target.token(id),
+      sources,
+      covered: sources.reduce((sum, s) => sum + s.probability, 0),
+      support: entries.length,
+    };
   });
-  return tokens ? rows.filter(r => tokens.includes(r.token)) : rows.sort((a, b) => b.covered - a.covered).slice(0, count);
+  return tokens
+    ? rows.filter(r => tokens.includes(r.token))
+    : rows.sort((a, b) => b.covered - a.covered).slice(0, count);
 }

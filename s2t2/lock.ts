@@ -25,10 +25,13 @@ const held = new Set<string>();
 export async function withLock<R>(directory: string, work: () => Promise<R>): Promise<R> {
   await makeDirectory(directory);
   const lock = join(await realpath(directory), `run.${hostname()}-${process.pid}.lock`);
-  if (held.has(lock)) throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
+  if (held.has(lock))
+    throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
   held.add(lock);
   try {
-    await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => { throw explain(error, directory); });
+    await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => {
+      throw explain(error, directory);
+    });
     await refuseOthers(directory, lock);
     return await work();
   } finally {
@@ -44,7 +47,10 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     const [, host, pid] = owner;
     const file = join(directory, name);
     if (host === hostname() && (await hasEnded(Number(pid), file))) await rm(file, { force: true });
-    else throw new InUse(`${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`);
+    else
+      throw new InUse(
+        `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+      );
   }
 }
 

@@ -10,7 +10,8 @@ export function estimateBytes(config: TransformerConfig, settings: Settings, u: 
   const source = 2 * config.vocabSize * config.width + adapted;
   // A padded batch may hold one sequence that is longer than the batch.
   const tokens = Math.max(settings.batchTokens, settings.maxBytes);
-  const activations = tokens * (config.layers * (16 * config.width + 5 * config.feedForward) + 4 * Math.max(u, config.vocabSize));
+  const activations =
+    tokens * (config.layers * (16 * config.width + 5 * config.feedForward) + 4 * Math.max(u, config.vocabSize));
   // Weights, two moments, gradients, clipped gradients, what an update makes before it is taken over.
   const finetuning = 6 * Math.max(adapted, source) + activations;
   // The cost with the same, X, the projections of every round, and half a dozen values in between.
@@ -22,5 +23,7 @@ export function estimateBytes(config: TransformerConfig, settings: Settings, u: 
 export function checkMemory(need: number, limit: number | undefined): void {
   if (limit === undefined || need <= limit) return;
   const gigabytes = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
-  throw new UserError(`this adaptation needs about ${gigabytes(need)} GiB and the backend has ${gigabytes(limit)} GiB; lower --batch-tokens, --vocab-size or --iterations, or take a smaller model`);
+  throw new UserError(
+    `this adaptation needs about ${gigabytes(need)} GiB and the backend has ${gigabytes(limit)} GiB; lower --batch-tokens, --vocab-size or --iterations, or take a smaller model`,
+  );
 }

@@ -3,14 +3,33 @@
  * vocabulary, made from the pretrained one, and says what it has spent of the training budget. What follows
  * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
  */
-import { div, matmul, mul, neg, noGrad, Random, scope, sparseMatmul, sub, tensor, type Tensor } from '../engine/index.ts';
+import {
+  div,
+  matmul,
+  mul,
+  neg,
+  noGrad,
+  Random,
+  scope,
+  sparseMatmul,
+  sub,
+  tensor,
+  type Tensor,
+} from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import { embeddingName, endsOf, headName, initTransformer, type Ends, type Transformer } from '../models/transformer.ts';
+import {
+  embeddingName,
+  endsOf,
+  headName,
+  initTransformer,
+  type Ends,
+  type Transformer,
+} from '../models/transformer.ts';
 import { compress, dualityGap, type Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { denseSinkhorn, sparseSinkhorn, type SinkhornResult } from './sinkhorn.ts';
@@ -54,7 +73,10 @@ function copyOf({ config, weights }: Transformer, skip: readonly string[] = []):
 function withEnds(model: Transformer, { embedding, head }: Ends): Transformer {
   const nameOfEmbedding = embeddingName(model.config);
   const { config, weights } = copyOf(model, [nameOfEmbedding, headName]);
-  return { config: { ...config, vocabSize: embedding.shape[0], tied: false }, weights: { [nameOfEmbedding]: embedding, ...weights, [headName]: head } };
+  return {
+    config: { ...config, vocabSize: embedding.shape[0], tied: false },
+    weights: { [nameOfEmbedding]: embedding, ...weights, [headName]: head },
+  };
 }
 
 /** The pretrained model with the source's own tokenizer. */
@@ -70,10 +92,14 @@ const truncated: Method = {
   name: 'truncated',
   vocabulary: 'target',
   before: true,
-  start: async context => withRows(context, ({ sourceIds, targetIds }) => {
-    if (targetIds.length > sourceIds.length) throw new Error(`truncated: ${targetIds.length} target tokens do not fit into ${sourceIds.length} source tokens`);
-    return i => [sourceIds[i]];
-  }),
+  start: async context =>
+    withRows(context, ({ sourceIds, targetIds }) => {
+      if (targetIds.length > sourceIds.length)
+        throw new Error(
+          `truncated: ${targetIds.length} target tokens do not fit into ${sourceIds.length} source tokens`,
+        );
+      return i => [sourceIds[i]];
+    }),
 };
 
 /** Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing about. */
@@ -81,7 +107,13 @@ const random: Method = {
   name: 'random',
   vocabulary: 'target',
   before: true,
-  start: async context => ({ model: withEnds(context.source.model, { embedding: await randomEnd(context, 'embedding'), head: await randomEnd(context, 'head') }), spent: 0 }),
+  start: async context => ({
+    model: withEnds(context.source.model, {
+      embedding: await randomEnd(context, 'embedding'),
+      head: await randomEnd(context, 'head'),
+    }),
+    spent: 0,
+  }),
 };
 
 async function randomEnd({ source, target, settings }: Context, end: 'embedding' | 'head'): Promise<Tensor> {
@@ -89,7 +121,10 @@ async function randomEnd({ source, target, settings }: Context, end: 'embedding'
   const values = (await endsOf(source.model)[end].data()) as Float32Array;
   const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
   const own = new Random(settings.seed).split(`random ${end}`);
-  return tensor(new Float32Array(target.vocabSize * width).map(() => scale * own.normal()), { shape: [target.vocabSize, width], requiresGrad: true });
+  return tensor(
+    new Float32Array(target.vocabSize * width).map(() => scale * own.normal()),
+    { shape: [target.vocabSize, width], requiresGrad: true },
+  );
 }
 
 /** Fast vocabulary transfer (Gee et al. 2022): each target token is the mean of the source tokens of its text. */
@@ -97,7 +132,10 @@ const fvt: Method = {
   name: 'fvt',
   vocabulary: 'target',
   before: true,
-  start: async context => withRows(context, ({ targetIds }) => i => [...context.source.tokenizer.encodeBytes(context.target.tokenBytes(targetIds[i]))]),
+  start: async context =>
+    withRows(context, ({ targetIds }) => i => [
+      ...context.source.tokenizer.encodeBytes(context.target.tokenBytes(targetIds[i])),
+    ]),
 };
 
 /** The architecture with fresh weights: what the training text alone teaches. */
@@ -106,7 +144,10 @@ const scratch: Method = {
   vocabulary: 'target',
   before: false,
   start: async ({ source, target, settings }) => ({
-    model: initTransformer({ ...source.model.config, vocabSize: target.vocabSize, tied: false }, new Random(settings.seed).split('scratch')),
+    model: initTransformer(
+      { ...source.model.config, vocabSize: target.vocabSize, tied: false },
+      new Random(settings.seed).split('scratch'),
+    ),
     spent: 0,
   }),
 };
@@ -121,7 +162,12 @@ const s2t2: Method = {
     const plan = await planFrom(context, learned);
     learned.dispose();
     const { planEnds } = context.settings;
-    const fresh = planEnds === 'both' ? {} : planEnds === 'head' ? { embedding: await randomEnd(context, 'embedding') } : { head: await randomEnd(context, 'head') };
+    const fresh =
+      planEnds === 'both'
+        ? {}
+        : planEnds === 'head'
+          ? { embedding: await randomEnd(context, 'embedding') }
+          : { head: await randomEnd(context, 'head') };
     return { model: await modelFromPlan(context.source.model, plan, fresh), plan, spent: learned.spent };
   },
 };
@@ -143,7 +189,14 @@ const withLayer = (name: string, layer: Layer): Method => ({
 });
 
 export const methods: Readonly<Record<string, Method>> = {
-  source, truncated, random, fvt, plain: withLayer('plain', plainLayer), dense: withLayer('dense', denseLayer), s2t2, scratch,
+  source,
+  truncated,
+  random,
+  fvt,
+  plain: withLayer('plain', plainLayer),
+  dense: withLayer('dense', denseLayer),
+  s2t2,
+  scratch,
 };
 
 /** Which tokens the plan translates, and the special tokens that map one to one by the part they play. */
@@ -153,14 +206,23 @@ export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
   for (const id of target.parts.special.values()) {
     const role = (['bos', 'eos', 'pad', 'unk'] as const).find(r => target.specialTokens[r] === id);
     const counterpart = (role && source.specialTokens[role]) ?? fallback;
-    if (counterpart === undefined) throw new Error(`translate: the source tokenizer has no counterpart of ${target.token(id)}`);
+    if (counterpart === undefined)
+      throw new Error(`translate: the source tokenizer has no counterpart of ${target.token(id)}`);
     specials.push(id, counterpart);
   }
-  return { sourceIds: source.ordinaryIds(), targetIds: target.ordinaryIds(), specials: Int32Array.from(specials), targetSize: target.vocabSize };
+  return {
+    sourceIds: source.ordinaryIds(),
+    targetIds: target.ordinaryIds(),
+    specials: Int32Array.from(specials),
+    targetSize: target.vocabSize,
+  };
 }
 
 /** A model whose ordinary target tokens are means of source rows; the special ones are copied. */
-async function withRows({ source, target }: Context, choose: (map: TokenMap) => (i: number) => number[]): Promise<Start> {
+async function withRows(
+  { source, target }: Context,
+  choose: (map: TokenMap) => (i: number) => number[],
+): Promise<Start> {
   const map = tokenMap(source.tokenizer, target);
   const rowsOf = choose(map);
   const { width } = source.model.config;
@@ -168,14 +230,18 @@ async function withRows({ source, target }: Context, choose: (map: TokenMap) => 
     const from = (await end.data()) as Float32Array;
     const to = new Float32Array(map.targetSize * width);
     const put = (id: number, rows: readonly number[]) => {
-      for (let c = 0; c < width; c++) to[id * width + c] = rows.reduce((sum, row) => sum + from[row * width + c], 0) / rows.length;
+      for (let c = 0; c < width; c++)
+        to[id * width + c] = rows.reduce((sum, row) => sum + from[row * width + c], 0) / rows.length;
     };
     map.targetIds.forEach((id, i) => put(id, rowsOf(i)));
     for (let s = 0; s < map.specials.length; s += 2) put(map.specials[s], [map.specials[s + 1]]);
     return tensor(to, { shape: [map.targetSize, width], requiresGrad: true });
   };
   const { embedding, head } = endsOf(source.model);
-  return { model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }), spent: 0 };
+  return {
+    model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }),
+    spent: 0,
+  };
 }
 
 /** What a layer makes of the learned Ĉ (u, v), of order one: P (u, v). */
@@ -213,18 +279,25 @@ async function learn(context: Context, name: string, layer: Layer): Promise<Lear
   const map = tokenMap(source.tokenizer, target);
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const cost = tensor(initialCost(context, map), { shape: [u, v], requiresGrad: true });
-  const marginalOf = (vocabulary: Vocabulary, ids: Int32Array) => (settings.marginals === 'uniform'
-    ? new Float32Array(ids.length).fill(1 / ids.length)
-    : smoothedFrequencies(train[vocabulary], ids));
+  const marginalOf = (vocabulary: Vocabulary, ids: Int32Array) =>
+    settings.marginals === 'uniform'
+      ? new Float32Array(ids.length).fill(1 / ids.length)
+      : smoothedFrequencies(train[vocabulary], ids);
   const mu = tensor(marginalOf('target', map.targetIds), { shape: [u, 1] });
   const nu = tensor(marginalOf('source', map.sourceIds), { shape: [1, v] });
   const apply = () => layer(cost, mu, nu, settings);
   // An unconstrained plan has entries of both signs, and rows that sum to anything, zero included.
-  const [rowNormalisation, product] = layer === plainLayer ? ['nominal' as const, matmul] : [settings.rowNormalisation, sparseMatmul];
+  const [rowNormalisation, product] =
+    layer === plainLayer ? ['nominal' as const, matmul] : [settings.rowNormalisation, sparseMatmul];
   const ends = () => translateEnds(apply().plan, mu, nu, endsOf(source.model), map, rowNormalisation, product);
 
   const amount = settings.planShare * settings.budget.amount;
-  const batches = planBatches(train.target, settings.batchTokens, { ...settings.budget, amount }, new Random(settings.seed).split('plan batches'));
+  const batches = planBatches(
+    train.target,
+    settings.batchTokens,
+    { ...settings.budget, amount },
+    new Random(settings.seed).split('plan batches'),
+  );
   const stage = await context.runStage(`${name}.plan`, {
     parameters: { cost },
     batches,
@@ -239,7 +312,10 @@ async function learn(context: Context, name: string, layer: Layer): Promise<Lear
 }
 
 /** Noise, which breaks the tie between target tokens; with `pieces`, half the mass of a row starts on the source tokens of its text. */
-function initialCost({ settings, source, target }: Context, { targetIds, sourceIds }: TokenMap): Float32Array<ArrayBuffer> {
+function initialCost(
+  { settings, source, target }: Context,
+  { targetIds, sourceIds }: TokenMap,
+): Float32Array<ArrayBuffer> {
   const random = new Random(settings.seed).split('cost');
   const cost = new Float32Array(targetIds.length * sourceIds.length).map(() => settings.noise * random.normal());
   if (settings.init === 'noise') return cost;
@@ -255,7 +331,9 @@ function initialCost({ settings, source, target }: Context, { targetIds, sourceI
 async function planFrom({ settings, source, target }: Context, { layer, mu, nu, map }: Learned): Promise<Plan> {
   const { plan, x, potentials } = noGrad(() => scope(layer));
   const [muValues, nuValues] = [(await mu.data()) as Float32Array, (await nu.data()) as Float32Array];
-  const gap = potentials ? dualityGap(await x!.data(), await potentials.phi.data(), await potentials.gamma.data(), muValues, nuValues) : null;
+  const gap = potentials
+    ? dualityGap(await x!.data(), await potentials.phi.data(), await potentials.gamma.data(), muValues, nuValues)
+    : null;
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const stored: Plan = {
     ...compress(await plan.data(), u, v),
@@ -266,12 +344,20 @@ async function planFrom({ settings, source, target }: Context, { layer, mu, nu, 
     specials: map.specials,
     target: target.hash,
     source: source.tokenizer.hash,
-    settings: { variant: settings.variant, iterations: settings.iterations, alpha: settings.alpha, rowNormalisation: settings.rowNormalisation },
+    settings: {
+      variant: settings.variant,
+      iterations: settings.iterations,
+      alpha: settings.alpha,
+      rowNormalisation: settings.rowNormalisation,
+    },
     gap,
   };
   [plan, x, potentials?.phi, potentials?.gamma].forEach(t => t?.dispose());
   const empty = Array.from({ length: u }, (_, i) => i).find(i => stored.pointers[i] === stored.pointers[i + 1]);
-  if (empty !== undefined) throw new Error(`s2t2: the plan has an empty row: target token ${target.token(map.targetIds[empty])} has no source token; raise alpha (now ${settings.alpha}) or the iterations (${settings.iterations})`);
+  if (empty !== undefined)
+    throw new Error(
+      `s2t2: the plan has an empty row: target token ${target.token(map.targetIds[empty])} has no source token; raise alpha (now ${settings.alpha}) or the iterations (${settings.iterations})`,
+    );
   return stored;
 }
 
@@ -290,5 +376,8 @@ export async function modelFromPlan(model: Transformer, plan: Plan, given: Parti
     const values = applyPlan(plan, end, (await endsOf(model)[end].data()) as Float32Array, width);
     return tensor(values, { shape: [values.length / width, width], requiresGrad: true });
   };
-  return withEnds(model, { embedding: given.embedding ?? await translated('embedding'), head: given.head ?? await translated('head') });
+  return withEnds(model, {
+    embedding: given.embedding ?? (await translated('embedding')),
+    head: given.head ?? (await translated('head')),
+  });
 }

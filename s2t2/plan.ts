@@ -41,7 +41,11 @@ export interface Plan {
 }
 
 /** Compresses a dense plan (u, v), row-major. */
-export function compress(dense: ArrayLike<number>, u: number, v: number): Pick<Plan, 'pointers' | 'columns' | 'values'> {
+export function compress(
+  dense: ArrayLike<number>,
+  u: number,
+  v: number,
+): Pick<Plan, 'pointers' | 'columns' | 'values'> {
   const pointers = new Int32Array(u + 1);
   const [columns, values]: [number[], number[]] = [[], []];
   for (let i = 0; i < u; i++) {
@@ -65,8 +69,12 @@ export function expand({ pointers, columns, values, mu, nu }: Plan): Float32Arra
 }
 
 /** Calls `visit` for every entry. */
-function eachEntry({ pointers, columns, values, mu }: Plan, visit: (row: number, column: number, value: number) => void): void {
-  for (let i = 0; i < mu.length; i++) for (let e = pointers[i]; e < pointers[i + 1]; e++) visit(i, columns[e], values[e]);
+function eachEntry(
+  { pointers, columns, values, mu }: Plan,
+  visit: (row: number, column: number, value: number) => void,
+): void {
+  for (let i = 0; i < mu.length; i++)
+    for (let e = pointers[i]; e < pointers[i + 1]; e++) visit(i, columns[e], values[e]);
 }
 
 export interface PlanReport {
@@ -86,7 +94,9 @@ export interface PlanReport {
 
 export function rowSums(plan: Plan): Float64Array {
   const sums = new Float64Array(plan.mu.length);
-  eachEntry(plan, (i, _, value) => { sums[i] += value; });
+  eachEntry(plan, (i, _, value) => {
+    sums[i] += value;
+  });
   return sums;
 }
 
@@ -100,7 +110,8 @@ export function reportPlan(plan: Plan): PlanReport {
     const p = value / rows[i];
     entropy -= (p * Math.log2(p)) / u;
   });
-  const misplaced = (sums: Float64Array, marginal: Float32Array) => sums.reduce((total, s, i) => total + Math.abs(s - marginal[i]), 0);
+  const misplaced = (sums: Float64Array, marginal: Float32Array) =>
+    sums.reduce((total, s, i) => total + Math.abs(s - marginal[i]), 0);
   const perRow = Array.from({ length: u }, (_, i) => plan.pointers[i + 1] - plan.pointers[i]);
   return {
     rows: u,
@@ -137,7 +148,9 @@ export function roundToMarginals(dense: ArrayLike<number>, mu: ArrayLike<number>
     return Math.max(0, mass - total);
   });
   const missing = missingRows.reduce((a, b) => a + b, 0);
-  if (missing > 0) for (let i = 0; i < u; i++) for (let j = 0; j < v; j++) P[i * v + j] += (missingRows[i] * missingColumns[j]) / missing;
+  if (missing > 0)
+    for (let i = 0; i < u; i++)
+      for (let j = 0; j < v; j++) P[i * v + j] += (missingRows[i] * missingColumns[j]) / missing;
   return P;
 }
 
@@ -145,7 +158,13 @@ export function roundToMarginals(dense: ArrayLike<number>, mu: ArrayLike<number>
  * The duality gap that certifies a `dual` plan: ½‖R‖² − ⟨R, X⟩ of the rounded plan R, minus the dual objective
  * ⟨φ, μ⟩ + ⟨γ, ν⟩ − ½‖max(X + φ + γ, 0)‖². Never negative, zero at the optimum. In units of the objective over α.
  */
-export function dualityGap(x: ArrayLike<number>, phi: ArrayLike<number>, gamma: ArrayLike<number>, mu: ArrayLike<number>, nu: ArrayLike<number>): number {
+export function dualityGap(
+  x: ArrayLike<number>,
+  phi: ArrayLike<number>,
+  gamma: ArrayLike<number>,
+  mu: ArrayLike<number>,
+  nu: ArrayLike<number>,
+): number {
   const [u, v] = [mu.length, nu.length];
   const P = Float64Array.from({ length: u * v }, (_, e) => Math.max(0, x[e] + phi[Math.floor(e / v)] + gamma[e % v]));
   const R = roundToMarginals(P, mu, nu);
@@ -163,16 +182,26 @@ const format = 's2t2-plan-1';
 export async function savePlan(path: string, plan: Plan): Promise<void> {
   const ints = (data: Int32Array) => ({ dtype: 'I32' as const, shape: [data.length], data });
   const floats = (data: Float32Array) => ({ dtype: 'F32' as const, shape: [data.length], data });
-  await writeSafetensors(path, {
-    row_pointers: ints(plan.pointers),
-    columns: ints(plan.columns),
-    values: floats(plan.values),
-    mu: floats(plan.mu),
-    nu: floats(plan.nu),
-    target_ids: ints(plan.targetIds),
-    source_ids: ints(plan.sourceIds),
-    specials: ints(plan.specials),
-  }, { format, target: plan.target, source: plan.source, settings: JSON.stringify(plan.settings), gap: JSON.stringify(plan.gap) });
+  await writeSafetensors(
+    path,
+    {
+      row_pointers: ints(plan.pointers),
+      columns: ints(plan.columns),
+      values: floats(plan.values),
+      mu: floats(plan.mu),
+      nu: floats(plan.nu),
+      target_ids: ints(plan.targetIds),
+      source_ids: ints(plan.sourceIds),
+      specials: ints(plan.specials),
+    },
+    {
+      format,
+      target: plan.target,
+      source: plan.source,
+      settings: JSON.stringify(plan.settings),
+      gap: JSON.stringify(plan.gap),
+    },
+  );
 }
 
 /** The vocabularies a plan is meant to join, by hash and number of tokens; what is missing is not checked. */
@@ -191,16 +220,22 @@ export async function loadPlan(path: string, expected: Vocabularies = {}): Promi
     if (value === undefined) throw new UserError(`${path}: is no translation plan: its metadata lack '${key}'`);
     return value;
   };
-  if (metadata('format') !== format) throw new UserError(`${path}: has plan format ${quote(metadata('format'))}, and this version reads '${format}'`);
+  if (metadata('format') !== format)
+    throw new UserError(`${path}: has plan format ${quote(metadata('format'))}, and this version reads '${format}'`);
   for (const side of ['source', 'target'] as const) {
     const hash = quote(metadata(side).slice(0, 12));
     if (expected[side] !== undefined && metadata(side) !== expected[side]) {
-      throw new UserError(`${path}: was made for another ${side} vocabulary (${hash}, not "${expected[side].slice(0, 12)}"); use the tokenizer it was learned with`);
+      throw new UserError(
+        `${path}: was made for another ${side} vocabulary (${hash}, not "${expected[side].slice(0, 12)}"); use the tokenizer it was learned with`,
+      );
     }
   }
   const ints = async (name: string) => {
     const values = await file.read(name);
-    if (values instanceof Float32Array) throw new UserError(`${path}: is damaged: ${name} is ${file.tensors.get(name)!.dtype} where whole numbers are needed`);
+    if (values instanceof Float32Array)
+      throw new UserError(
+        `${path}: is damaged: ${name} is ${file.tensors.get(name)!.dtype} where whole numbers are needed`,
+      );
     return values;
   };
   const plan: Plan = {
@@ -227,9 +262,11 @@ const damaged = (path: string, what: string): UserError => new UserError(`${path
 function readSettings(value: unknown, path: string): PlanSettings {
   const { variant, iterations, alpha, rowNormalisation } = (value ?? {}) as Partial<PlanSettings>;
   if (!variants.includes(variant!)) throw damaged(path, `settings.variant is none of ${variants.join(', ')}`);
-  if (!Number.isSafeInteger(iterations) || iterations! < 1) throw damaged(path, 'settings.iterations is no whole number of 1 or more');
+  if (!Number.isSafeInteger(iterations) || iterations! < 1)
+    throw damaged(path, 'settings.iterations is no whole number of 1 or more');
   if (typeof alpha !== 'number' || !(alpha > 0)) throw damaged(path, 'settings.alpha is no positive number');
-  if (rowNormalisation !== 'actual' && rowNormalisation !== 'nominal') throw damaged(path, 'settings.rowNormalisation is neither actual nor nominal');
+  if (rowNormalisation !== 'actual' && rowNormalisation !== 'nominal')
+    throw damaged(path, 'settings.rowNormalisation is neither actual nor nominal');
   return { variant: variant!, iterations: iterations!, alpha, rowNormalisation };
 }
 
@@ -240,21 +277,31 @@ function readGap(value: unknown, path: string): number | null {
 
 /** Throws where the entries of a plan do not fit its rows, columns and marginals. */
 function checkEntries(path: string, { pointers, columns, values, mu, nu }: Plan): void {
-  const refuse = (what: string): never => { throw damaged(path, what); };
+  const refuse = (what: string): never => {
+    throw damaged(path, what);
+  };
   for (const [name, marginal] of Object.entries({ mu, nu })) {
     const wrong = marginal.findIndex(mass => !(mass > 0 && mass <= 1));
     if (wrong >= 0) refuse(`${name}[${wrong}] is ${marginal[wrong]}, no probability`);
     const total = marginal.reduce((sum, mass) => sum + mass, 0);
     if (Math.abs(total - 1) > 1e-3) refuse(`${name} sums to ${total}, not to 1`);
   }
-  if (pointers.length !== mu.length + 1 || pointers[0] !== 0 || pointers[mu.length] !== values.length || columns.length !== values.length) refuse('row pointers do not match the entries');
+  if (
+    pointers.length !== mu.length + 1 ||
+    pointers[0] !== 0 ||
+    pointers[mu.length] !== values.length ||
+    columns.length !== values.length
+  )
+    refuse('row pointers do not match the entries');
   for (let i = 0; i < mu.length; i++) {
-    if (pointers[i] >= pointers[i + 1]) refuse(pointers[i] > pointers[i + 1] ? `row ${i} ends before it begins` : `row ${i} is empty`);
+    if (pointers[i] >= pointers[i + 1])
+      refuse(pointers[i] > pointers[i + 1] ? `row ${i} ends before it begins` : `row ${i} is empty`);
   }
   for (let i = 0; i < mu.length; i++) {
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
       if (columns[e] < 0 || columns[e] >= nu.length) refuse(`entry ${e} is in column ${columns[e]} of ${nu.length}`);
-      if (e > pointers[i] && columns[e] <= columns[e - 1]) refuse(`row ${i} has column ${columns[e]} after column ${columns[e - 1]}`);
+      if (e > pointers[i] && columns[e] <= columns[e - 1])
+        refuse(`row ${i} has column ${columns[e]} after column ${columns[e - 1]}`);
       if (!(values[e] > 0 && values[e] < Infinity)) refuse(`entry ${e} is ${values[e]}, no positive mass`);
     }
   }
@@ -264,8 +311,13 @@ function checkEntries(path: string, { pointers, columns, values, mu, nu }: Plan)
  * Throws where ids name no token. Rows and special tokens are the target's ids from 0 without a gap; ids of the source
  * may have gaps.
  */
-function checkIds(path: string, { mu, nu, targetIds, sourceIds, specials }: Plan, { sourceSize = Infinity, targetSize }: Vocabularies): void {
-  if (targetIds.length !== mu.length || sourceIds.length !== nu.length || specials.length % 2 !== 0) throw damaged(path, 'ids do not match marginals');
+function checkIds(
+  path: string,
+  { mu, nu, targetIds, sourceIds, specials }: Plan,
+  { sourceSize = Infinity, targetSize }: Vocabularies,
+): void {
+  if (targetIds.length !== mu.length || sourceIds.length !== nu.length || specials.length % 2 !== 0)
+    throw damaged(path, 'ids do not match marginals');
   const specialsOf = (side: 0 | 1) => specials.filter((_, s) => s % 2 === side);
   const checkSide = (side: 'source' | 'target', ids: readonly number[], size: number) => {
     const seen = new Set<number>();
@@ -277,7 +329,8 @@ function checkIds(path: string, { mu, nu, targetIds, sourceIds, specials }: Plan
     }
   };
   const targets = [...targetIds, ...specialsOf(0)];
-  if (targetSize !== undefined && targets.length !== targetSize) throw damaged(path, `it has ${targets.length} target tokens, and the vocabulary ${targetSize}`);
+  if (targetSize !== undefined && targets.length !== targetSize)
+    throw damaged(path, `it has ${targets.length} target tokens, and the vocabulary ${targetSize}`);
   checkSide('target', targets, targets.length);
   checkSide('source', [...sourceIds, ...new Set(specialsOf(1))], sourceSize); // special tokens may share one
 }

@@ -13,7 +13,11 @@ export interface ProgressBar {
 const duration = (seconds: number): string => {
   if (!Number.isFinite(seconds)) return '?';
   const s = Math.round(seconds);
-  return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+  return s < 60
+    ? `${s} s`
+    : s < 3600
+      ? `${Math.floor(s / 60)} min ${s % 60} s`
+      : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 };
 
 export function progressBar(label: string, total: number, unit: string): ProgressBar {
@@ -22,7 +26,10 @@ export function progressBar(label: string, total: number, unit: string): Progres
   const figures = (done: number) => {
     first ??= done;
     const rate = (done - first) / ((performance.now() - started) / 1000);
-    return { rate: rate > 0 ? `${Math.round(rate).toLocaleString('en')} ${unit}/s` : '', left: rate > 0 ? `${duration((total - done) / rate)} left` : '' };
+    return {
+      rate: rate > 0 ? `${Math.round(rate).toLocaleString('en')} ${unit}/s` : '',
+      left: rate > 0 ? `${duration((total - done) / rate)} left` : '',
+    };
   };
   if (!process.stderr.isTTY) {
     let last = -Infinity;
@@ -31,12 +38,20 @@ export function progressBar(label: string, total: number, unit: string): Progres
         const { rate, left } = figures(done);
         if (performance.now() - last < 10_000 && done < total) return;
         last = performance.now();
-        process.stderr.write(`${[label, `${Math.floor((100 * done) / total)}%`, rate, left, note].filter(Boolean).join('  ')}\n`);
+        process.stderr.write(
+          `${[label, `${Math.floor((100 * done) / total)}%`, rate, left, note].filter(Boolean).join('  ')}\n`,
+        );
       },
       stop() {},
     };
   }
-  const bar = new SingleBar({ format: '{label} {bar} {percentage}%  {rate}  {left}  {note}', hideCursor: true, barsize: 24, clearOnComplete: false, gracefulExit: false });
+  const bar = new SingleBar({
+    format: '{label} {bar} {percentage}%  {rate}  {left}  {note}',
+    hideCursor: true,
+    barsize: 24,
+    clearOnComplete: false,
+    gracefulExit: false,
+  });
   bar.start(total, 0, { label: label.padEnd(22), rate: '', left: '', note: '' });
   return {
     update: (done, note = '') => bar.update(done, { ...figures(done), note }),

@@ -8,7 +8,22 @@
  * reached by `iterations` rounds of projections on one marginal at a time, each of them a scaled sparsemax, rows
  * first. Gradients flow to X through the unrolled rounds; the marginals are constants.
  */
-import { add, exp, log, logsumexp, neg, noGrad, relu, scope, simplexGradient, simplexProjection, simplexThreshold, sub, withGradient, type Tensor } from '../engine/index.ts';
+import {
+  add,
+  exp,
+  log,
+  logsumexp,
+  neg,
+  noGrad,
+  relu,
+  scope,
+  simplexGradient,
+  simplexProjection,
+  simplexThreshold,
+  sub,
+  withGradient,
+  type Tensor,
+} from '../engine/index.ts';
 
 /**
  * How the rounds hang together:
@@ -34,12 +49,20 @@ export interface SinkhornResult {
 }
 
 /** P from X = −C/α (u, v), row marginal μ (u, 1) and column marginal ν (1, v). */
-export function sparseSinkhorn(x: Tensor, mu: Tensor, nu: Tensor, { variant, iterations }: SinkhornOptions): SinkhornResult {
-  if (!Number.isInteger(iterations) || iterations < 1) throw new Error(`sparseSinkhorn: iterations is ${iterations}; it must be a whole number of 1 or more`);
+export function sparseSinkhorn(
+  x: Tensor,
+  mu: Tensor,
+  nu: Tensor,
+  { variant, iterations }: SinkhornOptions,
+): SinkhornResult {
+  if (!Number.isInteger(iterations) || iterations < 1)
+    throw new Error(`sparseSinkhorn: iterations is ${iterations}; it must be a whole number of 1 or more`);
   switch (variant) {
     case 'alternating':
-    case 'dykstra': return { plan: lean(x, mu, nu, variant, iterations) };
-    case 'dual': return dual(x, mu, nu, iterations);
+    case 'dykstra':
+      return { plan: lean(x, mu, nu, variant, iterations) };
+    case 'dual':
+      return dual(x, mu, nu, iterations);
   }
 }
 
@@ -71,10 +94,19 @@ function dykstraRound(before: Tensor, mu: Tensor, nu: Tensor, carried?: Round): 
 }
 
 /** All rounds as plain operations: the definition. The graph keeps every value in between. */
-export function unrolled(x: Tensor, mu: Tensor, nu: Tensor, variant: 'alternating' | 'dykstra', iterations: number): Tensor {
+export function unrolled(
+  x: Tensor,
+  mu: Tensor,
+  nu: Tensor,
+  variant: 'alternating' | 'dykstra',
+  iterations: number,
+): Tensor {
   let round: Round | undefined;
   for (let t = 0; t < iterations; t++) {
-    round = variant === 'dykstra' ? dykstraRound(round?.plan ?? x, mu, nu, round) : alternatingRound(round?.plan ?? x, mu, nu);
+    round =
+      variant === 'dykstra'
+        ? dykstraRound(round?.plan ?? x, mu, nu, round)
+        : alternatingRound(round?.plan ?? x, mu, nu);
   }
   return round!.plan;
 }
@@ -89,7 +121,11 @@ function lean(x: Tensor, mu: Tensor, nu: Tensor, variant: 'alternating' | 'dykst
     let last: Round | undefined;
     for (let t = 0; t < iterations; t++) {
       const carried = last;
-      last = scope(() => (variant === 'dykstra' ? dykstraRound(carried?.plan ?? x, mu, nu, carried) : alternatingRound(carried?.plan ?? x, mu, nu)));
+      last = scope(() =>
+        variant === 'dykstra'
+          ? dykstraRound(carried?.plan ?? x, mu, nu, carried)
+          : alternatingRound(carried?.plan ?? x, mu, nu),
+      );
       [carried?.p, carried?.q].forEach(c => c?.dispose());
       rounds.push(last);
     }
@@ -102,7 +138,10 @@ function lean(x: Tensor, mu: Tensor, nu: Tensor, variant: 'alternating' | 'dykst
 type Projections = readonly { readonly rows: Tensor; readonly plan: Tensor }[];
 
 function alternatingBackward(g: Tensor, rounds: Projections): Tensor {
-  return rounds.reduceRight((gradient, { rows, plan }) => scope(() => simplexGradient(simplexGradient(gradient, plan, 0), rows, 1)), g);
+  return rounds.reduceRight(
+    (gradient, { rows, plan }) => scope(() => simplexGradient(simplexGradient(gradient, plan, 0), rows, 1)),
+    g,
+  );
 }
 
 /** Reverse mode by hand through `dykstraRound`; a gradient of 0 is null. */
@@ -115,7 +154,9 @@ function dykstraBackward(g: Tensor, rounds: Projections): Tensor {
       const throughRows = simplexGradient(gP ? sub(b, gP) : b, rows, 1); // rows = P(a), p = a − rows
       return [b, gP ? add(throughRows, gP) : throughRows]; // a = plan + p of the round before
     });
-    [gPlan, gP, gQ].forEach(t => { if (t !== g) t?.dispose(); });
+    [gPlan, gP, gQ].forEach(t => {
+      if (t !== g) t?.dispose();
+    });
     [gPlan, gP, gQ] = [beforeRows, beforeRows, beforeColumns];
   }
   gQ?.dispose();

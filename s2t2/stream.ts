@@ -15,7 +15,13 @@ import { checkTokenizer, loadTokenizer, readFields, saveTokenizer, type Fields }
 import { copyFileAtomic, readText, sha256, sha256File, show, UserError, writeFileAtomic } from '../models/files.ts';
 import { FLOAT_CODECS } from '../models/safetensors-codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../models/safetensors-header.ts';
-import { openCheckpoint, writeSafetensors, type Checkpoint, type TensorData, type TensorSource } from '../models/safetensors.ts';
+import {
+  openCheckpoint,
+  writeSafetensors,
+  type Checkpoint,
+  type TensorData,
+  type TensorSource,
+} from '../models/safetensors.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { embeddingName, families, headName } from '../models/transformer.ts';
 import { withLock } from './lock.ts';
@@ -39,10 +45,22 @@ export interface CheckpointTranslation {
 const recordName = 'translation.json';
 
 /** Writes the model directory `out`: the source's weights with the ends of the plan, and the target's tokenizer. */
-export async function translateCheckpoint({ model, plan: planFile, target: targetPath, out, signal, onProgress }: CheckpointTranslation): Promise<void> {
+export async function translateCheckpoint({
+  model,
+  plan: planFile,
+  target: targetPath,
+  out,
+  signal,
+  onProgress,
+}: CheckpointTranslation): Promise<void> {
   const config = await readFields(join(model, 'config.json'));
   const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
-  const plan = await loadPlan(planFile, { source: source.hash, target: target.hash, sourceSize: source.vocabSize, targetSize: target.vocabSize });
+  const plan = await loadPlan(planFile, {
+    source: source.hash,
+    target: target.hash,
+    sourceSize: source.vocabSize,
+    targetSize: target.vocabSize,
+  });
   const checkpoint = await openCheckpoint(model);
   const ends = findEnds(checkpoint, config);
   checkTokenizer(model, source, ends.rows);
@@ -51,17 +69,25 @@ export async function translateCheckpoint({ model, plan: planFile, target: targe
     target: target.hash,
     plan: await sha256File(planFile),
     config: sha256(JSON.stringify(config)),
-    files: await Promise.all(Array.from(checkpoint.shards, async ([file, shard]) => [file, ...await identity(shard.path)])),
+    files: await Promise.all(
+      Array.from(checkpoint.shards, async ([file, shard]) => [file, ...(await identity(shard.path))]),
+    ),
   };
   await withLock(out, async () => {
     await claim(out, record);
     const index = await writeWeights({ checkpoint, ends, plan, out, signal, onProgress });
     await saveTokenizer(out, target);
-    const write = (name: string, content: unknown) => writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
+    const write = (name: string, content: unknown) =>
+      writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
     if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
     const generation = join(model, 'generation_config.json');
-    if (await isThere(generation)) await write('generation_config.json', withTokens(await readFields(generation), target));
-    await write('config.json', { ...withTokens(config, target), vocab_size: target.vocabSize, tie_word_embeddings: false });
+    if (await isThere(generation))
+      await write('generation_config.json', withTokens(await readFields(generation), target));
+    await write('config.json', {
+      ...withTokens(config, target),
+      vocab_size: target.vocabSize,
+      tie_word_embeddings: false,
+    });
   });
 }
 
@@ -80,7 +106,9 @@ async function writeWeights(weights: Weights): Promise<Fields> {
   for (const [file, shard] of checkpoint.shards) {
     signal?.throwIfAborted();
     const pieces = piecesOf(shard, ends);
-    const asItIs = pieces.length === shard.tensors.size && pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
+    const asItIs =
+      pieces.length === shard.tensors.size &&
+      pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
     if (await isThere(join(out, file))) {
       // An earlier run has written it.
     } else if (asItIs) await copyFileAtomic(shard.path, join(out, file));
@@ -89,7 +117,7 @@ async function writeWeights(weights: Weights): Promise<Fields> {
       weightMap[name] = file;
       size += end ? targetSize(plan) * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
     }
-    onProgress?.(done += bytesOf(shard), total, file);
+    onProgress?.((done += bytesOf(shard)), total, file);
   }
   return { metadata: { total_size: size }, weight_map: weightMap };
 }
@@ -105,21 +133,33 @@ interface StoredEnds {
 }
 
 function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
-  const refuse = (what: string): never => { throw new UserError(`${checkpoint.path}: ${what}`); };
+  const refuse = (what: string): never => {
+    throw new UserError(`${checkpoint.path}: ${what}`);
+  };
   const names = [...new Set(families.map(family => embeddingName({ family })))].flatMap(name => {
     const [prefix] = /^\w+\./.exec(name)!;
-    return [{ embedding: name, prefix: '' }, { embedding: name.slice(prefix.length), prefix }];
+    return [
+      { embedding: name, prefix: '' },
+      { embedding: name.slice(prefix.length), prefix },
+    ];
   });
-  const found = names.find(({ embedding }) => checkpoint.tensors.has(embedding)) ?? refuse(`has no embedding: none of its tensors is ${names.map(n => n.embedding).join(', ')}`);
+  const found =
+    names.find(({ embedding }) => checkpoint.tensors.has(embedding)) ??
+    refuse(`has no embedding: none of its tensors is ${names.map(n => n.embedding).join(', ')}`);
   const tied = !checkpoint.tensors.has(headName) || config.tie_word_embeddings === true;
   const ends = { ...found, head: tied ? found.embedding : headName };
   const { shape } = checkpoint.tensors.get(ends.embedding)!;
   for (const name of [ends.embedding, ends.head]) {
     const entry = checkpoint.tensors.get(name)!;
-    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size) refuse(`tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${show(config.vocab_size)}`);
-    if (FLOAT_CODECS[entry.dtype] === undefined) refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
+    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size)
+      refuse(
+        `tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${show(config.vocab_size)}`,
+      );
+    if (FLOAT_CODECS[entry.dtype] === undefined)
+      refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
   }
-  if (checkpoint.tensors.has('lm_head.bias')) refuse('has a bias for every token (lm_head.bias), which a plan does not translate');
+  if (checkpoint.tensors.has('lm_head.bias'))
+    refuse('has a bias for every token (lm_head.bias), which a plan does not translate');
   return { ...ends, rows: shape[0], width: shape[1] };
 }
 
@@ -145,14 +185,19 @@ function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds):
 }
 
 /** Writes a file that is not one of the source's: the translated ends, and the rest block by block. */
-async function writeShard({ checkpoint, ends: { width }, plan, out, signal }: Weights, file: string, pieces: readonly Piece[], onBytes: (written: number) => void): Promise<void> {
+async function writeShard(
+  { checkpoint, ends: { width }, plan, out, signal }: Weights,
+  file: string,
+  pieces: readonly Piece[],
+  onBytes: (written: number) => void,
+): Promise<void> {
   const shard = checkpoint.shards.get(file)!;
   let written = 0;
   const copied = async function* (stored: string) {
     for await (const block of shard.blocks(stored)) {
       yield block;
       signal?.throwIfAborted();
-      onBytes(written += block.length);
+      onBytes((written += block.length));
     }
   };
   const tensors = new Map<string, TensorData>();
@@ -169,7 +214,11 @@ async function writeShard({ checkpoint, ends: { width }, plan, out, signal }: We
 }
 
 /** The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never in a number. */
-async function* rowsOf(source: TensorSource, name: string, { dtype, shape: [, width] }: TensorEntry): AsyncGenerator<Float32Array<ArrayBuffer>> {
+async function* rowsOf(
+  source: TensorSource,
+  name: string,
+  { dtype, shape: [, width] }: TensorEntry,
+): AsyncGenerator<Float32Array<ArrayBuffer>> {
   const row = new Float32Array(width);
   let floats = new Float32Array();
   let filled = 0;
@@ -177,7 +226,7 @@ async function* rowsOf(source: TensorSource, name: string, { dtype, shape: [, wi
     const n = block.length / DTYPE_BYTES[dtype];
     if (floats.length < n) floats = new Float32Array(n);
     FLOAT_CODECS[dtype]!.decode(block.buffer, floats.subarray(0, n));
-    for (let at = 0; at < n;) {
+    for (let at = 0; at < n; ) {
       const part = floats.subarray(at, Math.min(n, at + width - filled));
       row.set(part, filled);
       at += part.length;
@@ -188,12 +237,27 @@ async function* rowsOf(source: TensorSource, name: string, { dtype, shape: [, wi
 }
 
 /** Fields that name tokens of the old vocabulary and have no counterpart in a new one. */
-const tokenFields = new Set(['suppress_tokens', 'begin_suppress_tokens', 'bad_words_ids', 'force_words_ids', 'sequence_bias', 'forced_bos_token_id', 'forced_eos_token_id', 'decoder_start_token_id', 'sep_token_id']);
+const tokenFields = new Set([
+  'suppress_tokens',
+  'begin_suppress_tokens',
+  'bad_words_ids',
+  'force_words_ids',
+  'sequence_bias',
+  'forced_bos_token_id',
+  'forced_eos_token_id',
+  'decoder_start_token_id',
+  'sep_token_id',
+]);
 
 /** A configuration with the special tokens of another vocabulary. */
 function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokenizer): Fields {
   const kept = Object.entries(fields).filter(([key]) => !tokenFields.has(key));
-  return { ...Object.fromEntries(kept), bos_token_id: bos ?? null, eos_token_id: eos ?? null, pad_token_id: pad ?? null };
+  return {
+    ...Object.fromEntries(kept),
+    bos_token_id: bos ?? null,
+    eos_token_id: eos ?? null,
+    pad_token_id: pad ?? null,
+  };
 }
 
 /** Makes the directory this translation's own; one that holds anything else is refused. */
@@ -202,13 +266,22 @@ async function claim(out: string, record: Fields): Promise<void> {
   const text = `${JSON.stringify(record, null, 2)}\n`;
   const names = (await readdir(out)).filter(name => !name.endsWith('.lock'));
   if (names.includes(recordName)) {
-    if (await readText(path) !== text) throw new UserError(`${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`);
-  } else if (names.length > 0) throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
+    if ((await readText(path)) !== text)
+      throw new UserError(
+        `${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`,
+      );
+  } else if (names.length > 0)
+    throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
   await writeFileAtomic(path, text);
 }
 
 /** Size and time of change: enough to see that a file is another one, without reading gigabytes. */
 const identity = (path: string): Promise<number[]> => stat(path).then(({ size, mtimeMs }) => [size, mtimeMs]);
-const isThere = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
-const bytesOf = (shard: TensorSource): number => sum(Array.from(shard.tensors.values(), entry => entry.end - entry.begin));
+const bytesOf = (shard: TensorSource): number =>
+  sum(Array.from(shard.tensors.values(), entry => entry.end - entry.begin));

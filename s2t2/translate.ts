@@ -6,7 +6,19 @@
  *
  * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
  */
-import { concat, div, gather, noGrad, ones, reshape, scope, slice, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
+import {
+  concat,
+  div,
+  gather,
+  noGrad,
+  ones,
+  reshape,
+  scope,
+  slice,
+  sparseMatmul,
+  tensor,
+  type Tensor,
+} from '../engine/index.ts';
 import type { Ends } from '../models/transformer.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
@@ -24,19 +36,24 @@ export interface TokenMap {
 /** For each target id its row in [translated ordinary tokens; copied special tokens]. */
 function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<ArrayBuffer> {
   const rows = new Int32Array(targetSize).fill(-1);
-  targetIds.forEach((id, i) => { rows[id] = i; });
+  targetIds.forEach((id, i) => {
+    rows[id] = i;
+  });
   for (let s = 0; s < specials.length; s += 2) rows[specials[s]] = targetIds.length + s / 2;
   const missing = rows.indexOf(-1);
-  if (missing >= 0) throw new Error(`translate: target token ${missing} is neither a row of the plan nor a special token`);
+  if (missing >= 0)
+    throw new Error(`translate: target token ${missing} is neither a row of the plan nor a special token`);
   return rows;
 }
 
 /** [E, diag(1/ν) L, 1] (v, 2C + 1) of the plan's columns, a constant: nothing of what it is made from stays in memory. */
 function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): Tensor {
-  return noGrad(() => scope(() => {
-    const scaled = scope(() => div(gather(head, columns), reshape(nu, [-1, 1]))); // (v, C)
-    return concat([gather(embedding, columns), scaled, ones([nu.size, 1])], 1);
-  }));
+  return noGrad(() =>
+    scope(() => {
+      const scaled = scope(() => div(gather(head, columns), reshape(nu, [-1, 1]))); // (v, C)
+      return concat([gather(embedding, columns), scaled, ones([nu.size, 1])], 1);
+    }),
+  );
 }
 
 /**
@@ -48,11 +65,20 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): T
  * relu), whose derivative reads nothing and gives 0 outside the support. For a plan with negative entries `product` is
  * `matmul`.
  */
-export function translateEnds(plan: Tensor, mu: Tensor, nu: Tensor, source: Ends, map: TokenMap, rowNormalisation: PlanSettings['rowNormalisation'], product = sparseMatmul): Ends {
+export function translateEnds(
+  plan: Tensor,
+  mu: Tensor,
+  nu: Tensor,
+  source: Ends,
+  map: TokenMap,
+  rowNormalisation: PlanSettings['rowNormalisation'],
+  product = sparseMatmul,
+): Ends {
   const columns = tensor(Int32Array.from(map.sourceIds));
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
-  const assemble = (translated: Tensor, end: Tensor) => gather(concat([translated, noGrad(() => gather(end, copied))]), place); // (target size, C)
+  const assemble = (translated: Tensor, end: Tensor) =>
+    gather(concat([translated, noGrad(() => gather(end, copied))]), place); // (target size, C)
   const C = source.embedding.shape[1];
   const sums = product(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
   const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu; // (u, 1)
@@ -77,7 +103,9 @@ export function planApplication(plan: Plan, end: 'embedding' | 'head', width: nu
   const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;
   /** By source id: the target ids that take something of its row, and how much. */
-  const uses = new Map<number, { readonly target: number; readonly weight: number }[]>(Array.from(sourceIds, id => [id, []]));
+  const uses = new Map<number, { readonly target: number; readonly weight: number }[]>(
+    Array.from(sourceIds, id => [id, []]),
+  );
   for (let i = 0; i < mu.length; i++) {
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
       const weight = end === 'embedding' ? values[e] / totals[i] : values[e] / nu[columns[e]];
@@ -85,7 +113,8 @@ export function planApplication(plan: Plan, end: 'embedding' | 'head', width: nu
     }
   }
   const copies = new Map<number, number[]>();
-  for (let s = 0; s < specials.length; s += 2) copies.set(specials[s + 1], [...(copies.get(specials[s + 1]) ?? []), specials[s]]);
+  for (let s = 0; s < specials.length; s += 2)
+    copies.set(specials[s + 1], [...(copies.get(specials[s + 1]) ?? []), specials[s]]);
   const sums = new Float64Array(targetSize(plan) * width);
   return {
     add(sourceId, row) {
@@ -100,7 +129,12 @@ export function planApplication(plan: Plan, end: 'embedding' | 'head', width: nu
 }
 
 /** The same for a whole matrix: `source` (rows, width) → (target size, width). */
-export function applyPlan(plan: Plan, end: 'embedding' | 'head', source: Float32Array, width: number): Float32Array<ArrayBuffer> {
+export function applyPlan(
+  plan: Plan,
+  end: 'embedding' | 'head',
+  source: Float32Array,
+  width: number,
+): Float32Array<ArrayBuffer> {
   const application = planApplication(plan, end, width);
   for (let id = 0; id < source.length / width; id++) application.add(id, source.subarray(id * width, (id + 1) * width));
   return application.result();

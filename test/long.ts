@@ -12,27 +12,44 @@ import { startVitest } from 'vitest/node';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const { minutes, exhaustive, filter } = new Command('test:long')
   .description('runs the tests on fresh seeds for so many minutes')
-  .option('--minutes <n>', 'how long; the round that has begun is finished', value => {
-    if (!(Number(value) > 0)) throw new InvalidArgumentError('it is a number above 0');
-    return Number(value);
-  }, 10)
+  .option(
+    '--minutes <n>',
+    'how long; the round that has begun is finished',
+    value => {
+      if (!(Number(value) > 0)) throw new InvalidArgumentError('it is a number above 0');
+      return Number(value);
+    },
+    10,
+  )
   .option('--filter <text>', 'only test files whose path contains it', 'test/')
-  .option('--exhaustive', 'first hold the functions of WebAssembly against all 2³² floats, which takes half an hour by itself')
+  .option(
+    '--exhaustive',
+    'first hold the functions of WebAssembly against all 2³² floats, which takes half an hour by itself',
+  )
   .parse()
   .opts<{ minutes: number; exhaustive?: boolean; filter: string }>();
 
 /** The test files whose inputs depend on the seed. */
 async function seeded(): Promise<string[]> {
-  const names = (await readdir(join(root, 'test'), { recursive: true })).filter(name => name.endsWith('.test.ts')).map(name => join('test', name)).sort();
+  const names = (await readdir(join(root, 'test'), { recursive: true }))
+    .filter(name => name.endsWith('.test.ts'))
+    .map(name => join('test', name))
+    .sort();
   const texts = await Promise.all(names.map(name => readFile(join(root, name), 'utf8')));
-  return names.filter((name, i) => name.includes(filter) && /from '(fast-check|(\.\.\/)+(seed|random)\.ts|\.\/support\.ts)'/.test(texts[i]));
+  return names.filter(
+    (name, i) =>
+      name.includes(filter) && /from '(fast-check|(\.\.\/)+(seed|random)\.ts|\.\/support\.ts)'/.test(texts[i]),
+  );
 }
 
 /** Runs test files with a seed; gives those that fail. */
 async function round(files: readonly string[], seed: number): Promise<string[]> {
   process.env.FC_SEED = String(seed);
   const vitest = await startVitest('test', [...files], { root, watch: false, reporters: [{}], silent: true });
-  const failed = vitest.state.getFiles().filter(file => file.result?.state !== 'pass').map(file => file.filepath.slice(root.length));
+  const failed = vitest.state
+    .getFiles()
+    .filter(file => file.result?.state !== 'pass')
+    .map(file => file.filepath.slice(root.length));
   if (vitest.state.getUnhandledErrors().length > 0 && failed.length === 0) failed.push(...files);
   await vitest.close();
   return failed;
@@ -52,7 +69,9 @@ do {
   const [seed, begin] = [randomInt(2 ** 31), performance.now()];
   const failed = await round(files, seed);
   rounds++;
-  console.log(`round ${rounds}: ${files.length} files on seed ${seed} in ${Math.round((performance.now() - begin) / 1000)} s, ${failed.length} failed; ${Math.max(0, Math.ceil((end - performance.now()) / 60_000))} minutes left`);
+  console.log(
+    `round ${rounds}: ${files.length} files on seed ${seed} in ${Math.round((performance.now() - begin) / 1000)} s, ${failed.length} failed; ${Math.max(0, Math.ceil((end - performance.now()) / 60_000))} minutes left`,
+  );
   if (failed.length > 0) {
     console.log(`\nto see it again:\n  FC_SEED=${seed} npx vitest run ${failed.join(' ')}`);
     process.exit(1);

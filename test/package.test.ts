@@ -23,9 +23,29 @@ describe('the packed package', () => {
     await run('npm', ['pack', '--ignore-scripts', '--pack-destination', directory], { cwd: root });
     const [archive] = (await readdir(directory)).filter(name => name.endsWith('.tgz'));
     await writeFile(join(directory, 'package.json'), JSON.stringify({ type: 'module', private: true }));
-    await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(directory, archive)], { cwd: directory });
+    await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(directory, archive)], {
+      cwd: directory,
+    });
     await writeFile(join(directory, 'example.ts'), example);
-    await run(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '--strict', '--target', 'es2022', '--module', 'nodenext', '--skipLibCheck', 'false', '--types', '', '--lib', 'es2023,dom', 'example.ts'], { cwd: directory });
+    await run(
+      process.execPath,
+      [
+        join(root, 'node_modules/typescript/bin/tsc'),
+        '--strict',
+        '--target',
+        'es2022',
+        '--module',
+        'nodenext',
+        '--skipLibCheck',
+        'false',
+        '--types',
+        '',
+        '--lib',
+        'es2023,dom',
+        'example.ts',
+      ],
+      { cwd: directory },
+    );
     const { stdout } = await run(process.execPath, ['example.js'], { cwd: directory });
     expect(stdout).toBe(printed);
 

@@ -3,4 +3,5 @@
  * themselves. The same on every run, unless the environment variable FC_SEED chooses another.
  */
 export const seed = Number(process.env.FC_SEED ?? 1962);
-if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 31) throw new Error(`FC_SEED=${process.env.FC_SEED} is no seed: a whole number below 2^31`);
+if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 31)
+  throw new Error(`FC_SEED=${process.env.FC_SEED} is no seed: a whole number below 2^31`);

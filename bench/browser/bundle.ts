@@ -10,7 +10,9 @@ import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { rolldown } from 'rolldown';
 
 /** The package's directory: this file is in it, and its compiled form one level deeper. */
-export const root = ['../../', '../../../'].map(up => fileURLToPath(new URL(up, import.meta.url))).find(path => existsSync(join(path, 'package.json')))!;
+export const root = ['../../', '../../../']
+  .map(up => fileURLToPath(new URL(up, import.meta.url)))
+  .find(path => existsSync(join(path, 'package.json')))!;
 
 export interface Bundle {
   readonly code: string;
@@ -26,7 +28,12 @@ const whitespace = { compress: false, mangle: false, codegen: true } as const;
 
 /** One ES module of a source file, a path from the package's root, and everything that it imports, but packages that are `external`. */
 export async function bundle(entry: string, external: readonly string[] = nodeOnly): Promise<Bundle> {
-  const build = await rolldown({ input: join(root, entry), platform: 'browser', external: [...external], logLevel: 'warn' });
+  const build = await rolldown({
+    input: join(root, entry),
+    platform: 'browser',
+    external: [...external],
+    logLevel: 'warn',
+  });
   try {
     const { output } = await build.generate({ format: 'esm', minify: whitespace, codeSplitting: false });
     if (output.length !== 1) throw new Error(`bundle: ${entry} became ${output.length} files, not one`);
@@ -46,5 +53,7 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const file = 'dist/browser/engine.js';
   await mkdir(join(root, dirname(file)), { recursive: true });
   await writeFile(join(root, file), code);
-  process.stdout.write(`${file}: ${kilobytes(Buffer.byteLength(code))} without whitespace, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`);
+  process.stdout.write(
+    `${file}: ${kilobytes(Buffer.byteLength(code))} without whitespace, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`,
+  );
 }

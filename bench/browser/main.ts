@@ -17,15 +17,26 @@ interface Flags {
 }
 
 function render({ browser, processors, isolated, backends, results }: PageReport): string {
-  const facts = [`${browser}, ${processors} processors, ${isolated ? '' : 'not '}cross-origin isolated`, ...backends.map(b => b.description)];
-  const rows = results.map(r => [r.op, String(r.size), r.backend, r.seconds === undefined ? (r.note ?? '') : `${(1e3 * r.seconds).toPrecision(3)} ms`, r.rate ? `${r.rate.value.toPrecision(3)} ${r.rate.unit}` : '']);
+  const facts = [
+    `${browser}, ${processors} processors, ${isolated ? '' : 'not '}cross-origin isolated`,
+    ...backends.map(b => b.description),
+  ];
+  const rows = results.map(r => [
+    r.op,
+    String(r.size),
+    r.backend,
+    r.seconds === undefined ? (r.note ?? '') : `${(1e3 * r.seconds).toPrecision(3)} ms`,
+    r.rate ? `${r.rate.value.toPrecision(3)} ${r.rate.unit}` : '',
+  ]);
   return `${facts.join('\n')}\n\n${renderTable(['op', 'size', 'by', 'time', 'rate'], rows)}\n`;
 }
 
 async function main({ filter, headless, gpu, port, json }: Flags): Promise<void> {
   const query = `?filter=${encodeURIComponent(new RegExp(filter).source)}`;
   let [arrived, failed]: [(report: PageReport) => void, (error: Error) => void] = [() => {}, () => {}];
-  const report = new Promise<PageReport>((resolve, reject) => { [arrived, failed] = [resolve, reject]; });
+  const report = new Promise<PageReport>((resolve, reject) => {
+    [arrived, failed] = [resolve, reject];
+  });
   const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
   const browser = headless ? await launchChromium({ gpu }).catch((error: Error) => failed(error)) : null;
   const bar = browser && progressBar('benchmarks', 1, '');
@@ -33,7 +44,9 @@ async function main({ filter, headless, gpu, port, json }: Flags): Promise<void>
     if (browser) {
       const tab = await browser.newPage();
       tab.on('pageerror', failed).on('crash', () => failed(new Error('the page crashed')));
-      tab.on('console', message => { if (message.type() === 'info') bar?.update(0, message.text()); });
+      tab.on('console', message => {
+        if (message.type() === 'info') bar?.update(0, message.text());
+      });
       await tab.goto(`${site.url}${query}&measure`);
     } else if (!headless) {
       process.stderr.write(`Open ${site.url}${query} and press Measure; the results are printed here.\n`);
@@ -50,14 +63,18 @@ async function main({ filter, headless, gpu, port, json }: Flags): Promise<void>
 }
 
 await new Command('bench:browser')
-  .description('Microbenchmarks of every backend in a browser, verified before they are timed, and a live example of gradients.')
+  .description(
+    'Microbenchmarks of every backend in a browser, verified before they are timed, and a live example of gradients.',
+  )
   .option('--filter <pattern>', 'operations, as a regular expression', '.')
   .option('--headless', 'in the Chromium of this machine instead of a browser of yours')
   .option('--gpu', 'let headless Chromium use the GPU; without, WebGPU and WebGL2 run on the processor')
   .option('--port <n>', 'of the page on localhost; 0 is any', Number, 0)
   .option('--json <file>', 'write the results to a file')
-  .action((flags: Flags) => main(flags).catch((error: Error) => {
-    process.stderr.write(`bench:browser: ${error.message}\n`);
-    process.exitCode = 1;
-  }))
+  .action((flags: Flags) =>
+    main(flags).catch((error: Error) => {
+      process.stderr.write(`bench:browser: ${error.message}\n`);
+      process.exitCode = 1;
+    }),
+  )
   .parseAsync();

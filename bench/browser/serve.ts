@@ -22,15 +22,24 @@ const headers = {
 };
 
 /** Serves files by path; what a page posts to /results goes to `onResults`. */
-export async function serve(files: Readonly<Record<string, File>>, onResults: (text: string) => void = () => {}, port = 0): Promise<Site> {
+export async function serve(
+  files: Readonly<Record<string, File>>,
+  onResults: (text: string) => void = () => {},
+  port = 0,
+): Promise<Site> {
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://localhost').pathname;
     if (request.method === 'POST' && path === '/results') {
       let text = '';
-      request.setEncoding('utf8').on('data', (part: string) => { text += part; }).on('end', () => {
-        response.writeHead(204, headers).end();
-        onResults(text);
-      });
+      request
+        .setEncoding('utf8')
+        .on('data', (part: string) => {
+          text += part;
+        })
+        .on('end', () => {
+          response.writeHead(204, headers).end();
+          onResults(text);
+        });
       return;
     }
     const file = Object.hasOwn(files, path) ? files[path] : undefined;
@@ -40,9 +49,10 @@ export async function serve(files: Readonly<Record<string, File>>, onResults: (t
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
   return {
     url: `http://localhost:${(server.address() as AddressInfo).port}/`,
-    close: () => new Promise(resolve => {
-      server.close(() => resolve());
-      server.closeAllConnections();
-    }),
+    close: () =>
+      new Promise(resolve => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
 }

@@ -32,32 +32,107 @@ function cos(this: Thread, x: Values): number {
   return sineOf(x[this.thread.x], 1);
 }
 
-function add(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function add(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] + b[position(this.thread.x, bStep, bPeriod)];
 }
-function sub(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function sub(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] - b[position(this.thread.x, bStep, bPeriod)];
 }
-function mul(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function mul(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] * b[position(this.thread.x, bStep, bPeriod)];
 }
-function div(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function div(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] / b[position(this.thread.x, bStep, bPeriod)];
 }
-function maximum(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function maximum(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return Math.max(a[position(this.thread.x, aStep, aPeriod)], b[position(this.thread.x, bStep, bPeriod)]);
 }
-function pow(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function pow(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return powerOf(a[position(this.thread.x, aStep, aPeriod)], b[position(this.thread.x, bStep, bPeriod)]);
 }
-function equal(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function equal(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] === b[position(this.thread.x, bStep, bPeriod)] ? 1 : 0;
 }
-function less(this: Thread, a: Values, b: Values, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function less(
+  this: Thread,
+  a: Values,
+  b: Values,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   return a[position(this.thread.x, aStep, aPeriod)] < b[position(this.thread.x, bStep, bPeriod)] ? 1 : 0;
 }
 
-function select(this: Thread, condition: Values, a: Values, b: Values, cStep: number, cPeriod: number, aStep: number, aPeriod: number, bStep: number, bPeriod: number): number {
+function select(
+  this: Thread,
+  condition: Values,
+  a: Values,
+  b: Values,
+  cStep: number,
+  cPeriod: number,
+  aStep: number,
+  aPeriod: number,
+  bStep: number,
+  bPeriod: number,
+): number {
   if (condition[position(this.thread.x, cStep, cPeriod)] !== 0) return a[position(this.thread.x, aStep, aPeriod)];
   return b[position(this.thread.x, bStep, bPeriod)];
 }
@@ -68,7 +143,12 @@ const binaries: Readonly<Record<Binary, KernelSource>> = { add, sub, mul, div, m
 export const unary = (machine: Machine, f: Unary, x: GpuStorage): GpuStorage => machine.run(unaries[f], [x.size], [x]);
 
 /** Runs a kernel whose arguments are operands that broadcast to `out`, and then the step and size of each. */
-function broadcast(machine: Machine, kernel: KernelSource, operands: readonly View<GpuStorage>[], out: Shape): GpuStorage {
+function broadcast(
+  machine: Machine,
+  kernel: KernelSource,
+  operands: readonly View<GpuStorage>[],
+  out: Shape,
+): GpuStorage {
   const copies: GpuStorage[] = [];
   const patterns: KernelArgument[] = [];
   const values = operands.map(({ storage, shape }) => {
@@ -87,5 +167,10 @@ function broadcast(machine: Machine, kernel: KernelSource, operands: readonly Vi
 export const binary = (machine: Machine, f: Binary, a: View<GpuStorage>, b: View<GpuStorage>, out: Shape): GpuStorage =>
   broadcast(machine, binaries[f], [a, b], out);
 
-export const where = (machine: Machine, condition: View<GpuStorage>, a: View<GpuStorage>, b: View<GpuStorage>, out: Shape): GpuStorage =>
-  broadcast(machine, select, [condition, a, b], out);
+export const where = (
+  machine: Machine,
+  condition: View<GpuStorage>,
+  a: View<GpuStorage>,
+  b: View<GpuStorage>,
+  out: Shape,
+): GpuStorage => broadcast(machine, select, [condition, a, b], out);

@@ -20,20 +20,35 @@ export function tanhOf(x: number): number {
     return far;
   }
   const z = x * x;
-  return ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z - 3.33332819422e-1) * z * x + x;
+  return (
+    ((((-5.70498872745e-3 * z + 2.06390887954e-2) * z - 5.37397155531e-2) * z + 1.33314422036e-1) * z -
+      3.33332819422e-1) *
+      z *
+      x +
+    x
+  );
 }
 
 /** The error function: an odd polynomial near zero, 1 − e^q(|x|) beyond; 1 from 4 on. */
 export function erfOf(x: number): number {
   const t = Math.min(Math.abs(x), 4);
   if (t > 0.927734375) {
-    const q = (((((-1.7285347e-5 * t + 3.83197126e-4) * t - 3.88396438e-3) * t + 2.42546219e-2) * t - 1.06777877e-1) * t - 6.34846687e-1) * t - 1.28717512e-1;
+    const q =
+      (((((-1.7285347e-5 * t + 3.83197126e-4) * t - 3.88396438e-3) * t + 2.42546219e-2) * t - 1.06777877e-1) * t -
+        6.34846687e-1) *
+        t -
+      1.28717512e-1;
     const far = 1 - Math.exp(q * t - t);
     if (x < 0) return -far;
     return far;
   }
   const z = x * x;
-  return (((((-5.96761703e-4 * z + 4.99119423e-3) * z - 2.67681349e-2) * z + 1.12819925e-1) * z - 3.76125336e-1) * z + 1.28379166e-1) * x + x;
+  return (
+    (((((-5.96761703e-4 * z + 4.99119423e-3) * z - 2.67681349e-2) * z + 1.12819925e-1) * z - 3.76125336e-1) * z +
+      1.28379166e-1) *
+      x +
+    x
+  );
 }
 
 /** sin(x + shift π/2): x − n π/2 in three parts, then the series of sine or cosine. For |x| up to 8192. */

@@ -4,12 +4,27 @@
 export type GpuMode = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
 /** A buffer or texture on the device that a kernel gave, or plain values in the modes without a device. */
-export type Handle = { toArray(): unknown; delete(): void; readonly type: string; readonly context?: DeviceContext } | Float32Array;
+export type Handle =
+  | { toArray(): unknown; delete(): void; readonly type: string; readonly context?: DeviceContext }
+  | Float32Array;
 
 /** What a WebGPU handle knows of its device. */
 export interface DeviceContext {
-  readonly adapter: { readonly info: { readonly vendor: string; readonly architecture: string; readonly device: string; readonly description: string } };
-  readonly device: { addEventListener(type: 'uncapturederror', listener: (event: { readonly error: { readonly message: string } }) => void): void; destroy(): void };
+  readonly adapter: {
+    readonly info: {
+      readonly vendor: string;
+      readonly architecture: string;
+      readonly device: string;
+      readonly description: string;
+    };
+  };
+  readonly device: {
+    addEventListener(
+      type: 'uncapturederror',
+      listener: (event: { readonly error: { readonly message: string } }) => void,
+    ): void;
+    destroy(): void;
+  };
 }
 
 export type Argument = Handle | number | object;
@@ -18,7 +33,11 @@ export interface Kernel {
   (...inputs: Argument[]): Promise<unknown>;
   setOutput(output: readonly number[]): void;
   /** The kernel that really runs: gpu.js may have replaced the one asked for. */
-  readonly kernel: { readonly constructor: { readonly mode: string }; readonly fallbackReason: string | null; readonly context?: object };
+  readonly kernel: {
+    readonly constructor: { readonly mode: string };
+    readonly fallbackReason: string | null;
+    readonly context?: object;
+  };
 }
 
 export interface KernelSettings {
@@ -35,7 +54,10 @@ export interface KernelSettings {
 
 export interface Gpu {
   createKernel(source: KernelSource, settings: KernelSettings): Kernel;
-  addFunction(helper: Helper, settings: { readonly argumentTypes?: readonly string[]; readonly returnType?: string }): void;
+  addFunction(
+    helper: Helper,
+    settings: { readonly argumentTypes?: readonly string[]; readonly returnType?: string },
+  ): void;
   destroy(): unknown;
 }
 

@@ -39,7 +39,8 @@ export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): 
     if (dtype !== 'float32') throw new Error(`${op}: backend 'gpu' has no ${dtype}; it has float32`);
   };
   const floats = (op: string, x: View<GpuStorage>): View<GpuStorage> => {
-    if (x.storage.dtype !== 'float32') throw new Error(`${op}: needs float32, got ${x.storage.dtype}; convert it with toFloat`);
+    if (x.storage.dtype !== 'float32')
+      throw new Error(`${op}: needs float32, got ${x.storage.dtype}; convert it with toFloat`);
     return x;
   };
   return {
@@ -61,7 +62,8 @@ export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): 
       return strided(machine, machine.floats(x.storage), [x.storage.size], [1], 0);
     },
     reduce: (f, x, outer, n, inner) => reduce(machine, f, floats(f, x).storage, outer, n, inner),
-    matmul: (a, b, transposeA, transposeB, out) => matmul(machine, floats('matmul', a), floats('matmul', b), transposeA, transposeB, out),
+    matmul: (a, b, transposeA, transposeB, out) =>
+      matmul(machine, floats('matmul', a), floats('matmul', b), transposeA, transposeB, out),
     gather: (table, index) => gather(machine, table, index.storage),
     scatterAdd: (rows, index, n) => scatterAdd(machine, rows, index.storage, n),
     oneHot: (index, n, dtype) => {
@@ -69,7 +71,14 @@ export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): 
       return oneHot(machine, index.storage, n);
     },
     strided: (x, out, strides, offset) => strided(machine, x.storage, out, strides, offset),
-    concat: (xs, outer, lengths, inner) => concat(machine, xs.map(x => x.storage), outer, lengths, inner),
+    concat: (xs, outer, lengths, inner) =>
+      concat(
+        machine,
+        xs.map(x => x.storage),
+        outer,
+        lengths,
+        inner,
+      ),
     kernels: fusedKernels(machine),
   };
 }

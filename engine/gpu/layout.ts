@@ -20,10 +20,20 @@ function stridedCopy(this: Thread, x: Values, layout: Values, rank: number, offs
   return x[at + offset - 1];
 }
 
-export function strided(machine: Machine, x: GpuStorage, out: Shape, strides: readonly number[], offset: number): GpuStorage {
+export function strided(
+  machine: Machine,
+  x: GpuStorage,
+  out: Shape,
+  strides: readonly number[],
+  offset: number,
+): GpuStorage {
   const size = sizeOf(out);
   if (x.host !== null) {
-    const at = (i: number): number => out.reduceRight(([p, rest], n, d): [number, number] => [p + (rest % n) * strides[d], Math.floor(rest / n)], [offset, i] as [number, number])[0];
+    const at = (i: number): number =>
+      out.reduceRight(([p, rest], n, d): [number, number] => [p + (rest % n) * strides[d], Math.floor(rest / n)], [
+        offset,
+        i,
+      ] as [number, number])[0];
     return machine.upload(Int32Array.from({ length: size }, (_, i) => x.host![at(i)]));
   }
   const merged = mergedLayout(out, strides);
@@ -47,13 +57,22 @@ function mergedLayout(out: Shape, strides: readonly number[]): number[] {
 
 /** (outer, aWidth) and (outer, bWidth) side by side. */
 function joined(this: Thread, a: Values, b: Values, aWidth: number, bWidth: number): number {
-  if (remainder(this.thread.x, aWidth + bWidth) < aWidth) return a[place(divide(this.thread.x, aWidth + bWidth), aWidth, remainder(this.thread.x, aWidth + bWidth))];
+  if (remainder(this.thread.x, aWidth + bWidth) < aWidth)
+    return a[place(divide(this.thread.x, aWidth + bWidth), aWidth, remainder(this.thread.x, aWidth + bWidth))];
   return b[place(divide(this.thread.x, aWidth + bWidth), bWidth, remainder(this.thread.x, aWidth + bWidth) - aWidth)];
 }
 
-export function concat(machine: Machine, xs: readonly GpuStorage[], outer: number, lengths: readonly number[], inner: number): GpuStorage {
+export function concat(
+  machine: Machine,
+  xs: readonly GpuStorage[],
+  outer: number,
+  lengths: readonly number[],
+  inner: number,
+): GpuStorage {
   if (xs[0].host !== null) {
-    const rows = Array.from({ length: outer }, (_, o) => xs.flatMap((x, i) => Array.from(x.host!.subarray(o * lengths[i] * inner, (o + 1) * lengths[i] * inner))));
+    const rows = Array.from({ length: outer }, (_, o) =>
+      xs.flatMap((x, i) => Array.from(x.host!.subarray(o * lengths[i] * inner, (o + 1) * lengths[i] * inner))),
+    );
     return machine.upload(Int32Array.from(rows.flat()));
   }
   const parts = xs.map((x, i) => ({ x, width: lengths[i] * inner })).filter(({ x }) => x.size > 0);
@@ -103,7 +122,9 @@ export function scatterAdd(machine: Machine, rows: View<GpuStorage>, index: GpuS
   for (let row = 0; row < n; row++) starts[row + 1] += starts[row];
   const next = starts.slice();
   const order = new Float32Array(values.length);
-  values.forEach((row, i) => { order[next[row]++] = i; });
+  values.forEach((row, i) => {
+    order[next[row]++] = i;
+  });
   const [orderThere, startsThere] = [machine.upload(order), machine.upload(starts)];
   const sums = machine.run(summedRows, [n * width], [rows.storage, orderThere, startsThere, width]);
   machine.free(orderThere);

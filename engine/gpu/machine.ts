@@ -7,7 +7,19 @@
  * device) fails every later read: there are no values after it.
  */
 import type { Storage, TypedArray } from '../backend.ts';
-import type { Argument, DeviceContext, Gpu, GpuModule, GpuMode, Handle, Helper, Kernel, KernelSource, Thread, Values } from './gpujs.ts';
+import type {
+  Argument,
+  DeviceContext,
+  Gpu,
+  GpuModule,
+  GpuMode,
+  Handle,
+  Helper,
+  Kernel,
+  KernelSource,
+  Thread,
+  Values,
+} from './gpujs.ts';
 
 /** A buffer on the device, shared by what refers to it. */
 interface Buffer {
@@ -60,13 +72,21 @@ export class Machine {
     this.mode = mode;
     this.Input = Input;
     this.gpu = new GPU({ mode: mode as never }) as Gpu;
-    wholeHelpers.forEach(helper => this.gpu.addFunction(helper, { argumentTypes: new Array(helper.length).fill('Integer'), returnType: 'Integer' }));
+    wholeHelpers.forEach(helper =>
+      this.gpu.addFunction(helper, { argumentTypes: new Array(helper.length).fill('Integer'), returnType: 'Integer' }),
+    );
     helpers.forEach(helper => this.gpu.addFunction(helper, {}));
   }
 
   /** Kernels compiled and buffers alive, once every command so far has run. */
   counts(): Promise<{ readonly kernels: number; readonly buffers: number }> {
-    return new Promise(resolve => { this.enqueue(() => resolve({ kernels: [...this.kernels.values()].reduce((n, made) => n + made.size, 0), buffers: this.live }), true); });
+    return new Promise(resolve => {
+      this.enqueue(
+        () =>
+          resolve({ kernels: [...this.kernels.values()].reduce((n, made) => n + made.size, 0), buffers: this.live }),
+        true,
+      );
+    });
   }
 
   /** Sends a few numbers there and back, and names the device. From here on its errors are ours. */
@@ -74,13 +94,16 @@ export class Machine {
     const sent = [1.5, -2, 3];
     const x = this.upload(Float32Array.from(sent));
     const back = await this.read(x);
-    if (back.join() !== sent.join()) throw new Error(`gpu: mode '${this.mode}' gives ${back.join()} for ${sent.join()}`);
+    if (back.join() !== sent.join())
+      throw new Error(`gpu: mode '${this.mode}' gives ${back.join()} for ${sent.join()}`);
     const { handle } = x.buffer!;
     this.free(x);
     if (this.mode === 'webgpu') {
       const { adapter, device } = (handle as Exclude<Handle, Float32Array>).context!;
       this.device = device;
-      device.addEventListener('uncapturederror', ({ error }) => { this.failure ??= new Error(`gpu: ${error.message}`); });
+      device.addEventListener('uncapturederror', ({ error }) => {
+        this.failure ??= new Error(`gpu: ${error.message}`);
+      });
       const { vendor, architecture, description } = adapter.info;
       return [vendor, architecture, description].filter(part => part !== '').join(' ');
     }
@@ -110,7 +133,8 @@ export class Machine {
   }
 
   upload(values: TypedArray): GpuStorage {
-    if (values instanceof Int32Array) return { dtype: 'int32', size: values.length, buffer: null, host: values.slice(), copy: null };
+    if (values instanceof Int32Array)
+      return { dtype: 'int32', size: values.length, buffer: null, host: values.slice(), copy: null };
     if (!(values instanceof Float32Array)) throw new Error("upload: backend 'gpu' has no float64; it has float32");
     if (values.length !== 1) return this.send(values.slice());
     const [value] = values;
@@ -159,13 +183,23 @@ export class Machine {
   }
 
   private output(size: number, fill: (buffer: Buffer) => Promise<void>): GpuStorage {
-    if (size > mostElements[this.mode]) throw new RangeError(`gpu: a tensor of ${size} elements, where mode '${this.mode}' has at most ${mostElements[this.mode]}`);
+    if (size > mostElements[this.mode])
+      throw new RangeError(
+        `gpu: a tensor of ${size} elements, where mode '${this.mode}' has at most ${mostElements[this.mode]}`,
+      );
     const buffer: Buffer = { handle: null, rank: 1, references: 1 };
     if (size > 0) this.enqueue(() => fill(buffer));
     return { dtype: 'float32', size, buffer, host: null, copy: null };
   }
 
-  private async call(source: KernelSource, dims: readonly number[], values: Argument[], types: string[], ranks: string, into: Buffer): Promise<void> {
+  private async call(
+    source: KernelSource,
+    dims: readonly number[],
+    values: Argument[],
+    types: string[],
+    ranks: string,
+    into: Buffer,
+  ): Promise<void> {
     const variants = this.variants(source);
     let kernel = variants.get(ranks);
     const fresh = kernel === undefined;
@@ -206,7 +240,9 @@ export class Machine {
   private assertMode({ kernel }: Kernel, name: string): void {
     const mode = modeOf(kernel);
     if (mode !== this.mode || kernel.fallbackReason) {
-      throw new Error(`gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not '${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`);
+      throw new Error(
+        `gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not '${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`,
+      );
     }
   }
 
@@ -274,7 +310,8 @@ function unpack(handle: PackedHandle): void {
   handle.componentCount = 1;
 }
 
-const typeOf = (handle: Argument): string => (handle instanceof Float32Array ? 'Array' : (handle as { type: string }).type);
+const typeOf = (handle: Argument): string =>
+  handle instanceof Float32Array ? 'Array' : (handle as { type: string }).type;
 
 /** Values of an output of any rank, in one array. */
 function flat(values: unknown): Float32Array<ArrayBuffer> {

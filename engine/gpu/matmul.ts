@@ -11,16 +11,40 @@ import { strided } from './layout.ts';
 import type { GpuStorage, Machine } from './machine.ts';
 
 /** Σ_i a[y, i] b[i, x] of the batch z: the definition. Arguments are the steps of a row, a column and a batch. */
-function product(this: Thread, a: Values, b: Values, k: number, aBatch: number, aRow: number, aColumn: number, bBatch: number, bRow: number, bColumn: number): number {
+function product(
+  this: Thread,
+  a: Values,
+  b: Values,
+  k: number,
+  aBatch: number,
+  aRow: number,
+  aColumn: number,
+  bBatch: number,
+  bRow: number,
+  bColumn: number,
+): number {
   let sum = 0;
   for (let i = 0; i < k; i++) {
-    sum += a[this.thread.z * aBatch + this.thread.y * aRow + i * aColumn] * b[this.thread.z * bBatch + i * bRow + this.thread.x * bColumn];
+    sum +=
+      a[this.thread.z * aBatch + this.thread.y * aRow + i * aColumn] *
+      b[this.thread.z * bBatch + i * bRow + this.thread.x * bColumn];
   }
   return sum;
 }
 
 /** The same for columns 4x … 4x + 3. */
-function fourProducts(this: Thread, a: Values, b: Values, k: number, aBatch: number, aRow: number, aColumn: number, bBatch: number, bRow: number, bColumn: number): [number, number, number, number] {
+function fourProducts(
+  this: Thread,
+  a: Values,
+  b: Values,
+  k: number,
+  aBatch: number,
+  aRow: number,
+  aColumn: number,
+  bBatch: number,
+  bRow: number,
+  bColumn: number,
+): [number, number, number, number] {
   let first = 0;
   let second = 0;
   let third = 0;
@@ -35,7 +59,14 @@ function fourProducts(this: Thread, a: Values, b: Values, k: number, aBatch: num
   return [first, second, third, fourth];
 }
 
-export function matmul(machine: Machine, a: View<GpuStorage>, b: View<GpuStorage>, transposeA: boolean, transposeB: boolean, out: Shape): GpuStorage {
+export function matmul(
+  machine: Machine,
+  a: View<GpuStorage>,
+  b: View<GpuStorage>,
+  transposeA: boolean,
+  transposeB: boolean,
+  out: Shape,
+): GpuStorage {
   const [m, n] = out.slice(-2);
   const k = a.shape.at(transposeA ? -2 : -1)!;
   const batch = out.slice(0, -2);
@@ -62,7 +93,13 @@ export function matmul(machine: Machine, a: View<GpuStorage>, b: View<GpuStorage
 }
 
 /** By fours; where n is no multiple of four the last thread of a row computes past the edge, and the surplus is cut off. */
-function packed(machine: Machine, args: readonly (GpuStorage | number)[], batches: number, m: number, n: number): GpuStorage {
+function packed(
+  machine: Machine,
+  args: readonly (GpuStorage | number)[],
+  batches: number,
+  m: number,
+  n: number,
+): GpuStorage {
   const fours = Math.ceil(n / 4);
   const wide = machine.run(fourProducts, [fours, m, batches], args, 4);
   if (4 * fours === n) return wide;

@@ -1,7 +1,8 @@
 /** Where the backend comes from in Node: gpu.js and the package `webgpu`, both optional, are imported when a GPU is asked for. */
 import { createGpuBackend, type GpuBackend, type GpuMode, type GpuModule } from './index.ts';
 
-const install = 'Install what is missing: npm install gpu.js@2.24.1 webgpu@0.4.0, a Vulkan loader (Debian: libvulkan1) and a driver for the card; or use --backend wasm';
+const install =
+  'Install what is missing: npm install gpu.js@2.24.1 webgpu@0.4.0, a Vulkan loader (Debian: libvulkan1) and a driver for the card; or use --backend wasm';
 
 /** Opens the backend, or says what was looked for and what to install. */
 export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBackend> {
@@ -13,7 +14,9 @@ export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBacke
       return result;
     } catch (error) {
       probed.push(`${what}: ${(error instanceof Error ? error.message : String(error)).split('\n')[0]}`);
-      throw new Error(`backend 'gpu' does not work here. Probed:\n  ${probed.join('\n  ')}\n${install}`, { cause: error });
+      throw new Error(`backend 'gpu' does not work here. Probed:\n  ${probed.join('\n  ')}\n${install}`, {
+        cause: error,
+      });
     }
   };
   const gpujs = await attempt('package gpu.js', loadGpuJs);
@@ -21,7 +24,8 @@ export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBacke
   return attempt(`adapter (mode ${mode})`, () => createGpuBackend(gpujs, { mode }));
 }
 
-export const loadGpuJs = async (): Promise<GpuModule> => ((await import('gpu.js')) as unknown as { default: GpuModule }).default;
+export const loadGpuJs = async (): Promise<GpuModule> =>
+  ((await import('gpu.js')) as unknown as { default: GpuModule }).default;
 
 /** Gives Node the `navigator.gpu` that browsers have. */
 async function installWebGpu(): Promise<void> {

@@ -111,8 +111,14 @@ const share = 256;
 const most = 2 ** 24;
 
 /** Reduces `inputs` by a kernel; the parts' results are added up, or of maxima the largest taken. Lines are not empty. */
-export function reduceLines(machine: Machine, kernel: KernelSource, inputs: readonly GpuStorage[], { outer, n, inner }: Lines): GpuStorage {
-  if (outer * inner > most || n > most) throw new RangeError(`gpu: ${outer * inner} lines of ${n} elements; there are ${most} at most of either`);
+export function reduceLines(
+  machine: Machine,
+  kernel: KernelSource,
+  inputs: readonly GpuStorage[],
+  { outer, n, inner }: Lines,
+): GpuStorage {
+  if (outer * inner > most || n > most)
+    throw new RangeError(`gpu: ${outer * inner} lines of ${n} elements; there are ${most} at most of either`);
   const parts = Math.ceil(n / share);
   const y = machine.run(kernel, [outer * parts * inner], [...inputs, n, inner, parts]);
   if (parts === 1) return y;
@@ -121,7 +127,14 @@ export function reduceLines(machine: Machine, kernel: KernelSource, inputs: read
   return reduced;
 }
 
-export function reduce(machine: Machine, f: Reduction, x: GpuStorage, outer: number, n: number, inner: number): GpuStorage {
+export function reduce(
+  machine: Machine,
+  f: Reduction,
+  x: GpuStorage,
+  outer: number,
+  n: number,
+  inner: number,
+): GpuStorage {
   if (n === 0 || outer * inner === 0) return machine.filled(outer * inner, f === 'sum' ? 0 : -Infinity);
   return reduceLines(machine, f === 'sum' ? sumOf : maxOf, [x], { outer, n, inner });
 }

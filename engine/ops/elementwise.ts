@@ -28,7 +28,11 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 
 const outSize = (_: readonly Shape[], __: unknown, out: Shape): number => sizeOf(out);
 
-function unary(name: Unary, derivative: (x: Tensor, y: Tensor) => Tensor, domain?: readonly [number, number]): (x: Tensor) => Tensor {
+function unary(
+  name: Unary,
+  derivative: (x: Tensor, y: Tensor) => Tensor,
+  domain?: readonly [number, number],
+): (x: Tensor) => Tensor {
   const op = row<None>({
     name,
     shape: ([x]) => x,
@@ -53,10 +57,15 @@ export const cos = unary('cos', x => neg(sin(x)));
 export const erf = unary('erf', x => mul(2 / Math.sqrt(Math.PI), exp(neg(mul(x, x)))));
 
 /** Two inputs, the second one broadcast along the first dim, as most uses are. */
-const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: Random, size: number) =>
-  ({ inputs: [make(random, [size, size]), make(random, [size])], attributes: {} as None });
+const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: Random, size: number) => ({
+  inputs: [make(random, [size, size]), make(random, [size])],
+  attributes: {} as None,
+});
 
-function binary(name: Binary, more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Row<None>['sample'] }): (a: Operand, b: Operand) => Tensor {
+function binary(
+  name: Binary,
+  more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Row<None>['sample'] },
+): (a: Operand, b: Operand) => Tensor {
   const op = row<None>({
     name,
     shape: shapes => broadcastShapes(name, ...shapes),
@@ -71,22 +80,34 @@ function binary(name: Binary, more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> 
 /** The distance between two broadcast inputs: a kink where they meet. */
 const fromEachOther = ([a, b]: readonly Sample[]): number => {
   let least = Infinity;
-  for (let i = 0; i < a.values.length; i++) least = Math.min(least, Math.abs(a.values[i] - b.values[i % b.values.length]));
+  for (let i = 0; i < a.values.length; i++)
+    least = Math.min(least, Math.abs(a.values[i] - b.values[i % b.values.length]));
   return least;
 };
 
 export const add = binary('add', { vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g, b.shape)] });
 export const sub = binary('sub', { vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(neg(g), b.shape)] });
-export const mul = binary('mul', { vjp: (g, [a, b]) => [() => sumTo(mul(g, b), a.shape), () => sumTo(mul(g, a), b.shape)] });
+export const mul = binary('mul', {
+  vjp: (g, [a, b]) => [() => sumTo(mul(g, b), a.shape), () => sumTo(mul(g, a), b.shape)],
+});
 export const div = binary('div', {
   vjp: (g, [a, b], y) => [() => sumTo(div(g, b), a.shape), () => sumTo(neg(mul(g, div(y, b))), b.shape)],
-  domain: [[-Infinity, Infinity], [0, Infinity]],
+  domain: [
+    [-Infinity, Infinity],
+    [0, Infinity],
+  ],
   sample: (random, size) => ({ inputs: [normals(random, [size, size]), positives(random, [size])], attributes: {} }),
 });
 /** a^b; the gradient with respect to b needs a > 0. */
 export const pow = binary('pow', {
-  vjp: (g, [a, b], y) => [() => sumTo(mul(g, mul(b, pow(a, sub(b, 1)))), a.shape), () => sumTo(mul(g, mul(y, log(a))), b.shape)],
-  domain: [[0, Infinity], [-Infinity, Infinity]],
+  vjp: (g, [a, b], y) => [
+    () => sumTo(mul(g, mul(b, pow(a, sub(b, 1)))), a.shape),
+    () => sumTo(mul(g, mul(y, log(a))), b.shape),
+  ],
+  domain: [
+    [0, Infinity],
+    [-Infinity, Infinity],
+  ],
   sample: (random, size) => ({ inputs: [positives(random, [size, size]), normals(random, [size])], attributes: {} }),
 });
 /** The larger of two; at a tie each takes half of the gradient, as in PyTorch. NaN wins. */
@@ -114,26 +135,42 @@ const whereOp = row<None>({
   name: 'where',
   shape: shapes => broadcastShapes('where', ...shapes),
   primitive: (backend, [condition, a, b], _, out) => backend.where(condition, a, b, out),
-  vjp: (g, [condition, a, b]) => [null, () => sumTo(where(condition, g, 0), a.shape), () => sumTo(where(condition, 0, g), b.shape)],
+  vjp: (g, [condition, a, b]) => [
+    null,
+    () => sumTo(where(condition, g, 0), a.shape),
+    () => sumTo(where(condition, 0, g), b.shape),
+  ],
   masks: [0],
-  sample: (random, size) => ({ inputs: [masks(random, [size, size]), normals(random, [size, size]), normals(random, [size])], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [masks(random, [size, size]), normals(random, [size, size]), normals(random, [size])],
+    attributes: {},
+  }),
   flops: outSize,
 });
 /** condition ≠ 0 ? a : b. The branch not taken has no influence, be it NaN or infinite. */
-export const where = (condition: Tensor, a: Operand, b: Operand): Tensor => apply(whereOp, [condition, lift(a, condition), lift(b, condition)], {});
+export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
+  apply(whereOp, [condition, lift(a, condition), lift(b, condition)], {});
 
 const toFloatOp = row<{ dtype: DType }>({
   name: 'toFloat',
   shape: ([x]) => x,
   primitive: (backend, [x], { dtype }) => backend.toFloat(x, dtype),
-  sample: (random, size) => ({ inputs: [{ shape: [size], values: Int32Array.from({ length: size }, () => random.integer(2001) - 1000) }], attributes: { dtype: 'float32' } }),
+  sample: (random, size) => ({
+    inputs: [{ shape: [size], values: Int32Array.from({ length: size }, () => random.integer(2001) - 1000) }],
+    attributes: { dtype: 'float32' },
+  }),
   flops: () => 0,
 });
 /** Indices as floats, for arithmetic on them. */
 export const toFloat = (x: Tensor, dtype: DType = 'float32'): Tensor => apply(toFloatOp, [x], { dtype });
 
 /** A fused function of one tensor, defined by others. `flops` per element. */
-function activation<A>(name: string, flops: number, attributes: A, more: Pick<Row<A>, 'definition' | 'vjp' | 'kinks'>): (x: Tensor, a?: A) => Tensor {
+function activation<A>(
+  name: string,
+  flops: number,
+  attributes: A,
+  more: Pick<Row<A>, 'definition' | 'vjp' | 'kinks'>,
+): (x: Tensor, a?: A) => Tensor {
   const op = row<A>({
     name,
     shape: ([x]) => x,
@@ -145,26 +182,41 @@ function activation<A>(name: string, flops: number, attributes: A, more: Pick<Ro
 }
 
 /** 1 / (1 + e^−x). */
-export const sigmoid = activation<None>('sigmoid', 4, {}, {
-  definition: ([x]) => div(1, add(1, exp(neg(x)))),
-  vjp: (g, _, y) => [() => mul(g, mul(y, sub(1, y)))],
-});
+export const sigmoid = activation<None>(
+  'sigmoid',
+  4,
+  {},
+  {
+    definition: ([x]) => div(1, add(1, exp(neg(x)))),
+    vjp: (g, _, y) => [() => mul(g, mul(y, sub(1, y)))],
+  },
+);
 
 /** max(x, 0), with derivative 0 at 0. */
-export const relu = activation<None>('relu', 1, {}, {
-  definition: ([x]) => maximum(x, 0),
-  vjp: (g, [x]) => [() => where(less(0, x), g, 0)],
-  kinks: fromZero,
-});
+export const relu = activation<None>(
+  'relu',
+  1,
+  {},
+  {
+    definition: ([x]) => maximum(x, 0),
+    vjp: (g, [x]) => [() => where(less(0, x), g, 0)],
+    kinks: fromZero,
+  },
+);
 
 /** x · sigmoid(x), also called swish. */
-export const silu = activation<None>('silu', 5, {}, {
-  definition: ([x]) => mul(x, sigmoid(x)),
-  vjp: (g, [x]) => {
-    const s = sigmoid(x);
-    return [() => mul(g, mul(s, add(1, mul(x, sub(1, s)))))];
+export const silu = activation<None>(
+  'silu',
+  5,
+  {},
+  {
+    definition: ([x]) => mul(x, sigmoid(x)),
+    vjp: (g, [x]) => {
+      const s = sigmoid(x);
+      return [() => mul(g, mul(s, add(1, mul(x, sub(1, s)))))];
+    },
   },
-});
+);
 
 export interface GeluAttributes {
   /** 'none': x Φ(x); 'tanh': the approximation of Hendrycks & Gimpel 2016 that GPT-2 uses. */
@@ -174,20 +226,31 @@ export interface GeluAttributes {
 /** 1 + erf(x/√2) or its approximation, and the derivative of that: gelu is half of x times it. */
 function twicePhi(x: Tensor, { approximate }: GeluAttributes): { value: Tensor; derivative: () => Tensor } {
   if (approximate === 'none') {
-    return { value: add(1, erf(mul(x, Math.SQRT1_2))), derivative: () => mul(Math.sqrt(2 / Math.PI), exp(mul(-0.5, square(x)))) };
+    return {
+      value: add(1, erf(mul(x, Math.SQRT1_2))),
+      derivative: () => mul(Math.sqrt(2 / Math.PI), exp(mul(-0.5, square(x)))),
+    };
   }
   const t = tanh(mul(Math.sqrt(2 / Math.PI), mul(x, add(1, mul(0.044715, square(x))))));
-  return { value: add(1, t), derivative: () => mul(sub(1, square(t)), mul(Math.sqrt(2 / Math.PI), add(1, mul(3 * 0.044715, square(x))))) };
+  return {
+    value: add(1, t),
+    derivative: () => mul(sub(1, square(t)), mul(Math.sqrt(2 / Math.PI), add(1, mul(3 * 0.044715, square(x))))),
+  };
 }
 
 /** x Φ(x), Φ the normal distribution function. */
-export const gelu = activation<GeluAttributes>('gelu', 8, { approximate: 'none' }, {
-  definition: ([x], attributes) => mul(mul(0.5, x), twicePhi(x, attributes).value),
-  vjp: (g, [x], _, attributes) => {
-    const phi = twicePhi(x, attributes);
-    return [() => mul(mul(0.5, g), add(phi.value, mul(x, phi.derivative())))];
+export const gelu = activation<GeluAttributes>(
+  'gelu',
+  8,
+  { approximate: 'none' },
+  {
+    definition: ([x], attributes) => mul(mul(0.5, x), twicePhi(x, attributes).value),
+    vjp: (g, [x], _, attributes) => {
+      const phi = twicePhi(x, attributes);
+      return [() => mul(mul(0.5, g), add(phi.value, mul(x, phi.derivative())))];
+    },
   },
-});
+);
 
 const swigluOp = row<None>({
   name: 'swiglu',
@@ -200,7 +263,10 @@ const swigluOp = row<None>({
       () => sumTo(mul(g, mul(gate, s)), up.shape),
     ];
   },
-  sample: (random, size) => ({ inputs: [normals(random, [size, size]), normals(random, [size, size])], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [size, size]), normals(random, [size, size])],
+    attributes: {},
+  }),
   flops: (_, __, out) => 6 * sizeOf(out),
 });
 /** silu(gate) · up (Shazeer 2020, "GLU variants improve transformer"). */

@@ -1,7 +1,17 @@
 /** Rows that move values and compute nothing: reshape, transpose, slice, concat, broadcast; and their adjoints. */
 import type { Shape } from '../backend.ts';
 import { apply, row } from '../op.ts';
-import { aroundDim, broadcastShapes, broadcastStrides, checkShape, normalizeDim, sameShape, show, sizeOf, stridesOf } from '../shape.ts';
+import {
+  aroundDim,
+  broadcastShapes,
+  broadcastStrides,
+  checkShape,
+  normalizeDim,
+  sameShape,
+  show,
+  sizeOf,
+  stridesOf,
+} from '../shape.ts';
 import { zeros, type Tensor } from '../tensor.ts';
 import { sumTo } from './elementwise.ts';
 import { normals } from './samples.ts';
@@ -23,15 +33,28 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   const known = shape.reduce((size, n) => (n === -1 ? size : size * n), 1);
   const full = shape.map(n => (n === -1 && known > 0 ? x.size / known : n));
   checkShape('reshape', full);
-  if (shape.filter(n => n === -1).length > 1 || sizeOf(full) !== x.size) throw new Error(`reshape: ${show(x.shape)} does not fit ${show(shape)}`);
+  if (shape.filter(n => n === -1).length > 1 || sizeOf(full) !== x.size)
+    throw new Error(`reshape: ${show(x.shape)} does not fit ${show(shape)}`);
   return sameShape(full, x.shape) ? x : apply(reshapeOp, [x], { shape: full });
 }
 
 const permuteOp = row<{ dims: readonly number[] }>({
   name: 'permute',
   shape: ([x], { dims }) => dims.map(d => x[d]),
-  primitive: (backend, [x], { dims }, out) => backend.strided(x, out, dims.map(d => stridesOf(x.shape)[d]), 0),
-  vjp: (g, _, __, { dims }) => [() => permute(g, dims.map((_, d) => dims.indexOf(d)))],
+  primitive: (backend, [x], { dims }, out) =>
+    backend.strided(
+      x,
+      out,
+      dims.map(d => stridesOf(x.shape)[d]),
+      0,
+    ),
+  vjp: (g, _, __, { dims }) => [
+    () =>
+      permute(
+        g,
+        dims.map((_, d) => dims.indexOf(d)),
+      ),
+  ],
   sample: (random, size) => ({ inputs: [normals(random, [2, size, size])], attributes: { dims: [1, 2, 0] } }),
   flops: noFlops,
 });
@@ -39,7 +62,8 @@ const permuteOp = row<{ dims: readonly number[] }>({
 /** Reorders the dims: dim i of the result is dim `dims[i]` of x. */
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
   const order = dims.map(d => normalizeDim('permute', d, x.shape.length));
-  if (order.length !== x.shape.length || new Set(order).size !== order.length) throw new Error(`permute: ${show(dims)} is no order of the ${x.shape.length} dims of ${show(x.shape)}`);
+  if (order.length !== x.shape.length || new Set(order).size !== order.length)
+    throw new Error(`permute: ${show(dims)} is no order of the ${x.shape.length} dims of ${show(x.shape)}`);
   return apply(permuteOp, [x], { dims: order });
 }
 
@@ -54,22 +78,42 @@ export function transpose(x: Tensor, dim0 = -2, dim1 = -1): Tensor {
 const sliceOp = row<{ dim: number; start: number; end: number }>({
   name: 'slice',
   shape: ([x], { dim, start, end }) => x.map((n, i) => (i === dim ? end - start : n)),
-  primitive: (backend, [x], { dim, start }, out) => backend.strided(x, out, stridesOf(x.shape), start * stridesOf(x.shape)[dim]),
-  vjp: (g, [x], _, { dim, start, end }) => [() => {
-    const pad = (n: number) => (n > 0 ? [zeros(x.shape.map((m, i) => (i === dim ? n : m)), { dtype: g.dtype, backend: g.backend })] : []);
-    return concat([...pad(start), g, ...pad(x.shape[dim] - end)], dim);
-  }],
-  sample: (random, size) => ({ inputs: [normals(random, [size, size + 2])], attributes: { dim: 1, start: 1, end: size + 1 } }),
+  primitive: (backend, [x], { dim, start }, out) =>
+    backend.strided(x, out, stridesOf(x.shape), start * stridesOf(x.shape)[dim]),
+  vjp: (g, [x], _, { dim, start, end }) => [
+    () => {
+      const pad = (n: number) =>
+        n > 0
+          ? [
+              zeros(
+                x.shape.map((m, i) => (i === dim ? n : m)),
+                { dtype: g.dtype, backend: g.backend },
+              ),
+            ]
+          : [];
+      return concat([...pad(start), g, ...pad(x.shape[dim] - end)], dim);
+    },
+  ],
+  sample: (random, size) => ({
+    inputs: [normals(random, [size, size + 2])],
+    attributes: { dim: 1, start: 1, end: size + 1 },
+  }),
   flops: noFlops,
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
 
 /** The part of x from `start` up to, not including, `end` along `dim`; negative positions count from the end. */
-export function slice(x: Tensor, dim: number, start: number, end: number = x.shape[normalizeDim('slice', dim, x.shape.length)]): Tensor {
+export function slice(
+  x: Tensor,
+  dim: number,
+  start: number,
+  end: number = x.shape[normalizeDim('slice', dim, x.shape.length)],
+): Tensor {
   const d = normalizeDim('slice', dim, x.shape.length);
   const n = x.shape[d];
   const [from, to] = [start, end].map(i => (i < 0 ? i + n : i));
-  if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= n)) throw new Error(`slice: [${start}, ${end}) is not within dim ${dim} of ${show(x.shape)}`);
+  if (!(Number.isInteger(from) && Number.isInteger(to) && 0 <= from && from <= to && to <= n))
+    throw new Error(`slice: [${start}, ${end}) is not within dim ${dim} of ${show(x.shape)}`);
   return apply(sliceOp, [x], { dim: d, start: from, end: to });
 }
 
@@ -78,12 +122,18 @@ const concatOp = row<{ dim: number }>({
   shape: (shapes, { dim }) => {
     const [first] = shapes;
     const fits = (s: Shape) => s.length === first.length && s.every((n, i) => i === dim || n === first[i]);
-    if (!shapes.every(fits)) throw new Error(`concat: shapes ${shapes.map(show).join(', ')} differ elsewhere than in dim ${dim}`);
+    if (!shapes.every(fits))
+      throw new Error(`concat: shapes ${shapes.map(show).join(', ')} differ elsewhere than in dim ${dim}`);
     return first.map((n, i) => (i === dim ? shapes.reduce((sum, s) => sum + s[dim], 0) : n));
   },
   primitive: (backend, xs, { dim }) => {
     const { outer, inner } = aroundDim(xs[0].shape, dim);
-    return backend.concat(xs, outer, xs.map(x => x.shape[dim]), inner);
+    return backend.concat(
+      xs,
+      outer,
+      xs.map(x => x.shape[dim]),
+      inner,
+    );
   },
   vjp: (g, xs, _, { dim }) => {
     let end = 0;
@@ -93,7 +143,10 @@ const concatOp = row<{ dim: number }>({
       return () => slice(g, dim, start, start + x.shape[dim]);
     });
   },
-  sample: (random, size) => ({ inputs: [normals(random, [2, size]), normals(random, [3, size])], attributes: { dim: 0 } }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [2, size]), normals(random, [3, size])],
+    attributes: { dim: 0 },
+  }),
   flops: noFlops,
 });
 
@@ -106,7 +159,8 @@ export function concat(xs: readonly Tensor[], dim = 0): Tensor {
 const broadcastToOp = row<{ shape: Shape }>({
   name: 'broadcastTo',
   shape: ([x], { shape }) => {
-    if (!sameShape(broadcastShapes('broadcastTo', x, shape), shape)) throw new Error(`broadcastTo: ${show(x)} does not stretch to ${show(shape)}`);
+    if (!sameShape(broadcastShapes('broadcastTo', x, shape), shape))
+      throw new Error(`broadcastTo: ${show(x)} does not stretch to ${show(shape)}`);
     return shape;
   },
   primitive: (backend, [x], _, out) => backend.strided(x, out, broadcastStrides(x.shape, out), 0),

@@ -21,7 +21,9 @@ function matmulDims([a, b]: readonly Shape[], { transposeA, transposeB }: Matmul
   const [m, ka] = transposeA ? [a.at(-1)!, a.at(-2)!] : [a.at(-2)!, a.at(-1)!];
   const [kb, n] = transposeB ? [b.at(-1)!, b.at(-2)!] : [b.at(-2)!, b.at(-1)!];
   if (ka !== kb) {
-    throw new Error(`matmul: inner dims differ: ${ka} of ${show(a)}${transposeA ? ' transposed' : ''} and ${kb} of ${show(b)}${transposeB ? ' transposed' : ''}`);
+    throw new Error(
+      `matmul: inner dims differ: ${ka} of ${show(a)}${transposeA ? ' transposed' : ''} and ${kb} of ${show(b)}${transposeB ? ' transposed' : ''}`,
+    );
   }
   return [m, ka, n];
 }
@@ -44,7 +46,13 @@ const matmulOp = row<MatmulAttributes>({
     const a = attributes.transposeA ? [k, m] : [m, k];
     const b = attributes.transposeB ? [n, k] : [k, n];
     // Small matrices come in batches, large ones (benchmarks) alone.
-    return { inputs: size < 16 ? [normals(random, [2, 1, ...a]), normals(random, [3, ...b])] : [normals(random, [size, size]), normals(random, [size, size])], attributes };
+    return {
+      inputs:
+        size < 16
+          ? [normals(random, [2, 1, ...a]), normals(random, [3, ...b])]
+          : [normals(random, [size, size]), normals(random, [size, size])],
+      attributes,
+    };
   },
   flops: (shapes, attributes, out) => 2 * sizeOf(out) * matmulDims(shapes, attributes)[1],
 });
@@ -53,7 +61,11 @@ const matmulOp = row<MatmulAttributes>({
  * The matrix product over the last two dims: a (…, m, k), b (…, k, n) → (…, m, n). Batch dims broadcast; with
  * `transposeA` a is (…, k, m), with `transposeB` b is (…, n, k), and neither is copied.
  */
-export function matmul(a: Tensor, b: Tensor, { transposeA = false, transposeB = false }: Partial<MatmulAttributes> = {}): Tensor {
+export function matmul(
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false }: Partial<MatmulAttributes> = {},
+): Tensor {
   const attributes = { transposeA, transposeB };
   if (a.shape.length > 2 && b.shape.length === 2 && !transposeA) {
     // One matrix for the whole batch: the batch becomes rows, one large product forward and backward.
@@ -68,16 +80,17 @@ type None = Record<string, never>;
 const sparseMatmulOp = row<None>({
   name: 'sparseMatmul',
   shape: ([a, b]) => {
-    if (a.length !== 2 || b.length !== 2 || a[1] !== b[0]) throw new Error(`sparseMatmul: needs (u, v) and (v, d), got ${show(a)} and ${show(b)}`);
+    if (a.length !== 2 || b.length !== 2 || a[1] !== b[0])
+      throw new Error(`sparseMatmul: needs (u, v) and (v, d), got ${show(a)} and ${show(b)}`);
     return [a[0], b[1]];
   },
   definition: ([a, b]) => matmul(relu(a), b),
-  vjp: (g, [a, b]) => [
-    () => sampledMatmul(g, b, a),
-    () => matmul(relu(a), g, { transposeA: true }),
-  ],
+  vjp: (g, [a, b]) => [() => sampledMatmul(g, b, a), () => matmul(relu(a), g, { transposeA: true })],
   kinks: fromZero,
-  sample: (random, size) => ({ inputs: [sparse(random, [size, size + 1]), normals(random, [size + 1, size + 2])], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [sparse(random, [size, size + 1]), normals(random, [size + 1, size + 2])],
+    attributes: {},
+  }),
   flops: ([a], _, out) => 2 * sparseShare * a[1] * sizeOf(out),
 });
 
@@ -94,7 +107,8 @@ export const sparseMatmul = (a: Tensor, b: Tensor): Tensor => apply(sparseMatmul
 const sampledMatmulOp = row<None>({
   name: 'sampledMatmul',
   shape: ([l, r, a]) => {
-    if (l.length !== 2 || r.length !== 2 || a.length !== 2 || l[1] !== r[1] || a[0] !== l[0] || a[1] !== r[0]) throw new Error(`sampledMatmul: needs (u, d), (v, d) and (u, v), got ${[l, r, a].map(show).join(', ')}`);
+    if (l.length !== 2 || r.length !== 2 || a.length !== 2 || l[1] !== r[1] || a[0] !== l[0] || a[1] !== r[0])
+      throw new Error(`sampledMatmul: needs (u, d), (v, d) and (u, v), got ${[l, r, a].map(show).join(', ')}`);
     return a;
   },
   definition: ([l, r, a]) => where(less(0, a), matmul(l, r, { transposeB: true }), 0),
@@ -103,7 +117,14 @@ const sampledMatmulOp = row<None>({
     return [() => matmul(sampled, r), () => matmul(sampled, l, { transposeA: true }), null];
   },
   masks: [2],
-  sample: (random, size) => ({ inputs: [normals(random, [size, size + 2]), normals(random, [size + 1, size + 2]), sparse(random, [size, size + 1])], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [
+      normals(random, [size, size + 2]),
+      normals(random, [size + 1, size + 2]),
+      sparse(random, [size, size + 1]),
+    ],
+    attributes: {},
+  }),
   flops: ([l], _, out) => 2 * sparseShare * l[1] * sizeOf(out),
 });
 
@@ -118,7 +139,10 @@ const gatherOp = row<None>({
   },
   primitive: (backend, [table, index]) => backend.gather(table, index),
   vjp: (g, [table, index]) => [() => scatterAdd(g, index, table.shape[0]), null],
-  sample: (random, size) => ({ inputs: [normals(random, [size, size]), indices(random, [2, size], size)], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [size, size]), indices(random, [2, size], size)],
+    attributes: {},
+  }),
   flops: () => 0,
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
@@ -132,12 +156,16 @@ export function gather(table: Tensor, index: Tensor): Tensor {
 const scatterAddOp = row<{ n: number }>({
   name: 'scatterAdd',
   shape: ([rows, index], { n }) => {
-    if (rows.length !== index.length + 1 || !index.every((m, i) => m === rows[i])) throw new Error(`scatterAdd: rows ${show(rows)} do not match index ${show(index)}`);
+    if (rows.length !== index.length + 1 || !index.every((m, i) => m === rows[i]))
+      throw new Error(`scatterAdd: rows ${show(rows)} do not match index ${show(index)}`);
     return [n, rows.at(-1)!];
   },
   primitive: (backend, [rows, index], { n }) => backend.scatterAdd(rows, index, n),
   vjp: (g, [, index]) => [() => gather(g, index), null],
-  sample: (random, size) => ({ inputs: [normals(random, [2, size, size]), indices(random, [2, size], size)], attributes: { n: size } }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [2, size, size]), indices(random, [2, size], size)],
+    attributes: { n: size },
+  }),
   flops: ([rows]) => sizeOf(rows),
 });
 
@@ -162,5 +190,6 @@ export function oneHot(index: Tensor, n: number, dtype: DType = 'float32'): Tens
 }
 
 function checkIndex(op: string, index: Tensor): void {
-  if (index.dtype !== 'int32') throw new Error(`${op}: the index must be int32, not ${index.dtype}; make it with tensor(…, { dtype: 'int32' })`);
+  if (index.dtype !== 'int32')
+    throw new Error(`${op}: the index must be int32, not ${index.dtype}; make it with tensor(…, { dtype: 'int32' })`);
 }

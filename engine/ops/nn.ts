@@ -28,7 +28,9 @@ function normalisation(name: string, flops: number, centre: boolean): (x: Tensor
       return div(c, scale(c, eps));
     },
     // The line loses its component along y, and along 1 if centred, and shrinks by the scale.
-    vjp: (g, [x], y, { eps }) => [() => div(centred(sub(g, mul(y, mean(mul(g, y), -1, true)))), scale(centred(x), eps))],
+    vjp: (g, [x], y, { eps }) => [
+      () => div(centred(sub(g, mul(y, mean(mul(g, y), -1, true)))), scale(centred(x), eps)),
+    ],
     sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { eps: 1e-5 } }),
     flops: (_, __, out) => flops * sizeOf(out),
   });
@@ -44,7 +46,8 @@ export const rmsNorm = normalisation('rmsNorm', 4, false);
 const crossEntropyOp = row<None>({
   name: 'crossEntropy',
   shape: ([logits, targets]) => {
-    if (logits.length !== 2 || targets.length !== 1 || logits[0] !== targets[0]) throw new Error(`crossEntropy: needs logits (N, V) and targets (N), got ${show(logits)} and ${show(targets)}`);
+    if (logits.length !== 2 || targets.length !== 1 || logits[0] !== targets[0])
+      throw new Error(`crossEntropy: needs logits (N, V) and targets (N), got ${show(logits)} and ${show(targets)}`);
     return targets;
   },
   definition: ([logits, targets]) => {
@@ -52,11 +55,14 @@ const crossEntropyOp = row<None>({
     return neg(sum(where(hit, logSoftmax(logits), 0), -1));
   },
   // d/dx −log softmax(x)_t = softmax(x) − 1_t, and nothing where the target is ignored.
-  vjp: (g, [logits, targets]) => [() => {
-    const hit = oneHot(targets, logits.shape[1], logits.dtype);
-    const counted = sum(hit, -1, true); // (N, 1)
-    return mul(mul(reshape(g, [-1, 1]), counted), sub(softmax(logits), hit));
-  }, null],
+  vjp: (g, [logits, targets]) => [
+    () => {
+      const hit = oneHot(targets, logits.shape[1], logits.dtype);
+      const counted = sum(hit, -1, true); // (N, 1)
+      return mul(mul(reshape(g, [-1, 1]), counted), sub(softmax(logits), hit));
+    },
+    null,
+  ],
   sample: (random, size) => {
     const targets = indices(random, [size], size + 1);
     targets.values[0] = -100;
@@ -83,27 +89,38 @@ export interface RotaryAttributes {
 }
 
 /** Radians that each of the D/2 pairs turns by from one position to the next. For every kernel of the row. */
-export const rotarySpeeds = (D: number, { base, speeds }: Pick<RotaryAttributes, 'base' | 'speeds'>): readonly number[] =>
-  speeds ?? Array.from({ length: D / 2 }, (_, i) => base ** ((-2 * i) / D));
+export const rotarySpeeds = (
+  D: number,
+  { base, speeds }: Pick<RotaryAttributes, 'base' | 'speeds'>,
+): readonly number[] => speeds ?? Array.from({ length: D / 2 }, (_, i) => base ** ((-2 * i) / D));
 
 const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
   name: 'rotary',
   shape: ([x], { speeds }) => {
-    if (x.length !== 4 || x[3] % 2 !== 0) throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
-    if (speeds && speeds.length !== x[3] / 2) throw new Error(`rotary: ${speeds.length} speeds do not fit the ${x[3] / 2} pairs of ${show(x)}`);
+    if (x.length !== 4 || x[3] % 2 !== 0)
+      throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
+    if (speeds && speeds.length !== x[3] / 2)
+      throw new Error(`rotary: ${speeds.length} speeds do not fit the ${x[3] / 2} pairs of ${show(x)}`);
     return x;
   },
   definition: ([x], { offset, inverse, ...turning }) => {
     const [, T, , D] = x.shape;
     const speeds = rotarySpeeds(D, turning);
-    const angles = Float64Array.from({ length: (T * D) / 2 }, (_, i) => (offset + Math.floor(i / (D / 2))) * speeds[i % (D / 2)]);
-    const constant = (f: (a: number) => number) => tensor(angles.map(f), { shape: [T, 1, D / 2], dtype: x.dtype, backend: x.backend });
+    const angles = Float64Array.from(
+      { length: (T * D) / 2 },
+      (_, i) => (offset + Math.floor(i / (D / 2))) * speeds[i % (D / 2)],
+    );
+    const constant = (f: (a: number) => number) =>
+      tensor(angles.map(f), { shape: [T, 1, D / 2], dtype: x.dtype, backend: x.backend });
     const [cos, sin] = [constant(Math.cos), constant(a => Math.sin(inverse ? -a : a))];
     const [a, b] = [slice(x, -1, 0, D / 2), slice(x, -1, D / 2)]; // (B, T, H, D/2)
     return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))], -1);
   },
   vjp: (g, _, __, attributes) => [() => apply(rotaryOp, [g], { ...attributes, inverse: !attributes.inverse })],
-  sample: (random, size) => ({ inputs: [normals(random, [2, size, 3, 4])], attributes: { base: 10000, offset: 1, inverse: false } }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [2, size, 3, 4])],
+    attributes: { base: 10000, offset: 1, inverse: false },
+  }),
   flops: (_, __, out) => 3 * sizeOf(out),
 });
 
@@ -111,8 +128,10 @@ const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
  * Rotary position embedding (Su et al. 2021) of x (B, T, H, D): the pair (i, i + D/2) of the row at position p turns by
  * p · base^(−2i/D), or by p · speeds[i]. The pairing is that of Hugging Face's LLaMA and OLMo.
  */
-export const rotary = (x: Tensor, { base = 10000, speeds, offset = 0 }: Partial<Omit<RotaryAttributes, 'inverse'>> = {}): Tensor =>
-  apply(rotaryOp, [x], { base, speeds, offset, inverse: false });
+export const rotary = (
+  x: Tensor,
+  { base = 10000, speeds, offset = 0 }: Partial<Omit<RotaryAttributes, 'inverse'>> = {},
+): Tensor => apply(rotaryOp, [x], { base, speeds, offset, inverse: false });
 
 /** Heads in front: (B, T, H, D) → (B, G, H/G, T, D), so that G key/value heads broadcast over their H/G query heads. */
 function headsFirst(x: Tensor, G: number): Tensor {
@@ -137,8 +156,18 @@ function attentionWeights(q: Tensor, k: Tensor): Tensor {
 const attentionOp = row<None>({
   name: 'attention',
   shape: ([q, k, v]) => {
-    const fits = q.length === 4 && k.length === 4 && v.join() === k.join() && q[0] === k[0] && q[3] === k[3] && q[2] % k[2] === 0 && q[1] <= k[1];
-    if (!fits) throw new Error(`attention: needs q (B, T, H, D) and k, v (B, S, G, D) with H a multiple of G and T ≤ S, got ${[q, k, v].map(show).join(', ')}`);
+    const fits =
+      q.length === 4 &&
+      k.length === 4 &&
+      v.join() === k.join() &&
+      q[0] === k[0] &&
+      q[3] === k[3] &&
+      q[2] % k[2] === 0 &&
+      q[1] <= k[1];
+    if (!fits)
+      throw new Error(
+        `attention: needs q (B, T, H, D) and k, v (B, S, G, D) with H a multiple of G and T ≤ S, got ${[q, k, v].map(show).join(', ')}`,
+      );
     return q;
   },
   definition: ([q, k, v]) => {
@@ -158,7 +187,14 @@ const attentionOp = row<None>({
       () => back(matmul(P, O, { transposeA: true }), V),
     ];
   },
-  sample: (random, size) => ({ inputs: [normals(random, [2, size, 4, 4]), normals(random, [2, size + 1, 2, 4]), normals(random, [2, size + 1, 2, 4])], attributes: {} }),
+  sample: (random, size) => ({
+    inputs: [
+      normals(random, [2, size, 4, 4]),
+      normals(random, [2, size + 1, 2, 4]),
+      normals(random, [2, size + 1, 2, 4]),
+    ],
+    attributes: {},
+  }),
   // Two products over the visible half.
   flops: ([q, k]) => 2 * sizeOf(q) * k[1],
 });
@@ -171,7 +207,8 @@ export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => apply(atte
 
 /** Rows of AdamW (Loshchilov & Hutter 2019), one output each; they have no gradient. */
 const sameShapes = (shapes: readonly Shape[]): Shape => {
-  if (!shapes.every(s => s.join() === shapes[0].join())) throw new Error(`adamw: shapes differ: ${shapes.map(show).join(', ')}`);
+  if (!shapes.every(s => s.join() === shapes[0].join()))
+    throw new Error(`adamw: shapes differ: ${shapes.map(show).join(', ')}`);
   return shapes[0];
 };
 
@@ -179,7 +216,10 @@ const adamwMeanOp = row<{ beta: number }>({
   name: 'adamwMean',
   shape: sameShapes,
   definition: ([m, g], { beta }) => add(mul(m, beta), mul(g, 1 - beta)),
-  sample: (random, size) => ({ inputs: [normals(random, [size, size]), normals(random, [size, size])], attributes: { beta: 0.9 } }),
+  sample: (random, size) => ({
+    inputs: [normals(random, [size, size]), normals(random, [size, size])],
+    attributes: { beta: 0.9 },
+  }),
   flops: (_, __, out) => 3 * sizeOf(out),
 });
 /** The running mean of gradients: β m + (1 − β) g. */
@@ -189,7 +229,10 @@ const adamwVarianceOp = row<{ beta: number }>({
   name: 'adamwVariance',
   shape: sameShapes,
   definition: ([v, g], { beta }) => add(mul(v, beta), mul(square(g), 1 - beta)),
-  sample: (random, size) => ({ inputs: [positives(random, [size, size]), normals(random, [size, size])], attributes: { beta: 0.99 } }),
+  sample: (random, size) => ({
+    inputs: [positives(random, [size, size]), normals(random, [size, size])],
+    attributes: { beta: 0.99 },
+  }),
   flops: (_, __, out) => 4 * sizeOf(out),
 });
 /** The running mean of squared gradients: β v + (1 − β) g². */
@@ -210,7 +253,11 @@ const adamwStepOp = row<AdamwStepAttributes>({
   shape: sameShapes,
   definition: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }) =>
     sub(mul(p, 1 - rate * decay), mul(rate, div(div(m, correction1), add(sqrt(div(v, correction2)), epsilon)))),
-  domain: [[-Infinity, Infinity], [-Infinity, Infinity], [0, Infinity]],
+  domain: [
+    [-Infinity, Infinity],
+    [-Infinity, Infinity],
+    [0, Infinity],
+  ],
   sample: (random, size) => ({
     inputs: [normals(random, [size, size]), normals(random, [size, size]), positives(random, [size, size])],
     attributes: { rate: 0.01, decay: 0.1, epsilon: 1e-8, correction1: 0.1, correction2: 0.01 },
@@ -218,5 +265,5 @@ const adamwStepOp = row<AdamwStepAttributes>({
   flops: (_, __, out) => 7 * sizeOf(out),
 });
 /** p (1 − rate · decay) − rate · m̂ / (√v̂ + ε). */
-export const adamwStep = (p: Tensor, m: Tensor, v: Tensor, attributes: AdamwStepAttributes): Tensor => apply(adamwStepOp, [p, m, v], attributes);
-
+export const adamwStep = (p: Tensor, m: Tensor, v: Tensor, attributes: AdamwStepAttributes): Tensor =>
+  apply(adamwStepOp, [p, m, v], attributes);

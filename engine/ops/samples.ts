@@ -4,19 +4,26 @@ import type { Sample } from '../op.ts';
 import type { Random } from '../random.ts';
 import { sizeOf } from '../shape.ts';
 
-const sample = (shape: Shape, value: () => number): Sample => ({ shape, values: Float64Array.from({ length: sizeOf(shape) }, value) });
+const sample = (shape: Shape, value: () => number): Sample => ({
+  shape,
+  values: Float64Array.from({ length: sizeOf(shape) }, value),
+});
 
 export const normals = (random: Random, shape: Shape): Sample => sample(shape, () => random.normal());
 
 export const positives = (random: Random, shape: Shape): Sample => sample(shape, () => 0.5 + 2 * random.uniform());
 
-export const indices = (random: Random, shape: Shape, n: number): Sample => ({ shape, values: Int32Array.from({ length: sizeOf(shape) }, () => random.integer(n)) });
+export const indices = (random: Random, shape: Shape, n: number): Sample => ({
+  shape,
+  values: Int32Array.from({ length: sizeOf(shape) }, () => random.integer(n)),
+});
 
 /** The share of positive numbers in `sparse`. */
 export const sparseShare = 1 / 8;
 
 /** Mostly negative numbers. */
-export const sparse = (random: Random, shape: Shape): Sample => sample(shape, () => (random.uniform() < sparseShare ? 1 : -1) * (0.5 + random.uniform()));
+export const sparse = (random: Random, shape: Shape): Sample =>
+  sample(shape, () => (random.uniform() < sparseShare ? 1 : -1) * (0.5 + random.uniform()));
 
 /** Numbers 0 and 1. */
 export const masks = (random: Random, shape: Shape): Sample => sample(shape, () => random.integer(2));

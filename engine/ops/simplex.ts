@@ -17,17 +17,20 @@ const lineShape = (x: Shape, dim: number): Shape => x.map((n, i) => (i === dim ?
 
 const checkMass = (op: string, [x, mass]: readonly Shape[], { dim }: Dim): Shape => {
   const lines = lineShape(x, dim);
-  if (!sameShape(broadcastShapes(op, mass, lines), lines)) throw new Error(`${op}: mass ${show(mass)} does not fit the lines ${show(lines)} of ${show(x)} along dim ${dim}`);
+  if (!sameShape(broadcastShapes(op, mass, lines), lines))
+    throw new Error(`${op}: mass ${show(mass)} does not fit the lines ${show(lines)} of ${show(x)} along dim ${dim}`);
   return x;
 };
 
 /** τ of one line, by sorting: with z₁ ≥ z₂ ≥ …, the support is the largest k with k z_k > Σ_{j ≤ k} z_j − m. */
 function thresholdBySort(line: readonly number[], mass: number): number {
   let [total, tau] = [0, -Infinity];
-  [...line].sort((a, b) => b - a).forEach((z, i) => {
-    total += z;
-    if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
-  });
+  [...line]
+    .sort((a, b) => b - a)
+    .forEach((z, i) => {
+      total += z;
+      if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
+    });
   return tau;
 }
 
@@ -47,7 +50,10 @@ function fromSupportChange([x, mass]: readonly Sample[], { dim }: Dim): number {
 
 const sampleProjection: Row<Dim>['sample'] = (random, size) => {
   const dim = random.integer(2);
-  return { inputs: [normals(random, [size, size + 1]), positives(random, lineShape([size, size + 1], dim))], attributes: { dim } };
+  return {
+    inputs: [normals(random, [size, size + 1]), positives(random, lineShape([size, size + 1], dim))],
+    attributes: { dim },
+  };
 };
 
 const thresholdOp = row<Dim>({
@@ -77,7 +83,10 @@ const thresholdOp = row<Dim>({
     const share = div(g, sum(inside, dim, true));
     return [() => mul(share, inside), () => sumTo(neg(share), mass.shape)];
   },
-  domain: [[-Infinity, Infinity], [0, Infinity]],
+  domain: [
+    [-Infinity, Infinity],
+    [0, Infinity],
+  ],
   kinks: fromSupportChange,
   sample: sampleProjection,
   flops: ([x]) => 4 * sizeOf(x),
@@ -90,7 +99,8 @@ export const simplexThreshold = (x: Tensor, mass: Operand, dim = -1): Tensor =>
 const gradientOp: Row<Dim> = row<Dim>({
   name: 'simplexGradient',
   shape: ([g, y]) => {
-    if (!sameShape(g, y)) throw new Error(`simplexGradient: gradient ${show(g)} and projection ${show(y)} differ in shape`);
+    if (!sameShape(g, y))
+      throw new Error(`simplexGradient: gradient ${show(g)} and projection ${show(y)} differ in shape`);
     return g;
   },
   definition: ([g, y], { dim }) => {
@@ -102,16 +112,19 @@ const gradientOp: Row<Dim> = row<Dim>({
   masks: [1],
   sample: (random, size) => {
     const y = positives(random, [size, size + 1]);
-    for (let i = 1; i < size; i++) for (let j = 1; j <= size; j++) if ((i + j) % 2 === 1) y.values[i * (size + 1) + j] = 0;
+    for (let i = 1; i < size; i++)
+      for (let j = 1; j <= size; j++) if ((i + j) % 2 === 1) y.values[i * (size + 1) + j] = 0;
     return { inputs: [normals(random, y.shape), y], attributes: { dim: random.integer(2) } };
   },
   flops: ([g]) => 4 * sizeOf(g),
 });
 
 /** The gradient with respect to x of a projection y of x on simplices along `dim`: 1_S (g − mean_S g) on its support S. */
-export const simplexGradient = (g: Tensor, y: Tensor, dim = -1): Tensor => apply(gradientOp, [g, y], { dim: normalizeDim('simplexGradient', dim, y.shape.length) });
+export const simplexGradient = (g: Tensor, y: Tensor, dim = -1): Tensor =>
+  apply(gradientOp, [g, y], { dim: normalizeDim('simplexGradient', dim, y.shape.length) });
 
-const supportMean = (g: Tensor, inside: Tensor, dim: number): Tensor => div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
+const supportMean = (g: Tensor, inside: Tensor, dim: number): Tensor =>
+  div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
 
 const projectionOp = row<Dim>({
   name: 'simplexProjection',
@@ -120,8 +133,14 @@ const projectionOp = row<Dim>({
     const z = sub(x, max(x, dim, true)); // the projection does not see a shift of the line, a float does
     return relu(sub(z, simplexThreshold(z, mass, dim)));
   },
-  vjp: (g, [, mass], y, { dim }) => [() => simplexGradient(g, y, dim), () => sumTo(supportMean(g, less(0, y), dim), mass.shape)],
-  domain: [[-Infinity, Infinity], [0, Infinity]],
+  vjp: (g, [, mass], y, { dim }) => [
+    () => simplexGradient(g, y, dim),
+    () => sumTo(supportMean(g, less(0, y), dim), mass.shape),
+  ],
+  domain: [
+    [-Infinity, Infinity],
+    [0, Infinity],
+  ],
   kinks: fromSupportChange,
   sample: sampleProjection,
   flops: ([x]) => 5 * sizeOf(x),
@@ -142,6 +161,8 @@ const sparsemaxOp = row<Dim>({
 });
 
 /** The Euclidean projection on the probability simplex along `dim` (Martins & Astudillo 2016, equation 2). */
-export const sparsemax = (x: Tensor, dim = -1): Tensor => apply(sparsemaxOp, [x], { dim: normalizeDim('sparsemax', dim, x.shape.length) });
+export const sparsemax = (x: Tensor, dim = -1): Tensor =>
+  apply(sparsemaxOp, [x], { dim: normalizeDim('sparsemax', dim, x.shape.length) });
 
-const asMass = (mass: Operand, x: Tensor): Tensor => (mass instanceof Tensor ? mass : full([], mass, { dtype: x.dtype, backend: x.backend }));
+const asMass = (mass: Operand, x: Tensor): Tensor =>
+  mass instanceof Tensor ? mass : full([], mass, { dtype: x.dtype, backend: x.backend });

@@ -26,7 +26,7 @@ export class OutOfMemory extends Error {
 export function classOf(bytes: number): number {
   const least = Math.max(bytes, alignment);
   const quarter = 2 ** Math.max(Math.floor(Math.log2(least)) - 2, 0);
-  return Math.ceil(Math.ceil(least / quarter) * quarter / alignment) * alignment;
+  return Math.ceil((Math.ceil(least / quarter) * quarter) / alignment) * alignment;
 }
 
 export class Allocator {
@@ -52,9 +52,12 @@ export class Allocator {
 
   allocate(bytes: number): number {
     const size = classOf(bytes + slack);
-    const pointer = this.free_.get(size)?.pop() ?? this.fromEnd(size) ?? this.fromRegions(size) ?? this.fromJoined(size);
+    const pointer =
+      this.free_.get(size)?.pop() ?? this.fromEnd(size) ?? this.fromRegions(size) ?? this.fromJoined(size);
     if (pointer === undefined) {
-      throw new OutOfMemory(`out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`);
+      throw new OutOfMemory(
+        `out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`,
+      );
     }
     this.live.set(pointer, size);
     this.liveBytes += size;
@@ -114,6 +117,6 @@ export class Allocator {
     const free = Math.max(this.limit - this.end, ...this.regions.map(r => r.bytes));
     // The largest class that fits, less the slack.
     const quarter = 2 ** Math.max(Math.floor(Math.log2(Math.max(free, 1))) - 2, 0);
-    return Math.max(Math.floor(Math.floor(free / quarter) * quarter / alignment) * alignment - slack, 0);
+    return Math.max(Math.floor((Math.floor(free / quarter) * quarter) / alignment) * alignment - slack, 0);
   }
 }

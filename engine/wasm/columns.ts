@@ -34,7 +34,12 @@ export interface ColumnGroup {
 }
 
 /** Emits `body` for every group of the share: once for whole ones, and for what is left at the end of a row. */
-export function eachColumnGroup(f: Func, p: { readonly [K in keyof typeof columnParams]: Local<'i32'> }, { from, to }: Share, body: (group: ColumnGroup) => void): void {
+export function eachColumnGroup(
+  f: Func,
+  p: { readonly [K in keyof typeof columnParams]: Local<'i32'> },
+  { from, to }: Share,
+  body: (group: ColumnGroup) => void,
+): void {
   const stride = f.let(i32.shl(p.inner, 2));
   f.for(from, to, 1, item => {
     const o = f.let(i32.div_u(item, p.groups));
@@ -49,13 +54,18 @@ export function eachColumnGroup(f: Func, p: { readonly [K in keyof typeof column
         f.set(offset, i32.add(offset, stride));
       });
     };
-    const group = (vectors: readonly number[], tail: V128 | null) => body({ vectors, width, tail, first, line, eachStep });
-    f.if(i32.eq(width, groupLines), () => group([0, 1, 2, 3], null), () => {
-      eachVector(f, width, (_, tail) => {
-        group([0], tail);
-        f.set(first, i32.add(first, 16));
-        f.set(line, i32.add(line, 16));
-      });
-    });
+    const group = (vectors: readonly number[], tail: V128 | null) =>
+      body({ vectors, width, tail, first, line, eachStep });
+    f.if(
+      i32.eq(width, groupLines),
+      () => group([0, 1, 2, 3], null),
+      () => {
+        eachVector(f, width, (_, tail) => {
+          group([0], tail);
+          f.set(first, i32.add(first, 16));
+          f.set(line, i32.add(line, 16));
+        });
+      },
+    );
   });
 }

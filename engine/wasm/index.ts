@@ -36,17 +36,32 @@ const pageBytes = 65536;
 /** All of a 32-bit address space but the last page, so that pointers just past a block do not wrap. */
 const mostPages = 65535;
 
-export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxedSimd = detectRelaxedSimd(), threads }: WasmOptions = {}): Backend<WasmStorage> {
+export function createWasmBackend({
+  memoryLimit = mostPages * pageBytes,
+  relaxedSimd = detectRelaxedSimd(),
+  threads,
+}: WasmOptions = {}): Backend<WasmStorage> {
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
-  if (relaxedSimd && !detectRelaxedSimd()) throw new Error('wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8\'s flag --experimental-wasm-relaxed-simd');
-  if (!(maximumPages >= 1)) throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
+  if (relaxedSimd && !detectRelaxedSimd())
+    throw new Error(
+      "wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8's flag --experimental-wasm-relaxed-simd",
+    );
+  if (!(maximumPages >= 1))
+    throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
   const { processors, start, why } = threadHost();
   const count = start ? Math.max(1, Math.floor(threads ?? Math.min(processors, mostThreads))) : 1;
   const shared = count > 1;
   const memory = new WebAssembly.Memory({ initial: 1, maximum: maximumPages, shared });
   const module = compile({ relaxedSimd, shared, maximumPages });
-  const kernels = new WebAssembly.Instance(module, { env: { memory, pow: Math.pow } }).exports as Record<string, KernelFunction>;
-  const machine = new Machine(memory, maximumPages * pageBytes, start && shared ? threadPool(start, module, memory, kernels, count) : singleThread(kernels));
+  const kernels = new WebAssembly.Instance(module, { env: { memory, pow: Math.pow } }).exports as Record<
+    string,
+    KernelFunction
+  >;
+  const machine = new Machine(
+    memory,
+    maximumPages * pageBytes,
+    start && shared ? threadPool(start, module, memory, kernels, count) : singleThread(kernels),
+  );
   const features = [
     `WebAssembly SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
     `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || !start ? why : 'as asked'})`,
@@ -70,7 +85,10 @@ export function createWasmBackend({ memoryLimit = mostPages * pageBytes, relaxed
   };
 }
 
-type Computing = Omit<Backend<WasmStorage>, 'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'read' | 'readSync' | 'free'>;
+type Computing = Omit<
+  Backend<WasmStorage>,
+  'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'read' | 'readSync' | 'free'
+>;
 
 /** What makes storages from storages. */
 function computing(machine: Machine): Computing {
@@ -94,7 +112,14 @@ function computing(machine: Machine): Computing {
       return oneHot(machine, index.storage, n);
     },
     strided: (x, out, strides, offset) => strided(machine, x.storage, out, strides, offset),
-    concat: (xs, outer, lengths, inner) => concat(machine, xs.map(x => x.storage), outer, lengths, inner),
+    concat: (xs, outer, lengths, inner) =>
+      concat(
+        machine,
+        xs.map(x => x.storage),
+        outer,
+        lengths,
+        inner,
+      ),
     kernels: fusedKernels(machine),
   };
 }
@@ -104,6 +129,7 @@ function onlyFloat32(op: string, dtype: DType): void {
 }
 
 function floats(op: string, x: View<WasmStorage>): View<WasmStorage> {
-  if (x.storage.dtype !== 'float32') throw new Error(`${op}: needs float32, got ${x.storage.dtype}; convert it with toFloat`);
+  if (x.storage.dtype !== 'float32')
+    throw new Error(`${op}: needs float32, got ${x.storage.dtype}; convert it with toFloat`);
   return x;
 }

@@ -20,7 +20,12 @@ export interface Kernels {
 }
 
 /** Adds a kernel to the module. */
-export function kernel<P extends Record<string, ValueType>>({ module }: Kernels, name: string, params: P, build: (f: Func, p: Locals<P>, share: Share) => void): FuncRef {
+export function kernel<P extends Record<string, ValueType>>(
+  { module }: Kernels,
+  name: string,
+  params: P,
+  build: (f: Func, p: Locals<P>, share: Share) => void,
+): FuncRef {
   return module.func(name, { ...params, ...share }, (f, p) => build(f, p as Locals<P>, p as Share));
 }
 
@@ -31,7 +36,12 @@ export interface Moving {
 }
 
 /** For each item of the share, with pointers that move along. */
-export function eachItem<const M extends readonly Moving[]>(f: Func, { from, to }: Share, moving: M, body: (pointers: { [K in keyof M]: Local<'i32'> }, item: Local<'i32'>) => void): void {
+export function eachItem<const M extends readonly Moving[]>(
+  f: Func,
+  { from, to }: Share,
+  moving: M,
+  body: (pointers: { [K in keyof M]: Local<'i32'> }, item: Local<'i32'>) => void,
+): void {
   const pointers = moving.map(m => f.let(i32.add(m.base, i32.mul(from, m.stride))));
   f.for(from, to, 1, item => {
     body(pointers as { [K in keyof M]: Local<'i32'> }, item);

@@ -16,10 +16,13 @@ export function eachVector(f: Func, n: I32, body: (at: Local<'i32'>, tail: V128 
   const at = f.local('i32');
   f.set(at, i32.const(0));
   const whole = f.let(i32.shl(i32.shr_u(n, 2), 4));
-  f.while(() => i32.lt_u(at, whole), () => {
-    body(at, null);
-    f.set(at, i32.add(at, 16));
-  });
+  f.while(
+    () => i32.lt_u(at, whole),
+    () => {
+      body(at, null);
+      f.set(at, i32.add(at, 16));
+    },
+  );
   f.if(i32.and(n, 3), () => {
     const mask = f.let(i32x4.gt_s(i32x4.splat(i32.and(n, 3)), i32x4Constant([0, 1, 2, 3])));
     body(at, mask);
@@ -30,7 +33,13 @@ export function eachVector(f: Func, n: I32, body: (at: Local<'i32'>, tail: V128 
  * The same, `count` vectors at a time while there are as many, and then one: `body` gets the number of the vector among
  * them, so that a sum or maximum of each need not wait for the one before. `after` follows each single one.
  */
-export function eachVectors(f: Func, n: I32, count: number, body: (at: Local<'i32'>, tail: V128 | null, which: number) => void, after?: () => void): void {
+export function eachVectors(
+  f: Func,
+  n: I32,
+  count: number,
+  body: (at: Local<'i32'>, tail: V128 | null, which: number) => void,
+  after?: () => void,
+): void {
   const together = f.let(i32.sub(n, i32.rem_u(n, 4 * count)));
   const end = f.let(i32.shl(together, 2));
   f.for(0, end, 16 * count, at => {
@@ -58,7 +67,11 @@ export function storeVector(f: Func, address: I32, value: V128, n: I32, tail: V1
     f.set(high, i32.const(8));
   });
   f.if(i32.and(n, 1), () => {
-    f.if(high, () => f.do(v128.store32_lane(address, v, 2, 8)), () => f.do(v128.store32_lane(address, v, 0)));
+    f.if(
+      high,
+      () => f.do(v128.store32_lane(address, v, 2, 8)),
+      () => f.do(v128.store32_lane(address, v, 0)),
+    );
   });
 }
 
@@ -91,14 +104,18 @@ export const maximumOf = ({ top, nan }: Maximum): V128 => v128.or(top, nan);
 export function lineMax(f: Func, x: I32, n: I32): Local<'v128'> {
   const maxima = [0, 1, 2, 3].map(() => maximumLocals(f));
   for (const m of maxima) clearMaximum(f, m);
-  eachVectors(f, n, maxima.length, (at, tail, which) => raiseTo(f, maxima[which], f.let(masked(loadAt(x, at), tail, -Infinity))));
+  eachVectors(f, n, maxima.length, (at, tail, which) =>
+    raiseTo(f, maxima[which], f.let(masked(loadAt(x, at), tail, -Infinity))),
+  );
   return largest(f, maxima.map(maximumOf));
 }
 
 /** The largest of a line of n floats, or any of them where one is NaN, in all lanes. */
 export function lineTop(f: Func, x: I32, n: I32): Local<'v128'> {
   const tops = [0, 1, 2, 3].map(() => f.let(f32x4.const(-Infinity)));
-  eachVectors(f, n, tops.length, (at, tail, which) => f.set(tops[which], f32x4.pmax(tops[which], masked(loadAt(x, at), tail, -Infinity))));
+  eachVectors(f, n, tops.length, (at, tail, which) =>
+    f.set(tops[which], f32x4.pmax(tops[which], masked(loadAt(x, at), tail, -Infinity))),
+  );
   return largest(f, tops);
 }
 
@@ -140,13 +157,16 @@ export function total(f: Func, s: Sum): F64 {
 }
 
 /** Four floats from two vectors of two doubles. */
-export const demote = (low: V128, high: V128): V128 => v128.shuffle32(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), [0, 1, 4, 5]);
+export const demote = (low: V128, high: V128): V128 =>
+  v128.shuffle32(f32x4.demote_f64x2_zero(low), f32x4.demote_f64x2_zero(high), [0, 1, 4, 5]);
 
 /** Σ of what `term` gives for each vector of a line of n floats; it may store that as well. */
 export function lineSum(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
   const parts = [0, 1, 2, 3].map(() => sumLocals(f));
   for (const sum of parts) clearSum(f, sum);
-  eachVectors(f, n, parts.length, (offset, tail, which) => addTo(f, parts[which], f.let(masked(term(offset, tail), tail, 0))));
+  eachVectors(f, n, parts.length, (offset, tail, which) =>
+    addTo(f, parts[which], f.let(masked(term(offset, tail), tail, 0))),
+  );
   return f.let(parts.map(sum => total(f, sum)).reduce((a, b) => f64.add(a, b)));
 }
 
@@ -154,9 +174,15 @@ export function lineSum(f: Func, n: I32, term: (offset: I32, tail: V128 | null) 
 export function lineSumByFours(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
   const [sum, four] = [sumLocals(f), f.local('v128')];
   clearSum(f, sum);
-  eachVectors(f, n, 4, (offset, tail, which) => {
-    f.set(four, which ? f32x4.add(four, term(offset, tail)) : masked(term(offset, tail), tail, 0));
-    if (which === 3) addTo(f, sum, four);
-  }, () => addTo(f, sum, four));
+  eachVectors(
+    f,
+    n,
+    4,
+    (offset, tail, which) => {
+      f.set(four, which ? f32x4.add(four, term(offset, tail)) : masked(term(offset, tail), tail, 0));
+      if (which === 3) addTo(f, sum, four);
+    },
+    () => addTo(f, sum, four),
+  );
   return f.let(total(f, sum));
 }

@@ -85,15 +85,17 @@ export class Machine {
 
   /** The same functions; one that fails, be it for want of memory, leaves none of the blocks that it has allocated. */
   allOrNothing<F extends object>(functions: F): F {
-    const wrap = (fn: (...args: unknown[]) => unknown) => (...args: unknown[]) => {
-      this.made.clear();
-      try {
-        return fn(...args);
-      } catch (error) {
-        for (const pointer of this.made) this.allocator.free(pointer);
-        throw error;
-      }
-    };
+    const wrap =
+      (fn: (...args: unknown[]) => unknown) =>
+      (...args: unknown[]) => {
+        this.made.clear();
+        try {
+          return fn(...args);
+        } catch (error) {
+          for (const pointer of this.made) this.allocator.free(pointer);
+          throw error;
+        }
+      };
     return Object.fromEntries(Object.entries(functions).map(([name, fn]) => [name, wrap(fn)])) as F;
   }
 
@@ -108,7 +110,8 @@ export class Machine {
   }
 
   upload(values: TypedArray): WasmStorage {
-    if (values instanceof Float64Array) throw new Error("backend 'wasm' has no float64; make the tensor with dtype float32");
+    if (values instanceof Float64Array)
+      throw new Error("backend 'wasm' has no float64; make the tensor with dtype float32");
     const x = this.allocate(values instanceof Int32Array ? 'int32' : 'float32', values.length);
     this.view(x).set(values);
     return x;

@@ -31,7 +31,7 @@ function reduceByLn2(f: Func, x: Local<'v128'>): { n: V128; r: Local<'v128'> } {
   const shifted = f.let(add(mul(x, Math.LOG2E), roundingShift));
   const n = f.let(sub(shifted, roundingShift));
   // ln 2 in two parts; the first has few bits, so n times it is exact.
-  const r = f.let(sub(sub(x, mul(n, 0.693359375)), mul(n, -2.12194440e-4)));
+  const r = f.let(sub(sub(x, mul(n, 0.693359375)), mul(n, -2.1219444e-4)));
   return { n: i32x4.sub(shifted, roundingShiftBits), r };
 }
 
@@ -43,7 +43,7 @@ export function exp(f: Func, x: V128): V128 {
   const square = f.let(mul(r, r));
   const pair = (a: number, b: number) => add(mul(r, a), b);
   const low = add(mul(pair(8.3334519073e-3, 4.1665795894e-2), square), pair(1.6666665459e-1, 5.0000001201e-1));
-  const p = add(mul(pair(1.9875691500e-4, 1.3981999507e-3), mul(square, square)), low);
+  const p = add(mul(pair(1.98756915e-4, 1.3981999507e-3), mul(square, square)), low);
   const e = f.let(add(add(mul(p, square), r), 1));
   // n may be as low as −151 or as high as 128: two factors, so that only the last product rounds to a denormal.
   const whole = f.let(n);
@@ -61,7 +61,7 @@ const leastLog = -87.336544;
 export function expOfNegative(f: Func, x: Local<'v128'>): V128 {
   const { n, r } = reduceByLn2(f, f.let(f32x4.pmax(x, leastLog)));
   const scale = f.let(powerOfTwo(n));
-  const p = polynomial(r, [8.2902722e-3, 4.1898160e-2, 1.6667639e-1, 4.9999148e-1, 9.9999970e-1]);
+  const p = polynomial(r, [8.2902722e-3, 4.189816e-2, 1.6667639e-1, 4.9999148e-1, 9.999997e-1]);
   return v128.andnot(add(mul(mul(scale, r), p), scale), f32x4.lt(x, leastLog));
 }
 
@@ -78,8 +78,14 @@ export function log(f: Func, x: V128): V128 {
   const t = f.let(sub(m, 1));
   const e = f.let(f32x4.convert_i32x4_s(exponent));
   const square = f.let(mul(t, t));
-  const p = polynomial(t, [7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1]);
-  const tail = add(mul(mul(p, square), t), mul(e, -2.12194440e-4));
+  const p = polynomial(
+    t,
+    [
+      7.0376836292e-2, -1.151461031e-1, 1.167699874e-1, -1.2420140846e-1, 1.4249322787e-1, -1.6668057665e-1,
+      2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+    ],
+  );
+  const tail = add(mul(mul(p, square), t), mul(e, -2.1219444e-4));
   const result = f.let(add(add(t, sub(tail, mul(square, 0.5))), mul(e, 0.693359375)));
   // ln ∞ = ∞ and NaN stays: x + x. ln 0 = −∞. Below 0 there is no logarithm.
   const finite = f.let(bitselect(result, add(x, x), f32x4.lt(x, Infinity)));
@@ -97,7 +103,10 @@ export function sigmoid(f: Func, x: V128): V128 {
 export function tanh(f: Func, x: V128): V128 {
   const magnitude = f.let(f32x4.abs(x));
   const square = f.let(mul(x, x));
-  const p = polynomial(square, [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1]);
+  const p = polynomial(
+    square,
+    [-5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1],
+  );
   const near = f.let(add(mul(mul(p, square), x), x));
   const far = f.let(sub(1, div(2, add(exp(f, add(magnitude, magnitude)), 1))));
   return bitselect(copySign(far, x), near, f32x4.gt(magnitude, 0.625));
@@ -107,9 +116,23 @@ export function tanh(f: Func, x: V128): V128 {
 export function erf(f: Func, x: V128): V128 {
   const t = f.let(f32x4.abs(x));
   const square = f.let(mul(x, x));
-  const near = f.let(add(mul(polynomial(square, [-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1]), x), x));
+  const near = f.let(
+    add(
+      mul(
+        polynomial(
+          square,
+          [-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1],
+        ),
+        x,
+      ),
+      x,
+    ),
+  );
   const bounded = f.let(f32x4.pmin(t, 4)); // erf is 1 from there on
-  const q = polynomial(bounded, [-1.72853470e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1, -1.28717512e-1]);
+  const q = polynomial(
+    bounded,
+    [-1.7285347e-5, 3.83197126e-4, -3.88396438e-3, 2.42546219e-2, -1.06777877e-1, -6.34846687e-1, -1.28717512e-1],
+  );
   const far = f.let(sub(1, exp(f, f.let(sub(mul(q, bounded), bounded)))));
   return bitselect(copySign(far, x), near, f32x4.gt(t, 0.927734375));
 }
@@ -125,13 +148,37 @@ const halfPiParts = [halfPiHigh, halfPi - halfPiHigh, 6.123233995736766e-17];
  */
 function sineOfDoubles(f: Func, x: V128, shift: number): V128 {
   const { add, sub, mul } = f64x2;
-  const series = (z: V128, coefficients: readonly number[]) => coefficients.slice(1).reduce<V128>((sum, c) => add(mul(sum, z), c), f64x2.const(coefficients[0]));
+  const series = (z: V128, coefficients: readonly number[]) =>
+    coefficients.slice(1).reduce<V128>((sum, c) => add(mul(sum, z), c), f64x2.const(coefficients[0]));
   const n = f.let(f64x2.nearest(mul(x, 2 / Math.PI)));
   const r = f.let(halfPiParts.reduce<V128>((rest, part) => sub(rest, mul(n, part)), x));
   const z = f.let(mul(r, r));
   const factorial = (k: number): number => (k < 2 ? 1 : k * factorial(k - 1));
-  const sine = f.let(mul(r, series(z, [1 / factorial(13), -1 / factorial(11), 1 / factorial(9), -1 / factorial(7), 1 / factorial(5), -1 / factorial(3), 1])));
-  const cosine = f.let(series(z, [1 / factorial(12), -1 / factorial(10), 1 / factorial(8), -1 / factorial(6), 1 / factorial(4), -1 / factorial(2), 1]));
+  const sine = f.let(
+    mul(
+      r,
+      series(z, [
+        1 / factorial(13),
+        -1 / factorial(11),
+        1 / factorial(9),
+        -1 / factorial(7),
+        1 / factorial(5),
+        -1 / factorial(3),
+        1,
+      ]),
+    ),
+  );
+  const cosine = f.let(
+    series(z, [
+      1 / factorial(12),
+      -1 / factorial(10),
+      1 / factorial(8),
+      -1 / factorial(6),
+      1 / factorial(4),
+      -1 / factorial(2),
+      1,
+    ]),
+  );
   // The quadrant in the low half of each 64-bit lane, copied to both halves.
   const narrow = f.let(i32x4.trunc_sat_f64x2_s_zero(n));
   const quadrant = f.let(i32x4.add(v128.shuffle32(narrow, narrow, [0, 0, 1, 1]), shift));

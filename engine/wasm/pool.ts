@@ -14,7 +14,18 @@ import type { KernelFunction, Runner, Split } from './machine.ts';
 import type { StartThread } from './threads.ts';
 
 /** Words of the mailbox, from byte 64 of the memory. Arguments follow as doubles, from byte 512. */
-const word = { job: 16, gate: 17, next: 18, items: 19, chunk: 20, kernel: 21, argCount: 22, work: 23, workStride: 24, failed: 25 } as const;
+const word = {
+  job: 16,
+  gate: 17,
+  next: 18,
+  items: 19,
+  chunk: 20,
+  kernel: 21,
+  argCount: 22,
+  work: 23,
+  workStride: 24,
+  failed: 25,
+} as const;
 const firstArg = 64;
 const closed = -1;
 
@@ -66,7 +77,13 @@ function maySleep(words: Int32Array<ArrayBufferLike>): boolean {
 }
 
 /** Runs kernels on `threads` threads, this one among them; the others start with the first large kernel. */
-export function threadPool(startThread: StartThread, module: WebAssembly.Module, memory: WebAssembly.Memory, kernels: Readonly<Record<string, KernelFunction>>, threads: number): Runner {
+export function threadPool(
+  startThread: StartThread,
+  module: WebAssembly.Module,
+  memory: WebAssembly.Memory,
+  kernels: Readonly<Record<string, KernelFunction>>,
+  threads: number,
+): Runner {
   const words = new Int32Array(memory.buffer, 0, 1024);
   const mailbox = new Float64Array(memory.buffer, firstArg * 8, 64);
   const names = Object.keys(kernels);
@@ -80,7 +97,14 @@ export function threadPool(startThread: StartThread, module: WebAssembly.Module,
     for (let index = 1; index < threads; index++) startThread(workerCode, { module, memory, names, index });
   }
 
-  function publish(kernel: string, args: readonly number[], { items }: Split, chunk: number, work: number, workStride: number): void {
+  function publish(
+    kernel: string,
+    args: readonly number[],
+    { items }: Split,
+    chunk: number,
+    work: number,
+    workStride: number,
+  ): void {
     mailbox.set(args);
     words[word.kernel] = indexOf.get(kernel)!;
     words[word.argCount] = args.length;

@@ -14,7 +14,11 @@ export interface ProgramOptions extends Features {
 }
 
 function build({ relaxedSimd, shared, maximumPages }: ProgramOptions, list?: (name: string) => boolean): ModuleBuilder {
-  const module = new ModuleBuilder({ memory: { shared, maximum: maximumPages }, constants: { start: constantsStart, end: heapStart }, list });
+  const module = new ModuleBuilder({
+    memory: { shared, maximum: maximumPages },
+    constants: { start: constantsStart, end: heapStart },
+    list,
+  });
   const kernels: Kernels = { module, features: { relaxedSimd } };
   emitElementwise(kernels);
   emitReduce(kernels);

@@ -16,7 +16,10 @@ export interface ThreadHost {
 
 /** The parts of Node that are used. */
 interface NodeThreads {
-  readonly Worker: new (code: string, options: { eval: true; workerData: unknown }) => { unref(): void; on(event: 'error', listener: (error: Error) => void): void };
+  readonly Worker: new (
+    code: string,
+    options: { eval: true; workerData: unknown },
+  ) => { unref(): void; on(event: 'error', listener: (error: Error) => void): void };
 }
 interface NodeProcess {
   getBuiltinModule(name: 'node:worker_threads'): NodeThreads;
@@ -26,24 +29,30 @@ interface NodeProcess {
 export function threadHost(): ThreadHost {
   const { process } = globalThis as { process?: Partial<NodeProcess> };
   const node = process?.getBuiltinModule ? (process as NodeProcess) : null;
-  const processors = node?.getBuiltinModule('node:os').availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
+  const processors =
+    node?.getBuiltinModule('node:os').availableParallelism() ?? globalThis.navigator?.hardwareConcurrency ?? 1;
   const why = `${processors} processor${processors === 1 ? '' : 's'}`;
-  if (typeof SharedArrayBuffer === 'undefined') return { processors, start: null, why: 'no shared memory here: in a page it needs cross-origin isolation' };
+  if (typeof SharedArrayBuffer === 'undefined')
+    return { processors, start: null, why: 'no shared memory here: in a page it needs cross-origin isolation' };
   if (node) return { processors, start: startNodeThread(node), why };
   if (typeof Worker === 'undefined') return { processors, start: null, why: 'no workers here' };
   return { processors, start: startWebWorker, why };
 }
 
-const startNodeThread = (node: NodeProcess): StartThread => (code, data) => {
-  const { Worker } = node.getBuiltinModule('node:worker_threads');
-  const worker = new Worker(`(${code})(require('node:worker_threads').workerData)`, { eval: true, workerData: data });
-  worker.on('error', () => {});
-  worker.unref();
-};
+const startNodeThread =
+  (node: NodeProcess): StartThread =>
+  (code, data) => {
+    const { Worker } = node.getBuiltinModule('node:worker_threads');
+    const worker = new Worker(`(${code})(require('node:worker_threads').workerData)`, { eval: true, workerData: data });
+    worker.on('error', () => {});
+    worker.unref();
+  };
 
 /** A page's content policy may forbid workers made from text; they then fail to start. */
 const startWebWorker: StartThread = (code, data) => {
-  const worker = new Worker(URL.createObjectURL(new Blob([`onmessage = ({ data }) => (${code})(data);`], { type: 'text/javascript' })));
+  const worker = new Worker(
+    URL.createObjectURL(new Blob([`onmessage = ({ data }) => (${code})(data);`], { type: 'text/javascript' })),
+  );
   worker.onerror = event => event.preventDefault();
   worker.postMessage(data);
 };

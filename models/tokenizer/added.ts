@@ -15,8 +15,14 @@ export interface AddedToken {
   readonly normalized: boolean;
 }
 
-export const specialToken = (content: string, id: number): AddedToken =>
-  ({ content, id, special: true, lstrip: false, rstrip: false, normalized: false });
+export const specialToken = (content: string, id: number): AddedToken => ({
+  content,
+  id,
+  special: true,
+  lstrip: false,
+  rstrip: false,
+  normalized: false,
+});
 
 /** A piece of a text: an added token, or what lies between two. */
 export interface Part {

@@ -32,11 +32,14 @@ export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 /** Bytes without a token are `unk`, or an error where there is none. */
 export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: number | undefined): Alphabet {
   const ids = new Int32Array(256).fill(unk ?? -1);
-  tokens.forEach((bytes, id) => { if (bytes?.length === 1) ids[bytes[0]] = id; });
-  const symbolsOfBytes = (bytes: Uint8Array) => Int32Array.from(bytes, (byte, at) => {
-    if (ids[byte] < 0) throw new UnknownByte(byte, at);
-    return ids[byte];
+  tokens.forEach((bytes, id) => {
+    if (bytes?.length === 1) ids[bytes[0]] = id;
   });
+  const symbolsOfBytes = (bytes: Uint8Array) =>
+    Int32Array.from(bytes, (byte, at) => {
+      if (ids[byte] < 0) throw new UnknownByte(byte, at);
+      return ids[byte];
+    });
   return { symbolsOfBytes, symbolsOfText: text => symbolsOfBytes(encodeUtf8(text)) };
 }
 
@@ -72,7 +75,7 @@ export function characterAlphabet({ ids, fallback }: CharacterUnits): Alphabet {
   const symbolsOfBytes = (bytes: Uint8Array) => {
     if (isUtf8(bytes)) return symbolsOfText(decodeUtf8(bytes));
     const symbols: number[] = [];
-    for (let at = 0; at < bytes.length;) {
+    for (let at = 0; at < bytes.length; ) {
       const character = bytes.subarray(at, at + utf8Length(bytes[at]));
       if (isUtf8(character)) addText(symbols, decodeUtf8(character));
       else symbols.push(fallback[bytes[at]]);

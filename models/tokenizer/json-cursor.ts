@@ -33,13 +33,19 @@ export class Cursor {
   }
 
   object(): Readonly<Record<string, unknown>> {
-    return this.isObject ? (this.value as Record<string, unknown>) : this.refuse(`is ${this.shown} and must be an object`);
+    return this.isObject
+      ? (this.value as Record<string, unknown>)
+      : this.refuse(`is ${this.shown} and must be an object`);
   }
 
   /** A field; absent ones read as undefined. */
   get(key: string): Cursor {
     const fields = this.object();
-    return new Cursor(Object.hasOwn(fields, key) ? fields[key] : undefined, this.file, this.path ? `${this.path}.${key}` : key);
+    return new Cursor(
+      Object.hasOwn(fields, key) ? fields[key] : undefined,
+      this.file,
+      this.path ? `${this.path}.${key}` : key,
+    );
   }
 
   list(): readonly unknown[] {
@@ -65,13 +71,22 @@ export class Cursor {
 
   /** A whole number from 0 up to, not including, `end`. */
   index(end: number): number {
-    return isIndex(this.value, end) ? this.value : this.refuse(`is ${this.shown} and must be a whole number below ${end}`);
+    return isIndex(this.value, end)
+      ? this.value
+      : this.refuse(`is ${this.shown} and must be a whole number below ${end}`);
   }
 
   /** Refuses a value that is none of these. */
   mustBe(...allowed: readonly unknown[]): void {
-    if (!allowed.includes(this.value)) this.refuse(`is ${this.shown}; only ${allowed.filter(a => a !== undefined).map(a => JSON.stringify(a)).join(' or ')} is supported`);
+    if (!allowed.includes(this.value))
+      this.refuse(
+        `is ${this.shown}; only ${allowed
+          .filter(a => a !== undefined)
+          .map(a => JSON.stringify(a))
+          .join(' or ')} is supported`,
+      );
   }
 }
 
-export const isIndex = (value: unknown, end: number): value is number => Number.isInteger(value) && (value as number) >= 0 && (value as number) < end;
+export const isIndex = (value: unknown, end: number): value is number =>
+  Number.isInteger(value) && (value as number) >= 0 && (value as number) < end;

@@ -20,14 +20,19 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
   const root = new Cursor(parseJson(text, file), file);
   const model = root.get('model');
   model.get('type').mustBe('BPE');
-  for (const neutral of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix']) model.get(neutral).mustBe(null, undefined, '', 0);
+  for (const neutral of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix'])
+    model.get(neutral).mustBe(null, undefined, '', 0);
 
   const added = readAdded(root.get('added_tokens'));
   const names = readVocabulary(model.get('vocab'), added);
   const steps = stepsOf(root.get('pre_tokenizer'), 'pretokenizers');
   const byteLevel = steps.some(step => step.get('type').value === 'ByteLevel');
   if (!byteLevel && model.get('byte_fallback').value !== true) {
-    root.get('pre_tokenizer').refuse('has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with byte fallback');
+    root
+      .get('pre_tokenizer')
+      .refuse(
+        'has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with byte fallback',
+      );
   }
   const ignoreMerges = model.get('ignore_merges').flag(false);
   const unk = readUnknown(model.get('unk_token'), names, added);
@@ -41,7 +46,13 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
   if (!byteLevel) {
     const { characters, nfc } = readCharacters(root, names, added, steps);
     if (ignoreMerges) model.get('ignore_merges').refuse('is true, which is not supported with byte fallback');
-    return new Tokenizer({ ...rest, tokens: characterTokens(names, characters.fallback, added), patterns: [], nfc, characters });
+    return new Tokenizer({
+      ...rest,
+      tokens: characterTokens(names, characters.fallback, added),
+      patterns: [],
+      nfc,
+      characters,
+    });
   }
   const tokens = byteLevelTokens(model.get('vocab'), names, added);
   // Without all bytes in the vocabulary, what becomes of unknown ones matters.
@@ -69,7 +80,14 @@ function readAdded(list: Cursor): AddedToken[] {
     contents.add(content);
     ids.add(id);
     const special = item.get('special').flag(false);
-    return { content, id, special, lstrip: item.get('lstrip').flag(false), rstrip: item.get('rstrip').flag(false), normalized: item.get('normalized').flag(!special) };
+    return {
+      content,
+      id,
+      special,
+      lstrip: item.get('lstrip').flag(false),
+      rstrip: item.get('rstrip').flag(false),
+      normalized: item.get('normalized').flag(!special),
+    };
   });
 }
 
@@ -81,7 +99,8 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
   for (const [name, id] of Object.entries(vocab.object())) {
     if (!isIndex(id, maxId)) vocab.get(name).index(maxId);
     else if (idOfAdded.get(name) !== id) {
-      if (idOfAdded.has(name)) vocab.refuse(`token ${show(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
+      if (idOfAdded.has(name))
+        vocab.refuse(`token ${show(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
       if (taken.has(id)) vocab.refuse(`id ${id} is both ${show(taken.get(id))} and ${show(name)}`);
       taken.set(id, name);
       names.set(name, id);
@@ -91,10 +110,18 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
   return names;
 }
 
-function readUnknown(token: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[]): number | undefined {
+function readUnknown(
+  token: Cursor,
+  names: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): number | undefined {
   if (token.isNull) return undefined;
   const name = token.text();
-  return added.find(t => t.content === name)?.id ?? names.get(name) ?? token.refuse(`${token.shown} is not in the vocabulary`);
+  return (
+    added.find(t => t.content === name)?.id ??
+    names.get(name) ??
+    token.refuse(`${token.shown} is not in the vocabulary`)
+  );
 }
 
 /** Each merge is "left right" or ["left", "right"], and names three tokens of the vocabulary. */
@@ -102,10 +129,12 @@ function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
   const ranks = new Map<number, number>();
   return list.list().map((entry, i) => {
     const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
-    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string')) list.item(i).refuse('is no pair of tokens');
+    if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string'))
+      list.item(i).refuse('is no pair of tokens');
     const [a, b] = pair as [string, string];
-    const [left, right, merged] = [a, b, a + b].map(name =>
-      names.get(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`));
+    const [left, right, merged] = [a, b, a + b].map(
+      name => names.get(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`),
+    );
     const key = pairKey(left, right);
     if (ranks.has(key)) list.item(i).refuse(`repeats model.merges[${ranks.get(key)}]`);
     ranks.set(key, i);
@@ -113,9 +142,14 @@ function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
   });
 }
 
-function byteLevelTokens(vocab: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[]): (Uint8Array | undefined)[] {
+function byteLevelTokens(
+  vocab: Cursor,
+  names: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+): (Uint8Array | undefined)[] {
   const tokens = addedTokens(added);
-  for (const [name, id] of names) tokens[id] = readBytes(name) ?? vocab.refuse(`token ${show(name)} is not written in byte-level characters`);
+  for (const [name, id] of names)
+    tokens[id] = readBytes(name) ?? vocab.refuse(`token ${show(name)} is not written in byte-level characters`);
   return tokens;
 }
 
@@ -131,7 +165,8 @@ function readPatterns(steps: readonly Cursor[]): string[] {
   const patterns: string[] = [];
   for (const [i, step] of steps.entries()) {
     const type = step.get('type').text();
-    if ((type === 'ByteLevel') !== (i === steps.length - 1)) step.refuse(`${type} stands where it is not supported: ByteLevel must come once and last`);
+    if ((type === 'ByteLevel') !== (i === steps.length - 1))
+      step.refuse(`${type} stands where it is not supported: ByteLevel must come once and last`);
     if (type === 'ByteLevel') {
       step.get('add_prefix_space').mustBe(false, undefined);
       if (step.get('use_regex').flag(true)) patterns.push(gpt2Pattern.source);
@@ -162,35 +197,72 @@ function readSplit(step: Cursor): string {
 }
 
 /** The rules by which SentencePiece's spaces and bytes are written, as normalizer, Metaspace and decoder tell them. */
-function readCharacters(root: Cursor, names: ReadonlyMap<string, number>, added: readonly AddedToken[], preTokenizers: readonly Cursor[]): { characters: CharacterUnits; nfc: boolean } {
+function readCharacters(
+  root: Cursor,
+  names: ReadonlyMap<string, number>,
+  added: readonly AddedToken[],
+  preTokenizers: readonly Cursor[],
+): { characters: CharacterUnits; nfc: boolean } {
   const ids = new Map<string, number>();
   for (const [name, id] of names) {
     checkText(name, root.get('model').get('vocab'));
-    if (name.includes(' ')) root.get('model').get('vocab').refuse(`token ${show(name)} has a space, which no text reaches: spaces become ▁`);
+    if (name.includes(' '))
+      root
+        .get('model')
+        .get('vocab')
+        .refuse(`token ${show(name)} has a space, which no text reaches: spaces become ▁`);
     if ([...name].length === 1) ids.set(name, id);
   }
-  const fallback = Array.from({ length: 256 }, (_, byte) =>
-    names.get(byteToken(byte)) ?? root.get('model').get('byte_fallback').refuse(`is true, and the vocabulary has no token ${byteToken(byte)}`));
+  const fallback = Array.from(
+    { length: 256 },
+    (_, byte) =>
+      names.get(byteToken(byte)) ??
+      root
+        .get('model')
+        .get('byte_fallback')
+        .refuse(`is true, and the vocabulary has no token ${byteToken(byte)}`),
+  );
   if (added.some(t => !t.special && t.normalized)) {
-    root.get('added_tokens').refuse('an ordinary token with normalized true is not supported with byte fallback; write it with normalized false');
+    root
+      .get('added_tokens')
+      .refuse(
+        'an ordinary token with normalized true is not supported with byte fallback; write it with normalized false',
+      );
   }
   const normalizers = stepsOf(root.get('normalizer'), 'normalizers');
   const nfc = normalizers[0]?.get('type').value === 'NFC';
   const spaces = nfc ? normalizers.slice(1) : normalizers;
-  return { characters: { ids, fallback, prefix: readPrefix(root, spaces, preTokenizers), strip: readStrip(root.get('decoder')) }, nfc };
+  return {
+    characters: {
+      ids,
+      fallback,
+      prefix: readPrefix(root, spaces, preTokenizers),
+      strip: readStrip(root.get('decoder')),
+    },
+    nfc,
+  };
 }
 
-function readPrefix(root: Cursor, normalizers: readonly Cursor[], preTokenizers: readonly Cursor[]): CharacterUnits['prefix'] {
+function readPrefix(
+  root: Cursor,
+  normalizers: readonly Cursor[],
+  preTokenizers: readonly Cursor[],
+): CharacterUnits['prefix'] {
   const prepends = normalizers[0]?.get('type').value === 'Prepend';
   if (prepends) normalizers[0].get('prepend').mustBe('▁');
   const replaces = prepends ? normalizers.slice(1) : normalizers;
-  if (replaces.length > 1) replaces[1].get('type').refuse(`is ${replaces[1].get('type').shown}; known are NFC, Prepend and Replace, once each and in this order`);
+  if (replaces.length > 1)
+    replaces[1]
+      .get('type')
+      .refuse(`is ${replaces[1].get('type').shown}; known are NFC, Prepend and Replace, once each and in this order`);
   for (const replace of replaces) checkReplace(replace, ' ', '▁');
   if (preTokenizers.length === 0) {
-    if (replaces.length === 0) root.get('normalizer').refuse('does not replace spaces by ▁, and neither does the pre-tokenizer');
+    if (replaces.length === 0)
+      root.get('normalizer').refuse('does not replace spaces by ▁, and neither does the pre-tokenizer');
     return prepends ? 'always' : 'never';
   }
-  if (preTokenizers.length > 1 || normalizers.length > 0) root.get('pre_tokenizer').refuse('must be Metaspace and nothing else, without normalizers but NFC');
+  if (preTokenizers.length > 1 || normalizers.length > 0)
+    root.get('pre_tokenizer').refuse('must be Metaspace and nothing else, without normalizers but NFC');
   const [step] = preTokenizers;
   step.get('type').mustBe('Metaspace');
   step.get('replacement').mustBe('▁');
@@ -202,12 +274,14 @@ function readPrefix(root: Cursor, normalizers: readonly Cursor[], preTokenizers:
 
 function readStrip(decoder: Cursor): boolean {
   const [replace, bytes, fuse, strip, ...others] = stepsOf(decoder, 'decoders');
-  if (!replace || !bytes || !fuse || others.length > 0) decoder.refuse('must be Replace, ByteFallback, Fuse and at most Strip, in this order');
+  if (!replace || !bytes || !fuse || others.length > 0)
+    decoder.refuse('must be Replace, ByteFallback, Fuse and at most Strip, in this order');
   checkReplace(replace, '▁', ' ');
   bytes.get('type').mustBe('ByteFallback');
   fuse.get('type').mustBe('Fuse');
   if (!strip) return false;
-  for (const [key, value] of Object.entries({ type: 'Strip', content: ' ', start: 1, stop: 0 })) strip.get(key).mustBe(value);
+  for (const [key, value] of Object.entries({ type: 'Strip', content: ' ', start: 1, stop: 0 }))
+    strip.get(key).mustBe(value);
   return true;
 }
 
@@ -217,17 +291,28 @@ function checkReplace(step: Cursor, from: string, to: string): void {
   step.get('content').mustBe(to);
 }
 
-function characterTokens(names: ReadonlyMap<string, number>, fallback: readonly number[], added: readonly AddedToken[]): (Uint8Array | undefined)[] {
+function characterTokens(
+  names: ReadonlyMap<string, number>,
+  fallback: readonly number[],
+  added: readonly AddedToken[],
+): (Uint8Array | undefined)[] {
   const tokens = addedTokens(added);
   for (const [name, id] of names) tokens[id] = encodeUtf8(name.replaceAll('▁', ' '));
-  fallback.forEach((id, byte) => { tokens[id] = Uint8Array.of(byte); });
+  fallback.forEach((id, byte) => {
+    tokens[id] = Uint8Array.of(byte);
+  });
   return tokens;
 }
 
 /** A list of steps, written as one, as a Sequence, or as null for none. */
 function stepsOf(step: Cursor, key: string): Cursor[] {
   if (step.isNull) return [];
-  return step.get('type').text() === 'Sequence' ? step.get(key).items().flatMap(s => stepsOf(s, key)) : [step];
+  return step.get('type').text() === 'Sequence'
+    ? step
+        .get(key)
+        .items()
+        .flatMap(s => stepsOf(s, key))
+    : [step];
 }
 
 function checkText(text: string, where: Cursor): void {

@@ -13,10 +13,25 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
     version: '1.0',
     truncation: null,
     padding: null,
-    added_tokens: added.toSorted((a, b) => a.id - b.id).map(({ id, content, special, lstrip, rstrip, normalized }) =>
-      ({ id, content, single_word: false, lstrip, rstrip, normalized, special })),
-    normalizer: sequence('normalizers', [...(nfc ? [{ type: 'NFC' }] : []), ...(characters ? spaceNormalizers(characters) : [])]),
-    pre_tokenizer: sequence('pretokenizers', characters ? metaspace(characters) : byteLevelSteps(tokenizer.parts.patterns)),
+    added_tokens: added
+      .toSorted((a, b) => a.id - b.id)
+      .map(({ id, content, special, lstrip, rstrip, normalized }) => ({
+        id,
+        content,
+        single_word: false,
+        lstrip,
+        rstrip,
+        normalized,
+        special,
+      })),
+    normalizer: sequence('normalizers', [
+      ...(nfc ? [{ type: 'NFC' }] : []),
+      ...(characters ? spaceNormalizers(characters) : []),
+    ]),
+    pre_tokenizer: sequence(
+      'pretokenizers',
+      characters ? metaspace(characters) : byteLevelSteps(tokenizer.parts.patterns),
+    ),
     post_processor: postProcessor,
     decoder: characters ? sequence('decoders', characterDecoders(characters)) : byteLevel(true, true),
     model: {
@@ -38,7 +53,9 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
 /** How the vocabulary writes each token, in the order of ids. */
 function tokenNames({ parts: { tokens, added, characters } }: Tokenizer): Map<number, string> {
   const names = new Map<number, string>();
-  tokens.forEach((bytes, id) => { if (bytes) names.set(id, characters ? decodeUtf8(bytes).replaceAll(' ', '▁') : writeBytes(bytes)); });
+  tokens.forEach((bytes, id) => {
+    if (bytes) names.set(id, characters ? decodeUtf8(bytes).replaceAll(' ', '▁') : writeBytes(bytes));
+  });
   characters?.fallback.forEach((id, byte) => names.set(id, byteToken(byte)));
   for (const { id, content } of added) names.set(id, content);
   return new Map([...names].sort((a, b) => a[0] - b[0]));
@@ -52,13 +69,20 @@ type Step = { readonly type: string } & Readonly<Record<string, unknown>>;
 const sequence = (key: string, steps: readonly Step[]): Step | null =>
   steps.length > 1 ? { type: 'Sequence', [key]: steps } : (steps[0] ?? null);
 
-const byteLevel = (useRegex: boolean, addPrefixSpace: boolean): Step =>
-  ({ type: 'ByteLevel', add_prefix_space: addPrefixSpace, trim_offsets: true, use_regex: useRegex });
+const byteLevel = (useRegex: boolean, addPrefixSpace: boolean): Step => ({
+  type: 'ByteLevel',
+  add_prefix_space: addPrefixSpace,
+  trim_offsets: true,
+  use_regex: useRegex,
+});
 
 function byteLevelSteps(patterns: readonly string[]): Step[] {
   const last = patterns.at(-1) === gpt2Pattern.source;
   const splits = last ? patterns.slice(0, -1) : patterns;
-  return [...splits.map(source => ({ type: 'Split', pattern: { Regex: source }, behavior: 'Isolated', invert: false })), byteLevel(last, false)];
+  return [
+    ...splits.map(source => ({ type: 'Split', pattern: { Regex: source }, behavior: 'Isolated', invert: false })),
+    byteLevel(last, false),
+  ];
 }
 
 /** A space before every text is a normalizer's work, a space where one is missing the pre-tokenizer Metaspace's. */
@@ -70,7 +94,9 @@ function spaceNormalizers({ prefix }: CharacterUnits): Step[] {
 
 function metaspace({ prefix }: CharacterUnits): Step[] {
   if (prefix === 'always' || prefix === 'never') return [];
-  return [{ type: 'Metaspace', replacement: '▁', prepend_scheme: prefix === 'first' ? 'first' : 'always', split: false }];
+  return [
+    { type: 'Metaspace', replacement: '▁', prepend_scheme: prefix === 'first' ? 'first' : 'always', split: false },
+  ];
 }
 
 const characterDecoders = ({ strip }: CharacterUnits): Step[] => [

@@ -43,14 +43,23 @@ export function compilePattern(source: string): RegExp {
   try {
     return new RegExp(translated, 'gu');
   } catch (error) {
-    throw new UserError(`pattern ${JSON.stringify(source.slice(0, 60))}: is not supported: ${(error as Error).message}`);
+    throw new UserError(
+      `pattern ${JSON.stringify(source.slice(0, 60))}: is not supported: ${(error as Error).message}`,
+    );
   }
 }
 
 const wordCharacters = String.raw`\p{Alphabetic}\p{M}\p{Nd}\p{Pc}`;
 const escapes: Readonly<Record<string, string>> = {
-  s: String.raw`\p{White_Space}`, S: String.raw`\P{White_Space}`, d: String.raw`\p{Nd}`, D: String.raw`\P{Nd}`,
-  n: String.raw`\n`, r: String.raw`\r`, t: String.raw`\t`, f: String.raw`\f`, v: String.raw`\v`,
+  s: String.raw`\p{White_Space}`,
+  S: String.raw`\P{White_Space}`,
+  d: String.raw`\p{Nd}`,
+  D: String.raw`\P{Nd}`,
+  n: String.raw`\n`,
+  r: String.raw`\r`,
+  t: String.raw`\t`,
+  f: String.raw`\f`,
+  v: String.raw`\v`,
 };
 
 /** Largest bound of `{m,n}`: an expression grows with it. */
@@ -83,7 +92,9 @@ class Translation {
   }
 
   private refuse(what: string): never {
-    throw new UserError(`pattern ${JSON.stringify(this.source.slice(0, 60))}: ${what} (at ${this.at}) is not supported`);
+    throw new UserError(
+      `pattern ${JSON.stringify(this.source.slice(0, 60))}: ${what} (at ${this.at}) is not supported`,
+    );
   }
 
   /** Takes what `expression` (sticky) matches here. */
@@ -112,31 +123,42 @@ class Translation {
     }
     const repeat = this.take(/(?:[*+?]|\{(\d*)(,?)(\d*)\})(\??)(\+?)/y);
     if (repeat) return this.repeat(repeat);
-    const char = this.take(/[^]/yu)![0];
+    const char = this.take(/[^]/uy)![0];
     this.ended = undefined;
     switch (char) {
-      case '(': return this.refuse('this kind of group');
+      case '(':
+        return this.refuse('this kind of group');
       case ')':
         if (this.groups.length === 1) this.refuse('")" without its beginning');
         this.ended = this.groups.pop()!;
         this.group.ambiguous ||= this.ended.ambiguous;
         return ')';
-      case '[': return this.characterClass();
-      case '\\': return this.escape(false);
+      case '[':
+        return this.characterClass();
+      case '\\':
+        return this.escape(false);
       case '|':
         this.group.ambiguous = true;
         return '|';
-      case '.': return String.raw`[^\n]`;
-      case '^': case '$': return this.refuse(`the anchor "${char}"`);
-      default: return this.letter(char, false);
+      case '.':
+        return String.raw`[^\n]`;
+      case '^':
+      case '$':
+        return this.refuse(`the anchor "${char}"`);
+      default:
+        return this.letter(char, false);
     }
   }
 
   private repeat([all, least, comma, most, lazy, possessive]: RegExpExecArray): string {
     if (possessive === '+') this.refuse(`the possessive quantifier "${all}"`);
     const mark = all[0];
-    const [from, to] = mark === '{' ? [Number(least), comma === '' ? Number(least) : Number(most || Infinity)] : [mark === '+' ? 1 : 0, mark === '?' ? 1 : Infinity];
-    if (this.ended?.ambiguous && to > 1) this.refuse('a repetition of repetitions or alternatives, which may take for ever,');
+    const [from, to] =
+      mark === '{'
+        ? [Number(least), comma === '' ? Number(least) : Number(most || Infinity)]
+        : [mark === '+' ? 1 : 0, mark === '?' ? 1 : Infinity];
+    if (this.ended?.ambiguous && to > 1)
+      this.refuse('a repetition of repetitions or alternatives, which may take for ever,');
     this.group.ambiguous ||= from !== to;
     this.ended = undefined;
     if (least === undefined) return all;
@@ -148,7 +170,7 @@ class Translation {
   private characterClass(): string {
     let out = this.take(/\^/y) ? '[^' : '[';
     for (let first = true; ; first = false) {
-      const char = this.take(/[^]/yu)?.[0] ?? this.refuse('a class without its end');
+      const char = this.take(/[^]/uy)?.[0] ?? this.refuse('a class without its end');
       const next = this.source[this.at];
       if (char === ']' && first) this.refuse('an empty class');
       if (char === ']') return `${out}]`;
@@ -169,7 +191,7 @@ class Translation {
       if (this.folding) this.refuse('a code that ignores case');
       return `\\u{${code[1] ?? code[2] ?? code[3]}}`;
     }
-    const char = this.take(/[^]/yu)?.[0] ?? this.refuse('a backslash at the end');
+    const char = this.take(/[^]/uy)?.[0] ?? this.refuse('a backslash at the end');
     if (Object.hasOwn(escapes, char)) return escapes[char];
     if (char === 'w') return inClass ? wordCharacters : `[${wordCharacters}]`;
     if (char === 'W' && !inClass) return `[^${wordCharacters}]`;
@@ -195,7 +217,9 @@ class Translation {
   private letter(char: string, inClass: boolean): string {
     if (!this.folding || !/\p{L}/u.test(char)) return quotePatternIn(char, inClass);
     const same = new RegExp(`^${char}$`, 'iu');
-    const variants = [...new Set([char.toLowerCase(), char.toUpperCase(), 'ſ', '\u212a'])].filter(c => same.test(c)).join('');
+    const variants = [...new Set([char.toLowerCase(), char.toUpperCase(), 'ſ', '\u212a'])]
+      .filter(c => same.test(c))
+      .join('');
     return inClass ? variants : `[${variants}]`;
   }
 }

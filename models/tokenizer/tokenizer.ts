@@ -8,7 +8,15 @@
 import { isUtf8 } from 'node:buffer';
 import { sha256 } from '../files.ts';
 import { addedSplitter, type AddedToken, type Part, type SplitAdded } from './added.ts';
-import { byteAlphabet, characterAlphabet, decodeUtf8, UnknownByte, encodeUtf8, type Alphabet, type CharacterUnits } from './alphabet.ts';
+import {
+  byteAlphabet,
+  characterAlphabet,
+  decodeUtf8,
+  UnknownByte,
+  encodeUtf8,
+  type Alphabet,
+  type CharacterUnits,
+} from './alphabet.ts';
 import { Heap } from './heap.ts';
 import { compilePattern, splitWords } from './pattern.ts';
 
@@ -98,14 +106,18 @@ export class Tokenizer {
     this.alphabet = characters ? characterAlphabet(characters) : byteAlphabet(tokens, this.specialTokens.unk);
     this.patterns = parts.patterns.map(compilePattern);
     merges.forEach(({ left, right, merged }, rank) => this.ranks.set(pairKey(left, right), { rank, merged }));
-    if (parts.ignoreMerges) tokens.forEach((bytes, id) => { if (bytes) this.whole.set(latin1(bytes), id); });
+    if (parts.ignoreMerges)
+      tokens.forEach((bytes, id) => {
+        if (bytes) this.whole.set(latin1(bytes), id);
+      });
     this.hash = sha256(canonical(parts));
   }
 
   /** Ids of a text; bytes that are UTF-8 are that text, others are one word. */
   encode(text: string | Uint8Array, { allowSpecial = false }: EncodeOptions = {}): Int32Array<ArrayBuffer> {
     if (typeof text !== 'string') {
-      if (!isUtf8(text)) return this.encodeBytes(this.needsPrefix(decodeUtf8(text), true) ? Buffer.concat([space, text]) : text);
+      if (!isUtf8(text))
+        return this.encodeBytes(this.needsPrefix(decodeUtf8(text), true) ? Buffer.concat([space, text]) : text);
       return this.encode(decodeUtf8(text), { allowSpecial });
     }
     const ids: number[] = [];
@@ -134,7 +146,8 @@ export class Tokenizer {
 
   tokenBytes(id: number): Uint8Array {
     const bytes = this.parts.tokens[id];
-    if (bytes === undefined && !this.special.has(id)) throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
+    if (bytes === undefined && !this.special.has(id))
+      throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
     return bytes ?? new Uint8Array();
   }
 
@@ -144,7 +157,9 @@ export class Tokenizer {
 
   /** Ids that stand for bytes, in order: all but special tokens and holes. */
   ordinaryIds(): Int32Array<ArrayBuffer> {
-    return Int32Array.from(this.parts.tokens.keys()).filter(id => this.parts.tokens[id] !== undefined && !this.isSpecial(id));
+    return Int32Array.from(this.parts.tokens.keys()).filter(
+      id => this.parts.tokens[id] !== undefined && !this.isSpecial(id),
+    );
   }
 
   /** A token for people: its text, bytes that are no text as \xNN. */
@@ -153,7 +168,9 @@ export class Tokenizer {
     if (special) return special.content;
     const bytes = this.tokenBytes(id);
     if (isUtf8(bytes)) return decodeUtf8(bytes);
-    return Array.from(bytes, b => (b >= 32 && b < 127 ? String.fromCharCode(b) : `\\x${b.toString(16).padStart(2, '0')}`)).join('');
+    return Array.from(bytes, b =>
+      b >= 32 && b < 127 ? String.fromCharCode(b) : `\\x${b.toString(16).padStart(2, '0')}`,
+    ).join('');
   }
 
   /** A part of a text between added tokens. */
@@ -165,7 +182,9 @@ export class Tokenizer {
       try {
         for (const id of this.encodeWord(word)) ids.push(id);
       } catch (error) {
-        throw error instanceof UnknownByte ? new UnknownByte(error.byte, encodeUtf8(text.slice(0, at)).length + error.offset) : error;
+        throw error instanceof UnknownByte
+          ? new UnknownByte(error.byte, encodeUtf8(text.slice(0, at)).length + error.offset)
+          : error;
       }
       at += word.length;
     }
@@ -173,10 +192,14 @@ export class Tokenizer {
 
   private needsPrefix(text: string, first: boolean): boolean {
     switch (this.parts.characters?.prefix) {
-      case 'always': return true;
-      case 'missing': return !/^[ ▁]/.test(text);
-      case 'first': return first && !/^[ ▁]/.test(text);
-      default: return false;
+      case 'always':
+        return true;
+      case 'missing':
+        return !/^[ ▁]/.test(text);
+      case 'first':
+        return first && !/^[ ▁]/.test(text);
+      default:
+        return false;
     }
   }
 
@@ -200,7 +223,8 @@ export class Tokenizer {
     const next = Int32Array.from(symbols, (_, i) => i + 1);
     const previous = Int32Array.from(symbols, (_, i) => i - 1);
     const heap = new Heap<number>((a, b) => a < b);
-    const rankAt = (i: number) => (i >= 0 && next[i] < n ? this.ranks.get(pairKey(symbols[i], symbols[next[i]])) : undefined);
+    const rankAt = (i: number) =>
+      i >= 0 && next[i] < n ? this.ranks.get(pairKey(symbols[i], symbols[next[i]])) : undefined;
     const offer = (i: number) => {
       const pair = rankAt(i);
       if (pair) heap.push(pair.rank * 2 ** 30 + i);
@@ -223,7 +247,8 @@ export class Tokenizer {
 
 const space = Uint8Array.of(0x20);
 
-const latin1 = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
+const latin1 = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 
 function rolesByName(added: readonly AddedToken[]): SpecialTokens {
   const ids = new Map(added.map(t => [t.content, t.id]));
@@ -235,9 +260,13 @@ function rolesByName(added: readonly AddedToken[]): SpecialTokens {
 /** One text for one encoding: bytes in hexadecimal, lists in the order of ids, and what is absent left out. */
 function canonical({ tokens, merges, added, patterns, nfc, ignoreMerges, characters }: TokenizerParts): string {
   const byId = added.toSorted((a, b) => a.id - b.id);
-  const matched = byId.filter(t => !t.special || t.lstrip || t.rstrip).map(t => [t.content, t.id, t.special, t.lstrip, t.rstrip]);
+  const matched = byId
+    .filter(t => !t.special || t.lstrip || t.rstrip)
+    .map(t => [t.content, t.id, t.special, t.lstrip, t.rstrip]);
   return JSON.stringify({
-    tokens: Array.from(tokens.slice(0, tokens.findLastIndex(Boolean) + 1), bytes => (bytes ? Buffer.from(bytes).toString('hex') : null)),
+    tokens: Array.from(tokens.slice(0, tokens.findLastIndex(Boolean) + 1), bytes =>
+      bytes ? Buffer.from(bytes).toString('hex') : null,
+    ),
     merges: merges.map(m => [m.left, m.right, m.merged]),
     special: byId.filter(t => t.special).map(t => [t.content, t.id]),
     pattern: patterns.length > 1 ? patterns : (patterns[0] ?? null),

@@ -37,14 +37,27 @@ export interface TrainOptions {
 export const defaultSpecialTokens = ['<s>', '</s>', '<pad>'];
 
 export function trainBPE(documents: Iterable<string | Uint8Array>, options: TrainOptions): Tokenizer {
-  const { vocabSize, pattern = null, specialTokens = defaultSpecialTokens, alphabet = 'bytes', minFrequency = 2, onProgress } = options;
-  if (pattern && /[ims]/.test(pattern.flags)) throw new UserError(`tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`);
+  const {
+    vocabSize,
+    pattern = null,
+    specialTokens = defaultSpecialTokens,
+    alphabet = 'bytes',
+    minFrequency = 2,
+    onProgress,
+  } = options;
+  if (pattern && /[ims]/.test(pattern.flags))
+    throw new UserError(
+      `tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`,
+    );
   const patterns = pattern ? [pattern.source] : [];
   const words = countWords(documents, patterns.map(compilePattern));
   const bytes = alphabet === 'bytes' ? Array.from({ length: 256 }, (_, b) => b) : bytesOf(words);
   checkSize(vocabSize, specialTokens.length, bytes.length);
 
-  const tokens: (Uint8Array | undefined)[] = [...specialTokens.map(() => undefined), ...bytes.map(b => Uint8Array.of(b))];
+  const tokens: (Uint8Array | undefined)[] = [
+    ...specialTokens.map(() => undefined),
+    ...bytes.map(b => Uint8Array.of(b)),
+  ];
   const names = firstNames(specialTokens, bytes);
   const merges: Merge[] = [];
   const pairs = new Pairs(words, byte => specialTokens.length + bytes.indexOf(byte));
@@ -67,14 +80,18 @@ export function trainBPE(documents: Iterable<string | Uint8Array>, options: Trai
 
 function checkSize(vocabSize: number, special: number, bytes: number): void {
   if (Number.isInteger(vocabSize) && vocabSize >= special + bytes) return;
-  throw new UserError(`tokenizer: a vocabulary of ${vocabSize} is too small: ${special} special tokens and ${bytes} bytes make ${special + bytes}`);
+  throw new UserError(
+    `tokenizer: a vocabulary of ${vocabSize} is too small: ${special} special tokens and ${bytes} bytes make ${special + bytes}`,
+  );
 }
 
 /** The first tokens as `tokenizer.json` names them. */
 function firstNames(specialTokens: readonly string[], bytes: readonly number[]): Set<string> {
   const names = new Set([...specialTokens, ...bytes.map(b => writeBytes(Uint8Array.of(b)))]);
   if (names.has('') || names.size < specialTokens.length + bytes.length) {
-    throw new UserError('tokenizer: specialTokens must differ from each other, from the empty text and from single bytes');
+    throw new UserError(
+      'tokenizer: specialTokens must differ from each other, from the empty text and from single bytes',
+    );
   }
   return names;
 }
@@ -119,7 +136,8 @@ class Pairs {
   private readonly counts = new Map<number, number>();
   private readonly places = new Map<number, number[]>();
   private readonly heap = new Heap<Candidate>((a, b) =>
-    a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right);
+    a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right,
+  );
 
   constructor(words: readonly [Uint8Array, number][], idOfByte: (byte: number) => number) {
     const byteIds = Int32Array.from({ length: 256 }, (_, byte) => idOfByte(byte));

@@ -68,15 +68,22 @@ export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): Fasta
         letters = ungapped;
       }
       if (letters === '') return;
-      if (header === undefined) throw new UserError(`${path}:${number}: a sequence before the first header; begin each record with a line ">name"`);
+      if (header === undefined)
+        throw new UserError(
+          `${path}:${number}: a sequence before the first header; begin each record with a line ">name"`,
+        );
       if (stop > 0) throw new UserError(`${path}:${stop}: a "*" inside a sequence; a sequence may only end with one`);
       if (letters.endsWith('*')) {
         stop = number;
         letters = letters.slice(0, -1);
       }
       const foreign = FOREIGN[alphabet].exec(letters);
-      if (foreign?.[0] === '*') throw new UserError(`${path}:${number}: a "*" inside a sequence; a sequence may only end with one`);
-      if (foreign !== null) throw new UserError(`${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`);
+      if (foreign?.[0] === '*')
+        throw new UserError(`${path}:${number}: a "*" inside a sequence; a sequence may only end with one`);
+      if (foreign !== null)
+        throw new UserError(
+          `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`,
+        );
       sink.keep(letters, number);
       pieces.add(letters.toUpperCase());
     },
@@ -87,5 +94,7 @@ export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): Fasta
 /** A character as a person can look for it. */
 function nameOf(codePoint: number): string {
   const character = String.fromCodePoint(codePoint);
-  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(character) ? JSON.stringify(character) : `character U+${codePoint.toString(16).toUpperCase().padStart(4, '0')}`;
+  return /[\p{L}\p{N}\p{P}\p{S}]/u.test(character)
+    ? JSON.stringify(character)
+    : `character U+${codePoint.toString(16).toUpperCase().padStart(4, '0')}`;
 }

@@ -21,11 +21,18 @@ const CHUNK_BYTES = 2 ** 18;
 const NEWLINE = 0x0a;
 
 /** Calls `visit` with every line and its number, from 1; returns how many there were. What `visit` throws ends the reading. */
-export async function forEachLine(path: string, maxBytes: number, visit: (line: string, number: number) => void): Promise<number> {
+export async function forEachLine(
+  path: string,
+  maxBytes: number,
+  visit: (line: string, number: number) => void,
+): Promise<number> {
   let bytes = 0;
   let number = 0;
   const emit = (block: Buffer) => {
-    if (!isUtf8(block)) throw new UserError(`${path}:${number + lineOfBadUtf8(block)}: not UTF-8; convert it, for example with iconv -t UTF-8`);
+    if (!isUtf8(block))
+      throw new UserError(
+        `${path}:${number + lineOfBadUtf8(block)}: not UTF-8; convert it, for example with iconv -t UTF-8`,
+      );
     let text = block.toString(isAscii(block) ? 'latin1' : 'utf8'); // The same for ASCII, and faster.
     if (number === 0 && text.startsWith('\ufeff')) text = text.slice(1);
     const lines = text.includes('\r') ? text.split(/\r\n|\n|\r/) : text.split('\n');
@@ -38,7 +45,10 @@ export async function forEachLine(path: string, maxBytes: number, visit: (line: 
   let waitingBytes = 0;
   for await (const chunk of chunksOf(path)) {
     bytes += chunk.length;
-    if (bytes > maxBytes) throw new UserError(`${path}: holds more than ${maxBytes} bytes of text; split it, or raise the limit if this is no accident`);
+    if (bytes > maxBytes)
+      throw new UserError(
+        `${path}: holds more than ${maxBytes} bytes of text; split it, or raise the limit if this is no accident`,
+      );
     const end = chunk.lastIndexOf(NEWLINE) + 1;
     if (end > 0) {
       emit(Buffer.concat([...waiting, chunk.subarray(0, end)]));
@@ -47,7 +57,8 @@ export async function forEachLine(path: string, maxBytes: number, visit: (line: 
     }
     waiting.push(chunk.subarray(end));
     waitingBytes += chunk.length - end;
-    if (waitingBytes > MAX_TEXT) throw new UserError(`${path}:${number + 1}: is longer than ${MAX_TEXT} bytes; break the line`);
+    if (waitingBytes > MAX_TEXT)
+      throw new UserError(`${path}:${number + 1}: is longer than ${MAX_TEXT} bytes; break the line`);
   }
   if (waitingBytes > 0) emit(Buffer.concat(waiting));
   return number;
@@ -64,11 +75,15 @@ async function* chunksOf(path: string): AsyncGenerator<Buffer> {
     let bytes = 0;
     for await (const chunk of chunks as AsyncIterable<Buffer>) {
       bytes += chunk.length;
-      if (isGzip && bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * size)) throw new UserError(`${path}: unpacks to more than ${MAX_RATIO} times its ${size} bytes; is it the right file?`);
+      if (isGzip && bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * size))
+        throw new UserError(
+          `${path}: unpacks to more than ${MAX_RATIO} times its ${size} bytes; is it the right file?`,
+        );
       yield chunk;
     }
   } catch (error) {
-    if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_')) throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
+    if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))
+      throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
     throw explain(error, path);
   }
 }

@@ -16,8 +16,13 @@ const residues = '-ABCDEFGHIKLMNPQRSTVWXYZU*OJ';
 
 /** Reads every sequence of a database, given the path without an ending. */
 export async function readBlastDatabase(path: string): Promise<Protein[]> {
-  const [index, sequences, headers] = await Promise.all(['pin', 'psq', 'phr'].map(async ending =>
-    readFile(`${path}.${ending}`).catch(() => { throw new UserError(`${path}.${ending}: cannot be read; a BLAST database has .pin, .psq and .phr`); })));
+  const [index, sequences, headers] = await Promise.all(
+    ['pin', 'psq', 'phr'].map(async ending =>
+      readFile(`${path}.${ending}`).catch(() => {
+        throw new UserError(`${path}.${ending}: cannot be read; a BLAST database has .pin, .psq and .phr`);
+      }),
+    ),
+  );
   try {
     return parseBlastDatabase(index, sequences, headers);
   } catch (error) {
@@ -48,7 +53,10 @@ export function parseBlastDatabase(index: Buffer, sequences: Buffer, headers: Bu
       if (byte === 0 || byte >= residues.length) throw new Error(`sequence ${i} holds the byte ${byte}`);
       letters[at] = residues.charCodeAt(byte);
     });
-    return { name: firstVisibleString(headers.subarray(headerAt[i], headerAt[i + 1])), sequence: letters.toString('latin1') };
+    return {
+      name: firstVisibleString(headers.subarray(headerAt[i], headerAt[i + 1])),
+      sequence: letters.toString('latin1'),
+    };
   });
 }
 

@@ -18,13 +18,20 @@ export async function readBlosum62(): Promise<SubstitutionMatrix> {
 
 /** The format of BLAST: comments after #, a line of letters, and a line for each with its letter and whole numbers. */
 export function parseSubstitutionMatrix(text: string, path: string): SubstitutionMatrix {
-  const lines = text.split('\n').map((line, i) => ({ words: line.trim().split(/\s+/), at: `${path}:${i + 1}` })).filter(({ words }) => words[0] !== '' && !words[0].startsWith('#'));
+  const lines = text
+    .split('\n')
+    .map((line, i) => ({ words: line.trim().split(/\s+/), at: `${path}:${i + 1}` }))
+    .filter(({ words }) => words[0] !== '' && !words[0].startsWith('#'));
   const letters = lines[0]?.words ?? [];
   const scores = lines.slice(1).map(({ words: [letter, ...numbers], at }, i) => {
     const row = numbers.map(Number);
-    if (letter !== letters[i] || row.length !== letters.length || !row.every(Number.isInteger)) throw new UserError(`${at}: not a row of ${letters.length} whole numbers for ${letters[i] ?? 'a letter of the first line'}`);
+    if (letter !== letters[i] || row.length !== letters.length || !row.every(Number.isInteger))
+      throw new UserError(
+        `${at}: not a row of ${letters.length} whole numbers for ${letters[i] ?? 'a letter of the first line'}`,
+      );
     return row;
   });
-  if (scores.length === 0 || scores.length !== letters.length) throw new UserError(`${path}: ${scores.length} rows for ${letters.length} letters; is it complete?`);
+  if (scores.length === 0 || scores.length !== letters.length)
+    throw new UserError(`${path}: ${scores.length} rows for ${letters.length} letters; is it complete?`);
   return { letters: letters.join(''), scores };
 }

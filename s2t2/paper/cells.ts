@@ -47,14 +47,18 @@ export interface CellResult {
 }
 
 /** Data and model, settings and method. */
-export const cellName = ({ prepared }: Bench, { settings, method, given }: Cell): string => sha256(JSON.stringify([prepared.fingerprint, settings, method.name, given])).slice(0, 16);
+export const cellName = ({ prepared }: Bench, { settings, method, given }: Cell): string =>
+  sha256(JSON.stringify([prepared.fingerprint, settings, method.name, given])).slice(0, 16);
 
 const cellFile = (directory: string, name: string): string => join(directory, 'cells', `${name}.json`);
 const planFile = (directory: string, name: string): string => join(directory, 'plans', `${name}.safetensors`);
 
 /** The plan of a finished cell. */
 export const planOf = (bench: Bench, cell: Cell): Promise<Plan> =>
-  loadPlan(planFile(bench.out, cellName(bench, cell)), { source: bench.prepared.source.tokenizer.hash, target: bench.prepared.target.hash });
+  loadPlan(planFile(bench.out, cellName(bench, cell)), {
+    source: bench.prepared.source.tokenizer.hash,
+    target: bench.prepared.target.hash,
+  });
 
 /** A finished cell of this directory, or of the earlier one; a damaged one is none. */
 async function readCell({ out, earlier }: Bench, name: string): Promise<CellResult | null> {
@@ -62,7 +66,7 @@ async function readCell({ out, earlier }: Bench, name: string): Promise<CellResu
     if (existsSync(planFile(earlier, name))) await copyFileAtomic(planFile(earlier, name), planFile(out, name));
     await copyFileAtomic(cellFile(earlier, name), cellFile(out, name));
   }
-  const known = await readJson(cellFile(out, name)).catch(() => null) as { result?: CellResult } | null;
+  const known = (await readJson(cellFile(out, name)).catch(() => null)) as { result?: CellResult } | null;
   return known?.result ?? null;
 }
 
@@ -84,10 +88,17 @@ export async function runCell(bench: Bench, cell: Cell, begun?: () => void): Pro
   });
 }
 
-async function trainCell({ prepared, out, signal }: Bench, { key, method, settings }: Cell, name: string): Promise<CellResult> {
+async function trainCell(
+  { prepared, out, signal }: Bench,
+  { key, method, settings }: Cell,
+  name: string,
+): Promise<CellResult> {
   const work = join(out, 'work', name, 'stages');
   await makeDirectory(work);
-  const { row, model, plan, scores, evaluationSeconds } = await runExperiment({ ...prepared, settings, fingerprint: name, work, signal }, method);
+  const { row, model, plan, scores, evaluationSeconds } = await runExperiment(
+    { ...prepared, settings, fingerprint: name, work, signal },
+    method,
+  );
   const result: CellResult = {
     row,
     before: scores.before?.map(s => s.nats) ?? null,
@@ -110,7 +121,11 @@ export function rotated<T>(list: readonly T[], share: number): T[] {
 }
 
 /** Cells one after the other, each with its place among all; those that other processes are at come from them. */
-export async function runCells<K extends Cell>(bench: Bench, what: string, cells: readonly K[]): Promise<Map<K, CellResult>> {
+export async function runCells<K extends Cell>(
+  bench: Bench,
+  what: string,
+  cells: readonly K[],
+): Promise<Map<K, CellResult>> {
   const found = new Map<K, CellResult>();
   while (found.size < cells.length) {
     const before = found.size;

@@ -21,18 +21,26 @@ export function stretches(first: readonly CurvePoint[], second: readonly CurvePo
   if (first.length === 0 || second.length === 0) return [];
   const begin = Math.max(first[0][unit], second[0][unit]);
   const end = Math.min(first.at(-1)![unit], second.at(-1)![unit]);
-  const places = [...new Set([...first, ...second].map(p => p[unit]))].filter(x => x >= begin && x <= end).sort((a, b) => a - b);
+  const places = [...new Set([...first, ...second].map(p => p[unit]))]
+    .filter(x => x >= begin && x <= end)
+    .sort((a, b) => a - b);
   const gaps = places.map(x => at(second, unit, x) - at(first, unit, x));
   const runs: { start: number; sign: boolean }[] = [];
   gaps.forEach((gap, i) => {
     const sign = gap >= 0;
     const isAlone = i + 1 < gaps.length && gaps[i + 1] >= 0 !== sign;
-    if (runs.length === 0 || (runs.at(-1)!.sign !== sign && !isAlone && i + 1 < gaps.length)) runs.push({ start: i, sign });
+    if (runs.length === 0 || (runs.at(-1)!.sign !== sign && !isAlone && i + 1 < gaps.length))
+      runs.push({ start: i, sign });
   });
   return runs.map(({ start, sign }, i) => {
     const stop = runs[i + 1]?.start ?? places.length;
     const own = gaps.slice(start, stop);
-    return { from: places[start], to: places[Math.min(stop, places.length - 1)], lower: sign ? 'first' : 'second', gap: own.reduce((a, b) => a + b, 0) / own.length };
+    return {
+      from: places[start],
+      to: places[Math.min(stop, places.length - 1)],
+      lower: sign ? 'first' : 'second',
+      gap: own.reduce((a, b) => a + b, 0) / own.length,
+    };
   });
 }
 

@@ -24,7 +24,13 @@ export interface Meaning {
   readonly blosum62: { readonly correlation: number; readonly p: number } | null;
 }
 
-export async function meaning(bench: Bench, settings: Settings, rates: ReadonlyMap<string, Rates>, seeds: readonly number[], proteins: boolean): Promise<Meaning> {
+export async function meaning(
+  bench: Bench,
+  settings: Settings,
+  rates: ReadonlyMap<string, Rates>,
+  seeds: readonly number[],
+  proteins: boolean,
+): Promise<Meaning> {
   const plans: Plan[] = [];
   for (const seed of seeds) plans.push(await planOf(bench, s2t2Cell(settings, rates, seed)));
   const [plan] = plans;
@@ -51,7 +57,9 @@ async function frozen({ prepared, signal }: Bench, plan: Plan): Promise<number> 
 /** Support as row × v + column. */
 const supportOf = (plan: Plan, row: (i: number) => number): Set<number> => {
   const support = new Set<number>();
-  for (let i = 0; i < plan.mu.length; i++) for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) support.add(row(i) * plan.nu.length + plan.columns[e]);
+  for (let i = 0; i < plan.mu.length; i++)
+    for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++)
+      support.add(row(i) * plan.nu.length + plan.columns[e]);
   return support;
 };
 
@@ -64,19 +72,34 @@ function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
 export function overlapOf(plans: readonly Plan[]): { seeds: number; shuffled: number } {
   const order = new Random(0).split('overlap').shuffle(Array.from(plans[0].mu, (_, i) => i));
   const pairs = plans.flatMap((a, i) => plans.slice(0, i).map(b => [a, b] as const));
-  const mean = (row: (i: number) => number) => pairs.reduce((sum, [a, b]) => sum + jaccard(supportOf(a, i => i), supportOf(b, row)), 0) / pairs.length;
+  const mean = (row: (i: number) => number) =>
+    pairs.reduce(
+      (sum, [a, b]) =>
+        sum +
+        jaccard(
+          supportOf(a, i => i),
+          supportOf(b, row),
+        ),
+      0,
+    ) / pairs.length;
   return { seeds: mean(i => i), shuffled: mean(i => order[i]) };
 }
 
 /** The first target token of each amino acid's letter stands for it. */
-export async function againstBlosum({ source, target }: Pick<Prepared, 'source' | 'target'>, plan: Plan): Promise<{ correlation: number; p: number }> {
+export async function againstBlosum(
+  { source, target }: Pick<Prepared, 'source' | 'target'>,
+  plan: Plan,
+): Promise<{ correlation: number; p: number }> {
   const { letters, scores } = await readBlosum62();
   const model = await modelFromPlan(source.model, plan);
   const { width } = model.config;
   const values = await endsOf(model).embedding.data();
-  const rowOf = Array.from(letters, residue => target.encode(residue)).map(ids => Array.from(values.subarray(ids[0] * width, (ids[0] + 1) * width)));
+  const rowOf = Array.from(letters, residue => target.encode(residue)).map(ids =>
+    Array.from(values.subarray(ids[0] * width, (ids[0] + 1) * width)),
+  );
   Object.values(model.weights).forEach(w => w.dispose());
   const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, c) => sum + x * b[c], 0);
-  const cosine = (i: number, j: number) => dot(rowOf[i], rowOf[j]) / Math.sqrt(dot(rowOf[i], rowOf[i]) * dot(rowOf[j], rowOf[j]));
+  const cosine = (i: number, j: number) =>
+    dot(rowOf[i], rowOf[j]) / Math.sqrt(dot(rowOf[i], rowOf[i]) * dot(rowOf[j], rowOf[j]));
   return mantel(cosine, (i, j) => scores[i][j], letters.length);
 }

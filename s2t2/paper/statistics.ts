@@ -21,7 +21,11 @@ export class Bootstrap {
   /** Which seeds and which sequences a resample takes. */
   readonly #resamples: readonly { readonly seeds: Int32Array; readonly sequences: Int32Array }[];
 
-  constructor(bytes: ArrayLike<number>, seeds: number, { replicates = 2000, seed = 0 }: { replicates?: number; seed?: number } = {}) {
+  constructor(
+    bytes: ArrayLike<number>,
+    seeds: number,
+    { replicates = 2000, seed = 0 }: { replicates?: number; seed?: number } = {},
+  ) {
     const random = new Random(seed).split('bootstrap');
     const draw = (n: number) => Int32Array.from({ length: n }, () => Math.floor(n * random.uniform()));
     this.#bytes = bytes;
@@ -41,8 +45,11 @@ export class Bootstrap {
   }
 
   #perSeed(nats: Nats): Float64Array[] {
-    if (nats.length !== this.#seeds && nats.length !== 1) throw new Error(`Bootstrap: ${nats.length} seeds of a method, and ${this.#seeds} of the table`);
-    for (const line of nats) if (line.length !== this.#bytes.length) throw new Error(`Bootstrap: ${line.length} sequences of a method, and ${this.#bytes.length} of the table`);
+    if (nats.length !== this.#seeds && nats.length !== 1)
+      throw new Error(`Bootstrap: ${nats.length} seeds of a method, and ${this.#seeds} of the table`);
+    for (const line of nats)
+      if (line.length !== this.#bytes.length)
+        throw new Error(`Bootstrap: ${line.length} sequences of a method, and ${this.#bytes.length} of the table`);
     return Array.from({ length: this.#seeds }, (_, s) => Float64Array.from(nats[nats.length === 1 ? 0 : s]));
   }
 
@@ -57,7 +64,10 @@ export class Bootstrap {
     return { mean, error, low: quantile(0.025), high: quantile(0.975) };
   }
 
-  #ratio(nats: readonly Float64Array[], { seeds, sequences }: { readonly seeds: Int32Array; readonly sequences: Int32Array }): number {
+  #ratio(
+    nats: readonly Float64Array[],
+    { seeds, sequences }: { readonly seeds: Int32Array; readonly sequences: Int32Array },
+  ): number {
     let [total, bytes] = [0, 0];
     for (const n of sequences) {
       for (const s of seeds) total += nats[s][n];
@@ -79,10 +89,19 @@ export function correlation(x: readonly number[], y: readonly number[]): number 
  * Mantel's test: how often the correlation of two symmetric n×n matrices, off the diagonal, is at least as high when
  * the items of one are permuted. p = (1 + times)/(1 + permutations).
  */
-export function mantel(a: (i: number, j: number) => number, b: (i: number, j: number) => number, n: number, { permutations = 9999, seed = 0 } = {}): { correlation: number; p: number } {
+export function mantel(
+  a: (i: number, j: number) => number,
+  b: (i: number, j: number) => number,
+  n: number,
+  { permutations = 9999, seed = 0 } = {},
+): { correlation: number; p: number } {
   const pairs = Array.from({ length: n }, (_, i) => Array.from({ length: i }, (_, j) => [i, j] as const)).flat();
   const fixed = pairs.map(([i, j]) => b(i, j));
-  const under = (order: readonly number[]) => correlation(pairs.map(([i, j]) => a(order[i], order[j])), fixed);
+  const under = (order: readonly number[]) =>
+    correlation(
+      pairs.map(([i, j]) => a(order[i], order[j])),
+      fixed,
+    );
   const items = Array.from({ length: n }, (_, i) => i);
   const observed = under(items);
   const random = new Random(seed).split('mantel');

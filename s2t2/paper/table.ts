@@ -46,7 +46,13 @@ export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
   readonly growth: number;
 }
 
-export const defaultGrid: Grid = { rate: [1e-3, 2e-3, 4e-3], planRate: [2e-3, 5e-3, 1.5e-2], bodyRate: [0.25, 0.5, 1], start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 }, growth: 2 };
+export const defaultGrid: Grid = {
+  rate: [1e-3, 2e-3, 4e-3],
+  planRate: [2e-3, 5e-3, 1.5e-2],
+  bodyRate: [0.25, 0.5, 1],
+  start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 },
+  growth: 2,
+};
 
 export interface GridRow extends Rates {
   readonly name: string;
@@ -56,16 +62,32 @@ export interface GridRow extends Rates {
 }
 
 /** Rates that matter to a line, in the order in which they are chosen. */
-const axesOf = ({ method: { name } }: Line): readonly (keyof Rates)[] => (['plain', 'dense', 's2t2'].includes(name) ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate']);
+const axesOf = ({ method: { name } }: Line): readonly (keyof Rates)[] =>
+  ['plain', 'dense', 's2t2'].includes(name) ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate'];
 
-const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Rates): Settings =>
-  ({ ...base, ...line.vary, rate, scratchRate: rate, planRate, bodyRate });
+const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Rates): Settings => ({
+  ...base,
+  ...line.vary,
+  rate,
+  scratchRate: rate,
+  planRate,
+  bodyRate,
+});
 
 /** `bench` evaluates on validation data; `share` is where among the lines to begin. */
-export async function chooseRates(bench: Bench, base: Settings, chosen: readonly Line[], grid: Grid, share = 0): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
+export async function chooseRates(
+  bench: Bench,
+  base: Settings,
+  chosen: readonly Line[],
+  grid: Grid,
+  share = 0,
+): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
   const rates = new Map<string, Rates>();
   const rows: GridRow[] = [];
-  for (const line of rotated(lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name)), share)) {
+  for (const line of rotated(
+    lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name)),
+    share,
+  )) {
     const tried = new Map<string, Rates & { readonly bitsPerByte: number }>();
     /** The best value of one rate, the other fixed. */
     const sweep = async (axis: keyof Rates, fixed: Rates): Promise<Rates> => {
@@ -73,7 +95,12 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
       const attempt = async (values: readonly number[]): Promise<number> => {
         const cells = values.map(value => {
           const r = { ...fixed, [axis]: value };
-          return { key: [line.name, ...axesOf(line).map(a => r[a])].join(' '), method: line.method, settings: settingsOf(base, line, r), r };
+          return {
+            key: [line.name, ...axesOf(line).map(a => r[a])].join(' '),
+            method: line.method,
+            settings: settingsOf(base, line, r),
+            r,
+          };
         });
         for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) {
           tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
@@ -101,11 +128,16 @@ export async function chooseRates(bench: Bench, base: Settings, chosen: readonly
 
 /** The rates that an earlier grid chose, for these lines. */
 export function ratesFrom(grid: readonly GridRow[], chosen: readonly Line[]): Map<string, Rates> {
-  return new Map([...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
-    const found = grid.find(g => g.name === name && g.chosen);
-    if (!found) throw new UserError(`the earlier table chose no learning rate for '${name}'; leave this line out, or let the grid choose`);
-    return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
-  }));
+  return new Map(
+    [...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
+      const found = grid.find(g => g.name === name && g.chosen);
+      if (!found)
+        throw new UserError(
+          `the earlier table chose no learning rate for '${name}'; leave this line out, or let the grid choose`,
+        );
+      return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
+    }),
+  );
 }
 
 export interface TableRow {
@@ -152,13 +184,22 @@ export const seedCell = (line: Line, base: Settings, rates: ReadonlyMap<string, 
 });
 
 /** The one with the plan that ablations, transfer and questions are about. */
-export const s2t2Cell = (base: Settings, rates: ReadonlyMap<string, Rates>, seed: number): Cell => seedCell(lines.find(l => l.name === 's2t2')!, base, rates, seed);
+export const s2t2Cell = (base: Settings, rates: ReadonlyMap<string, Rates>, seed: number): Cell =>
+  seedCell(lines.find(l => l.name === 's2t2')!, base, rates, seed);
 
 /** `bench` evaluates on test data. */
-export async function mainTable(bench: Bench, base: Settings, chosen: readonly Line[], rates: ReadonlyMap<string, Rates>, seeds: readonly number[]): Promise<Table> {
+export async function mainTable(
+  bench: Bench,
+  base: Settings,
+  chosen: readonly Line[],
+  rates: ReadonlyMap<string, Rates>,
+  seeds: readonly number[],
+): Promise<Table> {
   const cells = seeds.flatMap(seed => chosen.map(line => seedCell(line, base, rates, seed)));
   const results = await runCells(bench, 'table', cells);
-  const byLine = new Map<string, CellResult[]>(chosen.map(l => [l.name, cells.filter(c => c.line === l.name).map(c => results.get(c)!)]));
+  const byLine = new Map<string, CellResult[]>(
+    chosen.map(l => [l.name, cells.filter(c => c.line === l.name).map(c => results.get(c)!)]),
+  );
 
   // Equal bytes: target vocabularies see the same bytes as before, the source vocabulary as many as they did.
   const target = chosen.find(l => l.method.vocabulary === 'target');
@@ -171,7 +212,10 @@ export async function mainTable(bench: Bench, base: Settings, chosen: readonly L
       return { ...cell, key: `source, equal bytes ${seed}` };
     });
     const more = await runCells(bench, 'equal bytes', equalBytes);
-    byLine.set(name, equalBytes.map(c => more.get(c)!));
+    byLine.set(
+      name,
+      equalBytes.map(c => more.get(c)!),
+    );
   }
 
   const { train, test } = bench.prepared.texts;
@@ -189,20 +233,36 @@ export async function mainTable(bench: Bench, base: Settings, chosen: readonly L
     const nats = [scores.map(s => s.nats)];
     const after = bootstrap.bitsPerByte(nats);
     return {
-      name, vocabulary: null, perplexity: { before: null, after: metrics(scores).perplexity }, before: null, after,
-      againstS2T2: s2t2 ? bootstrap.difference(nats, s2t2) : null, againstOrder0: bootstrap.difference(nats, order0),
-      tokensPerByte: tokensPerByte(scores), secondsPerThousandBytes: null, tokens: 0, bytes: 0, seconds: 0, support: null, residual: null, curve: [],
+      name,
+      vocabulary: null,
+      perplexity: { before: null, after: metrics(scores).perplexity },
+      before: null,
+      after,
+      againstS2T2: s2t2 ? bootstrap.difference(nats, s2t2) : null,
+      againstOrder0: bootstrap.difference(nats, order0),
+      tokensPerByte: tokensPerByte(scores),
+      secondsPerThousandBytes: null,
+      tokens: 0,
+      bytes: 0,
+      seconds: 0,
+      support: null,
+      residual: null,
+      curve: [],
     };
   });
   const rows = [...byLine].map(([name, cellsOfLine]): TableRow => {
-    const mean = (pick: (r: CellResult) => number) => cellsOfLine.reduce((sum, r) => sum + pick(r), 0) / cellsOfLine.length;
+    const mean = (pick: (r: CellResult) => number) =>
+      cellsOfLine.reduce((sum, r) => sum + pick(r), 0) / cellsOfLine.length;
     const after = cellsOfLine.map(r => r.after);
     const withBefore = cellsOfLine[0].before !== null;
     const withPlan = cellsOfLine[0].plan !== null;
     return {
       name,
       vocabulary: chosen.find(l => l.name === name)?.method.vocabulary ?? 'source',
-      perplexity: { before: withBefore ? mean(r => r.row.before!.perplexity) : null, after: mean(r => r.row.after.perplexity) },
+      perplexity: {
+        before: withBefore ? mean(r => r.row.before!.perplexity) : null,
+        after: mean(r => r.row.after.perplexity),
+      },
       before: withBefore ? bootstrap.bitsPerByte(cellsOfLine.map(r => r.before!)) : null,
       after: bootstrap.bitsPerByte(after),
       againstS2T2: s2t2 && name !== 's2t2' ? bootstrap.difference(after, s2t2) : null,
@@ -226,5 +286,10 @@ export const median = (values: readonly number[]): number => [...values].sort((a
 function meanCurve(curves: readonly (readonly CurvePoint[])[]): CurvePoint[] {
   const n = Math.min(...curves.map(c => c.length));
   const mean = (i: number, key: keyof CurvePoint) => curves.reduce((sum, c) => sum + c[i][key], 0) / curves.length;
-  return Array.from({ length: n }, (_, i) => ({ tokens: mean(i, 'tokens'), bytes: mean(i, 'bytes'), seconds: mean(i, 'seconds'), bitsPerByte: mean(i, 'bitsPerByte') }));
+  return Array.from({ length: n }, (_, i) => ({
+    tokens: mean(i, 'tokens'),
+    bytes: mean(i, 'bytes'),
+    seconds: mean(i, 'seconds'),
+    bitsPerByte: mean(i, 'bitsPerByte'),
+  }));
 }

@@ -35,7 +35,10 @@ interface TransferOptions {
 /** A model to transfer to; one with another vocabulary is refused. */
 export async function loadReceiver(directory: string, source: LanguageModel): Promise<LanguageModel> {
   const model = await loadModel(directory);
-  if (model.tokenizer.hash !== source.tokenizer.hash) throw new UserError(`${directory}: has another vocabulary than the source model; a plan goes from one model to another only where these are the same`);
+  if (model.tokenizer.hash !== source.tokenizer.hash)
+    throw new UserError(
+      `${directory}: has another vocabulary than the source model; a plan goes from one model to another only where these are the same`,
+    );
   return model;
 }
 
@@ -49,23 +52,43 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
       name: 'transferred',
       vocabulary: 'target',
       before: true,
-      start: async context => ({ model: await modelFromPlan(context.source.model, await plan()), plan: await plan(), spent: 0 }),
+      start: async context => ({
+        model: await modelFromPlan(context.source.model, await plan()),
+        plan: await plan(),
+        spent: 0,
+      }),
     };
     return [
-      ...['source', 'truncated', 'random', 'fvt', 's2t2'].filter(name => rates.has(name)).map(name => ({ ...seedCell(lines.find(l => l.name === name)!, settings, rates, seed), line: name })),
-      { key: `transferred ${seed}`, line: 'transferred', method: transferred, settings: learned.settings, given: cellName(test, learned) },
+      ...['source', 'truncated', 'random', 'fvt', 's2t2']
+        .filter(name => rates.has(name))
+        .map(name => ({ ...seedCell(lines.find(l => l.name === name)!, settings, rates, seed), line: name })),
+      {
+        key: `transferred ${seed}`,
+        line: 'transferred',
+        method: transferred,
+        settings: learned.settings,
+        given: cellName(test, learned),
+      },
     ];
   });
   const results = await runCells(bench, 'transfer', cells);
-  const bootstrap = new Bootstrap(prepared.texts.test.map(t => Buffer.byteLength(t)), seeds.length);
-  const of = (line: string, when: 'before' | 'after') => cells.filter(c => c.line === line).map(c => results.get(c)![when]!);
+  const bootstrap = new Bootstrap(
+    prepared.texts.test.map(t => Buffer.byteLength(t)),
+    seeds.length,
+  );
+  const of = (line: string, when: 'before' | 'after') =>
+    cells.filter(c => c.line === line).map(c => results.get(c)![when]!);
   return {
-    model: { parameters: Object.values(model.model.weights).reduce((n, w) => n + w.size, 0), family: model.model.config.family },
+    model: {
+      parameters: Object.values(model.model.weights).reduce((n, w) => n + w.size, 0),
+      family: model.model.config.family,
+    },
     rows: [...new Set(cells.map(c => c.line))].map(name => ({
       name,
       before: bootstrap.bitsPerByte(of(name, 'before')),
       after: bootstrap.bitsPerByte(of(name, 'after')),
-      againstTransferred: name === 'transferred' ? null : bootstrap.difference(of(name, 'after'), of('transferred', 'after')),
+      againstTransferred:
+        name === 'transferred' ? null : bootstrap.difference(of(name, 'after'), of('transferred', 'after')),
     })),
   };
 }

@@ -14,7 +14,12 @@ const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 export interface PlotView {
   readonly x: Scale & { readonly label: string };
   readonly y: Scale;
-  readonly series: readonly { readonly index: number; readonly colour: number; readonly name: string; readonly points: readonly number[] }[];
+  readonly series: readonly {
+    readonly index: number;
+    readonly colour: number;
+    readonly name: string;
+    readonly points: readonly number[];
+  }[];
 }
 
 /** Numbers on the page: six digits tell any two places apart. */
@@ -33,7 +38,10 @@ const scaleOf = (values: readonly number[], log = false): Scale => {
  * tenths of them and lines leave the picture there.
  */
 function yScale({ y, series }: CurvePlot): Scale {
-  const values = series.flatMap(s => s.points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y])).filter(Number.isFinite).sort((a, b) => a - b);
+  const values = series
+    .flatMap(s => s.points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y]))
+    .filter(Number.isFinite)
+    .sort((a, b) => a - b);
   const whole = scaleOf(values, y.log);
   const most = values[Math.floor(0.9 * (values.length - 1))];
   const max = whole.max - whole.min > 2 * (most - whole.min) && most > whole.min ? most : whole.max;
@@ -48,13 +56,21 @@ export function seriesNames(plots: readonly CurvePlot[]): string[] {
 }
 
 export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
-  const x = scaleOf(plot.series.flatMap(s => s.points.map(p => p.x)), plot.x.log);
+  const x = scaleOf(
+    plot.series.flatMap(s => s.points.map(p => p.x)),
+    plot.x.log,
+  );
   // What nearly begins at zero does so on the axis.
   const min = !x.log && x.min > 0 && x.min < x.max / 4 ? 0 : x.min;
   return {
     x: { ...x, min, label: plot.x.label },
     y: yScale(plot),
-    series: plot.series.map(s => ({ index: names.indexOf(s.name), colour: names.indexOf(s.name) % colours, name: s.name, points: s.points.flatMap(p => [short(p.x), short(p.y)]) })),
+    series: plot.series.map(s => ({
+      index: names.indexOf(s.name),
+      colour: names.indexOf(s.name) % colours,
+      name: s.name,
+      points: s.points.flatMap(p => [short(p.x), short(p.y)]),
+    })),
   };
 }
 
@@ -93,13 +109,22 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
     const last = points.at(-1);
     const { index } = view.series[i];
     return {
-      band: band.length > 1 ? html`<path class="band s${index % colours}" data-series="${index}" d="${path([...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))])}Z"/>` : '',
+      band:
+        band.length > 1
+          ? html`<path class="band s${index % colours}" data-series="${index}" d="${path([...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))])}Z"/>`
+          : '',
       line: html`<path ${stroke(index, s.emphasis)} d="${path(points.map(p => at(p.x, p.y)))}"/>`,
-      dots: points.length <= fewPoints ? html`<path class="dots s${index % colours}" data-series="${index}" d="${dots(points.map(p => at(p.x, p.y)))}"/>` : '',
+      dots:
+        points.length <= fewPoints
+          ? html`<path class="dots s${index % colours}" data-series="${index}" d="${dots(points.map(p => at(p.x, p.y)))}"/>`
+          : '',
       summary: last ? `${s.name} ends at ${tickLabel(last.y)}` : '',
     };
   });
-  const summary = `${plot.y.label} against ${plot.x.label}: ${drawn.map(d => d.summary).filter(Boolean).join(', ')}`;
+  const summary = `${plot.y.label} against ${plot.x.label}: ${drawn
+    .map(d => d.summary)
+    .filter(Boolean)
+    .join(', ')}`;
   return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
 <div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}
 <svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
@@ -113,8 +138,12 @@ const anyAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): bool
 /** Plots of one section under one legend, whose buttons show and hide a series in all of them. Ids count from `first`. */
 export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html {
   const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
-  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series].sort(([a], [b]) => a - b).map(([index, name]) =>
-    html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`)}</div>
+  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series]
+    .sort(([a], [b]) => a - b)
+    .map(
+      ([index, name]) =>
+        html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`,
+    )}</div>
 <div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
 ${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
 }

@@ -11,7 +11,8 @@ export function runCurves(plots: readonly PlotView[]): void {
     button.addEventListener('click', () => {
       const off = button.getAttribute('aria-pressed') === 'true';
       button.setAttribute('aria-pressed', String(!off));
-      for (const path of button.closest('section')!.querySelectorAll(`.plots [data-series="${button.dataset.series}"]`)) path.classList.toggle('off', off);
+      for (const path of button.closest('section')!.querySelectorAll(`.plots [data-series="${button.dataset.series}"]`))
+        path.classList.toggle('off', off);
     });
   }
 
@@ -25,26 +26,34 @@ export function runCurves(plots: readonly PlotView[]): void {
     let at = -1;
 
     const show = (value: number) => {
-      const rows = series.filter(s => s.points.length > 0 && !area.querySelector(`.off[data-series="${s.index}"]`)).map(s => {
-        let best = 0;
-        for (let k = 2; k < s.points.length; k += 2) if (Math.abs(place(s.points[k]) - place(value)) < Math.abs(place(s.points[best]) - place(value))) best = k;
-        return { ...s, px: s.points[best], py: s.points[best + 1] };
-      }).filter(r => Math.abs(place(r.px) - place(value)) < 0.05).sort((a, b) => b.py - a.py);
+      const rows = series
+        .filter(s => s.points.length > 0 && !area.querySelector(`.off[data-series="${s.index}"]`))
+        .map(s => {
+          let best = 0;
+          for (let k = 2; k < s.points.length; k += 2)
+            if (Math.abs(place(s.points[k]) - place(value)) < Math.abs(place(s.points[best]) - place(value))) best = k;
+          return { ...s, px: s.points[best], py: s.points[best + 1] };
+        })
+        .filter(r => Math.abs(place(r.px) - place(value)) < 0.05)
+        .sort((a, b) => b.py - a.py);
       const hairAt = `${100 * place(value)}%`;
       hair.setAttribute('x1', hairAt);
       hair.setAttribute('x2', hairAt);
       hair.setAttribute('visibility', 'visible');
       const heading = document.createElement('b');
       heading.textContent = `${Number(value.toPrecision(4)).toLocaleString('en')} ${x.label}`;
-      readout.replaceChildren(heading, ...rows.map(r => {
-        const line = document.createElement('span');
-        line.className = `s${r.colour}`;
-        const [name, number] = [document.createElement('span'), document.createElement('span')];
-        name.textContent = r.name;
-        number.textContent = r.py.toFixed(3);
-        line.append(name, number);
-        return line;
-      }));
+      readout.replaceChildren(
+        heading,
+        ...rows.map(r => {
+          const line = document.createElement('span');
+          line.className = `s${r.colour}`;
+          const [name, number] = [document.createElement('span'), document.createElement('span')];
+          name.textContent = r.name;
+          number.textContent = r.py.toFixed(3);
+          line.append(name, number);
+          return line;
+        }),
+      );
       readout.hidden = false;
       const [{ width, left: chartLeft }, inset] = [chart.getBoundingClientRect(), area.getBoundingClientRect().left];
       const left = place(value) * width;
@@ -55,7 +64,11 @@ export function runCurves(plots: readonly PlotView[]): void {
       hair.setAttribute('visibility', 'hidden');
       at = -1;
     };
-    const nearest = (fraction: number) => places.reduce((best, value, k) => (Math.abs(place(value) - fraction) < Math.abs(place(places[best]) - fraction) ? k : best), 0);
+    const nearest = (fraction: number) =>
+      places.reduce(
+        (best, value, k) => (Math.abs(place(value) - fraction) < Math.abs(place(places[best]) - fraction) ? k : best),
+        0,
+      );
 
     area.addEventListener('pointermove', event => {
       if (places.length === 0) return;
@@ -71,7 +84,10 @@ export function runCurves(plots: readonly PlotView[]): void {
       event.preventDefault();
       at = Math.min(places.length - 1, Math.max(0, at + step));
       show(places[at]);
-      area.setAttribute('aria-label', [...readout.children].map(c => [...c.childNodes].map(n => n.textContent).join(' ')).join(', '));
+      area.setAttribute(
+        'aria-label',
+        [...readout.children].map(c => [...c.childNodes].map(n => n.textContent).join(' ')).join(', '),
+      );
     });
   });
 }
@@ -107,8 +123,14 @@ export function runPicture(view: PictureView): void {
   const percentage = (p: number) => `${(100 * p).toPrecision(3)}%`;
 
   // Of every row: entries by falling mass, and entropy.
-  const falling = Array.from({ length: u }, (_, i) => Uint32Array.from({ length: pointers[i + 1] - pointers[i] }, (_, e) => pointers[i] + e).sort((a, b) => values[b] - values[a]));
-  const entropy = falling.map(entries => entries.reduce((bits, e) => bits - probability(e) * Math.log2(probability(e)), 0));
+  const falling = Array.from({ length: u }, (_, i) =>
+    Uint32Array.from({ length: pointers[i + 1] - pointers[i] }, (_, e) => pointers[i] + e).sort(
+      (a, b) => values[b] - values[a],
+    ),
+  );
+  const entropy = falling.map(entries =>
+    entries.reduce((bits, e) => bits - probability(e) * Math.log2(probability(e)), 0),
+  );
   const keys: Record<string, (row: number) => number> = {
     id: row => row,
     main: row => (falling[row].length > 0 ? columns[falling[row][0]] : v),
@@ -144,7 +166,9 @@ export function runPicture(view: PictureView): void {
     const styles = getComputedStyle(root);
     const strip = new OffscreenCanvas(256, 1).getContext('2d')!;
     const gradient = strip.createLinearGradient(0, 0, 256, 0);
-    ['--ramp-low', '--ramp-middle', '--ramp-high'].forEach((name, i) => gradient.addColorStop(i / 2, styles.getPropertyValue(name).trim()));
+    ['--ramp-low', '--ramp-middle', '--ramp-high'].forEach((name, i) =>
+      gradient.addColorStop(i / 2, styles.getPropertyValue(name).trim()),
+    );
     strip.fillStyle = gradient;
     strip.fillRect(0, 0, 256, 1);
     ramp = strip.getImageData(0, 0, 256, 1).data;
@@ -165,7 +189,8 @@ export function runPicture(view: PictureView): void {
         const x0 = Math.max(0, Math.round((c - left) * sx));
         const x1 = Math.min(w, Math.max(x0 + 1, Math.round((c + 1 - left) * sx) - gap));
         if (c + 1 < left || x0 >= w) continue;
-        for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) if (pixels[y * w + x] < values[e]) pixels[y * w + x] = values[e];
+        for (let y = y0; y < y1; y++)
+          for (let x = x0; x < x1; x++) if (pixels[y * w + x] < values[e]) pixels[y * w + x] = values[e];
       }
     }
     const image = new ImageData(w, h);
@@ -188,11 +213,20 @@ export function runPicture(view: PictureView): void {
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     context.font = `12px ${colour('--mono')}`;
     context.textBaseline = 'middle';
-    const clip = (text: string, n: number) => { const all = [...text]; return all.length > n ? `${all.slice(0, n - 1).join('')}…` : text; };
-    const middle = { x: (c: number) => gutter.left + (c + 0.5 - left) * scaleX(), y: (r: number) => gutter.top + (r + 0.5 - top) * scaleY() };
+    const clip = (text: string, n: number) => {
+      const all = [...text];
+      return all.length > n ? `${all.slice(0, n - 1).join('')}…` : text;
+    };
+    const middle = {
+      x: (c: number) => gutter.left + (c + 0.5 - left) * scaleX(),
+      y: (r: number) => gutter.top + (r + 0.5 - top) * scaleY(),
+    };
 
     // Names where there is room, each keeping clear of the cell that is pointed at.
-    const nameRow = (r: number) => { context.textAlign = 'right'; context.fillText(clip(view.rows[shown[r]], 9), gutter.left - 8, middle.y(r)); };
+    const nameRow = (r: number) => {
+      context.textAlign = 'right';
+      context.fillText(clip(view.rows[shown[r]], 9), gutter.left - 8, middle.y(r));
+    };
     const nameColumn = (c: number) => {
       const upright = [...view.columns[c]].length === 1;
       context.save();
@@ -207,18 +241,31 @@ export function runPicture(view: PictureView): void {
     const [endX, endY] = [left + (width - gutter.left) / scaleX(), top + (height - gutter.top) / scaleY()];
     const [rowNamed, columnNamed] = [cursor.row >= 0, cursor.column >= 0];
     const near = (a: number, b: number) => Math.abs(a - b) < 14;
-    for (let r = stepY * Math.ceil((top - 0.5) / stepY); r < Math.min(u, endY - 0.3); r += stepY) if (r >= 0 && !(rowNamed && near(middle.y(r), middle.y(cursor.row)))) nameRow(r);
-    for (let c = stepX * Math.ceil((left - 0.5) / stepX); c < Math.min(v, endX - 0.3); c += stepX) if (c >= 0 && !(columnNamed && near(middle.x(c), middle.x(cursor.column)))) nameColumn(c);
+    for (let r = stepY * Math.ceil((top - 0.5) / stepY); r < Math.min(u, endY - 0.3); r += stepY)
+      if (r >= 0 && !(rowNamed && near(middle.y(r), middle.y(cursor.row)))) nameRow(r);
+    for (let c = stepX * Math.ceil((left - 0.5) / stepX); c < Math.min(v, endX - 0.3); c += stepX)
+      if (c >= 0 && !(columnNamed && near(middle.x(c), middle.x(cursor.column)))) nameColumn(c);
 
     context.strokeStyle = colour('--line');
     context.strokeRect(gutter.left - 0.5, gutter.top - 0.5, width - gutter.left, height - gutter.top);
     if (!rowNamed) return;
     context.fillStyle = colour('--ink');
     context.strokeStyle = colour('--mark');
-    const inside = { x: cursor.column >= left - 0.5 && cursor.column < endX, y: cursor.row >= top - 0.5 && cursor.row < endY };
+    const inside = {
+      x: cursor.column >= left - 0.5 && cursor.column < endX,
+      y: cursor.row >= top - 0.5 && cursor.row < endY,
+    };
     context.beginPath();
-    if (inside.y) { nameRow(cursor.row); context.moveTo(gutter.left - 6, middle.y(cursor.row)); context.lineTo(gutter.left, middle.y(cursor.row)); }
-    if (inside.x) { nameColumn(cursor.column); context.moveTo(middle.x(cursor.column), gutter.top - 6); context.lineTo(middle.x(cursor.column), gutter.top); }
+    if (inside.y) {
+      nameRow(cursor.row);
+      context.moveTo(gutter.left - 6, middle.y(cursor.row));
+      context.lineTo(gutter.left, middle.y(cursor.row));
+    }
+    if (inside.x) {
+      nameColumn(cursor.column);
+      context.moveTo(middle.x(cursor.column), gutter.top - 6);
+      context.lineTo(middle.x(cursor.column), gutter.top);
+    }
     if (inside.x && inside.y) {
       const [w, h] = [Math.max(9, scaleX() + 2), Math.max(9, scaleY() + 2)];
       context.rect(middle.x(cursor.column) - w / 2, middle.y(cursor.row) - h / 2, w, h);
@@ -228,7 +275,12 @@ export function runPicture(view: PictureView): void {
     context.lineWidth = 1;
   };
   let pending = 0;
-  const redraw = () => { pending ||= requestAnimationFrame(() => { pending = 0; draw(); }); };
+  const redraw = () => {
+    pending ||= requestAnimationFrame(() => {
+      pending = 0;
+      draw();
+    });
+  };
 
   /** Names a cell: its probability, and what its row is made of. */
   const name = (row: number, column: number) => {
@@ -238,16 +290,36 @@ export function runPicture(view: PictureView): void {
     let entry = pointers[i];
     while (entry < pointers[i + 1] && columns[entry] < column) entry++;
     const p = entry < pointers[i + 1] && columns[entry] === column ? probability(entry) : 0;
-    const token = (text: string) => { const span = document.createElement('span'); span.className = 'token'; span.textContent = text; return span; };
-    const part = (selector: string, ...content: (string | Node)[]) => root.querySelector(selector)!.replaceChildren(...content);
-    part('.detail .cell', 'P(', token(view.columns[column]), ' | ', token(view.rows[i]), `) = ${p === 0 ? '0' : percentage(p)}`);
-    part('.detail .row', token(view.rows[i]), ` is made of ${falling[i].length} source tokens, entropy ${entropy[i].toFixed(2)} bits, mostly`);
-    part('.detail ol', ...[...falling[i].subarray(0, 8)].map(e => {
-      const item = document.createElement('li');
-      item.append(token(view.columns[columns[e]]), ` ${percentage(probability(e))}`);
-      item.classList.toggle('lit', columns[e] === column);
-      return item;
-    }));
+    const token = (text: string) => {
+      const span = document.createElement('span');
+      span.className = 'token';
+      span.textContent = text;
+      return span;
+    };
+    const part = (selector: string, ...content: (string | Node)[]) =>
+      root.querySelector(selector)!.replaceChildren(...content);
+    part(
+      '.detail .cell',
+      'P(',
+      token(view.columns[column]),
+      ' | ',
+      token(view.rows[i]),
+      `) = ${p === 0 ? '0' : percentage(p)}`,
+    );
+    part(
+      '.detail .row',
+      token(view.rows[i]),
+      ` is made of ${falling[i].length} source tokens, entropy ${entropy[i].toFixed(2)} bits, mostly`,
+    );
+    part(
+      '.detail ol',
+      ...[...falling[i].subarray(0, 8)].map(e => {
+        const item = document.createElement('li');
+        item.append(token(view.columns[columns[e]]), ` ${percentage(probability(e))}`);
+        item.classList.toggle('lit', columns[e] === column);
+        return item;
+      }),
+    );
     redraw();
   };
   /** Moves the view so that the named cell is in it. */
@@ -267,7 +339,8 @@ export function runPicture(view: PictureView): void {
     const i = shown[row];
     let best = -1;
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
-      if (columns[e] + 1 > column - reach && columns[e] <= column + reach && (best < 0 || values[e] > values[best])) best = e;
+      if (columns[e] + 1 > column - reach && columns[e] <= column + reach && (best < 0 || values[e] > values[best]))
+        best = e;
     }
     name(row, best >= 0 && (reach > 0 || columns[best] === Math.floor(column)) ? columns[best] : Math.floor(column));
   };
@@ -282,28 +355,36 @@ export function runPicture(view: PictureView): void {
   };
   const centre = () => {
     const inside = (at: number, from: number, to: number) => at > from && at < to;
-    const [x, y] = [gutter.left + (cursor.column + 0.5 - left) * scaleX(), gutter.top + (cursor.row + 0.5 - top) * scaleY()];
+    const [x, y] = [
+      gutter.left + (cursor.column + 0.5 - left) * scaleX(),
+      gutter.top + (cursor.row + 0.5 - top) * scaleY(),
+    ];
     const named = cursor.row >= 0 && inside(x, gutter.left, width) && inside(y, gutter.top, height);
-    return named ? [x, y] as const : [(gutter.left + width) / 2, (gutter.top + height) / 2] as const;
+    return named ? ([x, y] as const) : ([(gutter.left + width) / 2, (gutter.top + height) / 2] as const);
   };
   const actions: Record<string, () => void> = {
     in: () => zoomAt(...centre(), zoomBy(2)),
     out: () => zoomAt(...centre(), zoomBy(1 / 2)),
     fit: () => zoomAt(gutter.left, gutter.top, -1),
   };
-  for (const button of root.querySelectorAll<HTMLElement>('[data-action]')) button.addEventListener('click', actions[button.dataset.action!]);
+  for (const button of root.querySelectorAll<HTMLElement>('[data-action]'))
+    button.addEventListener('click', actions[button.dataset.action!]);
 
   const sort = () => {
     const named = cursor.row >= 0 ? shown[cursor.row] : -1;
     const key = keys[order.value];
     shown = Array.from({ length: u }, (_, i) => i).sort((a, b) => key(a) - key(b) || a - b);
-    if (named >= 0) { cursor.row = shown.indexOf(named); follow(); } else redraw();
+    if (named >= 0) {
+      cursor.row = shown.indexOf(named);
+      follow();
+    } else redraw();
   };
   order.addEventListener('change', sort);
 
   root.querySelector('datalist')!.replaceChildren(...view.rows.map(text => new Option(text)));
   find.addEventListener('input', () => {
-    const i = view.rows.indexOf(find.value) >= 0 ? view.rows.indexOf(find.value) : view.rows.indexOf(find.value.toUpperCase());
+    const i =
+      view.rows.indexOf(find.value) >= 0 ? view.rows.indexOf(find.value) : view.rows.indexOf(find.value.toUpperCase());
     if (i < 0 || falling[i].length === 0) return;
     name(shown.indexOf(i), columns[falling[i][0]]);
     follow();
@@ -320,7 +401,10 @@ export function runPicture(view: PictureView): void {
     const [x, y] = [event.offsetX, event.offsetY];
     const before = down.get(event.pointerId);
     const other = [...down].find(([id]) => id !== event.pointerId)?.[1];
-    if (!before || (zoom === 0 && !other)) { nameAt(x, y); return; }
+    if (!before || (zoom === 0 && !other)) {
+      nameAt(x, y);
+      return;
+    }
     down.set(event.pointerId, { x, y });
     const share = other ? 0.5 : 1;
     left -= (share * (x - before.x)) / scaleX();
@@ -332,36 +416,55 @@ export function runPicture(view: PictureView): void {
     clamp();
     redraw();
   });
-  for (const type of ['pointerup', 'pointercancel'] as const) canvas.addEventListener(type, event => down.delete(event.pointerId));
+  for (const type of ['pointerup', 'pointercancel'] as const)
+    canvas.addEventListener(type, event => down.delete(event.pointerId));
   // The wheel scrolls the page unless the pointer has clicked here since it came; a pinch on a touchpad comes as a wheel with Ctrl.
   let clicked = false;
-  canvas.addEventListener('pointerdown', () => { clicked = true; });
-  canvas.addEventListener('pointerleave', () => { clicked = false; });
-  canvas.addEventListener('wheel', event => {
-    if (!clicked && !event.ctrlKey && !event.metaKey) return;
-    event.preventDefault();
-    zoomAt(event.offsetX, event.offsetY, zoomBy(Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400))));
-  }, { passive: false });
+  canvas.addEventListener('pointerdown', () => {
+    clicked = true;
+  });
+  canvas.addEventListener('pointerleave', () => {
+    clicked = false;
+  });
+  canvas.addEventListener(
+    'wheel',
+    event => {
+      if (!clicked && !event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      zoomAt(event.offsetX, event.offsetY, zoomBy(Math.exp(-event.deltaY / (event.ctrlKey ? 100 : 400))));
+    },
+    { passive: false },
+  );
   canvas.addEventListener('dblclick', event => zoomAt(event.offsetX, event.offsetY, zoomBy(2)));
   canvas.addEventListener('keydown', event => {
     const near = (step: number) => {
       const i = shown[cursor.row];
       const support = [...columns.subarray(pointers[i], pointers[i + 1])];
-      return (step > 0 ? support.find(c => c > cursor.column) : support.findLast(c => c < cursor.column)) ?? cursor.column;
+      return (
+        (step > 0 ? support.find(c => c > cursor.column) : support.findLast(c => c < cursor.column)) ?? cursor.column
+      );
     };
     const toRow = (step: number) => {
       const row = Math.min(u - 1, Math.max(0, cursor.row + step));
       name(row, columns[falling[shown[row]][0]] ?? 0);
     };
     const moves: Record<string, () => void> = {
-      ArrowDown: () => toRow(1), ArrowUp: () => toRow(-1), PageDown: () => toRow(20), PageUp: () => toRow(-20), Home: () => toRow(-u), End: () => toRow(u),
+      ArrowDown: () => toRow(1),
+      ArrowUp: () => toRow(-1),
+      PageDown: () => toRow(20),
+      PageUp: () => toRow(-20),
+      Home: () => toRow(-u),
+      End: () => toRow(u),
       ArrowRight: () => (cursor.row < 0 ? toRow(1) : name(cursor.row, near(1))),
       ArrowLeft: () => (cursor.row < 0 ? toRow(1) : name(cursor.row, near(-1))),
     };
     const zooms: Record<string, () => void> = { '+': actions.in, '=': actions.in, '-': actions.out, '0': actions.fit };
     if (event.ctrlKey || event.metaKey || event.altKey || !(event.key in moves || event.key in zooms)) return;
     event.preventDefault();
-    if (event.key in zooms) { zooms[event.key](); return; }
+    if (event.key in zooms) {
+      zooms[event.key]();
+      return;
+    }
     moves[event.key]();
     follow();
   });
@@ -372,7 +475,10 @@ export function runPicture(view: PictureView): void {
     clamp();
     redraw();
   }).observe(canvas);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => { readColours(); redraw(); });
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+    readColours();
+    redraw();
+  });
   readColours();
   sort();
   // Something to begin with: the row that is the clearest.

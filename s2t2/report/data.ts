@@ -41,7 +41,11 @@ export interface CurvePlot {
   readonly title: string;
   readonly x: Axis;
   readonly y: Axis;
-  readonly series: readonly { readonly name: string; readonly emphasis?: boolean; readonly points: readonly CurvePlotPoint[] }[];
+  readonly series: readonly {
+    readonly name: string;
+    readonly emphasis?: boolean;
+    readonly points: readonly CurvePlotPoint[];
+  }[];
 }
 
 export interface ReportData {

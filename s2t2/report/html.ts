@@ -32,7 +32,8 @@ export function html(strings: TemplateStringsArray, ...contents: readonly Conten
 export const json = (value: unknown): Html => new Html(JSON.stringify(value).replaceAll('<', '\\u003c'));
 
 /** A typed array for `json`: base64 of its little-endian bytes. */
-export const base64 = (data: Uint8Array | Uint16Array | Uint32Array): string => Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+export const base64 = (data: Uint8Array | Uint16Array | Uint32Array): string =>
+  Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
 
 const named: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 

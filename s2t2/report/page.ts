@@ -37,8 +37,15 @@ export function renderReport({ title, lead, facts, tables, curves, plan, sample 
   }
   if (sample) add('tokens', 'One text, both ways', renderSample(sample.text, sample.source, sample.target));
 
-  const calls = [curves.length > 0 && `(${runCurves})(data.plots);`, picture && `(${runPicture})(data.picture);`, sample && `(${runSample})();`].filter(Boolean);
-  const script = calls.length > 0 ? `const data = JSON.parse(document.getElementById('data').textContent);\n${calls.join('\n')}` : '';
+  const calls = [
+    curves.length > 0 && `(${runCurves})(data.plots);`,
+    picture && `(${runPicture})(data.picture);`,
+    sample && `(${runSample})();`,
+  ].filter(Boolean);
+  const script =
+    calls.length > 0
+      ? `const data = JSON.parse(document.getElementById('data').textContent);\n${calls.join('\n')}`
+      : '';
   // Nothing is fetched, and no script or style runs but these two.
   const policy = `default-src 'none'; img-src data:; script-src ${hash(script)}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
   const page: Content = html`<!doctype html>
@@ -59,13 +66,19 @@ export function renderReport({ title, lead, facts, tables, curves, plan, sample 
 <nav aria-label="Sections">${sections.map(s => html`<a href="#${s.id}">${s.title}</a>`)}</nav>
 ${facts.length > 0 ? html`<dl class="facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>` : ''}
 </header>
-<main>${sections.map(s => html`
+<main>${sections.map(
+    s => html`
 <section aria-labelledby="${s.id}"><h2 id="${s.id}">${s.title}</h2>
 ${s.content}
-</section>`)}
+</section>`,
+  )}
 </main>
-${calls.length > 0 ? html`<script type="application/json" id="data">${json({ plots, picture })}</script>
-<script>${new Html(script)}</script>` : ''}
+${
+  calls.length > 0
+    ? html`<script type="application/json" id="data">${json({ plots, picture })}</script>
+<script>${new Html(script)}</script>`
+    : ''
+}
 </body>
 </html>
 `;

@@ -25,7 +25,8 @@ const full = 65535;
 export function viewPlan(plan: Plan, source: Tokenizer, target: Tokenizer): PictureView {
   const totals = rowSums(plan);
   const conditional = new Float64Array(plan.values.length);
-  for (let i = 0; i < totals.length; i++) for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) conditional[e] = plan.values[e] / totals[i];
+  for (let i = 0; i < totals.length; i++)
+    for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) conditional[e] = plan.values[e] / totals[i];
   const largest = conditional.reduce((a, b) => Math.max(a, b), 0);
   const wide = plan.nu.length > full + 1;
   return {
@@ -54,7 +55,8 @@ export function rowStatistics(plan: Plan): { support: number[]; entropy: number[
   return { support: rows.map(i => plan.pointers[i + 1] - plan.pointers[i]), entropy: rows.map(entropyOf) };
 }
 
-const button = (action: string, label: string, text: string): Html => html`<button type="button" data-action="${action}" aria-label="${label}" title="${label}">${text}</button>`;
+const button = (action: string, label: string, text: string): Html =>
+  html`<button type="button" data-action="${action}" aria-label="${label}" title="${label}">${text}</button>`;
 
 export function renderPicture({ rows, columns, largest }: PictureView, plan: Plan): Html {
   const { support, entropy } = rowStatistics(plan);
@@ -77,7 +79,9 @@ export function renderExplanations(plan: Plan, source: Tokenizer, target: Tokeni
   return html`<p>The target tokens whose five largest source tokens cover most of them.</p>
 <div class="scroll" role="region" tabindex="0" aria-labelledby="translations"><table class="translations">
 <thead><tr><th scope="col">target token</th><th scope="col" class="number">covered</th><th scope="col" class="number">support</th><th scope="col">made of</th></tr></thead>
-<tbody>${rows.map(row => html`
-<tr><th scope="row"><span class="token">${visible(row.token)}</span></th><td class="number">${(100 * row.covered).toFixed(1)}%</td><td class="number">${row.support}</td><td><span class="parts">${row.sources.map(({ token, probability }) => html`<span><span class="token">${visible(token)}</span> ${(100 * probability).toFixed(1)}%</span>`)}</span></td></tr>`)}
+<tbody>${rows.map(
+    row => html`
+<tr><th scope="row"><span class="token">${visible(row.token)}</span></th><td class="number">${(100 * row.covered).toFixed(1)}%</td><td class="number">${row.support}</td><td><span class="parts">${row.sources.map(({ token, probability }) => html`<span><span class="token">${visible(token)}</span> ${(100 * probability).toFixed(1)}%</span>`)}</span></td></tr>`,
+  )}
 </tbody></table></div>`;
 }

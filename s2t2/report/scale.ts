@@ -19,7 +19,10 @@ export const percent = (fraction: number): string => `${Number((100 * fraction).
 export function ticks({ min, max, log }: Scale, count: number): number[] {
   if (!(max > min)) return [min];
   if (log && max / min >= 10) {
-    const decades = Array.from({ length: Math.floor(Math.log10(max)) - Math.ceil(Math.log10(min)) + 1 }, (_, i) => 10 ** (Math.ceil(Math.log10(min)) + i));
+    const decades = Array.from(
+      { length: Math.floor(Math.log10(max)) - Math.ceil(Math.log10(min)) + 1 },
+      (_, i) => 10 ** (Math.ceil(Math.log10(min)) + i),
+    );
     return decades.flatMap(d => (decades.length > 2 ? [d] : [d, 2 * d, 5 * d])).filter(t => t <= max);
   }
   const rough = (max - min) / count;
@@ -31,6 +34,13 @@ export function ticks({ min, max, log }: Scale, count: number): number[] {
 
 /** A tick's name: 1500 as 1.5k, and decimals as the step needs. */
 export function tickLabel(value: number): string {
-  const [size, suffix] = Math.abs(value) >= 1e9 ? [1e9, 'G'] : Math.abs(value) >= 1e6 ? [1e6, 'M'] : Math.abs(value) >= 1e3 ? [1e3, 'k'] : [1, ''];
+  const [size, suffix] =
+    Math.abs(value) >= 1e9
+      ? [1e9, 'G']
+      : Math.abs(value) >= 1e6
+        ? [1e6, 'M']
+        : Math.abs(value) >= 1e3
+          ? [1e3, 'k']
+          : [1, ''];
   return `${Number((value / size).toPrecision(4))}${suffix}`;
 }

@@ -7,15 +7,20 @@ const isInterval = (cell: Cell): cell is Interval => typeof cell !== 'string';
 
 /** The axis of a column: from its least to its largest end of an interval; undefined where there is none. */
 function columnScale(cells: readonly Cell[]): Scale | undefined {
-  const ends = cells.filter(isInterval).flatMap(i => [i.low, i.mean, i.high]).filter(Number.isFinite);
+  const ends = cells
+    .filter(isInterval)
+    .flatMap(i => [i.low, i.mean, i.high])
+    .filter(Number.isFinite);
   return ends.length === 0 ? undefined : { min: Math.min(...ends), max: Math.max(...ends), log: false };
 }
 
 /** A column of numbers is aligned right. */
-const isNumeric = (cells: readonly Cell[]): boolean => cells.every(c => isInterval(c) || /^([-+−]?[\d.][\d.,e+−-]*[\s%×]*)?$/.test(c)) && cells.some(c => c !== '');
+const isNumeric = (cells: readonly Cell[]): boolean =>
+  cells.every(c => isInterval(c) || /^([-+−]?[\d.][\d.,e+−-]*[\s%×]*)?$/.test(c)) && cells.some(c => c !== '');
 
 function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | undefined): Html {
-  if (!scale || ![low, mean, high].every(Number.isFinite)) return html`<span class="value">${mean.toFixed(digits)}</span>`;
+  if (!scale || ![low, mean, high].every(Number.isFinite))
+    return html`<span class="value">${mean.toFixed(digits)}</span>`;
   const [from, at, to] = [low, mean, high].map(x => percent(place(scale, x)));
   return html`<span class="value">${mean.toFixed(digits)}</span> <span class="range"><span class="unseen">interval </span>${low.toFixed(digits)}–${high.toFixed(digits)}</span>
 <svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/><line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
@@ -24,24 +29,33 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
 export function renderTable({ title, note, columns, rows }: ReportTable, id: string): Html {
   const cellsOf = columns.map((_, c) => rows.map(r => r.cells[c] ?? ''));
   const scales = cellsOf.map(columnScale);
-  const kinds = cellsOf.map((cells, c) => (c === 0 ? 'name' : scales[c] ? 'number interval' : isNumeric(cells) ? 'number' : 'text'));
+  const kinds = cellsOf.map((cells, c) =>
+    c === 0 ? 'name' : scales[c] ? 'number interval' : isNumeric(cells) ? 'number' : 'text',
+  );
   const digits = (c: number) => Math.max(...cellsOf[c].filter(isInterval).map(i => i.digits));
   const axis = (c: number) => {
     const scale = scales[c];
-    return scale ? html`<span class="axis"><span class="unseen">axis from </span><span>${scale.min.toFixed(digits(c))}</span><span class="unseen"> to </span><span>${scale.max.toFixed(digits(c))}</span></span>` : '';
+    return scale
+      ? html`<span class="axis"><span class="unseen">axis from </span><span>${scale.min.toFixed(digits(c))}</span><span class="unseen"> to </span><span>${scale.max.toFixed(digits(c))}</span></span>`
+      : '';
   };
   // A browser paints rows as they come: the head keeps room for all of them (style.ts), so that no column moves.
   const room = (c: number) => (scales[c] ? '' : html` data-cells="${cellsOf[c].join('\n')}"`);
-  const renderCell = (cell: Cell, c: number) => (isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell);
+  const renderCell = (cell: Cell, c: number) =>
+    isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell;
   return html`
 <h3 id="${id}">${title}</h3>
 <div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}">
 <thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`)}</tr></thead>
-<tbody>${rows.map(row => html`
+<tbody>${rows.map(
+    row => html`
 <tr${row.emphasis ? html` class="emphasis"` : ''}>${columns.map((_, c) => {
-    const content = renderCell(row.cells[c] ?? '', c);
-    return c === 0 ? html`<th scope="row" class="name">${content}</th>` : html`<td class="${kinds[c]}">${content}</td>`;
-  })}</tr>`)}
+      const content = renderCell(row.cells[c] ?? '', c);
+      return c === 0
+        ? html`<th scope="row" class="name">${content}</th>`
+        : html`<td class="${kinds[c]}">${content}</td>`;
+    })}</tr>`,
+  )}
 </tbody></table></div>
 ${note ? html`<p class="note">${note}</p>` : ''}`;
 }

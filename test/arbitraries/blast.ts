@@ -26,8 +26,18 @@ export function renderBlastDatabase(proteins: readonly BlastRecord[], version = 
   }
   const offsets = (parts: readonly Buffer[], start: number) => {
     let at = start;
-    return [int(at), ...parts.map(p => int(at += p.length))];
+    return [int(at), ...parts.map(p => int((at += p.length)))];
   };
-  const pin = Buffer.concat([int(version), int(1), text('title'), text('today'), int(proteins.length), Buffer.alloc(8), int(99), ...offsets(headers, 0), ...offsets(sequences.slice(1), 1)]);
+  const pin = Buffer.concat([
+    int(version),
+    int(1),
+    text('title'),
+    text('today'),
+    int(proteins.length),
+    Buffer.alloc(8),
+    int(99),
+    ...offsets(headers, 0),
+    ...offsets(sequences.slice(1), 1),
+  ]);
   return { pin, psq: Buffer.concat(sequences), phr: Buffer.concat(headers) };
 }

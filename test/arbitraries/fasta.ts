@@ -12,7 +12,10 @@ const letter = fc.constantFrom(...'ACDEFGHIKLMNPQRSTVWYBJOUXZ');
 const word = fc.stringMatching(/^[!-~]{1,12}$/);
 
 /** At least one record, none of them empty; names are single words. */
-export const fastaRecords: fc.Arbitrary<FastaRecord[]> = fc.array(fc.record({ name: word, text: fc.string({ unit: letter, minLength: 1, maxLength: 100 }) }), { minLength: 1, maxLength: 8 });
+export const fastaRecords: fc.Arbitrary<FastaRecord[]> = fc.array(
+  fc.record({ name: word, text: fc.string({ unit: letter, minLength: 1, maxLength: 100 }) }),
+  { minLength: 1, maxLength: 8 },
+);
 
 /** Everything a program that writes FASTA may choose. */
 export const fastaLayout = fc.record({
@@ -50,12 +53,13 @@ export function renderFasta(records: readonly FastaRecord[], layout: FastaLayout
     }
     if (layout.blankLines) out.push('', ' ');
   }
-  const text = (layout.byteOrderMark ? '\ufeff' : '') + out.join(layout.newline) + (layout.endsWithNewline ? layout.newline : '');
+  const text =
+    (layout.byteOrderMark ? '\ufeff' : '') + out.join(layout.newline) + (layout.endsWithNewline ? layout.newline : '');
   const bytes = Buffer.from(text);
   return { bytes: layout.gzip ? gzipSync(bytes) : bytes, lines };
 }
 
 function inCase(text: string, lowerCase: string): string {
   if (lowerCase === 'none') return text;
-  return lowerCase === 'all' ? text.toLowerCase() : text.replace(/[A-M]/g, (character) => character.toLowerCase());
+  return lowerCase === 'all' ? text.toLowerCase() : text.replace(/[A-M]/g, character => character.toLowerCase());
 }

@@ -11,34 +11,54 @@ export interface PlanExample {
   readonly targetSize: number;
 }
 
-const marginal = (n: number) => fc.array(fc.integer({ min: 1, max: 9 }), { minLength: n, maxLength: n }).map(weights => {
-  const total = weights.reduce((a, b) => a + b, 0);
-  return Float32Array.from(weights, w => w / total);
-});
-const permutation = (n: number) => fc.shuffledSubarray(Array.from({ length: n }, (_, i) => i), { minLength: n });
+const marginal = (n: number) =>
+  fc.array(fc.integer({ min: 1, max: 9 }), { minLength: n, maxLength: n }).map(weights => {
+    const total = weights.reduce((a, b) => a + b, 0);
+    return Float32Array.from(weights, w => w / total);
+  });
+const permutation = (n: number) =>
+  fc.shuffledSubarray(
+    Array.from({ length: n }, (_, i) => i),
+    { minLength: n },
+  );
 
 /** No row is empty; columns may be. */
 export const plans = ({ maxRows = 5, maxColumns = 7 } = {}): fc.Arbitrary<PlanExample> =>
-  fc.record({ u: fc.integer({ min: 1, max: maxRows }), v: fc.integer({ min: 1, max: maxColumns }), specials: fc.integer({ min: 0, max: 3 }), unused: fc.integer({ min: 0, max: 2 }) }).chain(({ u, v, specials, unused }) =>
-    fc.record({
-      masses: fc.array(fc.integer({ min: 0, max: 8 }), { minLength: u * v, maxLength: u * v }),
-      keep: fc.array(fc.nat(v - 1), { minLength: u, maxLength: u }),
-      mu: marginal(u),
-      nu: marginal(v),
-      targets: permutation(u + specials),
-      sources: permutation(v + specials + unused),
-      rowNormalisation: fc.constantFrom('actual' as const, 'nominal' as const),
-      variant: fc.constantFrom('alternating' as const, 'dykstra' as const, 'dual' as const),
-    }).map(({ masses, keep, mu, nu, targets, sources, rowNormalisation, variant }) => {
-      const dense = masses.map((mass, e) => Math.max(mass, keep[Math.floor(e / v)] === e % v ? 1 : 0) / (8 * u * v));
-      const plan: Plan = {
-        ...compress(dense, u, v), mu, nu,
-        targetIds: Int32Array.from(targets.slice(0, u)),
-        sourceIds: Int32Array.from(sources.slice(0, v)),
-        specials: Int32Array.from(targets.slice(u).flatMap((target, i) => [target, sources[v + i]])),
-        target: 'the target', source: 'the source',
-        settings: { variant, iterations: 3, alpha: 0.5, rowNormalisation },
-        gap: variant === 'dual' ? 0.25 : null,
-      };
-      return { plan, dense: dense.map(Math.fround), sourceSize: v + specials + unused, targetSize: u + specials };
-    }));
+  fc
+    .record({
+      u: fc.integer({ min: 1, max: maxRows }),
+      v: fc.integer({ min: 1, max: maxColumns }),
+      specials: fc.integer({ min: 0, max: 3 }),
+      unused: fc.integer({ min: 0, max: 2 }),
+    })
+    .chain(({ u, v, specials, unused }) =>
+      fc
+        .record({
+          masses: fc.array(fc.integer({ min: 0, max: 8 }), { minLength: u * v, maxLength: u * v }),
+          keep: fc.array(fc.nat(v - 1), { minLength: u, maxLength: u }),
+          mu: marginal(u),
+          nu: marginal(v),
+          targets: permutation(u + specials),
+          sources: permutation(v + specials + unused),
+          rowNormalisation: fc.constantFrom('actual' as const, 'nominal' as const),
+          variant: fc.constantFrom('alternating' as const, 'dykstra' as const, 'dual' as const),
+        })
+        .map(({ masses, keep, mu, nu, targets, sources, rowNormalisation, variant }) => {
+          const dense = masses.map(
+            (mass, e) => Math.max(mass, keep[Math.floor(e / v)] === e % v ? 1 : 0) / (8 * u * v),
+          );
+          const plan: Plan = {
+            ...compress(dense, u, v),
+            mu,
+            nu,
+            targetIds: Int32Array.from(targets.slice(0, u)),
+            sourceIds: Int32Array.from(sources.slice(0, v)),
+            specials: Int32Array.from(targets.slice(u).flatMap((target, i) => [target, sources[v + i]])),
+            target: 'the target',
+            source: 'the source',
+            settings: { variant, iterations: 3, alpha: 0.5, rowNormalisation },
+            gap: variant === 'dual' ? 0.25 : null,
+          };
+          return { plan, dense: dense.map(Math.fround), sourceSize: v + specials + unused, targetSize: u + specials };
+        }),
+    );

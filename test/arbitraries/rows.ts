@@ -18,11 +18,15 @@ export function drawInputs(op: Row, random: Random, size: number): { inputs: Sam
   const { inputs, attributes } = op.sample(random, size);
   if (attributes === null || typeof attributes !== 'object') return { inputs, attributes };
   const varied: Attributes = { ...attributes };
-  for (const [name, sampled] of Object.entries(attributes)) if (name in others) varied[name] = others[name](random, sampled as never);
+  for (const [name, sampled] of Object.entries(attributes))
+    if (name in others) varied[name] = others[name](random, sampled as never);
   // One input with lines: of rank 1 to 3, along any dim.
   if ('dim' in attributes && inputs.length === 1 && !('start' in attributes)) {
     const shape = [[size + 1], [size, size + 1], [2, size, 3]][random.integer(3)];
-    inputs[0] = { shape, values: Float64Array.from({ length: shape.reduce((n, m) => n * m, 1) }, () => random.normal()) };
+    inputs[0] = {
+      shape,
+      values: Float64Array.from({ length: shape.reduce((n, m) => n * m, 1) }, () => random.normal()),
+    };
     varied.dim = random.integer(shape.length);
   }
   return { inputs, attributes: varied };

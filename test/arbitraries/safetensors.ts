@@ -6,7 +6,10 @@ import type { SafetensorsDType } from '../../models/safetensors-header.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../models/float16.ts';
 
 export interface SafetensorsContent {
-  readonly tensors: ReadonlyMap<string, TensorData & { readonly data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> }>;
+  readonly tensors: ReadonlyMap<
+    string,
+    TensorData & { readonly data: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer> }
+  >;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
@@ -14,8 +17,8 @@ export interface SafetensorsContent {
 const element: Partial<Record<SafetensorsDType, fc.Arbitrary<number>>> = {
   F32: fc.float(),
   F64: fc.float(),
-  F16: fc.nat({ max: 0xffff }).map((bits) => float16ToFloat32(Uint16Array.of(bits))[0]),
-  BF16: fc.nat({ max: 0xffff }).map((bits) => bfloat16ToFloat32(Uint16Array.of(bits))[0]),
+  F16: fc.nat({ max: 0xffff }).map(bits => float16ToFloat32(Uint16Array.of(bits))[0]),
+  BF16: fc.nat({ max: 0xffff }).map(bits => bfloat16ToFloat32(Uint16Array.of(bits))[0]),
   BOOL: fc.nat({ max: 1 }),
   U8: fc.nat({ max: 2 ** 8 - 1 }),
   U16: fc.nat({ max: 2 ** 16 - 1 }),
@@ -28,7 +31,10 @@ const element: Partial<Record<SafetensorsDType, fc.Arbitrary<number>>> = {
 };
 
 /** Any text; names that JavaScript objects treat in their own way come often. */
-const name = fc.oneof(fc.string({ unit: 'binary' }), fc.constantFrom('', '0', '12', '__proto__', 'constructor', '"', '\\', 'a\nb', 'é漢😀'));
+const name = fc.oneof(
+  fc.string({ unit: 'binary' }),
+  fc.constantFrom('', '0', '12', '__proto__', 'constructor', '"', '\\', 'a\nb', 'é漢😀'),
+);
 
 const tensor = fc
   .record({
@@ -37,7 +43,7 @@ const tensor = fc
   })
   .chain(({ dtype, shape }) => {
     const size = shape.reduce((product, dimension) => product * dimension, 1);
-    return fc.array(element[dtype]!, { minLength: size, maxLength: size }).map((values) => ({
+    return fc.array(element[dtype]!, { minLength: size, maxLength: size }).map(values => ({
       dtype,
       shape,
       data: /F/.test(dtype) ? Float32Array.from(values) : Int32Array.from(values),
@@ -45,6 +51,8 @@ const tensor = fc
   });
 
 export const safetensorsContent: fc.Arbitrary<SafetensorsContent> = fc.record({
-  tensors: fc.uniqueArray(fc.tuple(name, tensor), { selector: ([key]) => key, maxLength: 6 }).map((entries) => new Map(entries)),
+  tensors: fc
+    .uniqueArray(fc.tuple(name, tensor), { selector: ([key]) => key, maxLength: 6 })
+    .map(entries => new Map(entries)),
   metadata: fc.dictionary(name, fc.string({ unit: 'binary' }), { maxKeys: 3 }),
 });

@@ -17,17 +17,23 @@ export interface Broadcast {
  */
 export const broadcastShapes = (count = 2, { maxRank = 3, max = 4 } = {}): fc.Arbitrary<Broadcast> =>
   shapes({ maxRank, max }).chain(out =>
-    fc.record({
-      cut: fc.array(fc.array(fc.boolean(), { minLength: out.length, maxLength: out.length }), { minLength: count, maxLength: count }),
-      keeper: fc.array(fc.nat(count - 1), { minLength: out.length, maxLength: out.length }),
-    }).map(({ cut, keeper }) => ({
-      out,
-      shapes: cut.map((cuts, operand) => {
-        const lengths = out.map((n, d) => (cuts[d] && keeper[d] !== operand ? 1 : n));
-        const first = lengths.findIndex((n, d) => n !== 1 || !cuts[d] || keeper[d] === operand);
-        return lengths.slice(first < 0 ? lengths.length : first);
-      }),
-    })));
+    fc
+      .record({
+        cut: fc.array(fc.array(fc.boolean(), { minLength: out.length, maxLength: out.length }), {
+          minLength: count,
+          maxLength: count,
+        }),
+        keeper: fc.array(fc.nat(count - 1), { minLength: out.length, maxLength: out.length }),
+      })
+      .map(({ cut, keeper }) => ({
+        out,
+        shapes: cut.map((cuts, operand) => {
+          const lengths = out.map((n, d) => (cuts[d] && keeper[d] !== operand ? 1 : n));
+          const first = lengths.findIndex((n, d) => n !== 1 || !cuts[d] || keeper[d] === operand);
+          return lengths.slice(first < 0 ? lengths.length : first);
+        }),
+      })),
+  );
 
 export interface Product {
   readonly a: number[];
@@ -42,9 +48,22 @@ export interface Product {
 
 /** Operands of a batched matrix product, either one transposed, batch dims broadcast. */
 export const products = (): fc.Arbitrary<Product> =>
-  fc.record({ batches: broadcastShapes(2, { maxRank: 2, max: 3 }), m: fc.nat(4), k: fc.nat(4), n: fc.nat(4), transposeA: fc.boolean(), transposeB: fc.boolean() })
+  fc
+    .record({
+      batches: broadcastShapes(2, { maxRank: 2, max: 3 }),
+      m: fc.nat(4),
+      k: fc.nat(4),
+      n: fc.nat(4),
+      transposeA: fc.boolean(),
+      transposeB: fc.boolean(),
+    })
     .map(({ batches, m, k, n, transposeA, transposeB }) => ({
       a: [...batches.shapes[0], ...(transposeA ? [k, m] : [m, k])],
       b: [...batches.shapes[1], ...(transposeB ? [n, k] : [k, n])],
-      transposeA, transposeB, m, k, n, batch: batches.out,
+      transposeA,
+      transposeB,
+      m,
+      k,
+      n,
+      batch: batches.out,
     }));

@@ -20,13 +20,15 @@ export const wide: fc.Arbitrary<number> = fc.oneof(
 export const special: fc.Arbitrary<number> = fc.oneof(ordinary, fc.constantFrom(NaN, Infinity, -Infinity));
 
 /** Row-major values for `shape`. */
-export const valuesOf = (shape: readonly number[], of: fc.Arbitrary<number> = ordinary): fc.Arbitrary<number[]> => filled(of, size(shape));
+export const valuesOf = (shape: readonly number[], of: fc.Arbitrary<number> = ordinary): fc.Arbitrary<number[]> =>
+  filled(of, size(shape));
 
 /** Zeros and ones. */
 export const masksOf = (shape: readonly number[]): fc.Arbitrary<number[]> => filled(fc.constantFrom(0, 1), size(shape));
 
 /** Indices below n. */
-export const indicesOf = (shape: readonly number[], n: number): fc.Arbitrary<number[]> => filled(fc.nat(n - 1), size(shape));
+export const indicesOf = (shape: readonly number[], n: number): fc.Arbitrary<number[]> =>
+  filled(fc.nat(n - 1), size(shape));
 
 export interface Matrix {
   readonly rows: number;
@@ -36,6 +38,15 @@ export interface Matrix {
 
 /** Matrices that are not empty, some with all rows equal. */
 export const matrices = ({ maxRows = 5, maxColumns = 7, of = ordinary } = {}): fc.Arbitrary<Matrix> =>
-  fc.tuple(fc.integer({ min: 1, max: maxRows }), fc.integer({ min: 1, max: maxColumns }), fc.integer({ min: 0, max: 4 })).chain(([rows, columns, kind]) =>
-    (kind === 0 ? filled(of, columns).map(line => Array.from({ length: rows }, () => line).flat()) : filled(of, rows * columns))
-      .map(values => ({ rows, columns, values })));
+  fc
+    .tuple(
+      fc.integer({ min: 1, max: maxRows }),
+      fc.integer({ min: 1, max: maxColumns }),
+      fc.integer({ min: 0, max: 4 }),
+    )
+    .chain(([rows, columns, kind]) =>
+      (kind === 0
+        ? filled(of, columns).map(line => Array.from({ length: rows }, () => line).flat())
+        : filled(of, rows * columns)
+      ).map(values => ({ rows, columns, values })),
+    );

@@ -10,10 +10,11 @@ export interface Problem {
   readonly nu: number[];
 }
 
-const marginal = (n: number) => fc.array(fc.double({ min: 0.2, max: 1, noNaN: true }), { minLength: n, maxLength: n }).map(weights => {
-  const total = weights.reduce((a, b) => a + b, 0);
-  return weights.map(w => w / total);
-});
+const marginal = (n: number) =>
+  fc.array(fc.double({ min: 0.2, max: 1, noNaN: true }), { minLength: n, maxLength: n }).map(weights => {
+    const total = weights.reduce((a, b) => a + b, 0);
+    return weights.map(w => w / total);
+  });
 
 export const problems = ({ scale = 3 }: { scale?: number } = {}): fc.Arbitrary<Problem> =>
   fc.tuple(fc.integer({ min: 1, max: 6 }), fc.integer({ min: 1, max: 6 })).chain(([u, v]) =>
@@ -23,4 +24,5 @@ export const problems = ({ scale = 3 }: { scale?: number } = {}): fc.Arbitrary<P
       x: fc.array(fc.double({ min: -scale, max: scale, noNaN: true }), { minLength: u * v, maxLength: u * v }),
       mu: marginal(u),
       nu: marginal(v),
-    }));
+    }),
+  );

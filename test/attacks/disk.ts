@@ -9,19 +9,35 @@ const methods = ['appendFile', 'sync'] as const;
 type Call = (this: unknown, ...args: unknown[]) => Promise<unknown>;
 
 /** Runs `work` on a disk whose calls from number `failing` (counted from 0) to before `end` fail with `code`; gives the number of calls. */
-export async function onFailingDisk(code: string, failing: number, work: () => Promise<unknown>, end = Infinity): Promise<number> {
+export async function onFailingDisk(
+  code: string,
+  failing: number,
+  work: () => Promise<unknown>,
+  end = Infinity,
+): Promise<number> {
   let calls = 0;
-  const guarded = (call: Call, name: string): Call => async function (this: unknown, ...args) {
-    if (name === 'open' && args[1] !== 'wx') return call.apply(this, args); // to read
-    const number = calls++;
-    if (number < failing || number >= end) return call.apply(this, args);
-    // A full disk takes the first half of what it is given.
-    if (name === 'appendFile') await call.call(this, (args[0] as Uint8Array | string).slice(0, args[0] instanceof Uint8Array ? args[0].length / 2 : 1));
-    throw Object.assign(new Error(`${code}: ${name}`), { code, ...(typeof args[0] === 'string' && name !== 'appendFile' && { path: args[0] }) });
-  };
+  const guarded = (call: Call, name: string): Call =>
+    async function (this: unknown, ...args) {
+      if (name === 'open' && args[1] !== 'wx') return call.apply(this, args); // to read
+      const number = calls++;
+      if (number < failing || number >= end) return call.apply(this, args);
+      // A full disk takes the first half of what it is given.
+      if (name === 'appendFile')
+        await call.call(
+          this,
+          (args[0] as Uint8Array | string).slice(0, args[0] instanceof Uint8Array ? args[0].length / 2 : 1),
+        );
+      throw Object.assign(new Error(`${code}: ${name}`), {
+        code,
+        ...(typeof args[0] === 'string' && name !== 'appendFile' && { path: args[0] }),
+      });
+    };
   const own = fs as unknown as Record<string, Call>;
-  const handle = await fileHandlePrototype() as unknown as Record<string, Call>;
-  const originals = [...functions.map(name => [own, name, own[name]] as const), ...methods.map(name => [handle, name, handle[name]] as const)];
+  const handle = (await fileHandlePrototype()) as unknown as Record<string, Call>;
+  const originals = [
+    ...functions.map(name => [own, name, own[name]] as const),
+    ...methods.map(name => [handle, name, handle[name]] as const),
+  ];
   for (const [on, name, call] of originals) on[name] = guarded(call, name);
   syncBuiltinESMExports();
   try {

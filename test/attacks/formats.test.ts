@@ -39,14 +39,27 @@ async function attack<T>(read: () => T | Promise<T>, whole: (value: T) => unknow
 }
 
 /** Attacks with every input of an arbitrary; both outcomes must occur, or the arbitrary attacks nothing. */
-async function attackAll<I>(inputs: fc.Arbitrary<I>, outcomeOf: (input: I) => Promise<'read' | 'refused'>, numRuns: number): Promise<void> {
+async function attackAll<I>(
+  inputs: fc.Arbitrary<I>,
+  outcomeOf: (input: I) => Promise<'read' | 'refused'>,
+  numRuns: number,
+): Promise<void> {
   const seen = new Set<string>();
-  await fc.assert(fc.asyncProperty(inputs, async input => { seen.add(await outcomeOf(input)); }), { numRuns });
+  await fc.assert(
+    fc.asyncProperty(inputs, async input => {
+      seen.add(await outcomeOf(input));
+    }),
+    { numRuns },
+  );
   expect([...seen].sort()).toEqual(['read', 'refused']);
 }
 
 describe('tokenizer.json', () => {
-  const files = { 'byte-level': tokenizerToJson(english300), 'with holes in its alphabet': tokenizerToJson(proteins24), 'byte fallback': characterFile() };
+  const files = {
+    'byte-level': tokenizerToJson(english300),
+    'with holes in its alphabet': tokenizerToJson(proteins24),
+    'byte fallback': characterFile(),
+  };
   /** A tokenizer that was read can be written and read again, and encodes what it can decode. */
   const whole = (t: Tokenizer) => {
     expect(parseTokenizerJson(tokenizerToJson(t), 'again').hash).toBe(t.hash);
@@ -60,25 +73,53 @@ describe('tokenizer.json', () => {
   };
 
   test.each(Object.entries(files))('%s: any place holds any value', async (_, json) => {
-    await attackAll(damagedJson(JSON.parse(json)), damaged => attack(() => parseTokenizerJson(JSON.stringify(damaged) ?? '', 'tokenizer.json'), whole), 250);
+    await attackAll(
+      damagedJson(JSON.parse(json)),
+      damaged => attack(() => parseTokenizerJson(JSON.stringify(damaged) ?? '', 'tokenizer.json'), whole),
+      250,
+    );
   });
 
   test.each(Object.entries(files))('%s: bytes changed, cut and put in', async (_, json) => {
-    await attackAll(damagedBytes(Buffer.from(json)), bytes => attack(async () => {
-      await writeFile(at('tokenizer.json'), bytes);
-      return parseTokenizerJson(await readText(at('tokenizer.json')), at('tokenizer.json'));
-    }, whole), 200);
+    await attackAll(
+      damagedBytes(Buffer.from(json)),
+      bytes =>
+        attack(async () => {
+          await writeFile(at('tokenizer.json'), bytes);
+          return parseTokenizerJson(await readText(at('tokenizer.json')), at('tokenizer.json'));
+        }, whole),
+      200,
+    );
   });
 
   test('cut at every offset it is refused', () => {
     const json = tokenizerToJson(proteins24).trimEnd();
-    for (let length = json.length - 1; length >= 0; length--) expect(() => parseTokenizerJson(json.slice(0, length), 'tokenizer.json')).toThrow(UserError);
+    for (let length = json.length - 1; length >= 0; length--)
+      expect(() => parseTokenizerJson(json.slice(0, length), 'tokenizer.json')).toThrow(UserError);
   });
 
   test('patterns too large for any machine are refused when read, not when used', () => {
     const file = JSON.parse(files['byte-level']) as { pre_tokenizer: unknown };
-    const withPattern = (Regex: string) => () => parseTokenizerJson(JSON.stringify({ ...file, pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false }, file.pre_tokenizer] } }), 'tokenizer.json');
-    for (const pattern of ['(?:(?:(?:a{1000}){1000}){1000}){1000}', '(?:'.repeat(1000) + ')'.repeat(1000), `${'(?:a|'.repeat(600)}b${')'.repeat(600)}`, 'a{1000}'.repeat(500)]) {
+    const withPattern = (Regex: string) => () =>
+      parseTokenizerJson(
+        JSON.stringify({
+          ...file,
+          pre_tokenizer: {
+            type: 'Sequence',
+            pretokenizers: [
+              { type: 'Split', pattern: { Regex }, behavior: 'Isolated', invert: false },
+              file.pre_tokenizer,
+            ],
+          },
+        }),
+        'tokenizer.json',
+      );
+    for (const pattern of [
+      '(?:(?:(?:a{1000}){1000}){1000}){1000}',
+      '(?:'.repeat(1000) + ')'.repeat(1000),
+      `${'(?:a|'.repeat(600)}b${')'.repeat(600)}`,
+      'a{1000}'.repeat(500),
+    ]) {
       expect(['read', 'refused']).toContain(outcome(() => whole(withPattern(pattern)())));
     }
     expect(withPattern('(?:(?:(?:(?:a{1000}){1000}){1000}){1000}')).toThrow(UserError);
@@ -95,49 +136,111 @@ function outcome(act: () => void): string {
 }
 
 describe('model directories', () => {
-  const config: TransformerConfig = { family: 'llama', vocabSize: 304, width: 8, layers: 1, heads: 2, keyValueHeads: 1, feedForward: 8, context: 16, rotaryBase: 10000, normEps: 1e-6, tied: false };
+  const config: TransformerConfig = {
+    family: 'llama',
+    vocabSize: 304,
+    width: 8,
+    layers: 1,
+    heads: 2,
+    keyValueHeads: 1,
+    feedForward: 8,
+    context: 16,
+    rotaryBase: 10000,
+    normEps: 1e-6,
+    tied: false,
+  };
   const families = ['olmo', 'llama', 'gpt2'] as const;
   beforeAll(async () => {
-    for (const family of families) await saveModel(at(family), { model: initTransformer({ ...config, family, keyValueHeads: family === 'gpt2' ? 2 : 1 }, new Random(1)), tokenizer: english300 }, 'F32');
+    for (const family of families)
+      await saveModel(
+        at(family),
+        {
+          model: initTransformer({ ...config, family, keyValueHeads: family === 'gpt2' ? 2 : 1 }, new Random(1)),
+          tokenizer: english300,
+        },
+        'F32',
+      );
   });
   /** A model that was read predicts something for every token. */
-  const whole = ({ model }: LanguageModel) => scope(() => noGrad(() => {
-    expect(forward(model, tensor(Int32Array.of(0), { shape: [1, 1] })).logits.shape).toEqual([1, 1, model.config.vocabSize]);
-  }));
+  const whole = ({ model }: LanguageModel) =>
+    scope(() =>
+      noGrad(() => {
+        expect(forward(model, tensor(Int32Array.of(0), { shape: [1, 1] })).logits.shape).toEqual([
+          1,
+          1,
+          model.config.vocabSize,
+        ]);
+      }),
+    );
 
-  test.each([...families.map(family => [family, 'config.json'] as const), ['llama', 'tokenizer_config.json'] as const])('%s: %s, any place holds any value', async (family, file) => {
-    const json = JSON.parse(await readFile(at(family, file), 'utf8')) as object;
-    const damagedModel = at(`${family}-damaged-${file.length}`);
-    await cp(at(family), damagedModel, { recursive: true });
-    await attackAll(damagedJson(json), damaged => attack(async () => {
-      await writeFile(join(damagedModel, file), JSON.stringify(damaged) ?? '');
-      return loadModel(damagedModel);
-    }, whole), 150);
-  });
+  test.each([...families.map(family => [family, 'config.json'] as const), ['llama', 'tokenizer_config.json'] as const])(
+    '%s: %s, any place holds any value',
+    async (family, file) => {
+      const json = JSON.parse(await readFile(at(family, file), 'utf8')) as object;
+      const damagedModel = at(`${family}-damaged-${file.length}`);
+      await cp(at(family), damagedModel, { recursive: true });
+      await attackAll(
+        damagedJson(json),
+        damaged =>
+          attack(async () => {
+            await writeFile(join(damagedModel, file), JSON.stringify(damaged) ?? '');
+            return loadModel(damagedModel);
+          }, whole),
+        150,
+      );
+    },
+  );
 
   test('counts that no file bears out are refused at once', () => {
-    const llama = { model_type: 'llama', vocab_size: 10, hidden_size: 8, num_hidden_layers: 1, num_attention_heads: 2, intermediate_size: 8 };
+    const llama = {
+      model_type: 'llama',
+      vocab_size: 10,
+      hidden_size: 8,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      intermediate_size: 8,
+    };
     const started = cpuTime();
-    for (const key of ['num_hidden_layers', 'hidden_size', 'num_attention_heads', 'intermediate_size', 'vocab_size', 'max_position_embeddings']) {
-      for (const value of [2 ** 31, 2 ** 53 - 1, 1e300, -1, 0.5, '1']) expect(['read', 'refused']).toContain(outcome(() => parseConfig({ ...llama, [key]: value }, 'config.json')));
+    for (const key of [
+      'num_hidden_layers',
+      'hidden_size',
+      'num_attention_heads',
+      'intermediate_size',
+      'vocab_size',
+      'max_position_embeddings',
+    ]) {
+      for (const value of [2 ** 31, 2 ** 53 - 1, 1e300, -1, 0.5, '1'])
+        expect(['read', 'refused']).toContain(outcome(() => parseConfig({ ...llama, [key]: value }, 'config.json')));
     }
     expect(() => parseConfig({ ...llama, num_hidden_layers: 2 ** 31 }, 'config.json')).toThrow(UserError);
     expect(cpuTime() - started).toBeLessThan(1000);
   });
 
   test('an index of shards: any place holds any value', async () => {
-    const tensors = { a: { dtype: 'F32' as const, shape: [2], data: Float32Array.of(1, 2) }, b: { dtype: 'F32' as const, shape: [1], data: Float32Array.of(3) } };
+    const tensors = {
+      a: { dtype: 'F32' as const, shape: [2], data: Float32Array.of(1, 2) },
+      b: { dtype: 'F32' as const, shape: [1], data: Float32Array.of(3) },
+    };
     const shards = at('shards');
     await cp(at('olmo', 'config.json'), join(shards, 'config.json'));
     await writeSafetensors(join(shards, '1.safetensors'), { a: tensors.a });
     await writeSafetensors(join(shards, '2.safetensors'), { b: tensors.b });
     const index = { metadata: { total_size: 12 }, weight_map: { a: '1.safetensors', b: '2.safetensors' } };
-    await attackAll(damagedJson(index), damaged => attack(async () => {
-      await writeFile(join(shards, 'model.safetensors.index.json'), JSON.stringify(damaged) ?? '');
-      return openCheckpoint(shards);
-    }, async source => {
-      for (const name of source.tensors.keys()) expect(await source.read(name)).toEqual(tensors[name as 'a' | 'b'].data);
-    }), 200);
+    await attackAll(
+      damagedJson(index),
+      damaged =>
+        attack(
+          async () => {
+            await writeFile(join(shards, 'model.safetensors.index.json'), JSON.stringify(damaged) ?? '');
+            return openCheckpoint(shards);
+          },
+          async source => {
+            for (const name of source.tensors.keys())
+              expect(await source.read(name)).toEqual(tensors[name as 'a' | 'b'].data);
+          },
+        ),
+      200,
+    );
   });
 
   test('weights cut at any length are refused, before any is read', async () => {
@@ -145,7 +248,9 @@ describe('model directories', () => {
     const { length } = await readFile(at('cut', 'model.safetensors'));
     for (let size = length - 1; size >= 0; size -= Math.max(1, Math.floor(size / 7))) {
       await truncate(at('cut', 'model.safetensors'), size);
-      expect(await refusal(loadModel(at('cut')))).toContain(`${at('cut', 'model.safetensors')}: not a valid safetensors file: `);
+      expect(await refusal(loadModel(at('cut')))).toContain(
+        `${at('cut', 'model.safetensors')}: not a valid safetensors file: `,
+      );
     }
   });
 });
@@ -153,7 +258,15 @@ describe('model directories', () => {
 describe('JSON', () => {
   test('deep, wide, long or cut: refused before it costs', () => {
     const started = cpuTime();
-    for (const text of ['['.repeat(1e7), '{"a":'.repeat(1e6), `[${'0,'.repeat(2 ** 23 + 1)}0]`, `[${'[],'.repeat(2 ** 23 + 1)}[]]`, `"${'x'.repeat(1e7)}`, '"\\'.repeat(1e6), '1'.repeat(1e7) + 'x']) {
+    for (const text of [
+      '['.repeat(1e7),
+      '{"a":'.repeat(1e6),
+      `[${'0,'.repeat(2 ** 23 + 1)}0]`,
+      `[${'[],'.repeat(2 ** 23 + 1)}[]]`,
+      `"${'x'.repeat(1e7)}`,
+      '"\\'.repeat(1e6),
+      '1'.repeat(1e7) + 'x',
+    ]) {
       expect(() => parseJson(text, 'a.json')).toThrow(/^a\.json: (JSON|not valid JSON)[^\n]{0,200}$/);
     }
     expect(cpuTime() - started).toBeLessThan(10_000);
@@ -170,22 +283,37 @@ describe('corpora', () => {
   const whole = ({ documents }: Corpus) => {
     expect(documents.length).toBeGreaterThan(0);
     for (const { name, text, line } of documents) {
-      expect([name.length > 0, text.length > 0, line > 0, /\p{Surrogate}/u.test(text)]).toEqual([true, true, true, false]);
+      expect([name.length > 0, text.length > 0, line > 0, /\p{Surrogate}/u.test(text)]).toEqual([
+        true,
+        true,
+        true,
+        false,
+      ]);
     }
   };
 
   test.each(Object.entries(contents))('%s: bytes changed, cut and put in', async (name, bytes) => {
-    await attackAll(damagedBytes(bytes), damaged => attack(async () => {
-      await writeFile(at(name), damaged);
-      return readCorpus(at(name));
-    }, whole), 150);
+    await attackAll(
+      damagedBytes(bytes),
+      damaged =>
+        attack(async () => {
+          await writeFile(at(name), damaged);
+          return readCorpus(at(name));
+        }, whole),
+      150,
+    );
   });
 
   test.each(Object.entries(packed))('%s: bytes changed, cut and put in', async (name, bytes) => {
-    await attackAll(damagedBytes(bytes), damaged => attack(async () => {
-      await writeFile(at(name), damaged);
-      return readCorpus(at(name));
-    }, whole), 150);
+    await attackAll(
+      damagedBytes(bytes),
+      damaged =>
+        attack(async () => {
+          await writeFile(at(name), damaged);
+          return readCorpus(at(name));
+        }, whole),
+      150,
+    );
   });
 
   test('a plain file cut at every offset gives the documents before the cut', async () => {
@@ -212,16 +340,28 @@ describe('bombs, in a heap of 64 MiB', () => {
   const ratio = /unpacks to more than 200 times its \d+ bytes/;
   test.each<[string, () => Buffer, RegExp]>([
     ['a paragraph of six million lines.txt', () => Buffer.alloc(3 * 2 ** 24, 'AAAAAAA\n'), advice],
-    ['a record of six million lines.fasta', () => Buffer.concat([Buffer.from('>a\n'), Buffer.alloc(3 * 2 ** 24, 'AAAAAAA\n')]), advice],
+    [
+      'a record of six million lines.fasta',
+      () => Buffer.concat([Buffer.from('>a\n'), Buffer.alloc(3 * 2 ** 24, 'AAAAAAA\n')]),
+      advice,
+    ],
     ['three million records.fasta', () => Buffer.alloc(2 ** 24, '>a\nA\n'), advice],
     ['a packed line.txt.gz', () => members(64, 'A'), ratio],
     ['packed blank lines.txt.gz', () => members(64, '\n'), ratio],
     ['packed sequences.fasta.gz', () => Buffer.concat([gzipSync('>a\n'), members(64, `${'A'.repeat(63)}\n`)]), advice],
     ['packed JSON.jsonl.gz', () => Buffer.concat([gzipSync('{"text":"'), members(64, 'A')]), ratio],
-    ['objects in a line.jsonl', () => Buffer.from(`{"text":"a","x":[${'{},'.repeat(2 ** 21)}{}]}`), /:1: JSON of 2097155 values, more than the \d+ read at once/],
+    [
+      'objects in a line.jsonl',
+      () => Buffer.from(`{"text":"a","x":[${'{},'.repeat(2 ** 21)}{}]}`),
+      /:1: JSON of 2097155 values, more than the \d+ read at once/,
+    ],
   ])('%s', async (name, make, message) => {
     await writeFile(at(name), make());
-    const { status, stdout, stderr } = spawnSync(process.execPath, ['--max-old-space-size=64', cli, 'tokenize', '--data', at(name), '--out', at('t.json')], { encoding: 'utf8', timeout: 30_000 });
+    const { status, stdout, stderr } = spawnSync(
+      process.execPath,
+      ['--max-old-space-size=64', cli, 'tokenize', '--data', at(name), '--out', at('t.json')],
+      { encoding: 'utf8', timeout: 30_000 },
+    );
     expect(stderr).toMatch(message);
     expect([status, stdout, stderr.trim().split('\n').length]).toEqual([2, '', 1]);
   });

@@ -28,9 +28,37 @@ let fixture: Awaited<ReturnType<typeof writeFixture>>;
 let source: LanguageModel;
 let domain: { train: string[]; test: string[] };
 
-const settings: Settings = { ...defaults, vocabSize: 48, maxBytes: 60, budget: { unit: 'tokens', amount: 600 }, batchTokens: 128, alpha: 1 / 317 };
-const job = (out: string) => ['adapt', '--model', fixture.model, '--data', fixture.train, '--test', fixture.test, '--out', out, '--methods', 'source,s2t2',
-  '--vocab-size', '48', '--max-bytes', '60', '--tokens', '600', '--batch-tokens', '128', '--save-every', '0'];
+const settings: Settings = {
+  ...defaults,
+  vocabSize: 48,
+  maxBytes: 60,
+  budget: { unit: 'tokens', amount: 600 },
+  batchTokens: 128,
+  alpha: 1 / 317,
+};
+const job = (out: string) => [
+  'adapt',
+  '--model',
+  fixture.model,
+  '--data',
+  fixture.train,
+  '--test',
+  fixture.test,
+  '--out',
+  out,
+  '--methods',
+  'source,s2t2',
+  '--vocab-size',
+  '48',
+  '--max-bytes',
+  '60',
+  '--tokens',
+  '600',
+  '--batch-tokens',
+  '128',
+  '--save-every',
+  '0',
+];
 
 beforeAll(async () => {
   fixture = await writeFixture(directory);
@@ -41,16 +69,27 @@ beforeAll(async () => {
 });
 
 /** The job in this process; it ends with the same files as the command. */
-const adaptHere = (out: string) => adapt({ source, domain, settings, methods: ['source', 's2t2'], out, saveEverySeconds: 0, log: () => {} });
+const adaptHere = (out: string) =>
+  adapt({ source, domain, settings, methods: ['source', 's2t2'], out, saveEverySeconds: 0, log: () => {} });
 
 /** What must not depend on how a run went: model, plan, and results without their timings. */
 async function fingerprint(out: string): Promise<string[]> {
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
-  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })) };
-  return [await sha256File(join(out, 'model', 'model.safetensors')), await sha256File(join(out, 'plan.safetensors')), sha256(JSON.stringify(untimed))];
+  const untimed = {
+    ...results,
+    methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })),
+  };
+  return [
+    await sha256File(join(out, 'model', 'model.safetensors')),
+    await sha256File(join(out, 'plan.safetensors')),
+    sha256(JSON.stringify(untimed)),
+  ];
 }
 
-const filesIn = async (out: string) => (await readdir(out, { recursive: true, withFileTypes: true }).catch(() => [])).filter(entry => entry.isFile()).map(entry => join(entry.parentPath, entry.name));
+const filesIn = async (out: string) =>
+  (await readdir(out, { recursive: true, withFileTypes: true }).catch(() => []))
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.parentPath, entry.name));
 
 /** Every file under its own name is whole, and none is there under another but of the kinds that may be `left`. */
 async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[] = []): Promise<void> {
@@ -63,11 +102,18 @@ async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[
   }
 }
 
-function start(out: string): { child: ChildProcess; ended: Promise<{ code: number | null; stdout: string; stderr: string }> } {
+function start(out: string): {
+  child: ChildProcess;
+  ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
+} {
   const child = spawn(process.execPath, [cli, ...job(out)], { stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
-  child.stdout.on('data', (d: Buffer) => { stdout += d.toString(); });
-  child.stderr.on('data', (d: Buffer) => { stderr += d.toString(); });
+  child.stdout.on('data', (d: Buffer) => {
+    stdout += d.toString();
+  });
+  child.stderr.on('data', (d: Buffer) => {
+    stderr += d.toString();
+  });
   return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr })) };
 }
 
@@ -83,7 +129,13 @@ async function written(out: string, name: RegExp): Promise<void> {
 test('killed again and again at random moments it ends with the files of a run left in peace', async () => {
   const random = new Random(seed);
   const out = at('killed');
-  for (const name of [/run\.json/, /source\.finetune\.safetensors/, /s2t2\.plan\.safetensors/, /s2t2\.finetune\.safetensors/, /^plan\.safetensors/]) {
+  for (const name of [
+    /run\.json/,
+    /source\.finetune\.safetensors/,
+    /s2t2\.plan\.safetensors/,
+    /s2t2\.finetune\.safetensors/,
+    /^plan\.safetensors/,
+  ]) {
     const { child, ended } = start(out);
     const over = ended.then(() => 'over');
     if ((await Promise.race([written(out, name).then(() => 'written'), over])) === 'written') {
@@ -113,7 +165,9 @@ test('SIGTERM saves and exits with 143; the next run goes on', async () => {
 test('a reader that leaves early ends the command without a word; without a reader of its progress a run goes on', async () => {
   const reader = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
-  reader.stderr.on('data', (d: Buffer) => { complaint += d.toString(); });
+  reader.stderr.on('data', (d: Buffer) => {
+    complaint += d.toString();
+  });
   reader.stdout.destroy();
   expect([(await once(reader, 'close'))[0], complaint]).toEqual([141, '']);
 
@@ -131,7 +185,10 @@ test('two runs in one directory: one goes on, the other leaves in one line and t
   first.child.kill('SIGSTOP'); // it must not be over before the second begins
   const second = await start(out).ended;
   expect(second.code).toBe(2);
-  const own = second.stderr.trim().split('\n').filter(line => !/^wasm:|training texts/.test(line));
+  const own = second.stderr
+    .trim()
+    .split('\n')
+    .filter(line => !/^wasm:|training texts/.test(line));
   expect(own).toEqual([expect.stringContaining(`${out}: process ${first.child.pid} on ${hostname()} is at work here`)]);
   first.child.kill('SIGCONT');
   expect((await first.ended).code).toBe(0);
@@ -142,27 +199,34 @@ test('two runs in one directory: one goes on, the other leaves in one line and t
 test('two runs at the very same moment: at most one goes on', async () => {
   const out = at('twins');
   const codes = (await Promise.all([start(out).ended, start(out).ended])).map(({ code }) => code);
-  expect([[0, 2], [2, 0], [2, 2]]).toContainEqual(codes);
+  expect([
+    [0, 2],
+    [2, 0],
+    [2, 2],
+  ]).toContainEqual(codes);
   expect((await filesIn(out)).filter(file => file.endsWith('.lock'))).toEqual([]);
 });
 
 describe('a disk that fails', () => {
   const told = /: (no space left|the disk reports an error|the file system is read-only)/;
 
-  test.each(['ENOSPC', 'EROFS'])('%s again and again: one line, whole files, and each run goes on where the last one was', async code => {
-    const random = new Random(seed).split(code);
-    const out = at(code);
-    for (let failing = 0; ; failing = 1 + random.integer(200)) {
-      const calls = await onFailingDisk(code, failing, () => adaptHere(out)).catch((error: unknown) => {
-        expect(error).toBeInstanceOf(UserError);
-        expect((error as UserError).message).toMatch(told);
-        return Infinity;
-      });
-      await expectWhole(out);
-      if (calls <= failing) break;
-    }
-    expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
-  });
+  test.each(['ENOSPC', 'EROFS'])(
+    '%s again and again: one line, whole files, and each run goes on where the last one was',
+    async code => {
+      const random = new Random(seed).split(code);
+      const out = at(code);
+      for (let failing = 0; ; failing = 1 + random.integer(200)) {
+        const calls = await onFailingDisk(code, failing, () => adaptHere(out)).catch((error: unknown) => {
+          expect(error).toBeInstanceOf(UserError);
+          expect((error as UserError).message).toMatch(told);
+          return Infinity;
+        });
+        await expectWhole(out);
+        if (calls <= failing) break;
+      }
+      expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
+    },
+  );
 
   // What is moved away to be replaced is moved back: hence one failing call, not all from it on.
   test('EIO at any call of the writing of the results, the last ones all', async () => {
@@ -179,7 +243,11 @@ describe('a disk that fails', () => {
 
   test.skipIf(process.platform !== 'linux')('a place where nothing can be made', async () => {
     const { code, stdout, stderr } = await start('/proc/none').ended;
-    expect([code, stdout, stderr.trim().split('\n').at(-1)]).toEqual([2, '', 's2t2: /proc/none: no such file or directory; check the path']);
+    expect([code, stdout, stderr.trim().split('\n').at(-1)]).toEqual([
+      2,
+      '',
+      's2t2: /proc/none: no such file or directory; check the path',
+    ]);
   });
 });
 
@@ -190,7 +258,8 @@ describe('a state that was damaged', () => {
     await cp(at('peaceful'), at('damaged'), { recursive: true });
     const file = await readSafetensors(state());
     const all = new Map<string, TensorData>();
-    for (const [name, { dtype, shape }] of file.tensors) all.set(name, tensors[name] ?? { dtype, shape, data: await file.read(name) });
+    for (const [name, { dtype, shape }] of file.tensors)
+      all.set(name, tensors[name] ?? { dtype, shape, data: await file.read(name) });
     await writeSafetensors(state(), all, { ...Object.fromEntries(file.metadata), ...metadata });
     return refusal(adaptHere(at('damaged')));
   }
@@ -200,10 +269,14 @@ describe('a state that was damaged', () => {
     ['null', /is damaged: step undefined of undefined is none of \d+; delete it to train this part again$/],
     ['{"step":3}', /is damaged: step 3 of undefined is none of \d+;/],
     ['', /its progress: not valid JSON/],
-  ])('in its progress: %s', async (progress, message) => { expect(await rewrite({ progress })).toMatch(message); });
+  ])('in its progress: %s', async (progress, message) => {
+    expect(await rewrite({ progress })).toMatch(message);
+  });
 
   test('in a shape', async () => {
-    expect(await rewrite({}, { losses: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } })).toMatch(/is damaged: "losses" has not the shape \[\d+\]; delete it/);
+    expect(await rewrite({}, { losses: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } })).toMatch(
+      /is damaged: "losses" has not the shape \[\d+\]; delete it/,
+    );
   });
 
   test('in any way: refused in one line', async () => {

@@ -5,8 +5,21 @@ import { agree } from '../../bench/peers.ts';
 import { disturbance, renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
 
 const peak = { threads: 1, plain: 50, relaxed: null, triad: 10 };
-const row = (more: Partial<Measurement>): Measurement => ({ op: 'matmul', size: 64, backend: 'wasm', seconds: 1e-3, spread: 0.03, gflops: 5, gbps: 0.1, shareOfPeak: 0.1, ...more });
-const report = (...rows: Measurement[]): Report => ({ machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak, peakAfter: peak }, rows });
+const row = (more: Partial<Measurement>): Measurement => ({
+  op: 'matmul',
+  size: 64,
+  backend: 'wasm',
+  seconds: 1e-3,
+  spread: 0.03,
+  gflops: 5,
+  gbps: 0.1,
+  shareOfPeak: 0.1,
+  ...more,
+});
+const report = (...rows: Measurement[]): Report => ({
+  machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak, peakAfter: peak },
+  rows,
+});
 
 describe('the report', () => {
   test('much arithmetic is held against the peak, much memory against the triad', () => {
@@ -17,7 +30,10 @@ describe('the report', () => {
   });
 
   test('ratios are to the reference at the same size, changes to the kept run', () => {
-    const text = renderReport(report(row({}), row({ backend: 'reference', seconds: 0.02 }), row({ peer: 'other', seconds: 0.002 })), report(row({ seconds: 0.8e-3, spread: 0.04 })));
+    const text = renderReport(
+      report(row({}), row({ backend: 'reference', seconds: 0.02 }), row({ peer: 'other', seconds: 0.002 })),
+      report(row({ seconds: 0.8e-3, spread: 0.04 })),
+    );
     expect(text).toMatch(/matmul +64 +wasm +1\.00 ms .*20\.0×  25\.0% ± 5\.0/);
     expect(text).toMatch(/other +2\.00 ms .*10\.0×/);
   });
@@ -39,7 +55,14 @@ describe('the report', () => {
     const turns: string[] = [];
     let calls = 0;
     const warmsUp = () => new Promise(resolve => setTimeout(resolve, calls++ === 0 ? 100 : 1));
-    const [a, b] = await interleaved([{ name: 'a', run: warmsUp }, { name: 'b', run: () => {}, once: true }], 10, name => turns.push(name));
+    const [a, b] = await interleaved(
+      [
+        { name: 'a', run: warmsUp },
+        { name: 'b', run: () => {}, once: true },
+      ],
+      10,
+      name => turns.push(name),
+    );
     expect(turns).toEqual(['a', 'b', 'a', 'a']);
     expect(a.first).toBeGreaterThan(0.09);
     expect(a.seconds).toBeLessThan(0.09);

@@ -21,7 +21,9 @@ test("the engine's bundle imports gpu.js and Dawn where a GPU is asked for, and 
 /** Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far. */
 function expectSameCurve(actual: readonly number[], expected: readonly number[]): void {
   expect(actual).toHaveLength(expected.length);
-  actual.forEach((loss, i) => expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]));
+  actual.forEach((loss, i) =>
+    expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]),
+  );
 }
 
 const missing = chromiumPath() === null;
@@ -37,12 +39,17 @@ describe.skipIf(missing)('in Chromium', () => {
   beforeAll(async () => {
     const { code } = await bundle('test/browser/page.ts');
     site = await serve({
-      '/': { type: 'text/html', body: '<!doctype html><link rel="icon" href="data:,"><script type="module" src="page.js"></script>' },
+      '/': {
+        type: 'text/html',
+        body: '<!doctype html><link rel="icon" href="data:,"><script type="module" src="page.js"></script>',
+      },
       '/page.js': { type: 'text/javascript', body: code },
     });
     browser = await launchChromium();
     page = await browser.newPage();
-    page.on('pageerror', error => { throw error; });
+    page.on('pageerror', error => {
+      throw error;
+    });
     await page.goto(site.url);
     await page.waitForFunction('globalThis.inPage');
     expectedCurve = await lossCurve(reference, steps);
@@ -82,7 +89,10 @@ describe.skipIf(missing)('in Chromium', () => {
     expect(new Set(three.bits)).toEqual(new Set(one.bits));
   });
 
-  for (const [mode, other] of [['webgpu', 'webgl2'], ['webgl2', 'webgpu']] as const) {
+  for (const [mode, other] of [
+    ['webgpu', 'webgl2'],
+    ['webgl2', 'webgpu'],
+  ] as const) {
     test(`${mode}: every row is float64’s, within what a device may do, and ran in that mode`, async () => {
       const { description, rows, submissions } = await page.evaluate(name => inPage.check(name), mode);
       expect(description).toMatch(new RegExp(`^gpu: gpu\\.js in mode ${mode} on \\S.*no fallback$`));

@@ -10,9 +10,17 @@ import { createWasmBackend, type Backend } from '../../engine/index.ts';
 
 test('a wrong kernel gets no time, a right one does', async () => {
   const right = createWasmBackend({ threads: 1 }) as unknown as Backend;
-  const wrong: Backend = { ...right, reduce: (f, x, outer, n, inner) => right.reduce(f === 'sum' ? 'max' : f, x, outer, n, inner) };
+  const wrong: Backend = {
+    ...right,
+    reduce: (f, x, outer, n, inner) => right.reduce(f === 'sum' ? 'max' : f, x, outer, n, inner),
+  };
   const results: Result[] = [];
-  const candidates = ([['wasm', right], ['webgpu', wrong]] as const).map(([name, backend]) => ({ name, backend, description: '' }));
+  const candidates = (
+    [
+      ['wasm', right],
+      ['webgpu', wrong],
+    ] as const
+  ).map(([name, backend]) => ({ name, backend, description: '' }));
   await measure(candidates, { filter: /^sum$/, onStart: () => {}, onResult: r => results.push(r) });
   expect(results.filter(r => r.backend === 'wasm').map(r => r.seconds! > 0)).toEqual([true, true]);
   for (const r of results.filter(x => x.backend === 'webgpu')) {
@@ -30,11 +38,15 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
 
   beforeAll(async () => {
     let arrived: (text: string) => void = () => {};
-    posted = new Promise(resolve => { arrived = text => resolve(JSON.parse(text) as PageReport); });
+    posted = new Promise(resolve => {
+      arrived = text => resolve(JSON.parse(text) as PageReport);
+    });
     site = await serve(await pageFiles(), arrived);
     browser = await launchChromium();
     page = await browser.newPage({ viewport: { width: 390, height: 800 } });
-    page.on('pageerror', error => { throw error; });
+    page.on('pageerror', error => {
+      throw error;
+    });
     await page.goto(`${site.url}?filter=^sum$`);
   }, 60_000);
 
@@ -59,7 +71,9 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
     expect(isolated).toBe(true);
     const here = backends.filter(b => b.here).map(b => b.name);
     expect(here).toContain('wasm');
-    expect(results.map(r => `${r.size} ${r.backend}`).sort()).toEqual([256, 1024].flatMap(size => here.map(name => `${size} ${name}`)).sort());
+    expect(results.map(r => `${r.size} ${r.backend}`).sort()).toEqual(
+      [256, 1024].flatMap(size => here.map(name => `${size} ${name}`)).sort(),
+    );
     for (const r of results) expect(r.seconds, r.note).toBeGreaterThan(0);
     expect(await page.locator('#results tbody td.bar').count()).toBe(results.length);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);

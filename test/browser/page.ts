@@ -1,6 +1,18 @@
 /** What the tests run inside a page, bundled for it: `globalThis.inPage`. */
 import { makeBackend, type BackendName } from '../../bench/browser/page/backends.ts';
-import { createWasmBackend, matmul, mul, noGrad, ones, Random, scope, softmax, table, tensor, type Backend } from '../../engine/index.ts';
+import {
+  createWasmBackend,
+  matmul,
+  mul,
+  noGrad,
+  ones,
+  Random,
+  scope,
+  softmax,
+  table,
+  tensor,
+  type Backend,
+} from '../../engine/index.ts';
 import { hash, hashStart, lossCurve, parity, sizes, type Parity } from '../engine/parity.ts';
 
 /** Plain SIMD, whose bits do not depend on the machine. */
@@ -17,7 +29,11 @@ async function backendOf(name: BackendName): Promise<Backend> {
 /** How often this page has asked a device to run something: where kernels ran, without taking the backend's word for it. */
 const submissions = { webgpu: 0, webgl2: 0 };
 
-function count<T extends object>(name: keyof typeof submissions, type: { prototype: T } | undefined, method: keyof T): void {
+function count<T extends object>(
+  name: keyof typeof submissions,
+  type: { prototype: T } | undefined,
+  method: keyof T,
+): void {
   if (!type) return;
   const original = type.prototype[method] as (...args: unknown[]) => unknown;
   type.prototype[method] = function (this: T, ...args: unknown[]) {
@@ -42,7 +58,8 @@ async function check(name: BackendName): Promise<Checked> {
   const rows: Parity[] = [];
   for (const op of table) rows.push(await parity(op, backend, sizes));
   return {
-    description: backend.describe(), rows,
+    description: backend.describe(),
+    rows,
     submissions: { webgpu: submissions.webgpu - before.webgpu, webgl2: submissions.webgl2 - before.webgl2 },
   };
 }
@@ -52,10 +69,15 @@ async function wrongAfterResizing(name: BackendName): Promise<number> {
   const backend = await backendOf(name);
   let wrong = 0;
   for (const n of [3, 300, 20, 500]) {
-    const [doubled, product] = noGrad(() => scope(() => {
-      const x = tensor(new Float32Array(n * n).map((_, i) => i), { shape: [n, n], backend });
-      return [mul(x, 2), matmul(ones([n, 1], { backend }), ones([1, n], { backend }))];
-    }));
+    const [doubled, product] = noGrad(() =>
+      scope(() => {
+        const x = tensor(
+          new Float32Array(n * n).map((_, i) => i),
+          { shape: [n, n], backend },
+        );
+        return [mul(x, 2), matmul(ones([n, 1], { backend }), ones([1, n], { backend }))];
+      }),
+    );
     wrong += Array.from(await doubled.data()).filter((v, i) => v !== 2 * i).length;
     wrong += Array.from(await product.data()).filter(v => v !== 1).length;
     [doubled, product].forEach(t => t.dispose());
@@ -69,7 +91,11 @@ const curve = async (name: BackendName, steps: number): Promise<number[]> => los
 async function large(threads: number, rounds: number): Promise<{ description: string; bits: number[] }> {
   const backend = wasm(threads);
   const random = new Random(5);
-  const place = () => tensor(new Float32Array(300 * 400).map(() => random.normal()), { shape: [300, 400], backend });
+  const place = () =>
+    tensor(
+      new Float32Array(300 * 400).map(() => random.normal()),
+      { shape: [300, 400], backend },
+    );
   const [a, b] = [place(), place()];
   const bits: number[] = [];
   for (let i = 0; i < rounds; i++) {

@@ -2,8 +2,41 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
-  abs, add, apply, broadcastTo, concat, createReferenceBackend, div, exp, full, gather, grad, less, matmul, memory, mul, neg, noGrad, permute, pow, relu, reshape,
-  scatterAdd, scope, setBackend, slice, square, sub, sum, table, tensor, toFloat, where, withGradient, type Op, type Tensor,
+  abs,
+  add,
+  apply,
+  broadcastTo,
+  concat,
+  createReferenceBackend,
+  div,
+  exp,
+  full,
+  gather,
+  grad,
+  less,
+  matmul,
+  memory,
+  mul,
+  neg,
+  noGrad,
+  permute,
+  pow,
+  relu,
+  reshape,
+  scatterAdd,
+  scope,
+  setBackend,
+  slice,
+  square,
+  sub,
+  sum,
+  table,
+  tensor,
+  toFloat,
+  where,
+  withGradient,
+  type Op,
+  type Tensor,
 } from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
@@ -14,8 +47,10 @@ import { randomOfTests } from '../random.ts';
 setBackend(createReferenceBackend()); // float64 lives there
 
 const list = (t: Tensor) => Array.from(t.dataSync());
-const leaf = (values: readonly number[], shape: readonly number[] = [values.length]) => tensor(Float64Array.from(values), { shape, requiresGrad: true });
-const constant = (values: readonly number[], shape: readonly number[] = [values.length]) => tensor(Float64Array.from(values), { shape });
+const leaf = (values: readonly number[], shape: readonly number[] = [values.length]) =>
+  tensor(Float64Array.from(values), { shape, requiresGrad: true });
+const constant = (values: readonly number[], shape: readonly number[] = [values.length]) =>
+  tensor(Float64Array.from(values), { shape });
 const random = randomOfTests('autograd');
 const normals = (shape: readonly number[]) => Array.from({ length: sizeOf(shape) }, () => random.normal());
 const dot = (a: readonly number[], b: readonly number[]) => a.reduce((total, x, i) => total + x * b[i], 0);
@@ -37,12 +72,16 @@ test('the example of micrograd gives the numbers of its README', () => {
 
 describe('which gradients', () => {
   test('a value used k times receives the sum of its uses: d(x + … + x)·x = 2kx', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 8 }), fc.integer({ min: -9, max: 9 }), (k, value) => scope(() => {
-      const x = leaf([value]);
-      let total = x;
-      for (let i = 1; i < k; i++) total = add(total, x);
-      expect(list(grad(mul(total, x), [x])[0])[0] === 2 * k * value).toBe(true);
-    })));
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 8 }), fc.integer({ min: -9, max: 9 }), (k, value) =>
+        scope(() => {
+          const x = leaf([value]);
+          let total = x;
+          for (let i = 1; i < k; i++) total = add(total, x);
+          expect(list(grad(mul(total, x), [x])[0])[0] === 2 * k * value).toBe(true);
+        }),
+      ),
+    );
   });
 
   test('a value used twice within one operation, and through two paths', () => {
@@ -85,7 +124,11 @@ describe('which gradients', () => {
   test('noGrad records nothing, and recording goes on after it, even after an error', () => {
     const x = leaf([2]);
     expect(noGrad(() => mul(x, x).requiresGrad)).toBe(false);
-    expect(() => noGrad(() => { throw new Error('mine'); })).toThrow('mine');
+    expect(() =>
+      noGrad(() => {
+        throw new Error('mine');
+      }),
+    ).toThrow('mine');
     expect(mul(x, x).requiresGrad).toBe(true);
   });
 
@@ -101,7 +144,10 @@ describe('which gradients', () => {
 
   test('the branch not taken gives no gradient, not even NaN', () => {
     const x = leaf([0, 4]);
-    expect(list(grad(sum(where(less(0, x), div(1, x), 0)), [x])[0]).map(v => (Number.isNaN(v) ? 'NaN' : v))).toEqual(['NaN', -1 / 16]); // 0 · (−1/0²): mask the input as well
+    expect(list(grad(sum(where(less(0, x), div(1, x), 0)), [x])[0]).map(v => (Number.isNaN(v) ? 'NaN' : v))).toEqual([
+      'NaN',
+      -1 / 16,
+    ]); // 0 · (−1/0²): mask the input as well
     const safe = where(less(0, x), x, 1);
     expect(list(grad(sum(where(less(0, x), div(1, safe), 0)), [x])[0]).map(v => v + 0)).toEqual([0, -1 / 16]);
   });
@@ -115,12 +161,39 @@ describe('which gradients', () => {
 describe('errors', () => {
   const [x, other, plain] = [leaf([1, 2]), leaf([1]), constant([1])];
   test.each<[string, () => unknown, string]>([
-    ['an output that is no scalar', () => grad(square(x), [x]), 'grad: an output of shape [2] is no scalar; reduce it, or give outputGrad'],
-    ['an empty output', () => grad(leaf([]), [x]), 'grad: an output of shape [0] is no scalar; reduce it, or give outputGrad'],
-    ['an outputGrad of another shape', () => grad(square(x), [x], { outputGrad: plain }), "grad: outputGrad [1] does not have the output's shape [2]"],
-    ['an input that leads elsewhere', () => grad(sum(x), [other]), 'grad: input 0, a float64 tensor [1] on reference, is not connected to the output: no operation leads from it to the output'],
-    ['an input without requiresGrad', () => grad(sum(mul(x, plain)), [x, plain]), 'grad: input 1, a float64 tensor [1] on reference, is not connected to the output: it was made without requiresGrad'],
-    ['an input after the output', () => { const y = sum(x); return grad(y, [mul(y, 2)]); }, 'is not connected to the output: no operation leads from it to the output'],
+    [
+      'an output that is no scalar',
+      () => grad(square(x), [x]),
+      'grad: an output of shape [2] is no scalar; reduce it, or give outputGrad',
+    ],
+    [
+      'an empty output',
+      () => grad(leaf([]), [x]),
+      'grad: an output of shape [0] is no scalar; reduce it, or give outputGrad',
+    ],
+    [
+      'an outputGrad of another shape',
+      () => grad(square(x), [x], { outputGrad: plain }),
+      "grad: outputGrad [1] does not have the output's shape [2]",
+    ],
+    [
+      'an input that leads elsewhere',
+      () => grad(sum(x), [other]),
+      'grad: input 0, a float64 tensor [1] on reference, is not connected to the output: no operation leads from it to the output',
+    ],
+    [
+      'an input without requiresGrad',
+      () => grad(sum(mul(x, plain)), [x, plain]),
+      'grad: input 1, a float64 tensor [1] on reference, is not connected to the output: it was made without requiresGrad',
+    ],
+    [
+      'an input after the output',
+      () => {
+        const y = sum(x);
+        return grad(y, [mul(y, 2)]);
+      },
+      'is not connected to the output: no operation leads from it to the output',
+    ],
   ])('%s', (_, run, message) => {
     expect(run).toThrow(message);
   });
@@ -142,7 +215,7 @@ describe('errors', () => {
   });
 });
 
-describe('an operation of one\'s own', () => {
+describe("an operation of one's own", () => {
   const cube: Op<{ scale: number }> = {
     name: 'cube',
     shape: ([s]) => s,
@@ -152,24 +225,48 @@ describe('an operation of one\'s own', () => {
   test('with a definition only is differentiated through it', () => {
     const x = leaf([2, -1]);
     const y = apply(cube, [x], { scale: 5 });
-    expect([list(y), list(grad(sum(y), [x])[0])]).toEqual([[40, -5], [60, 15]]);
+    expect([list(y), list(grad(sum(y), [x])[0])]).toEqual([
+      [40, -5],
+      [60, 15],
+    ]);
   });
 
   test('with a vjp uses that, and the definition forward', () => {
     const x = leaf([2, -1]);
     let asked = 0;
-    const y = apply({ ...cube, vjp: (g, [input], output, { scale }) => {
-      asked++;
-      expect([list(input), list(output), scale]).toEqual([[2, -1], [40, -5], 5]);
-      return [() => mul(g, 1000)];
-    } } as Op<{ scale: number }>, [x], { scale: 5 });
+    const y = apply(
+      {
+        ...cube,
+        vjp: (g, [input], output, { scale }) => {
+          asked++;
+          expect([list(input), list(output), scale]).toEqual([[2, -1], [40, -5], 5]);
+          return [() => mul(g, 1000)];
+        },
+      } as Op<{ scale: number }>,
+      [x],
+      { scale: 5 },
+    );
     expect([list(y), list(grad(sum(y), [x])[0]), asked]).toEqual([[40, -5], [1000, 1000], 1]);
   });
 
   test('computes only the gradients that are asked for', () => {
     const [a, b] = [leaf([1]), leaf([2])];
     const asked: string[] = [];
-    const product: Op<null> = { name: 'product', shape: ([s]) => s, definition: ([x, y]) => mul(x, y), vjp: (g, [x, y]) => [() => { asked.push('a'); return mul(g, y); }, () => { asked.push('b'); return mul(g, x); }] };
+    const product: Op<null> = {
+      name: 'product',
+      shape: ([s]) => s,
+      definition: ([x, y]) => mul(x, y),
+      vjp: (g, [x, y]) => [
+        () => {
+          asked.push('a');
+          return mul(g, y);
+        },
+        () => {
+          asked.push('b');
+          return mul(g, x);
+        },
+      ],
+    };
     const y = apply(product, [a, b], null);
     grad(y, [b]);
     expect(asked).toEqual(['b']);
@@ -178,19 +275,26 @@ describe('an operation of one\'s own', () => {
   test('withGradient: a value computed anyhow, a gradient said to be', () => {
     const x = leaf([1, -2]);
     const through = withGradient('straightThrough', [x], relu(x), g => [() => g]);
-    expect([list(through), list(grad(sum(through), [x])[0])]).toEqual([[1, 0], [1, 1]]);
+    expect([list(through), list(grad(sum(through), [x])[0])]).toEqual([
+      [1, 0],
+      [1, 1],
+    ]);
   });
 });
 
 describe('higher derivatives', () => {
   test('of x³: 3x², 6x, 6', () => {
-    fc.assert(fc.property(fc.integer({ min: -20, max: 20 }), value => scope(() => {
-      const x = leaf([value]);
-      const [first] = grad(mul(x, mul(x, x)), [x], { createGraph: true });
-      const [second] = grad(first, [x], { createGraph: true });
-      const [third] = grad(second, [x]);
-      expect([first, second, third].map(t => list(t)[0] + 0)).toEqual([3 * value * value, 6 * value + 0, 6]);
-    })));
+    fc.assert(
+      fc.property(fc.integer({ min: -20, max: 20 }), value =>
+        scope(() => {
+          const x = leaf([value]);
+          const [first] = grad(mul(x, mul(x, x)), [x], { createGraph: true });
+          const [second] = grad(first, [x], { createGraph: true });
+          const [third] = grad(second, [x]);
+          expect([first, second, third].map(t => list(t)[0] + 0)).toEqual([3 * value * value, 6 * value + 0, 6]);
+        }),
+      ),
+    );
   });
 
   test('without createGraph a gradient is a constant', () => {
@@ -211,38 +315,50 @@ describe('higher derivatives', () => {
 
 describe('adjoints', () => {
   test('the adjoint of broadcast is the sum', () => {
-    fc.assert(fc.property(broadcastShapes().chain(({ out, shapes }) => fc.tuple(fc.constant(out), fc.constant(shapes[0]), valuesOf(out, fc.integer({ min: -99, max: 99 })))), ([out, shape, weights]) => scope(() => {
-      const x = leaf(new Array(sizeOf(shape)).fill(1), shape);
-      const [g] = grad(broadcastTo(x, out), [x], { outputGrad: constant(weights, out) });
-      // Every weight goes to the element that it was read from.
-      const sums = new Array(sizeOf(shape)).fill(0);
-      weights.forEach((w, i) => {
-        let [rest, at, stride] = [i, 0, 1];
-        for (let d = out.length - 1; d >= 0; d--) {
-          const from = d - (out.length - shape.length);
-          if (from >= 0) {
-            at += (shape[from] === 1 ? 0 : rest % out[d]) * stride;
-            stride *= shape[from];
-          }
-          rest = Math.floor(rest / out[d]);
-        }
-        sums[at] += w;
-      });
-      expect([g.shape, list(g).map(v => v + 0)]).toEqual([shape, sums.map(v => v + 0)]);
-    })));
+    fc.assert(
+      fc.property(
+        broadcastShapes().chain(({ out, shapes }) =>
+          fc.tuple(fc.constant(out), fc.constant(shapes[0]), valuesOf(out, fc.integer({ min: -99, max: 99 }))),
+        ),
+        ([out, shape, weights]) =>
+          scope(() => {
+            const x = leaf(new Array(sizeOf(shape)).fill(1), shape);
+            const [g] = grad(broadcastTo(x, out), [x], { outputGrad: constant(weights, out) });
+            // Every weight goes to the element that it was read from.
+            const sums = new Array(sizeOf(shape)).fill(0);
+            weights.forEach((w, i) => {
+              let [rest, at, stride] = [i, 0, 1];
+              for (let d = out.length - 1; d >= 0; d--) {
+                const from = d - (out.length - shape.length);
+                if (from >= 0) {
+                  at += (shape[from] === 1 ? 0 : rest % out[d]) * stride;
+                  stride *= shape[from];
+                }
+                rest = Math.floor(rest / out[d]);
+              }
+              sums[at] += w;
+            });
+            expect([g.shape, list(g).map(v => v + 0)]).toEqual([shape, sums.map(v => v + 0)]);
+          }),
+      ),
+    );
   });
 
   test('so do elementwise operations sum over what they stretched', () => {
-    fc.assert(fc.property(broadcastShapes(), ({ out, shapes: [s, t] }) => scope(() => {
-      const [a, b] = [leaf(new Array(sizeOf(s)).fill(2), s), leaf(new Array(sizeOf(t)).fill(5), t)];
-      const y = mul(a, b);
-      const gradients = grad(y, [a, b], { outputGrad: full(out, 1, { dtype: 'float64' }) });
-      expect(y.shape).toEqual(out);
-      const repeats = (n: number) => (n === 0 ? 0 : sizeOf(out) / n);
-      expect(gradients.map(g => g.shape)).toEqual([s, t]);
-      expect(list(gradients[0]).every(v => v === 5 * repeats(sizeOf(s)))).toBe(true);
-      expect(list(gradients[1]).every(v => v === 2 * repeats(sizeOf(t)))).toBe(true);
-    })));
+    fc.assert(
+      fc.property(broadcastShapes(), ({ out, shapes: [s, t] }) =>
+        scope(() => {
+          const [a, b] = [leaf(new Array(sizeOf(s)).fill(2), s), leaf(new Array(sizeOf(t)).fill(5), t)];
+          const y = mul(a, b);
+          const gradients = grad(y, [a, b], { outputGrad: full(out, 1, { dtype: 'float64' }) });
+          expect(y.shape).toEqual(out);
+          const repeats = (n: number) => (n === 0 ? 0 : sizeOf(out) / n);
+          expect(gradients.map(g => g.shape)).toEqual([s, t]);
+          expect(list(gradients[0]).every(v => v === 5 * repeats(sizeOf(s)))).toBe(true);
+          expect(list(gradients[1]).every(v => v === 2 * repeats(sizeOf(t)))).toBe(true);
+        }),
+      ),
+    );
   });
 
   /** ⟨w, f(u)⟩ = ⟨fᵀ(w), u⟩, up to the rounding of sums of n terms of size 10. */
@@ -258,18 +374,30 @@ describe('adjoints', () => {
   }
 
   test('matrix products, all transpositions and batches, in either operand', () => {
-    fc.assert(fc.property(products(), ({ a, b, ...transposed }) => {
-      expectAdjoint(u => matmul(u, constant(normals(b), b), transposed), a);
-      expectAdjoint(u => matmul(constant(normals(a), a), u, transposed), b);
-    }));
+    fc.assert(
+      fc.property(products(), ({ a, b, ...transposed }) => {
+        expectAdjoint(u => matmul(u, constant(normals(b), b), transposed), a);
+        expectAdjoint(u => matmul(constant(normals(a), a), u, transposed), b);
+      }),
+    );
   });
 
   test('gather and scatterAdd are adjoint to each other, repeated indices too', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 5 }), fc.array(fc.nat(4), { maxLength: 8 }), (width, picks) => scope(() => {
-      const index = tensor(Int32Array.from(picks));
-      const [tab, rows] = [constant(normals([5, width]), [5, width]), constant(normals([picks.length, width]), [picks.length, width])];
-      expect(dot(list(gather(tab, index)), list(rows))).toBeCloseTo(dot(list(tab), list(scatterAdd(rows, index, 5))), 10);
-    })));
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 5 }), fc.array(fc.nat(4), { maxLength: 8 }), (width, picks) =>
+        scope(() => {
+          const index = tensor(Int32Array.from(picks));
+          const [tab, rows] = [
+            constant(normals([5, width]), [5, width]),
+            constant(normals([picks.length, width]), [picks.length, width]),
+          ];
+          expect(dot(list(gather(tab, index)), list(rows))).toBeCloseTo(
+            dot(list(tab), list(scatterAdd(rows, index, 5))),
+            10,
+          );
+        }),
+      ),
+    );
   });
 });
 
@@ -277,7 +405,8 @@ describe('nothing stays behind', () => {
   test('after a backward pass only the gradients live', () => {
     const before = memory();
     const w = leaf(normals([3, 3]), [3, 3]);
-    const loss = (): Tensor => sum(exp(mul(0.1, matmul(w, permute(slice(concat([w, reshape(w, [3, 3])]), 0, 1, 4), [1, 0])))));
+    const loss = (): Tensor =>
+      sum(exp(mul(0.1, matmul(w, permute(slice(concat([w, reshape(w, [3, 3])]), 0, 1, 4), [1, 0])))));
     scope(() => {
       const value = loss();
       const held = memory().tensors;
@@ -292,7 +421,13 @@ describe('nothing stays behind', () => {
     const { inputs, attributes } = drawInputs(op, random, 3);
     const before = memory();
     scope(() => {
-      const xs = inputs.map((x, i) => tensor(x.values, { shape: x.shape, dtype: x.values instanceof Int32Array ? 'int32' : 'float32', requiresGrad: !(x.values instanceof Int32Array) && !op.masks?.includes(i) }));
+      const xs = inputs.map((x, i) =>
+        tensor(x.values, {
+          shape: x.shape,
+          dtype: x.values instanceof Int32Array ? 'int32' : 'float32',
+          requiresGrad: !(x.values instanceof Int32Array) && !op.masks?.includes(i),
+        }),
+      );
       const held = memory().tensors;
       const plain = noGrad(() => apply(op, xs, attributes));
       expect(memory().tensors - held).toBe(plain === xs[0] ? 0 : 1);

@@ -11,11 +11,26 @@ let flops = 0;
 const plain = createReferenceBackend() as unknown as Backend;
 const counting: Backend = {
   ...plain,
-  unary: (...args) => { flops += args[1].storage.size; return plain.unary(...args); },
-  binary: (...args) => { flops += sizeOf(args[3]); return plain.binary(...args); },
-  where: (...args) => { flops += sizeOf(args[3]); return plain.where(...args); },
-  reduce: (...args) => { flops += args[1].storage.size; return plain.reduce(...args); },
-  scatterAdd: (...args) => { flops += args[0].storage.size; return plain.scatterAdd(...args); },
+  unary: (...args) => {
+    flops += args[1].storage.size;
+    return plain.unary(...args);
+  },
+  binary: (...args) => {
+    flops += sizeOf(args[3]);
+    return plain.binary(...args);
+  },
+  where: (...args) => {
+    flops += sizeOf(args[3]);
+    return plain.where(...args);
+  },
+  reduce: (...args) => {
+    flops += args[1].storage.size;
+    return plain.reduce(...args);
+  },
+  scatterAdd: (...args) => {
+    flops += args[0].storage.size;
+    return plain.scatterAdd(...args);
+  },
   matmul: (...args) => {
     const [a, , transposed, , out] = args;
     flops += 2 * sizeOf(out) * a.shape.at(transposed ? -2 : -1)!;
@@ -30,11 +45,18 @@ describe('on a backend that counts', () => {
       const shapes = inputs.map(x => x.shape);
       const out = op.shape(shapes, attributes);
       flops = 0;
-      scope(() => noGrad(() => {
-        const xs = inputs.map(x => tensor(x.values instanceof Int32Array ? x.values : Float32Array.from(x.values), { shape: x.shape, backend: counting }));
-        if (op.definition) op.definition(xs, attributes);
-        else apply(op, xs, attributes);
-      }));
+      scope(() =>
+        noGrad(() => {
+          const xs = inputs.map(x =>
+            tensor(x.values instanceof Int32Array ? x.values : Float32Array.from(x.values), {
+              shape: x.shape,
+              backend: counting,
+            }),
+          );
+          if (op.definition) op.definition(xs, attributes);
+          else apply(op, xs, attributes);
+        }),
+      );
       const stated = op.flops(shapes, attributes, out);
       if (!op.definition) expect(stated).toBe(flops);
       else {

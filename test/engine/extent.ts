@@ -1,5 +1,15 @@
 /** What roundings are relative to: the numbers that occur on the way to a result, which may be much larger than it is. */
-import { apply, createReferenceBackend, grad, scope, tensor, type Backend, type Row, type Sample, type Tensor } from '../../engine/index.ts';
+import {
+  apply,
+  createReferenceBackend,
+  grad,
+  scope,
+  tensor,
+  type Backend,
+  type Row,
+  type Sample,
+  type Tensor,
+} from '../../engine/index.ts';
 
 const backend = createReferenceBackend() as unknown as Backend;
 
@@ -9,16 +19,26 @@ const backend = createReferenceBackend() as unknown as Backend;
  */
 export function extent(op: Row, inputs: readonly Sample[], attributes: unknown, weights: ArrayLike<number>): number {
   return scope(() => {
-    const xs = inputs.map((x, i) => (x.values instanceof Int32Array
-      ? tensor(x.values, { shape: x.shape, backend })
-      : tensor(Float64Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) })));
-    const own = attributes !== null && typeof attributes === 'object' && 'dtype' in attributes ? { ...attributes, dtype: 'float64' } : attributes;
+    const xs = inputs.map((x, i) =>
+      x.values instanceof Int32Array
+        ? tensor(x.values, { shape: x.shape, backend })
+        : tensor(Float64Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) }),
+    );
+    const own =
+      attributes !== null && typeof attributes === 'object' && 'dtype' in attributes
+        ? { ...attributes, dtype: 'float64' }
+        : attributes;
     const y = op.definition ? op.definition(xs, own) : apply(op, xs, own);
     const between = new Set<Tensor>([y]);
     for (const t of between) for (const x of t.node?.inputs ?? []) between.add(x); // a set grows while it is walked
     const recorded = [...between].filter(t => t.requiresGrad);
-    const gradients = y.requiresGrad ? grad(y, recorded, { outputGrad: tensor(Float64Array.from(weights), { shape: y.shape, backend }) }) : [];
-    return Math.max(1, ...[...between, ...gradients].flatMap(t => Array.from(t.dataSync(), Math.abs)).filter(Number.isFinite));
+    const gradients = y.requiresGrad
+      ? grad(y, recorded, { outputGrad: tensor(Float64Array.from(weights), { shape: y.shape, backend }) })
+      : [];
+    return Math.max(
+      1,
+      ...[...between, ...gradients].flatMap(t => Array.from(t.dataSync(), Math.abs)).filter(Number.isFinite),
+    );
   });
 }
 

@@ -3,7 +3,21 @@
  * differences, and, through `createGraph`, the derivative of the gradient along the same direction.
  */
 import { describe, expect, test } from 'vitest';
-import { add, apply, createReferenceBackend, grad, mul, scope, setBackend, sum, table, tensor, type Row, type Sample, type Tensor } from '../../engine/index.ts';
+import {
+  add,
+  apply,
+  createReferenceBackend,
+  grad,
+  mul,
+  scope,
+  setBackend,
+  sum,
+  table,
+  tensor,
+  type Row,
+  type Sample,
+  type Tensor,
+} from '../../engine/index.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { randomOfTests } from '../random.ts';
@@ -20,7 +34,8 @@ function smoothSample(op: Row, size: number) {
   }
 }
 
-const direction = (s: Sample): Float64Array<ArrayBuffer> => new Float64Array(s.values.length).map(() => random.normal());
+const direction = (s: Sample): Float64Array<ArrayBuffer> =>
+  new Float64Array(s.values.length).map(() => random.normal());
 /** The fourth-order central difference of f at 0; truncation of order h⁴, rounding of order 1e-16 |f| / h. */
 const difference = (f: (h: number) => number, h = 1e-4) => (8 * (f(h) - f(-h)) - (f(2 * h) - f(-2 * h))) / (12 * h);
 
@@ -36,14 +51,23 @@ describe('the table', () => {
       const { inputs, attributes } = smoothSample(op, 3);
       const directions = inputs.map(direction);
       const differentiable = inputs.map((x, i) => x.values instanceof Float64Array && !op.masks?.includes(i));
-      const out = op.shape(inputs.map(x => x.shape), attributes);
+      const out = op.shape(
+        inputs.map(x => x.shape),
+        attributes,
+      );
       const weights = direction({ shape: out, values: new Float64Array(sizeOf(out)) });
       const dot = (y: Tensor, w: Float64Array<ArrayBuffer>) => sum(mul(y, tensor(w, { shape: y.shape })));
 
       /** The inputs moved by h along the directions. */
-      const moved = (h: number) => inputs.map((x, i) => differentiable[i]
-        ? tensor(Float64Array.from(x.values, (v, j) => v + h * directions[i][j]), { shape: x.shape, requiresGrad: true })
-        : tensor(x.values, { shape: x.shape }));
+      const moved = (h: number) =>
+        inputs.map((x, i) =>
+          differentiable[i]
+            ? tensor(
+                Float64Array.from(x.values, (v, j) => v + h * directions[i][j]),
+                { shape: x.shape, requiresGrad: true },
+              )
+            : tensor(x.values, { shape: x.shape }),
+        );
       const objective = (xs: Tensor[]) => dot(apply(op, xs, attributes), weights);
       /** The derivative along the directions, by reverse mode. */
       const slope = (xs: Tensor[], createGraph: boolean) => {
@@ -60,9 +84,14 @@ describe('the table', () => {
 
         const second = wanted.map((x, i) => ({ x, d: along[i] })).filter(({ x }) => leadsTo(total, x));
         if (second.length === 0) return; // linear
-        const curvature = grad(total, second.map(s => s.x)).reduce((t, g, i) => t + dot(g, second[i].d).dataSync()[0], 0);
+        const curvature = grad(
+          total,
+          second.map(s => s.x),
+        ).reduce((t, g, i) => t + dot(g, second[i].d).dataSync()[0], 0);
         const numericCurvature = difference(h => slope(moved(h), false).total.dataSync()[0]);
-        expect(Math.abs(curvature - numericCurvature)).toBeLessThan(1e-8 * (1 + Math.abs(numericCurvature) + Math.abs(numeric)));
+        expect(Math.abs(curvature - numericCurvature)).toBeLessThan(
+          1e-8 * (1 + Math.abs(numericCurvature) + Math.abs(numeric)),
+        );
       });
     }
   });

@@ -4,7 +4,17 @@
  */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { apply, createReferenceBackend, createWasmBackend, scope, table, tensor, type Backend, type Row, type Sample } from '../../engine/index.ts';
+import {
+  apply,
+  createReferenceBackend,
+  createWasmBackend,
+  scope,
+  table,
+  tensor,
+  type Backend,
+  type Row,
+  type Sample,
+} from '../../engine/index.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { special, wide } from '../arbitraries/tensors.ts';
 import { randomOfTests } from '../random.ts';
@@ -19,7 +29,20 @@ const random = randomOfTests('ieee');
 /** What a row gives in float32, or the error it throws. */
 function outcome(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown): number[] | string {
   try {
-    return scope(() => Array.from(apply(op, inputs.map(x => tensor(x.values instanceof Int32Array ? x.values : Float32Array.from(x.values), { shape: x.shape, backend })), attributes).dataSync()));
+    return scope(() =>
+      Array.from(
+        apply(
+          op,
+          inputs.map(x =>
+            tensor(x.values instanceof Int32Array ? x.values : Float32Array.from(x.values), {
+              shape: x.shape,
+              backend,
+            }),
+          ),
+          attributes,
+        ).dataSync(),
+      ),
+    );
   } catch (error) {
     return (error as Error).message;
   }
@@ -37,21 +60,27 @@ const unread: Readonly<Record<string, string>> = {
 };
 
 describe('every row', () => {
-  test.each(table.map(op => [op.name, op] as const))('%s: a special value among its inputs means the same to both backends', (name, op) => {
-    for (let trial = 0; trial < 80; trial++) {
-      const { inputs, attributes } = drawInputs(op, random, 1 + (trial % 6));
-      const floats = inputs.filter(x => !(x.values instanceof Int32Array) && x.values.length > 0);
-      for (let i = 0; i <= trial % 2 && floats.length > 0; i++) {
-        const x = floats[random.integer(floats.length)];
-        x.values[random.integer(x.values.length)] = specials[random.integer(specials.length)];
+  test.each(table.map(op => [op.name, op] as const))(
+    '%s: a special value among its inputs means the same to both backends',
+    (name, op) => {
+      for (let trial = 0; trial < 80; trial++) {
+        const { inputs, attributes } = drawInputs(op, random, 1 + (trial % 6));
+        const floats = inputs.filter(x => !(x.values instanceof Int32Array) && x.values.length > 0);
+        for (let i = 0; i <= trial % 2 && floats.length > 0; i++) {
+          const x = floats[random.integer(floats.length)];
+          x.values[random.integer(x.values.length)] = specials[random.integer(specials.length)];
+        }
+        const [expected, actual] = [reference, wasm].map(backend => outcome(op, backend, inputs, attributes));
+        const seen = `${name} of ${inputs.map(x => `[${Array.from(x.values, String)}]`).join(', ')}: reference ${expected}, wasm ${actual}`;
+        if (typeof expected === 'string') expect(actual, seen).toBeTypeOf('string');
+        else if (typeof actual === 'string') expect.fail(seen);
+        else
+          expected.forEach((e, i) => {
+            if (!(name in unread && Number.isNaN(e))) expect(kind(actual[i]), `element ${i} of ${seen}`).toBe(kind(e));
+          });
       }
-      const [expected, actual] = [reference, wasm].map(backend => outcome(op, backend, inputs, attributes));
-      const seen = `${name} of ${inputs.map(x => `[${Array.from(x.values, String)}]`).join(', ')}: reference ${expected}, wasm ${actual}`;
-      if (typeof expected === 'string') expect(actual, seen).toBeTypeOf('string');
-      else if (typeof actual === 'string') expect.fail(seen);
-      else expected.forEach((e, i) => { if (!(name in unread && Number.isNaN(e))) expect(kind(actual[i]), `element ${i} of ${seen}`).toBe(kind(e)); });
-    }
-  });
+    },
+  );
 });
 
 const row = (name: string): Row => table.find(op => op.name === name)!;
@@ -59,19 +88,32 @@ const same = (a: number, b: number) => Object.is(a + 0, b + 0); // the sign of a
 const numbers = fc.oneof(wide, special);
 
 /** Holds a row of one or two inputs against `oracle` on both backends, over lists as long as a vector and its edges. */
-function holds(name: string, oracle: (a: number, b: number) => number, of: fc.Arbitrary<number> = numbers, close: (actual: number, expected: number) => boolean = same): void {
+function holds(
+  name: string,
+  oracle: (a: number, b: number) => number,
+  of: fc.Arbitrary<number> = numbers,
+  close: (actual: number, expected: number) => boolean = same,
+): void {
   const op = row(name);
-  const { inputs: { length } } = drawInputs(op, random, 1);
-  fc.assert(fc.property(fc.array(fc.tuple(of, of), { minLength: 1, maxLength: 9 }), pairs => {
-    const inputs = Array.from({ length }, (_, k): Sample => ({ shape: [pairs.length], values: Float64Array.from(pairs, p => Math.fround(p[k])) }));
-    for (const [machine, backend] of machines) {
-      const actual = outcome(op, backend, inputs, {}) as number[];
-      pairs.forEach(([a, b], i) => {
-        const expected = Math.fround(oracle(Math.fround(a), Math.fround(b)));
-        if (!close(actual[i], expected)) expect.fail(`${machine}: ${name} of ${a} and ${b} is ${actual[i]}, not ${expected}`);
-      });
-    }
-  }));
+  const {
+    inputs: { length },
+  } = drawInputs(op, random, 1);
+  fc.assert(
+    fc.property(fc.array(fc.tuple(of, of), { minLength: 1, maxLength: 9 }), pairs => {
+      const inputs = Array.from(
+        { length },
+        (_, k): Sample => ({ shape: [pairs.length], values: Float64Array.from(pairs, p => Math.fround(p[k])) }),
+      );
+      for (const [machine, backend] of machines) {
+        const actual = outcome(op, backend, inputs, {}) as number[];
+        pairs.forEach(([a, b], i) => {
+          const expected = Math.fround(oracle(Math.fround(a), Math.fround(b)));
+          if (!close(actual[i], expected))
+            expect.fail(`${machine}: ${name} of ${a} and ${b} is ${actual[i]}, not ${expected}`);
+        });
+      }
+    }),
+  );
 }
 
 describe('rounds once, over subnormals, huge numbers, infinities and NaN', () => {
@@ -85,51 +127,159 @@ describe('rounds once, over subnormals, huge numbers, infinities and NaN', () =>
     ['equal', (a, b) => Number(a === b)],
     ['less', (a, b) => Number(a < b)],
     ['relu', a => Math.max(a, 0)],
-  ])('%s', (name, oracle) => { holds(name, oracle); });
+  ])('%s', (name, oracle) => {
+    holds(name, oracle);
+  });
 
   test('a zero keeps its sign where IEEE has one', () => {
     const signed = fc.constantFrom(0, -0, 1, -1, Infinity, -Infinity);
-    for (const [name, oracle] of [['mul', (a: number, b: number) => a * b], ['div', (a: number, b: number) => a / b], ['sqrt', (a: number) => Math.sqrt(a)]] as const) holds(name, oracle, signed, Object.is);
+    for (const [name, oracle] of [
+      ['mul', (a: number, b: number) => a * b],
+      ['div', (a: number, b: number) => a / b],
+      ['sqrt', (a: number) => Math.sqrt(a)],
+    ] as const)
+      holds(name, oracle, signed, Object.is);
   });
 });
 
 describe('a function at the ends of the line, at zero and at NaN', () => {
   test.each<[string, readonly (readonly [number, number])[]]>([
-    ['exp', [[-Infinity, 0], [0, 1], [-0, 1], [Infinity, Infinity], [-200, 0], [100, Infinity], [2 ** -149, 1]]],
-    ['log', [[0, -Infinity], [-0, -Infinity], [1, 0], [Infinity, Infinity], [-1, NaN], [-Infinity, NaN]]],
-    ['tanh', [[-Infinity, -1], [0, 0], [Infinity, 1], [30, 1], [-30, -1], [2 ** -149, 2 ** -149]]],
-    ['erf', [[-Infinity, -1], [0, 0], [Infinity, 1], [30, 1], [-30, -1]]],
-    ['sin', [[0, 0], [Infinity, NaN], [-Infinity, NaN], [2 ** -149, 2 ** -149]]],
-    ['cos', [[0, 1], [Infinity, NaN], [-Infinity, NaN]]],
-    ['sigmoid', [[-Infinity, 0], [0, 0.5], [Infinity, 1], [200, 1], [-200, 0]]],
+    [
+      'exp',
+      [
+        [-Infinity, 0],
+        [0, 1],
+        [-0, 1],
+        [Infinity, Infinity],
+        [-200, 0],
+        [100, Infinity],
+        [2 ** -149, 1],
+      ],
+    ],
+    [
+      'log',
+      [
+        [0, -Infinity],
+        [-0, -Infinity],
+        [1, 0],
+        [Infinity, Infinity],
+        [-1, NaN],
+        [-Infinity, NaN],
+      ],
+    ],
+    [
+      'tanh',
+      [
+        [-Infinity, -1],
+        [0, 0],
+        [Infinity, 1],
+        [30, 1],
+        [-30, -1],
+        [2 ** -149, 2 ** -149],
+      ],
+    ],
+    [
+      'erf',
+      [
+        [-Infinity, -1],
+        [0, 0],
+        [Infinity, 1],
+        [30, 1],
+        [-30, -1],
+      ],
+    ],
+    [
+      'sin',
+      [
+        [0, 0],
+        [Infinity, NaN],
+        [-Infinity, NaN],
+        [2 ** -149, 2 ** -149],
+      ],
+    ],
+    [
+      'cos',
+      [
+        [0, 1],
+        [Infinity, NaN],
+        [-Infinity, NaN],
+      ],
+    ],
+    [
+      'sigmoid',
+      [
+        [-Infinity, 0],
+        [0, 0.5],
+        [Infinity, 1],
+        [200, 1],
+        [-200, 0],
+      ],
+    ],
   ])('%s', (name, points) => {
     const at = [...points, [NaN, NaN] as const];
     for (const [machine, backend] of machines) {
-      const actual = outcome(row(name), backend, [{ shape: [at.length], values: Float64Array.from(at, ([x]) => x) }], {}) as number[];
-      at.forEach(([x, y], i) => { if (!same(actual[i], y)) expect.fail(`${machine}: ${name}(${x}) is ${actual[i]}, not ${y}`); });
+      const actual = outcome(
+        row(name),
+        backend,
+        [{ shape: [at.length], values: Float64Array.from(at, ([x]) => x) }],
+        {},
+      ) as number[];
+      at.forEach(([x, y], i) => {
+        if (!same(actual[i], y)) expect.fail(`${machine}: ${name}(${x}) is ${actual[i]}, not ${y}`);
+      });
     }
   });
 
   test('powers: of 0, of 1, to 0, infinite, of a negative number', () => {
-    const pairs = [[0, 0], [NaN, 0], [0, 2], [0, -1], [2, Infinity], [2, -Infinity], [0.5, Infinity], [Infinity, 2], [Infinity, -1], [-1, 0.5], [1, 5], [NaN, 1]] as const;
+    const pairs = [
+      [0, 0],
+      [NaN, 0],
+      [0, 2],
+      [0, -1],
+      [2, Infinity],
+      [2, -Infinity],
+      [0.5, Infinity],
+      [Infinity, 2],
+      [Infinity, -1],
+      [-1, 0.5],
+      [1, 5],
+      [NaN, 1],
+    ] as const;
     for (const [machine, backend] of machines) {
-      const [a, b] = [0, 1].map((k): Sample => ({ shape: [pairs.length], values: Float64Array.from(pairs, p => p[k]) }));
+      const [a, b] = [0, 1].map(
+        (k): Sample => ({ shape: [pairs.length], values: Float64Array.from(pairs, p => p[k]) }),
+      );
       const actual = outcome(row('pow'), backend, [a, b], {}) as number[];
-      pairs.forEach(([x, y], i) => { if (!same(actual[i], x ** y)) expect.fail(`${machine}: ${x} ** ${y} is ${actual[i]}, not ${x ** y}`); });
+      pairs.forEach(([x, y], i) => {
+        if (!same(actual[i], x ** y)) expect.fail(`${machine}: ${x} ** ${y} is ${actual[i]}, not ${x ** y}`);
+      });
     }
   });
 
   test('powers of two, to four units', () => {
     for (const [machine, backend] of machines) {
       const exponents = Array.from({ length: 121 }, (_, i) => i - 60);
-      const actual = outcome(row('pow'), backend, [{ shape: [1], values: Float64Array.of(2) }, { shape: [121], values: Float64Array.from(exponents) }], {}) as number[];
-      exponents.forEach((e, i) => expect(Math.abs(actual[i] - 2 ** e), `${machine}: 2^${e}`).toBeLessThanOrEqual(2 ** -22 * 2 ** e));
+      const actual = outcome(
+        row('pow'),
+        backend,
+        [
+          { shape: [1], values: Float64Array.of(2) },
+          { shape: [121], values: Float64Array.from(exponents) },
+        ],
+        {},
+      ) as number[];
+      exponents.forEach((e, i) =>
+        expect(Math.abs(actual[i] - 2 ** e), `${machine}: 2^${e}`).toBeLessThanOrEqual(2 ** -22 * 2 ** e),
+      );
     }
   });
 });
 
 describe('a line', () => {
-  const along = (name: string, line: readonly number[]) => machines.map(([, backend]) => outcome(row(name), backend, [{ shape: [1, line.length], values: Float64Array.from(line) }], { dim: 1 }));
+  const along = (name: string, line: readonly number[]) =>
+    machines.map(([, backend]) =>
+      outcome(row(name), backend, [{ shape: [1, line.length], values: Float64Array.from(line) }], { dim: 1 }),
+    );
   test.each<[string, readonly number[], readonly number[]]>([
     ['max', [1, NaN, 3], [NaN]],
     ['max', [-Infinity, -Infinity], [-Infinity]],
@@ -146,11 +296,19 @@ describe('a line', () => {
 });
 
 test('where takes a branch whole, whatever the other one is', () => {
-  fc.assert(fc.property(fc.array(fc.tuple(numbers, numbers, fc.constantFrom(0, -0, 1, -2, NaN)), { minLength: 1, maxLength: 9 }), triples => {
-    const of = (k: number): Sample => ({ shape: [triples.length], values: Float64Array.from(triples, t => Math.fround(t[k])) });
-    for (const [, backend] of machines) {
-      const actual = outcome(row('where'), backend, [of(2), of(0), of(1)], {}) as number[];
-      triples.forEach(([a, b, c], i) => expect(same(actual[i], Math.fround(c !== 0 ? a : b))).toBe(true));
-    }
-  }));
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(numbers, numbers, fc.constantFrom(0, -0, 1, -2, NaN)), { minLength: 1, maxLength: 9 }),
+      triples => {
+        const of = (k: number): Sample => ({
+          shape: [triples.length],
+          values: Float64Array.from(triples, t => Math.fround(t[k])),
+        });
+        for (const [, backend] of machines) {
+          const actual = outcome(row('where'), backend, [of(2), of(0), of(1)], {}) as number[];
+          triples.forEach(([a, b, c], i) => expect(same(actual[i], Math.fround(c !== 0 ? a : b))).toBe(true));
+        }
+      },
+    ),
+  );
 });

@@ -2,7 +2,19 @@
  * Rows of the operation table on a backend against the reference in float64, as numbers: it runs in a page as well as
  * in Node, so it asserts nothing.
  */
-import { apply, createReferenceBackend, grad, Random, scope, tensor, type Backend, type Row, type Sample, type Tensor, type TypedArray } from '../../engine/index.ts';
+import {
+  apply,
+  createReferenceBackend,
+  grad,
+  Random,
+  scope,
+  tensor,
+  type Backend,
+  type Row,
+  type Sample,
+  type Tensor,
+  type TypedArray,
+} from '../../engine/index.ts';
 import { trainingStep } from '../../bench/step.ts';
 import { sizeOf } from '../../engine/shape.ts';
 
@@ -28,13 +40,24 @@ interface Results {
   readonly gradients: readonly TypedArray[];
 }
 
-async function run(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array): Promise<Results> {
+async function run(
+  op: Row,
+  backend: Backend,
+  inputs: readonly Sample[],
+  attributes: unknown,
+  weights: Float32Array,
+): Promise<Results> {
   const dtype = backend.floats.includes('float64') ? 'float64' : 'float32';
   const tensors = scope(() => {
-    const xs = inputs.map((x, i) => (x.values instanceof Int32Array
-      ? tensor(x.values, { shape: x.shape, backend })
-      : tensor(x.values, { shape: x.shape, backend, dtype, requiresGrad: !op.masks?.includes(i) })));
-    const own = attributes !== null && typeof attributes === 'object' && 'dtype' in attributes ? { ...attributes, dtype } : attributes;
+    const xs = inputs.map((x, i) =>
+      x.values instanceof Int32Array
+        ? tensor(x.values, { shape: x.shape, backend })
+        : tensor(x.values, { shape: x.shape, backend, dtype, requiresGrad: !op.masks?.includes(i) }),
+    );
+    const own =
+      attributes !== null && typeof attributes === 'object' && 'dtype' in attributes
+        ? { ...attributes, dtype }
+        : attributes;
     const y = apply(op, xs, own);
     const differentiable = y.requiresGrad && (op.vjp !== undefined || !op.name.startsWith('adamw'));
     const wanted = xs.filter(x => x.requiresGrad);
@@ -47,7 +70,8 @@ async function run(op: Row, backend: Backend, inputs: readonly Sample[], attribu
   return { y, gradients };
 }
 
-const rounded = (x: Sample): Sample => (x.values instanceof Float64Array ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x);
+const rounded = (x: Sample): Sample =>
+  x.values instanceof Float64Array ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x;
 
 /** The largest difference, in roundoffs of the largest element or of 1; infinite where one is NaN. */
 function errorOf(actual: TypedArray, exact: TypedArray): number {
@@ -66,7 +90,8 @@ export const hashStart = 0x811c9dc5;
 /** FNV-1a over the bytes. */
 export function hash(start: number, values: TypedArray): number {
   let h = start;
-  for (const byte of new Uint8Array(values.buffer, values.byteOffset, values.byteLength)) h = Math.imul(h ^ byte, 0x01000193);
+  for (const byte of new Uint8Array(values.buffer, values.byteOffset, values.byteLength))
+    h = Math.imul(h ^ byte, 0x01000193);
   return h >>> 0;
 }
 
@@ -78,12 +103,24 @@ export async function parity(op: Row, backend: Backend, sizes: readonly number[]
     const sample = op.sample(random, size);
     if ((op.kinks?.(sample.inputs, sample.attributes) ?? 1) < 1e-3) continue; // float32 may fall on the other side
     const inputs = sample.inputs.map(rounded);
-    const weights = new Float32Array(sizeOf(op.shape(inputs.map(x => x.shape), sample.attributes))).map(() => random.normal());
+    const weights = new Float32Array(
+      sizeOf(
+        op.shape(
+          inputs.map(x => x.shape),
+          sample.attributes,
+        ),
+      ),
+    ).map(() => random.normal());
     const actual = await run(op, backend, inputs, sample.attributes, weights);
     const exact = await run(op, reference, inputs, sample.attributes, weights);
-    if (actual.gradients.length !== exact.gradients.length) throw new Error(`parity: ${op.name} has ${actual.gradients.length} gradients, should have ${exact.gradients.length}`);
+    if (actual.gradients.length !== exact.gradients.length)
+      throw new Error(
+        `parity: ${op.name} has ${actual.gradients.length} gradients, should have ${exact.gradients.length}`,
+      );
     values = Math.max(values, errorOf(actual.y, exact.y));
-    exact.gradients.forEach((g, i) => { gradients = Math.max(gradients, errorOf(actual.gradients[i], g)); });
+    exact.gradients.forEach((g, i) => {
+      gradients = Math.max(gradients, errorOf(actual.gradients[i], g));
+    });
     bits = [actual.y, ...actual.gradients].reduce(hash, bits);
   }
   return { op: op.name, values, gradients, bits };
@@ -91,9 +128,23 @@ export async function parity(op: Row, backend: Backend, sizes: readonly number[]
 
 /** The loss of a small transformer before each of several updates by AdamW. */
 export async function lossCurve(backend: Backend, steps: number): Promise<number[]> {
-  const work = trainingStep(backend, {
-    family: 'olmo', vocabSize: 50, width: 16, layers: 2, heads: 2, keyValueHeads: 2, feedForward: 40, context: 24, rotaryBase: 10000, normEps: 1e-5, tied: false,
-  }, { rows: 3, length: 24 });
+  const work = trainingStep(
+    backend,
+    {
+      family: 'olmo',
+      vocabSize: 50,
+      width: 16,
+      layers: 2,
+      heads: 2,
+      keyValueHeads: 2,
+      feedForward: 40,
+      context: 24,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: false,
+    },
+    { rows: 3, length: 24 },
+  );
   const losses: number[] = [];
   for (let i = 0; i < steps; i++) {
     const loss = work.run();

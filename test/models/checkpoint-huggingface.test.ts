@@ -26,7 +26,8 @@ function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
 /** What float32 loses against double precision in a few layers of width 16: some hundred roundings of 2⁻²⁴. */
 const rounding = 256 * 2 ** -24;
 
-const logitsOf = ({ model }: LanguageModel, ids: Int32Array<ArrayBuffer>) => noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+const logitsOf = ({ model }: LanguageModel, ids: Int32Array<ArrayBuffer>) =>
+  noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
 
 async function greedy({ model }: LanguageModel, prompt: Int32Array<ArrayBuffer>): Promise<number[]> {
   const ids: number[] = [];
@@ -50,22 +51,31 @@ describe.each([...families, 'llama3'])('%s, as transformers saves it', name => {
     const text = oracle.metadata.get('text')!;
     const ids = tokenizer.encode(text);
     // LLaMA's post-processor puts the begin token in front; here that is the caller's.
-    expect([...(name === 'llama' ? [tokenizer.specialTokens.bos!] : []), ...ids]).toEqual([...(await oracle.read('encoded'))]);
+    expect([...(name === 'llama' ? [tokenizer.specialTokens.bos!] : []), ...ids]).toEqual([
+      ...(await oracle.read('encoded')),
+    ]);
     expect(tokenizer.decode(ids)).toBe(text);
   });
 
-  test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)('written here in %s it loads there', { timeout: 300_000 }, async dtype => {
-    const [{ model, tokenizer }, oracle] = await opened;
-    const written = join(directory, `${name}-${dtype}`);
-    await saveModel(written, { model, tokenizer }, dtype);
-    const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
-    const there = readThere(written, ids);
-    expect([there.dtype, there.tied]).toEqual([{ F32: 'torch.float32', F16: 'torch.float16', BF16: 'torch.bfloat16' }[dtype], model.config.tied]);
-    const again = await loadModel(written);
-    expect(distance(logitsOf(again, ids), there.logits)).toBeLessThan(rounding);
-    expect(await greedy(again, ids)).toEqual(there.greedy);
-    expect(there.again).toEqual([...tokenizer.encode(there.text, { allowSpecial: true })]);
-    const { bos, eos, pad, unk } = tokenizer.specialTokens;
-    expect(there.special).toEqual({ bos: bos ?? null, eos: eos ?? null, pad: pad ?? null, unk: unk ?? null });
-  });
+  test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)(
+    'written here in %s it loads there',
+    { timeout: 300_000 },
+    async dtype => {
+      const [{ model, tokenizer }, oracle] = await opened;
+      const written = join(directory, `${name}-${dtype}`);
+      await saveModel(written, { model, tokenizer }, dtype);
+      const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
+      const there = readThere(written, ids);
+      expect([there.dtype, there.tied]).toEqual([
+        { F32: 'torch.float32', F16: 'torch.float16', BF16: 'torch.bfloat16' }[dtype],
+        model.config.tied,
+      ]);
+      const again = await loadModel(written);
+      expect(distance(logitsOf(again, ids), there.logits)).toBeLessThan(rounding);
+      expect(await greedy(again, ids)).toEqual(there.greedy);
+      expect(there.again).toEqual([...tokenizer.encode(there.text, { allowSpecial: true })]);
+      const { bos, eos, pad, unk } = tokenizer.specialTokens;
+      expect(there.special).toEqual({ bos: bos ?? null, eos: eos ?? null, pad: pad ?? null, unk: unk ?? null });
+    },
+  );
 });

@@ -10,7 +10,17 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { transformWithOxc } from 'vite';
-import { copyFileAtomic, makeDirectory, readJson, readText, recoverDirectory, sha256, sha256File, writeDirectoryAtomic, writeFileAtomic } from '../../models/files.ts';
+import {
+  copyFileAtomic,
+  makeDirectory,
+  readJson,
+  readText,
+  recoverDirectory,
+  sha256,
+  sha256File,
+  writeDirectoryAtomic,
+  writeFileAtomic,
+} from '../../models/files.ts';
 import { refusal, temporaryDirectory } from './temporary.ts';
 
 const root = temporaryDirectory();
@@ -54,9 +64,9 @@ describe('writeFileAtomic', () => {
   test('writes text, bytes, and chunks of both', async () => {
     const path = join(await fresh(), 'file');
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.oneof(fc.string({ unit: 'grapheme' }), fc.uint8Array())), async (chunks) => {
+      fc.asyncProperty(fc.array(fc.oneof(fc.string({ unit: 'grapheme' }), fc.uint8Array())), async chunks => {
         await writeFileAtomic(path, chunks);
-        expect(await readFile(path)).toEqual(Buffer.concat(chunks.map((chunk) => Buffer.from(chunk as string))));
+        expect(await readFile(path)).toEqual(Buffer.concat(chunks.map(chunk => Buffer.from(chunk as string))));
       }),
       { numRuns: 30 },
     );
@@ -89,7 +99,7 @@ describe('writeFileAtomic', () => {
          await new Promise((resolve) => setTimeout(resolve, 60_000));
        })());`,
     );
-    const temporary = async () => (await readdir(directory)).filter((name) => name.startsWith('file.'));
+    const temporary = async () => (await readdir(directory)).filter(name => name.startsWith('file.'));
     expect(await temporary()).toHaveLength(1);
     await writeFileAtomic(path, 'older');
     expect(await temporary()).toHaveLength(1); // The other process lives: its file is left alone.
@@ -102,10 +112,15 @@ describe('writeFileAtomic', () => {
 
   test('says what is wrong with a target', async () => {
     const directory = await fresh();
-    expect(await refusal(writeFileAtomic(join(directory, 'no', 'file'), ''))).toBe(`${directory}/no: no such file or directory; check the path`);
+    expect(await refusal(writeFileAtomic(join(directory, 'no', 'file'), ''))).toBe(
+      `${directory}/no: no such file or directory; check the path`,
+    );
     expect(await refusal(writeFileAtomic(directory, ''))).toBe(`${directory}: is a directory; give a file`);
     await chmod(directory, 0o500);
-    if (process.getuid?.() !== 0) expect(await refusal(writeFileAtomic(join(directory, 'file'), ''))).toBe(`${directory}/file: permission denied; check who may read and write there`);
+    if (process.getuid?.() !== 0)
+      expect(await refusal(writeFileAtomic(join(directory, 'file'), ''))).toBe(
+        `${directory}/file: permission denied; check who may read and write there`,
+      );
     await chmod(directory, 0o700);
   });
 });
@@ -142,7 +157,9 @@ describe('writeDirectoryAtomic', () => {
     const directory = await fresh();
     await mkdir(join(directory, 'model', 'photos'), { recursive: true });
     await writeFile(join(directory, 'model', 'photos', '1.jpg'), '');
-    expect(await refusal(writeDirectoryAtomic(join(directory, 'model'), fill(['a', 'photos'], '')))).toBe(`${directory}/model: holds photos/1.jpg, which would be lost; move it away or choose another directory`);
+    expect(await refusal(writeDirectoryAtomic(join(directory, 'model'), fill(['a', 'photos'], '')))).toBe(
+      `${directory}/model: holds photos/1.jpg, which would be lost; move it away or choose another directory`,
+    );
     expect(await readdir(join(directory, 'model', 'photos'))).toEqual(['1.jpg']);
     expect(await readdir(directory)).toEqual(['model']);
   });
@@ -202,14 +219,25 @@ describe('makeDirectory', () => {
   test('says what is in the way', async () => {
     const directory = await fresh();
     await writeFile(join(directory, 'file'), '');
-    expect(await refusal(makeDirectory(join(directory, 'file')))).toBe(`${directory}/file: exists already and cannot be replaced; choose another name`);
-    expect(await refusal(makeDirectory(join(directory, 'file', 'a')))).toBe(`${directory}/file: exists already and cannot be replaced; choose another name`);
-    expect(await refusal(makeDirectory(join(directory, 'x'.repeat(300))))).toMatch(/: the name is too long; choose a shorter one$/);
+    expect(await refusal(makeDirectory(join(directory, 'file')))).toBe(
+      `${directory}/file: exists already and cannot be replaced; choose another name`,
+    );
+    expect(await refusal(makeDirectory(join(directory, 'file', 'a')))).toBe(
+      `${directory}/file: exists already and cannot be replaced; choose another name`,
+    );
+    expect(await refusal(makeDirectory(join(directory, 'x'.repeat(300))))).toMatch(
+      /: the name is too long; choose a shorter one$/,
+    );
   });
 
-  test.skipIf(!existsSync('/proc/self'))('returns where the system refuses new names as if their directory were missing', async () => {
-    expect(await refusal(makeDirectory('/proc/none/deeper'))).toBe('/proc/none: no such file or directory; check the path');
-  });
+  test.skipIf(!existsSync('/proc/self'))(
+    'returns where the system refuses new names as if their directory were missing',
+    async () => {
+      expect(await refusal(makeDirectory('/proc/none/deeper'))).toBe(
+        '/proc/none: no such file or directory; check the path',
+      );
+    },
+  );
 });
 
 describe('reading', () => {
@@ -220,9 +248,13 @@ describe('reading', () => {
     expect(await refusal(readText(path))).toBe(`${path}:1: not UTF-8; convert it, for example with iconv -t UTF-8`);
     await writeFile(path, Buffer.concat([Buffer.from('\ufeffé\n\n'), Buffer.of(0xc3)]));
     expect(await refusal(readText(path))).toBe(`${path}:3: not UTF-8; convert it, for example with iconv -t UTF-8`);
-    expect(await refusal(readText(path, 5))).toBe(`${path}: 8 bytes are more than the 5 read at once; is it the right file?`);
+    expect(await refusal(readText(path, 5))).toBe(
+      `${path}: 8 bytes are more than the 5 read at once; is it the right file?`,
+    );
     expect(await refusal(readText(`${path}s`))).toBe(`${path}s: no such file or directory; check the path`);
-    expect(await refusal(readText(join(path, 'x')))).toBe(`${path}/x: a part of the path is not a directory; check the path`);
+    expect(await refusal(readText(join(path, 'x')))).toBe(
+      `${path}/x: a part of the path is not a directory; check the path`,
+    );
     expect(await refusal(readText(directory))).toBe(`${directory}: is a directory; give a file`);
     await writeFile(path, '\ufeffé\n');
     expect(await readText(path)).toBe('é\n');
@@ -231,18 +263,22 @@ describe('reading', () => {
   test('JSON: every value; and errors for what is not, or nested too deeply', async () => {
     const path = join(await fresh(), 'a.json');
     await fc.assert(
-      fc.asyncProperty(fc.json(), async (json) => {
+      fc.asyncProperty(fc.json(), async json => {
         await writeFile(path, json);
         expect(await readJson(path)).toEqual(JSON.parse(json));
       }),
       { numRuns: 30 },
     );
     await writeFile(path, '{"a":\n');
-    expect(await refusal(readJson(path))).toBe(`${path}: not valid JSON (Unexpected end of JSON input); is it complete?`);
+    expect(await refusal(readJson(path))).toBe(
+      `${path}: not valid JSON (Unexpected end of JSON input); is it complete?`,
+    );
     await writeFile(path, `"\\"${'['.repeat(100)}"`);
     expect(await readJson(path)).toHaveLength(101);
     await writeFile(path, `[${'{},'.repeat(2 ** 23 + 1)}{}]`);
-    expect(await refusal(readJson(path))).toMatch(/: JSON of 8388609 values, more than the \d+ read at once; is it the right file\?$/);
+    expect(await refusal(readJson(path))).toMatch(
+      /: JSON of 8388609 values, more than the \d+ read at once; is it the right file\?$/,
+    );
     await writeFile(path, '['.repeat(1_000_000));
     expect(await refusal(readJson(path))).toBe(`${path}: JSON nested deeper than 64 levels; is it the right file?`);
   });

@@ -42,7 +42,8 @@ describe.each(formats)('$name', ({ widen, narrow, exponentBits, fractionBits }) 
     const wide = widen(everyPattern);
     for (const half of everyPattern) {
       const magnitude = half & 0x7fff;
-      const expected = magnitude > infinity ? NaN : magnitude === infinity ? (half & 0x8000 ? -Infinity : Infinity) : define(half);
+      const expected =
+        magnitude > infinity ? NaN : magnitude === infinity ? (half & 0x8000 ? -Infinity : Infinity) : define(half);
       if (!Object.is(wide[half], expected)) expect.fail(`0x${half.toString(16)}: ${wide[half]}, not ${expected}`);
     }
   });
@@ -54,17 +55,24 @@ describe.each(formats)('$name', ({ widen, narrow, exponentBits, fractionBits }) 
   const float32 = fc.oneof(
     fc.float({ noNaN: true }),
     // Around the boundaries where rounding changes: a pattern, the midpoint above it, and their float32 neighbours.
-    fc.record({ half: fc.nat({ max: infinity - 1 }), midway: fc.boolean(), ulps: fc.integer({ min: -2, max: 2 }), negative: fc.boolean() }).map(({ half, midway, ulps, negative }) => {
-      const value = Float32Array.of(midway ? (define(half) + define(half + 1)) / 2 : define(half));
-      const bits = new Int32Array(value.buffer);
-      bits[0] = Math.max(0, bits[0] + ulps);
-      return negative ? -value[0] : value[0];
-    }),
+    fc
+      .record({
+        half: fc.nat({ max: infinity - 1 }),
+        midway: fc.boolean(),
+        ulps: fc.integer({ min: -2, max: 2 }),
+        negative: fc.boolean(),
+      })
+      .map(({ half, midway, ulps, negative }) => {
+        const value = Float32Array.of(midway ? (define(half) + define(half + 1)) / 2 : define(half));
+        const bits = new Int32Array(value.buffer);
+        bits[0] = Math.max(0, bits[0] + ulps);
+        return negative ? -value[0] : value[0];
+      }),
   );
 
   test('narrowing rounds to the nearest, ties to even', () => {
     fc.assert(
-      fc.property(float32, (x) => {
+      fc.property(float32, x => {
         const sign = Object.is(x, -0) || x < 0 ? 0x8000 : 0;
         expect(narrow(Float32Array.of(x))[0]).toBe(sign | nearest(x));
       }),

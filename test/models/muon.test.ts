@@ -6,10 +6,16 @@ import { AdamW } from '../../models/adamw.ts';
 import { Muon, orthogonalise } from '../../models/muon.ts';
 
 const backend = createReferenceBackend() as unknown as Tensor['backend'];
-const matrix = (values: ArrayLike<number>, shape: [number, number]) => tensor(Float64Array.from(values), { shape, backend });
-const orthogonal = (values: ArrayLike<number>, shape: [number, number]) => scope(() => Array.from(orthogonalise(matrix(values, shape)).dataSync() as Float64Array));
+const matrix = (values: ArrayLike<number>, shape: [number, number]) =>
+  tensor(Float64Array.from(values), { shape, backend });
+const orthogonal = (values: ArrayLike<number>, shape: [number, number]) =>
+  scope(() => Array.from(orthogonalise(matrix(values, shape)).dataSync() as Float64Array));
 
-const twoRows = fc.integer({ min: 2, max: 9 }).chain(columns => fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 2 * columns, maxLength: 2 * columns }));
+const twoRows = fc
+  .integer({ min: 2, max: 9 })
+  .chain(columns =>
+    fc.array(fc.double({ min: -1, max: 1, noNaN: true }), { minLength: 2 * columns, maxLength: 2 * columns }),
+  );
 
 /** Singular values of a (2, C) matrix, from the closed form for its 2×2 Gram matrix. */
 function singularValues(m: readonly number[]): [number, number] {
@@ -22,35 +28,57 @@ function singularValues(m: readonly number[]): [number, number] {
 
 describe('orthogonalise', () => {
   test('brings singular values that are not tiny near 1', () => {
-    fc.assert(fc.property(twoRows, m => {
-      const [large, small] = singularValues(m);
-      fc.pre(large > 1e-3 && small > 0.05 * large);
-      for (const s of singularValues(orthogonal(m, [2, m.length / 2]))) {
-        expect(s).toBeGreaterThan(0.6);
-        expect(s).toBeLessThan(1.3);
-      }
-    }));
+    fc.assert(
+      fc.property(twoRows, m => {
+        const [large, small] = singularValues(m);
+        fc.pre(large > 1e-3 && small > 0.05 * large);
+        for (const s of singularValues(orthogonal(m, [2, m.length / 2]))) {
+          expect(s).toBeGreaterThan(0.6);
+          expect(s).toBeLessThan(1.3);
+        }
+      }),
+    );
   });
 
   test('is five steps of its polynomial on each singular value', () => {
     const step = (x: number) => 3.4445 * x - 4.775 * x ** 3 + 2.0315 * x ** 5;
-    fc.assert(fc.property(fc.double({ min: 0.01, max: 1, noNaN: true }), fc.double({ min: 0.01, max: 1, noNaN: true }), (a, b) => {
-      const norm = Math.hypot(a, b) + 1e-7;
-      const [x, , , y] = orthogonal([a, 0, 0, b], [2, 2]);
-      for (const [value, s] of [[x, a], [y, b]]) expect(value).toBeCloseTo(step(step(step(step(step(s / norm))))), 9);
-    }));
+    fc.assert(
+      fc.property(
+        fc.double({ min: 0.01, max: 1, noNaN: true }),
+        fc.double({ min: 0.01, max: 1, noNaN: true }),
+        (a, b) => {
+          const norm = Math.hypot(a, b) + 1e-7;
+          const [x, , , y] = orthogonal([a, 0, 0, b], [2, 2]);
+          for (const [value, s] of [
+            [x, a],
+            [y, b],
+          ])
+            expect(value).toBeCloseTo(step(step(step(step(step(s / norm))))), 9);
+        },
+      ),
+    );
   });
 
   test('commutes with transposition and does not see the scale', () => {
-    fc.assert(fc.property(twoRows, fc.constantFrom(2, 1024, 2 ** -6), (m, scale) => {
-      const C = m.length / 2;
-      fc.pre(singularValues(m)[0] > 1e-2);
-      const plain = orthogonal(m, [2, C]);
-      const transposed = orthogonal(Array.from(m, (_, i) => m[(i % 2) * C + Math.floor(i / 2)]), [C, 2]);
-      plain.forEach((value, i) => expect(transposed[(i % C) * 2 + Math.floor(i / C)]).toBeCloseTo(value, 9));
-      // The norm is kept from zero by 1e-7, which five steps of slope 3.4 and less can raise by 3.4444⁵ < 500.
-      orthogonal(m.map(x => scale * x), [2, C]).forEach((value, i) => expect(Math.abs(value - plain[i])).toBeLessThan(500 * 1e-7 / Math.min(scale, 1) / 1e-2));
-    }));
+    fc.assert(
+      fc.property(twoRows, fc.constantFrom(2, 1024, 2 ** -6), (m, scale) => {
+        const C = m.length / 2;
+        fc.pre(singularValues(m)[0] > 1e-2);
+        const plain = orthogonal(m, [2, C]);
+        const transposed = orthogonal(
+          Array.from(m, (_, i) => m[(i % 2) * C + Math.floor(i / 2)]),
+          [C, 2],
+        );
+        plain.forEach((value, i) => expect(transposed[(i % C) * 2 + Math.floor(i / C)]).toBeCloseTo(value, 9));
+        // The norm is kept from zero by 1e-7, which five steps of slope 3.4 and less can raise by 3.4444⁵ < 500.
+        orthogonal(
+          m.map(x => scale * x),
+          [2, C],
+        ).forEach((value, i) =>
+          expect(Math.abs(value - plain[i])).toBeLessThan((500 * 1e-7) / Math.min(scale, 1) / 1e-2),
+        );
+      }),
+    );
   });
 });
 
@@ -61,13 +89,19 @@ describe('Muon', () => {
     const [w, e] = [draw(12), draw(6)];
     const gradients = Array.from({ length: 4 }, () => [draw(12), draw(6)]);
     const [hidden, other, alone] = [matrix(w, [3, 4]), matrix(e, [2, 3]), matrix(e, [2, 3])];
-    const [muon, adamw] = [new Muon({ hidden, other }, name => name === 'hidden', { othersRate: 3 }), new AdamW({ alone })];
+    const [muon, adamw] = [
+      new Muon({ hidden, other }, name => name === 'hidden', { othersRate: 3 }),
+      new AdamW({ alone }),
+    ];
     let [momentum, expected] = [w.map(() => 0), [...w]];
     for (const [g, h] of gradients) {
       scope(() => muon.update([matrix(g, [3, 4]), matrix(h, [2, 3])], 0.01));
       scope(() => adamw.update([matrix(h, [2, 3])], 3 * 0.01));
       momentum = momentum.map((m, i) => 0.95 * m + g[i]);
-      const step = orthogonal(g.map((x, i) => x + 0.95 * momentum[i]), [3, 4]);
+      const step = orthogonal(
+        g.map((x, i) => x + 0.95 * momentum[i]),
+        [3, 4],
+      );
       expected = expected.map((x, i) => x * (1 - 0.01 * 0.1) - 0.01 * 0.2 * 2 * step[i]);
     }
     hidden.dataSync().forEach((value: number, i: number) => expect(value).toBeCloseTo(expected[i], 12));

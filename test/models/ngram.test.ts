@@ -5,11 +5,16 @@ import { Random } from '../../engine/index.ts';
 import { KneserNey } from '../../models/ngram.ts';
 
 const vocabSize = 5;
-const sequence = fc.array(fc.integer({ min: 0, max: vocabSize - 1 }), { minLength: 1, maxLength: 30 }).map(ids => Int32Array.from(ids));
+const sequence = fc
+  .array(fc.integer({ min: 0, max: vocabSize - 1 }), { minLength: 1, maxLength: 30 })
+  .map(ids => Int32Array.from(ids));
 const corpus = fc.array(sequence, { minLength: 1, maxLength: 6 });
 
 /** p(w | h) straight from the definition in the docstring, n-grams as strings. */
-function definition(sequences: readonly Int32Array[], order: number): (context: readonly number[], token: number) => number {
+function definition(
+  sequences: readonly Int32Array[],
+  order: number,
+): (context: readonly number[], token: number) => number {
   const counts = Array.from({ length: order + 1 }, () => new Map<string, number>());
   for (let n = 1; n <= order; n++) {
     const predecessors = new Map<string, Set<string>>();
@@ -38,7 +43,12 @@ function definition(sequences: readonly Int32Array[], order: number): (context: 
 }
 
 /** p(w | context of token `at` of sequence `which`) without that occurrence, by recursion from the highest order down. */
-function leftOut(sequences: readonly Int32Array[], order: number, which: number, at: number): (token: number) => number {
+function leftOut(
+  sequences: readonly Int32Array[],
+  order: number,
+  which: number,
+  at: number,
+): (token: number) => number {
   type Counts = Map<string, number>;
   const add = (to: Counts, key: string) => to.set(key, (to.get(key) ?? 0) + 1);
   const count = (without: boolean): Counts[] => {
@@ -49,7 +59,8 @@ function leftOut(sequences: readonly Int32Array[], order: number, which: number,
       sequences.forEach((ids, s) => {
         for (let end = n - 1; end < ids.length; end++) {
           const alone = n === order || end === n - 1;
-          if (alone && !(without && s === which && end === at)) add(counts[n], Array.from(ids.slice(end - n + 1, end + 1)).join(' '));
+          if (alone && !(without && s === which && end === at))
+            add(counts[n], Array.from(ids.slice(end - n + 1, end + 1)).join(' '));
         }
       });
     }
@@ -66,7 +77,10 @@ function leftOut(sequences: readonly Int32Array[], order: number, which: number,
     const followers = Array.from({ length: vocabSize }, (_, w) => counts[n].get([...context, w].join(' ')) ?? 0);
     const total = followers.reduce((a, b) => a + b, 0);
     if (total === 0) return shorter;
-    return (Math.max(followers[token] - discounts[n], 0) + discounts[n] * followers.filter(c => c > 0).length * shorter) / total;
+    return (
+      (Math.max(followers[token] - discounts[n], 0) + discounts[n] * followers.filter(c => c > 0).length * shorter) /
+      total
+    );
   };
   const context = Array.from(sequences[which].slice(Math.max(0, at + 1 - order), at));
   return token => probability(context, token);
@@ -74,42 +88,67 @@ function leftOut(sequences: readonly Int32Array[], order: number, which: number,
 
 describe('KneserNey', () => {
   test('is the definition', () => {
-    fc.assert(fc.property(corpus, sequence, fc.integer({ min: 1, max: 4 }), (sequences, text, order) => {
-      const p = definition(sequences, order);
-      const nats = new KneserNey(sequences, { order, vocabSize }).nats(text);
-      expect(nats.length).toBe(text.length - 1);
-      nats.forEach((value, i) => expect(value).toBeCloseTo(-Math.log(p(Array.from(text.slice(Math.max(0, i + 2 - order), i + 1)), text[i + 1])), 9));
-    }));
+    fc.assert(
+      fc.property(corpus, sequence, fc.integer({ min: 1, max: 4 }), (sequences, text, order) => {
+        const p = definition(sequences, order);
+        const nats = new KneserNey(sequences, { order, vocabSize }).nats(text);
+        expect(nats.length).toBe(text.length - 1);
+        nats.forEach((value, i) =>
+          expect(value).toBeCloseTo(
+            -Math.log(p(Array.from(text.slice(Math.max(0, i + 2 - order), i + 1)), text[i + 1])),
+            9,
+          ),
+        );
+      }),
+    );
   });
 
   test('gives every context a distribution over the vocabulary', () => {
-    fc.assert(fc.property(corpus, sequence, fc.integer({ min: 1, max: 5 }), (sequences, context, order) => {
-      const model = new KneserNey(sequences, { order, vocabSize });
-      const total = Array.from({ length: vocabSize }, (_, w) => Math.exp(-model.nats(Int32Array.of(...context, w)).at(-1)!)).reduce((a, b) => a + b, 0);
-      expect(total).toBeCloseTo(1, 9);
-    }));
+    fc.assert(
+      fc.property(corpus, sequence, fc.integer({ min: 1, max: 5 }), (sequences, context, order) => {
+        const model = new KneserNey(sequences, { order, vocabSize });
+        const total = Array.from({ length: vocabSize }, (_, w) =>
+          Math.exp(-model.nats(Int32Array.of(...context, w)).at(-1)!),
+        ).reduce((a, b) => a + b, 0);
+        expect(total).toBeCloseTo(1, 9);
+      }),
+    );
   });
 
   test('leaves one occurrence out: counts of n-grams without it, of all shorter ones from those, the discounts as they were', () => {
-    fc.assert(fc.property(corpus, fc.integer({ min: 1, max: 4 }), fc.double({ min: 0.1, max: 2, noNaN: true }), (sequences, order, scale) => {
-      const model = new KneserNey(sequences, { order, vocabSize });
-      sequences.forEach((ids, which) => {
-        for (let at = 0; at < ids.length; at++) {
-          const out = new Float32Array(vocabSize + 1);
-          model.leaveOneOut(ids, at, out, 1, scale);
-          const p = leftOut(sequences, order, which, at);
-          expect(out[0]).toBe(0);
-          // Each entry is a sum of at most order + 1 terms in float32.
-          for (let w = 0; w < vocabSize; w++) expect(Math.abs(out[1 + w] - scale * p(w))).toBeLessThanOrEqual((order + 1) * 2 ** -24 * scale);
-        }
-      });
-    }));
+    fc.assert(
+      fc.property(
+        corpus,
+        fc.integer({ min: 1, max: 4 }),
+        fc.double({ min: 0.1, max: 2, noNaN: true }),
+        (sequences, order, scale) => {
+          const model = new KneserNey(sequences, { order, vocabSize });
+          sequences.forEach((ids, which) => {
+            for (let at = 0; at < ids.length; at++) {
+              const out = new Float32Array(vocabSize + 1);
+              model.leaveOneOut(ids, at, out, 1, scale);
+              const p = leftOut(sequences, order, which, at);
+              expect(out[0]).toBe(0);
+              // Each entry is a sum of at most order + 1 terms in float32.
+              for (let w = 0; w < vocabSize; w++)
+                expect(Math.abs(out[1 + w] - scale * p(w))).toBeLessThanOrEqual((order + 1) * 2 ** -24 * scale);
+            }
+          });
+        },
+      ),
+    );
   });
 
   test('refuses to leave out what was never there', () => {
     const model = new KneserNey([Int32Array.of(1, 2)], { order: 2, vocabSize });
-    for (const never of [[1, 1], [2, 1], [3, 1]]) {
-      expect(() => model.leaveOneOut(Int32Array.from(never), 1, new Float32Array(5), 0, 1)).toThrow(/token 1 at 1 was never counted/);
+    for (const never of [
+      [1, 1],
+      [2, 1],
+      [3, 1],
+    ]) {
+      expect(() => model.leaveOneOut(Int32Array.from(never), 1, new Float32Array(5), 0, 1)).toThrow(
+        /token 1 at 1 was never counted/,
+      );
     }
   });
 

@@ -10,7 +10,19 @@ const before = getBackend();
 afterAll(() => setBackend(before));
 
 /** Large enough that every kind of kernel is shared: products, attention, norms, cross-entropy over a vocabulary, the update. */
-const config = { family: 'llama', vocabSize: 700, width: 96, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 250, context: 128, rotaryBase: 10000, normEps: 1e-5, tied: false } as const;
+const config = {
+  family: 'llama',
+  vocabSize: 700,
+  width: 96,
+  layers: 2,
+  heads: 4,
+  keyValueHeads: 2,
+  feedForward: 250,
+  context: 128,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+  tied: false,
+} as const;
 
 function trained(threads: number): Uint8Array {
   const backend = createWasmBackend({ threads });
@@ -20,8 +32,16 @@ function trained(threads: number): Uint8Array {
   const model = initTransformer(config, random);
   const weights = Object.values(model.weights);
   const optimizer = new AdamW(model.weights);
-  const batch = makeBatch([128, 90, 127, 61].map(length => ({ ids: Int32Array.from({ length }, () => random.integer(config.vocabSize)), bytes: 0 })));
-  for (let step = 0; step < 3; step++) scope(() => { optimizer.update(grad(batchLoss(model, batch), weights), 1e-2); });
+  const batch = makeBatch(
+    [128, 90, 127, 61].map(length => ({
+      ids: Int32Array.from({ length }, () => random.integer(config.vocabSize)),
+      bytes: 0,
+    })),
+  );
+  for (let step = 0; step < 3; step++)
+    scope(() => {
+      optimizer.update(grad(batchLoss(model, batch), weights), 1e-2);
+    });
   return Buffer.concat(weights.map(w => Buffer.from(w.dataSync().buffer)));
 }
 

@@ -10,11 +10,34 @@ import { sha256 } from '../../models/files.ts';
 import { generate } from '../../models/generate.ts';
 import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';
-import { embeddingName, families, forward, forwardFlops, headName, initTransformer, weightShapes, type Family, type Transformer, type TransformerConfig } from '../../models/transformer.ts';
+import {
+  embeddingName,
+  families,
+  forward,
+  forwardFlops,
+  headName,
+  initTransformer,
+  weightShapes,
+  type Family,
+  type Transformer,
+  type TransformerConfig,
+} from '../../models/transformer.ts';
 import { configs as anyConfig, idsFor } from '../arbitraries/models.ts';
 import { randomOfTests } from '../random.ts';
 
-const llama: TransformerConfig = { family: 'llama', vocabSize: 23, width: 16, layers: 2, heads: 4, keyValueHeads: 2, feedForward: 24, context: 32, rotaryBase: 10000, normEps: 1e-5, tied: false };
+const llama: TransformerConfig = {
+  family: 'llama',
+  vocabSize: 23,
+  width: 16,
+  layers: 2,
+  heads: 4,
+  keyValueHeads: 2,
+  feedForward: 24,
+  context: 32,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+  tied: false,
+};
 const configs: Record<Family, TransformerConfig> = {
   llama,
   olmo: { ...llama, family: 'olmo', tied: true },
@@ -25,57 +48,78 @@ const idsOf = (n: number) => Int32Array.from({ length: n }, () => random.integer
 /** A model whose biases are not zero, as they are at first. */
 function modelOf(config: TransformerConfig, seed = 1): Transformer {
   const model = initTransformer(config, new Random(seed));
-  for (const [name, w] of Object.entries(model.weights)) if (name.endsWith('.bias')) w.assign(tensor(new Float32Array(w.size).map(() => 0.1 * random.normal()), { shape: w.shape }));
+  for (const [name, w] of Object.entries(model.weights))
+    if (name.endsWith('.bias'))
+      w.assign(
+        tensor(
+          new Float32Array(w.size).map(() => 0.1 * random.normal()),
+          { shape: w.shape },
+        ),
+      );
   return model;
 }
-const logitsOf = (model: Transformer, ids: Int32Array<ArrayBuffer>, rows = 1) => noGrad(() => scope(() => forward(model, tensor(ids, { shape: [rows, ids.length / rows] })).logits.dataSync())) as Float32Array;
+const logitsOf = (model: Transformer, ids: Int32Array<ArrayBuffer>, rows = 1) =>
+  noGrad(() =>
+    scope(() => forward(model, tensor(ids, { shape: [rows, ids.length / rows] })).logits.dataSync()),
+  ) as Float32Array;
 const close = (a: ArrayLike<number>, b: ArrayLike<number>, tolerance = 1e-5) => {
   expect(a.length).toBe(b.length);
   expect(Math.max(0, ...Array.from(a, (value, i) => Math.abs(value - b[i])))).toBeLessThan(tolerance);
 };
 
 test('any configuration: causal; a cache changes nothing, nor do the other rows of a batch, padding included', () => {
-  const input = anyConfig.chain(c => fc.record({ config: fc.constant(c), ids: idsFor(c), other: idsFor(c), at: fc.nat(), seed: fc.nat(99) }));
-  fc.assert(fc.property(input, ({ config, ids, other, at, seed }) => {
-    const model = modelOf(config, seed);
-    const V = config.vocabSize;
-    const whole = logitsOf(model, ids);
-    // Sums of at most 18 products of order one, in each of three layers: float32 in another order.
-    const tolerance = 1e-5 * (1 + Math.max(...whole.map(Math.abs)));
-    const cut = 1 + (at % (ids.length - 1));
-    const changed = ids.slice();
-    changed[cut] = (changed[cut] + 1) % V;
-    expect(logitsOf(model, changed).slice(0, cut * V)).toEqual(whole.slice(0, cut * V));
-    scope(() => noGrad(() => {
-      const first = forward(model, tensor(ids.slice(0, cut), { shape: [1, cut] }));
-      const rest = forward(model, tensor(ids.slice(cut), { shape: [1, ids.length - cut] }), undefined, first.cache);
-      close([...first.logits.dataSync(), ...rest.logits.dataSync()], whole, tolerance);
-    }));
-    const T = Math.max(ids.length, other.length);
-    const padded = new Int32Array(2 * T);
-    padded.set(ids);
-    padded.set(other, T);
-    const both = logitsOf(model, padded, 2);
-    close(both.slice(0, ids.length * V), whole, tolerance);
-    close(both.slice(T * V, (T + other.length) * V), logitsOf(model, other), tolerance);
-    Object.values(model.weights).forEach(w => w.dispose());
-  }), { numRuns: 60 });
+  const input = anyConfig.chain(c =>
+    fc.record({ config: fc.constant(c), ids: idsFor(c), other: idsFor(c), at: fc.nat(), seed: fc.nat(99) }),
+  );
+  fc.assert(
+    fc.property(input, ({ config, ids, other, at, seed }) => {
+      const model = modelOf(config, seed);
+      const V = config.vocabSize;
+      const whole = logitsOf(model, ids);
+      // Sums of at most 18 products of order one, in each of three layers: float32 in another order.
+      const tolerance = 1e-5 * (1 + Math.max(...whole.map(Math.abs)));
+      const cut = 1 + (at % (ids.length - 1));
+      const changed = ids.slice();
+      changed[cut] = (changed[cut] + 1) % V;
+      expect(logitsOf(model, changed).slice(0, cut * V)).toEqual(whole.slice(0, cut * V));
+      scope(() =>
+        noGrad(() => {
+          const first = forward(model, tensor(ids.slice(0, cut), { shape: [1, cut] }));
+          const rest = forward(model, tensor(ids.slice(cut), { shape: [1, ids.length - cut] }), undefined, first.cache);
+          close([...first.logits.dataSync(), ...rest.logits.dataSync()], whole, tolerance);
+        }),
+      );
+      const T = Math.max(ids.length, other.length);
+      const padded = new Int32Array(2 * T);
+      padded.set(ids);
+      padded.set(other, T);
+      const both = logitsOf(model, padded, 2);
+      close(both.slice(0, ids.length * V), whole, tolerance);
+      close(both.slice(T * V, (T + other.length) * V), logitsOf(model, other), tolerance);
+      Object.values(model.weights).forEach(w => w.dispose());
+    }),
+    { numRuns: 60 },
+  );
 });
 
 describe.each(families)('%s', family => {
   const config = configs[family];
   const model = modelOf(config);
 
-  test('every weight has a gradient, of its own shape', () => scope(() => {
-    const batch = makeBatch([{ ids: idsOf(33), bytes: 8 }, { ids: idsOf(5), bytes: 4 }]);
-    const names = Object.keys(model.weights);
-    expect(names).toEqual(Object.keys(weightShapes(config)));
-    const gradients = grad(batchLoss(model, batch), Object.values(model.weights));
-    gradients.forEach((g, i) => {
-      expect(g.shape).toEqual(weightShapes(config)[names[i]]);
-      expect(Math.max(...g.dataSync().map(Math.abs)), names[i]).toBeGreaterThan(0);
-    });
-  }));
+  test('every weight has a gradient, of its own shape', () =>
+    scope(() => {
+      const batch = makeBatch([
+        { ids: idsOf(33), bytes: 8 },
+        { ids: idsOf(5), bytes: 4 },
+      ]);
+      const names = Object.keys(model.weights);
+      expect(names).toEqual(Object.keys(weightShapes(config)));
+      const gradients = grad(batchLoss(model, batch), Object.values(model.weights));
+      gradients.forEach((g, i) => {
+        expect(g.shape).toEqual(weightShapes(config)[names[i]]);
+        expect(Math.max(...g.dataSync().map(Math.abs)), names[i]).toBeGreaterThan(0);
+      });
+    }));
 
   test('is causal: a later token changes nothing before it', () => {
     const ids = idsOf(12);
@@ -89,16 +133,22 @@ describe.each(families)('%s', family => {
   test('with a cache equals the pass without', () => {
     const ids = idsOf(10);
     const whole = logitsOf(model, ids);
-    scope(() => noGrad(() => {
-      let cache;
-      const parts: number[] = [];
-      for (const [from, to] of [[0, 4], [4, 5], [5, 10]]) {
-        const result = forward(model, tensor(ids.slice(from, to), { shape: [1, to - from] }), undefined, cache);
-        cache = result.cache;
-        parts.push(...result.logits.dataSync());
-      }
-      close(parts, whole);
-    }));
+    scope(() =>
+      noGrad(() => {
+        let cache;
+        const parts: number[] = [];
+        for (const [from, to] of [
+          [0, 4],
+          [4, 5],
+          [5, 10],
+        ]) {
+          const result = forward(model, tensor(ids.slice(from, to), { shape: [1, to - from] }), undefined, cache);
+          cache = result.cache;
+          parts.push(...result.logits.dataSync());
+        }
+        close(parts, whole);
+      }),
+    );
   });
 
   test('treats the rows of a batch one by one', () => {
@@ -122,7 +172,9 @@ describe.each(families)('%s', family => {
 
   test('its floating-point operations are those of its products', () => {
     // Two per weight of a matrix a token is multiplied with, the embedding being looked up and not multiplied.
-    const matrices = Object.entries(weightShapes({ ...config, tied: false })).filter(([name, shape]) => shape.length === 2 && name !== embeddingName(config) && !name.includes('wpe'));
+    const matrices = Object.entries(weightShapes({ ...config, tied: false })).filter(
+      ([name, shape]) => shape.length === 2 && name !== embeddingName(config) && !name.includes('wpe'),
+    );
     expect(forwardFlops(config, 0)).toBe(2 * matrices.reduce((n, [, [a, b]]) => n + a * b, 0));
     // And in each layer and head two, for scores and for what is mixed by them, per position attended to and element of a head.
     expect(forwardFlops(config, 10) - forwardFlops(config, 0)).toBe(2 * 2 * 10 * 2 * 4 * 4);
@@ -149,12 +201,17 @@ test.each([
 });
 
 test.each(families)('%s: fresh weights have deviation 0.02, less where they write into the residual stream', family => {
-  const { weights } = initTransformer({ ...configs[family], width: 64, layers: 3, keyValueHeads: 4, feedForward: 96 }, new Random(5));
+  const { weights } = initTransformer(
+    { ...configs[family], width: 64, layers: 3, keyValueHeads: 4, feedForward: 96 },
+    new Random(5),
+  );
   for (const [name, w] of Object.entries(weights).filter(([, { shape }]) => shape.length === 2)) {
     const deviation = /(o_proj|down_proj|c_proj)/.test(name) ? 0.02 / Math.sqrt(6) : 0.02;
     const values = Array.from(w.dataSync());
     // The variance of n normal values has a deviation of √(2/n); six of them are never seen.
-    expect(Math.abs(values.reduce((sum, x) => sum + x * x, 0) / values.length / deviation ** 2 - 1)).toBeLessThan(6 * Math.sqrt(2 / values.length));
+    expect(Math.abs(values.reduce((sum, x) => sum + x * x, 0) / values.length / deviation ** 2 - 1)).toBeLessThan(
+      6 * Math.sqrt(2 / values.length),
+    );
   }
 });
 
@@ -166,7 +223,11 @@ describe('score', () => {
     const sequences: Sequence[] = [3, 9, 5, 17, 2].map(n => ({ ids: idsOf(n), bytes: n }));
     const before = memory();
     let seen = 0;
-    const together = await score(model, sequences, { onProgress: tokens => { seen += tokens; } });
+    const together = await score(model, sequences, {
+      onProgress: tokens => {
+        seen += tokens;
+      },
+    });
     expect(memory()).toEqual(before);
     expect(seen).toBe(sequences.reduce((n, s) => n + s.ids.length - 1, 0));
     const alone = await score(model, sequences, { batchTokens: 1 });
@@ -178,13 +239,24 @@ describe('score', () => {
 
   test('leaves out what is context only', async () => {
     const ids = idsOf(12);
-    const [whole, start, rest] = await score(model, [{ ids, bytes: 3 }, { ids: ids.slice(0, 6), bytes: 1 }, { ids, bytes: 2, context: 5 }], { endToken: false });
+    const [whole, start, rest] = await score(
+      model,
+      [
+        { ids, bytes: 3 },
+        { ids: ids.slice(0, 6), bytes: 1 },
+        { ids, bytes: 2, context: 5 },
+      ],
+      { endToken: false },
+    );
     close([rest.nats], [whole.nats - start.nats]);
     expect([whole.tokens, start.tokens, rest.tokens]).toEqual([11, 5, 6]);
   });
 
   test('a uniform model loses log V a token', async () => {
-    const zero = { ...model, weights: { ...model.weights, 'lm_head.weight': tensor(new Float32Array(23 * 16), { shape: [23, 16] }) } };
+    const zero = {
+      ...model,
+      weights: { ...model.weights, 'lm_head.weight': tensor(new Float32Array(23 * 16), { shape: [23, 16] }) },
+    };
     const [s] = await score(zero, [{ ids: idsOf(8), bytes: 6 }]);
     close([s.nats / s.tokens], [Math.log(23)]);
   });
@@ -193,7 +265,13 @@ describe('score', () => {
 test('generation follows the seed, stops at the stop token and frees its cache', async () => {
   const draw = async (seed: number) => {
     const ids: number[] = [];
-    for await (const id of generate(model, Int32Array.of(1), { maxTokens: 12, topP: 0.9, stop: 2, random: new Random(seed) })) ids.push(id);
+    for await (const id of generate(model, Int32Array.of(1), {
+      maxTokens: 12,
+      topP: 0.9,
+      stop: 2,
+      random: new Random(seed),
+    }))
+      ids.push(id);
     return ids;
   };
   const before = memory();
@@ -204,15 +282,30 @@ test('generation follows the seed, stops at the stop token and frees its cache',
 
 describe('training', () => {
   let directory = '';
-  beforeAll(async () => { directory = await mkdtemp(join(tmpdir(), 's2t2-train-')); });
+  beforeAll(async () => {
+    directory = await mkdtemp(join(tmpdir(), 's2t2-train-'));
+  });
   afterAll(() => rm(directory, { recursive: true }));
 
-  const sequences: Sequence[] = Array.from({ length: 12 }, (_, i) => ({ ids: Int32Array.from({ length: 6 + (i % 5) }, (__, j) => (i + 3 * j) % 23), bytes: 5 }));
+  const sequences: Sequence[] = Array.from({ length: 12 }, (_, i) => ({
+    ids: Int32Array.from({ length: 6 + (i % 5) }, (__, j) => (i + 3 * j) % 23),
+    bytes: 5,
+  }));
   const fresh = () => {
     const m = initTransformer(config, new Random(9));
-    return { m, training: { parameters: m.weights, batches: planBatches(sequences, 32, { unit: 'tokens' as const, amount: 4000 }, new Random(2)), loss: (b: Parameters<typeof batchLoss>[1]) => batchLoss(m, b), rate: 3e-3, warmup: 4 } };
+    return {
+      m,
+      training: {
+        parameters: m.weights,
+        batches: planBatches(sequences, 32, { unit: 'tokens' as const, amount: 4000 }, new Random(2)),
+        loss: (b: Parameters<typeof batchLoss>[1]) => batchLoss(m, b),
+        rate: 3e-3,
+        warmup: 4,
+      },
+    };
   };
-  const hash = (m: ReturnType<typeof fresh>['m']) => sha256(Buffer.concat(Object.values(m.weights).map(w => Buffer.from(w.dataSync().buffer))));
+  const hash = (m: ReturnType<typeof fresh>['m']) =>
+    sha256(Buffer.concat(Object.values(m.weights).map(w => Buffer.from(w.dataSync().buffer))));
 
   test('learns', async () => {
     const { training } = fresh();
@@ -223,7 +316,10 @@ describe('training', () => {
     expect(times.at(-1)).toBe(Math.fround(seconds));
     const all = training.batches.flat();
     expect([step, steps, losses.length]).toEqual(Array.from({ length: 3 }, () => training.batches.length));
-    expect([tokens, bytes]).toEqual([all.reduce((n, s) => n + s.ids.length - 1, 0), all.reduce((n, s) => n + s.bytes, 0)]);
+    expect([tokens, bytes]).toEqual([
+      all.reduce((n, s) => n + s.ids.length - 1, 0),
+      all.reduce((n, s) => n + s.bytes, 0),
+    ]);
     expect(losses[0]).toBeGreaterThan(3);
     expect(losses.at(-1)).toBeLessThan(1.5);
   });
@@ -234,7 +330,9 @@ describe('training', () => {
     const state = join(directory, 'state.safetensors');
     const stop = new AbortController();
     const first = fresh();
-    await expect(train(first.training, { state, signal: stop.signal, onStep: p => p.step === 7 && stop.abort() })).rejects.toThrow(Interrupted);
+    await expect(
+      train(first.training, { state, signal: stop.signal, onStep: p => p.step === 7 && stop.abort() }),
+    ).rejects.toThrow(Interrupted);
     const second = fresh();
     const before = memory();
     const result = await train(second.training, { state });
@@ -246,13 +344,18 @@ describe('training', () => {
   test('refuses the state of another run', async () => {
     const state = join(directory, 'another.safetensors');
     const stop = new AbortController();
-    await expect(train(fresh().training, { state, signal: stop.signal, onStep: p => p.step === 1 && stop.abort() })).rejects.toThrow(Interrupted);
-    await expect(train(fresh().training, { state, fingerprint: 'another' })).rejects.toThrow('belongs to a run with other settings');
+    await expect(
+      train(fresh().training, { state, signal: stop.signal, onStep: p => p.step === 1 && stop.abort() }),
+    ).rejects.toThrow(Interrupted);
+    await expect(train(fresh().training, { state, fingerprint: 'another' })).rejects.toThrow(
+      'belongs to a run with other settings',
+    );
   });
 
   test('stops with advice when the loss is no number', async () => {
     const { training } = fresh();
-    await expect(train({ ...training, rate: 1e30 })).rejects.toThrow(/the loss is (NaN|Infinity) at step \d+; lower the learning rate/);
+    await expect(train({ ...training, rate: 1e30 })).rejects.toThrow(
+      /the loss is (NaN|Infinity) at step \d+; lower the learning rate/,
+    );
   });
 });
-

@@ -39,29 +39,48 @@ type Baseline = Record<string, TestFile>;
 
 const project = fileURLToPath(new URL('../../..', import.meta.url)).replace(/\/$/, '');
 
-const number = (least: number) => (value: string): number => {
-  const n = Number(value);
-  if (!(n >= least)) throw new InvalidArgumentError(`it is a number of ${least} or more`);
-  return n;
-};
+const number =
+  (least: number) =>
+  (value: string): number => {
+    const n = Number(value);
+    if (!(n >= least)) throw new InvalidArgumentError(`it is a number of ${least} or more`);
+    return n;
+  };
 const options = new Command('mutate')
   .description('breaks the code in many small ways and counts how often a test notices')
   .option('--sample <n>', 'mutants of each tree', number(1), 300)
   .option('--tree <names>', `of ${trees.join(', ')}`, (value: string) => value.split(','), [...trees])
   .option('--seed <n>', 'of the sample', number(0), 1)
   .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
-  .option('--seconds <n>', 'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left', number(1), 15)
+  .option(
+    '--seconds <n>',
+    'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left',
+    number(1),
+    15,
+  )
   .option('--workers <n>', 'copies that are tested at once', number(1), 2)
   .option('--fresh', 'forget what an earlier call found')
   .parse()
-  .opts<{ sample: number; tree: string[]; seed: number; minutes: number; seconds: number; workers: number; fresh?: boolean }>();
-for (const tree of options.tree) if (!(tree in testsOf)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
+  .opts<{
+    sample: number;
+    tree: string[];
+    seed: number;
+    minutes: number;
+    seconds: number;
+    workers: number;
+    fresh?: boolean;
+  }>();
+for (const tree of options.tree)
+  if (!(tree in testsOf)) throw new Error(`--tree ${tree}: there is ${trees.join(', ')}`);
 const chosen = trees.filter(tree => options.tree.includes(tree));
 
 /** Not those of the GPU: the text of its kernels is compiled elsewhere, where nothing can note that it runs. */
 async function filesOf(directory: string, ending: string): Promise<string[]> {
   const names = await readdir(join(project, directory), { recursive: true });
-  return names.filter(name => name.endsWith(ending) && !name.startsWith('gpu/')).map(name => `${directory}/${name}`).sort();
+  return names
+    .filter(name => name.endsWith(ending) && !name.startsWith('gpu/'))
+    .map(name => `${directory}/${name}`)
+    .sort();
 }
 
 /** Its functions run in a browser's page, where nothing tells which mutants are reached. */
@@ -96,18 +115,41 @@ function progress(text: string): void {
 }
 
 /** Gives the items to the workers, each when it is free. */
-async function share<T>(workers: readonly Worker[], items: readonly T[], work: (worker: Worker, item: T) => Promise<void>): Promise<void> {
+async function share<T>(
+  workers: readonly Worker[],
+  items: readonly T[],
+  work: (worker: Worker, item: T) => Promise<void>,
+): Promise<void> {
   const queue = [...items];
-  await Promise.all(workers.map(async worker => {
-    for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(worker, item);
-  }));
+  await Promise.all(
+    workers.map(async worker => {
+      for (let item = queue.shift(); item !== undefined; item = queue.shift()) await work(worker, item);
+    }),
+  );
 }
 
-async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[], sources: ReadonlyMap<string, string>, directory: string): Promise<Baseline> {
+async function baselineOf(
+  workers: readonly Worker[],
+  sample: readonly Specimen[],
+  sources: ReadonlyMap<string, string>,
+  directory: string,
+): Promise<Baseline> {
   const files = [...new Set(sample.map(s => s.mutant.file))];
-  for (const worker of workers) for (const file of files) await worker.write(file, instrument(sources.get(file)!, sample.filter(s => s.mutant.file === file)));
+  for (const worker of workers)
+    for (const file of files)
+      await worker.write(
+        file,
+        instrument(
+          sources.get(file)!,
+          sample.filter(s => s.mutant.file === file),
+        ),
+      );
   const baseline: Baseline = {};
-  const all = (await Promise.all([...new Set(chosen.flatMap(tree => testsOf[tree]))].map(name => filesOf(`test/${name}`, '.test.ts')))).flat();
+  const all = (
+    await Promise.all(
+      [...new Set(chosen.flatMap(tree => testsOf[tree]))].map(name => filesOf(`test/${name}`, '.test.ts')),
+    )
+  ).flat();
   await share(workers, all, async (worker, test) => {
     const written = join(directory, `hits-${all.indexOf(test)}`);
     await rm(written, { force: true });
@@ -117,7 +159,12 @@ async function baselineOf(workers: readonly Worker[], sample: readonly Specimen[
     baseline[test] = {
       overhead: Math.max(0, outcome.milliseconds - outcome.cases.reduce((sum, each) => sum + each.milliseconds, 0)),
       reaches: [...hits.get('')!],
-      cases: outcome.cases.map(({ id, name, milliseconds }) => ({ id, name, milliseconds, reaches: [...hits.get(id) ?? []] })),
+      cases: outcome.cases.map(({ id, name, milliseconds }) => ({
+        id,
+        name,
+        milliseconds,
+        reaches: [...(hits.get(id) ?? [])],
+      })),
     };
     progress(`which test reaches what: ${Object.keys(baseline).length} of ${all.length} test files`);
   });
@@ -134,9 +181,20 @@ interface Round {
 }
 
 /** What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is known. */
-async function judge(worker: Worker, { specimen, among, milliseconds }: Round, source: string, order: Order, left: () => number): Promise<Status | null> {
+async function judge(
+  worker: Worker,
+  { specimen, among, milliseconds }: Round,
+  source: string,
+  order: Order,
+  left: () => number,
+): Promise<Status | null> {
   const { number: n, tree, mutant } = specimen;
-  const batches = order.batches(n, mutant, testsOf[tree].map(name => `test/${name}/`), among && new Set(among));
+  const batches = order.batches(
+    n,
+    mutant,
+    testsOf[tree].map(name => `test/${name}/`),
+    among && new Set(among),
+  );
   if (batches.length === 0) return { status: 'not reached' };
   const untried = new Set(batches.flatMap(({ cases }) => cases.map(({ id }) => id)));
   let spent = 0;
@@ -146,7 +204,10 @@ async function judge(worker: Worker, { specimen, among, milliseconds }: Round, s
       const batch = within(all, milliseconds - spent);
       if (batch.cases.length === 0) continue;
       if (left() <= 0) return null;
-      const outcome = await worker.run({ test: batch.test, ids: batch.cases.map(({ id }) => id) }, 10_000 + 4 * batch.milliseconds);
+      const outcome = await worker.run(
+        { test: batch.test, ids: batch.cases.map(({ id }) => id) },
+        10_000 + 4 * batch.milliseconds,
+      );
       spent += batch.milliseconds;
       for (const { id } of batch.cases) untried.delete(id);
       if (outcome !== 'hung' && outcome.passed) continue;
@@ -168,10 +229,13 @@ async function main(): Promise<void> {
   for (const tree of chosen) samples.push({ tree, mutants: await sampleOf(tree, sources) });
   // Turn by turn, so that a run that is cut short has seen as much of every tree.
   const sample: Specimen[] = [];
-  for (let i = 0; i < options.sample; i++) for (const { tree, mutants } of samples) if (i < mutants.length) sample.push({ number: sample.length, tree, mutant: mutants[i] });
+  for (let i = 0; i < options.sample; i++)
+    for (const { tree, mutants } of samples)
+      if (i < mutants.length) sample.push({ number: sample.length, tree, mutant: mutants[i] });
 
   const hash = createHash('sha256').update(JSON.stringify(sample));
-  for (const directory of [...trees, 'test']) for (const file of await filesOf(directory, '.ts')) hash.update(await readFile(join(project, file)));
+  for (const directory of [...trees, 'test'])
+    for (const file of await filesOf(directory, '.ts')) hash.update(await readFile(join(project, file)));
   const directory = join(tmpdir(), `s2t2-mutate-${hash.digest('hex').slice(0, 12)}`);
   if (options.fresh) await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { recursive: true });
@@ -189,10 +253,11 @@ async function main(): Promise<void> {
 
   const log = join(directory, 'verdicts.jsonl');
   const verdicts = new Map<number, Verdict>(); // of a mutant the latest
-  if (existsSync(log)) for (const line of (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean)) {
-    const verdict = JSON.parse(line) as Verdict;
-    verdicts.set(verdict.number, verdict);
-  }
+  if (existsSync(log))
+    for (const line of (await readFile(log, 'utf8')).trim().split('\n').filter(Boolean)) {
+      const verdict = JSON.parse(line) as Verdict;
+      verdicts.set(verdict.number, verdict);
+    }
   const order = new Order(baseline, sources);
   for (const { by, mutant } of verdicts.values()) if (by) order.add(mutant.file, by.test, by.id);
 
@@ -206,17 +271,30 @@ async function main(): Promise<void> {
       const source = sources.get(specimen.mutant.file)!;
       const status = await judge(worker, round, source, order, left);
       if (!status) return;
-      const verdict: Verdict = { number: specimen.number, tree: specimen.tree, line: lineOf(source, specimen.mutant), mutant: specimen.mutant, ...status };
+      const verdict: Verdict = {
+        number: specimen.number,
+        tree: specimen.tree,
+        line: lineOf(source, specimen.mutant),
+        mutant: specimen.mutant,
+        ...status,
+      };
       verdicts.set(verdict.number, verdict);
       await appendFile(log, `${JSON.stringify(verdict)}\n`);
       const rate = ++done / ((performance.now() - start) / 60_000);
-      progress(`${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} minutes left`);
+      progress(
+        `${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} minutes left`,
+      );
     });
   };
   // The likeliest tests for every mutant; then, while there is time, for those that live twice as many, and again.
-  await run('mutants', sample.filter(s => !verdicts.has(s.number)).map(specimen => ({ specimen, milliseconds: 1000 * options.seconds })));
+  await run(
+    'mutants',
+    sample.filter(s => !verdicts.has(s.number)).map(specimen => ({ specimen, milliseconds: 1000 * options.seconds })),
+  );
   for (let milliseconds = 2000 * options.seconds; left() > 0; milliseconds *= 2) {
-    const spared = sample.map(specimen => ({ specimen, among: verdicts.get(specimen.number)?.untried ?? [], milliseconds })).filter(round => round.among.length > 0);
+    const spared = sample
+      .map(specimen => ({ specimen, among: verdicts.get(specimen.number)?.untried ?? [], milliseconds }))
+      .filter(round => round.among.length > 0);
     if (spared.length === 0) break;
     await run(`survivors, ${milliseconds / 1000} s of other tests`, spared);
   }
@@ -225,7 +303,10 @@ async function main(): Promise<void> {
   const all = [...verdicts.values()];
   console.log(`\n${survivors(all, sources)}\n\n${summary(all)}`);
   const [mutants, unsure] = [sample.length - all.length, all.filter(v => v.untried && v.untried.length > 0).length];
-  if (mutants + unsure > 0) console.log(`${mutants} mutants, and tests of ${unsure} survivors, are left after ${options.minutes} minutes; the same command goes on with them`);
+  if (mutants + unsure > 0)
+    console.log(
+      `${mutants} mutants, and tests of ${unsure} survivors, are left after ${options.minutes} minutes; the same command goes on with them`,
+    );
   stop();
   process.exit(0);
 }

@@ -14,14 +14,42 @@ const changes = (source: string): string[] => mutantsOf('a.ts', source).map(m =>
 describe('a mutant', () => {
   test.each<[string, string[]]>([
     ['a + b;', ['removed statement: ;', 'arithmetic: a - b;']],
-    ['f(a) < 0;', ['removed statement: ;', 'removed call: (a) < 0;', 'boundary: f(a) <= 0;', 'comparison: f(a) >= 0;', 'constant: f(a) < 1;']],
-    ['const x = a ? b ?? 1.5 : -c;', ['negated condition: const x = !(a) ? b ?? 1.5 : -c;', 'logical: const x = a ? b : -c;', 'constant: const x = a ? b ?? 3 : -c;', 'arithmetic: const x = a ? b ?? 1.5 : c;']],
+    [
+      'f(a) < 0;',
+      [
+        'removed statement: ;',
+        'removed call: (a) < 0;',
+        'boundary: f(a) <= 0;',
+        'comparison: f(a) >= 0;',
+        'constant: f(a) < 1;',
+      ],
+    ],
+    [
+      'const x = a ? b ?? 1.5 : -c;',
+      [
+        'negated condition: const x = !(a) ? b ?? 1.5 : -c;',
+        'logical: const x = a ? b : -c;',
+        'constant: const x = a ? b ?? 3 : -c;',
+        'arithmetic: const x = a ? b ?? 1.5 : c;',
+      ],
+    ],
     ['if (!a) return;', ['removed statement: ;', 'negated condition: if (a) return;']],
     ['g(a, b.c, d.e)', ['removed statement: ;', 'swapped arguments: g(a, d.e, b.c)']],
-    ['const y = xs.slice(1).sort();', ['removed call: const y = xs.sort();', 'removed call: const y = xs.slice(1);', 'constant: const y = xs.slice(2).sort();']],
+    [
+      'const y = xs.slice(1).sort();',
+      [
+        'removed call: const y = xs.sort();',
+        'removed call: const y = xs.slice(1);',
+        'constant: const y = xs.slice(2).sort();',
+      ],
+    ],
     ['const z = Math.max(a, b);', ['removed call: const z = (a);']],
   ])('of %s', (source, expected) => {
-    expect(changes(`async function f() { ${source} }`).map(c => c.replace('async function f() { ', '').replace(/ }$/, '')).sort()).toEqual(expected.toSorted());
+    expect(
+      changes(`async function f() { ${source} }`)
+        .map(c => c.replace('async function f() { ', '').replace(/ }$/, ''))
+        .sort(),
+    ).toEqual(expected.toSorted());
   });
 
   test.each([
@@ -40,13 +68,16 @@ describe('a mutant', () => {
     const source = readFileSync(new URL('../../engine/reference.ts', import.meta.url), 'utf8');
     const mutants = mutantsOf('reference.ts', source);
     expect(mutants.length).toBeGreaterThan(200);
-    fc.assert(fc.property(fc.constantFrom(...mutants), mutant => {
-      const changed = apply(source, mutant);
-      expect(parses(changed)).toBe(true);
-      expect(changed).not.toBe(source);
-      const [before] = diffOf(source, mutant).split('\n');
-      expect(before).toBe(`  - ${source.split('\n')[lineOf(source, mutant) - 1].trim()}`);
-    }), { numRuns: 50 });
+    fc.assert(
+      fc.property(fc.constantFrom(...mutants), mutant => {
+        const changed = apply(source, mutant);
+        expect(parses(changed)).toBe(true);
+        expect(changed).not.toBe(source);
+        const [before] = diffOf(source, mutant).split('\n');
+        expect(before).toBe(`  - ${source.split('\n')[lineOf(source, mutant) - 1].trim()}`);
+      }),
+      { numRuns: 50 },
+    );
   });
 });
 
@@ -70,35 +101,58 @@ describe('where a mutant is reached', () => {
     const hits = join(directory, 'hits');
     writeFileSync(program, source);
     const plain = execFileSync(process.execPath, [program], { encoding: 'utf8' });
-    writeFileSync(program, instrument(source, mutants.map((mutant, number) => ({ number, mutant }))));
+    writeFileSync(
+      program,
+      instrument(
+        source,
+        mutants.map((mutant, number) => ({ number, mutant })),
+      ),
+    );
     expect(execFileSync(process.execPath, [program], { encoding: 'utf8' })).toBe(plain);
-    expect(execFileSync(process.execPath, [program], { encoding: 'utf8', env: { ...process.env, MUTANT_HITS: hits } })).toBe(plain);
+    expect(
+      execFileSync(process.execPath, [program], { encoding: 'utf8', env: { ...process.env, MUTANT_HITS: hits } }),
+    ).toBe(plain);
     const reached = hitsOf(readFileSync(hits, 'utf8')).get('')!;
     const never = mutants.filter((_, number) => !reached.has(number));
     expect(never.length).toBe(7);
     const lines = source.split('\n');
-    mutants.forEach((mutant, number) => expect(reached.has(number), `line ${lineOf(source, mutant)}`).toBe(!lines[lineOf(source, mutant) - 1].includes('// never')));
+    mutants.forEach((mutant, number) =>
+      expect(reached.has(number), `line ${lineOf(source, mutant)}`).toBe(
+        !lines[lineOf(source, mutant) - 1].includes('// never'),
+      ),
+    );
   });
 });
 
 test('a hit is of the test before it, and of none before the first and between two', () => {
   const lines = ['3', `${separator}a`, '1', '2', separator, '4', `${separator}b`, '2', `${separator}a`, '5'];
-  expect(hitsOf(`${lines.join('\n')}\n`)).toEqual(new Map([['', new Set([3, 4])], ['a', new Set([1, 2, 5])], ['b', new Set([2])]]));
+  expect(hitsOf(`${lines.join('\n')}\n`)).toEqual(
+    new Map([
+      ['', new Set([3, 4])],
+      ['a', new Set([1, 2, 5])],
+      ['b', new Set([2])],
+    ]),
+  );
   expect(hitsOf('')).toEqual(new Map([['', new Set()]]));
 });
 
 describe('the interval of a share', () => {
-  test('is Wilson\'s: 5 of 10 is 23.7 to 76.3 %, 0 of 10 begins at 0', () => {
+  test("is Wilson's: 5 of 10 is 23.7 to 76.3 %, 0 of 10 begins at 0", () => {
     expect(wilson(5, 10).map(x => x.toFixed(4))).toEqual(['0.2366', '0.7634']);
     expect(wilson(0, 10).map(x => Math.abs(x).toFixed(4))).toEqual(['0.0000', '0.2775']);
   });
 
   test('of the others is the rest of it, and it holds the share', () => {
-    fc.assert(fc.property(fc.integer({ min: 1, max: 900 }).chain(n => fc.tuple(fc.nat(n), fc.constant(n))), ([k, n]) => {
-      const [[low, high], [low2, high2]] = [wilson(k, n), wilson(n - k, n)];
-      expect([1 - high, 1 - low]).toEqual([expect.closeTo(low2, 12), expect.closeTo(high2, 12)]);
-      expect(low).toBeLessThanOrEqual(k / n + 1e-12);
-      expect(high).toBeGreaterThanOrEqual(k / n - 1e-12);
-    }));
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1, max: 900 }).chain(n => fc.tuple(fc.nat(n), fc.constant(n))),
+        ([k, n]) => {
+          const [[low, high], [low2, high2]] = [wilson(k, n), wilson(n - k, n)];
+          expect([1 - high, 1 - low]).toEqual([expect.closeTo(low2, 12), expect.closeTo(high2, 12)]);
+          expect(low).toBeLessThanOrEqual(k / n + 1e-12);
+          expect(high).toBeGreaterThanOrEqual(k / n - 1e-12);
+        },
+      ),
+    );
   });
 });

@@ -37,22 +37,29 @@ export function wordsAround({ start }: Pick<Mutant, 'start'>, source: string): S
   const indent = (line: string) => line.search(/\S/);
   const around: string[] = [];
   let depth = Infinity;
-  for (const line of lines.toReversed()) if (indent(line) >= 0 && indent(line) < depth) {
-    around.push(line);
-    depth = indent(line);
-  }
+  for (const line of lines.toReversed())
+    if (indent(line) >= 0 && indent(line) < depth) {
+      around.push(line);
+      depth = indent(line);
+    }
   return wordsIn(around.join(' '));
 }
 
 /** Whether a part of a test file's name is one of the path of a file: `data-readers.test.ts` and `data/readers.ts`. */
 function isNamesake(test: string, file: string): boolean {
   const parts = file.replace(/\.ts$/, '').split(/[/-]/).slice(1);
-  return basename(test, '.test.ts').split('-').some(part => parts.includes(part));
+  return basename(test, '.test.ts')
+    .split('-')
+    .some(part => parts.includes(part));
 }
 
 /** Remembers who noticed what. */
 export class Order {
-  readonly #tests: readonly { readonly test: string; readonly file: TestFile; readonly words: readonly ReadonlySet<string>[] }[];
+  readonly #tests: readonly {
+    readonly test: string;
+    readonly file: TestFile;
+    readonly words: readonly ReadonlySet<string>[];
+  }[];
   readonly #sources: ReadonlyMap<string, string>;
   readonly #wordsOf = new Map<string, ReadonlySet<string>>();
   /** In how many files of the code a word is. */
@@ -60,7 +67,11 @@ export class Order {
   readonly #kills = new Map<string, number>();
 
   constructor(tests: Readonly<Record<string, TestFile>>, sources: ReadonlyMap<string, string>) {
-    this.#tests = Object.entries(tests).map(([test, file]) => ({ test, file, words: file.cases.map(({ name }) => wordsIn(name)) }));
+    this.#tests = Object.entries(tests).map(([test, file]) => ({
+      test,
+      file,
+      words: file.cases.map(({ name }) => wordsIn(name)),
+    }));
     this.#sources = sources;
     for (const [file, source] of sources) {
       const words = wordsIn(`${source} ${file}`);
@@ -71,25 +82,40 @@ export class Order {
 
   /** That a test has noticed a mutant of a file. */
   add(file: string, test: string, id: string): void {
-    for (const key of [test, id, `${file} ${test}`, `${file} ${id}`]) this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
+    for (const key of [test, id, `${file} ${test}`, `${file} ${id}`])
+      this.#kills.set(key, (this.#kills.get(key) ?? 0) + 1);
   }
 
   /** The tests in these directories that reach mutant number `n`, in the order in which it should meet them. */
   batches(n: number, mutant: Mutant, directories: readonly string[], among?: ReadonlySet<string>): Batch[] {
     const near = wordsAround(mutant, this.#sources.get(mutant.file)!);
     const found: { batch: Batch; worth: number }[] = [];
-    for (const { test, file: { overhead, reaches, cases }, words } of this.#tests) {
+    for (const {
+      test,
+      file: { overhead, reaches, cases },
+      words,
+    } of this.#tests) {
       if (!directories.some(directory => test.startsWith(directory))) continue;
-      const values = cases.map((each, k) => ({ each, words: words[k] }))
+      const values = cases
+        .map((each, k) => ({ each, words: words[k] }))
         .filter(({ each }) => (reaches.includes(n) || each.reaches.includes(n)) && (among?.has(each.id) ?? true))
-        .map(({ each, words: named }) => ({ each, value: this.#value(n, mutant.file, test, each) + 30 * this.#kinship(mutant.file, near, named) }))
+        .map(({ each, words: named }) => ({
+          each,
+          value: this.#value(n, mutant.file, test, each) + 30 * this.#kinship(mutant.file, near, named),
+        }))
         .sort((a, b) => b.value / (1 + b.each.milliseconds) - a.value / (1 + a.each.milliseconds));
       const best = Math.max(...values.map(({ value }) => value));
       // The rest only when the promising ones have noticed nothing.
-      for (const part of [values.filter(({ value }) => value > best / 3), values.filter(({ value }) => value <= best / 3)]) {
+      for (const part of [
+        values.filter(({ value }) => value > best / 3),
+        values.filter(({ value }) => value <= best / 3),
+      ]) {
         if (part.length === 0) continue;
         const milliseconds = part.reduce((sum, { each }) => sum + each.milliseconds, overhead);
-        found.push({ batch: { test, cases: part.map(({ each }) => each), milliseconds }, worth: Math.max(...part.map(({ value }) => value)) / milliseconds });
+        found.push({
+          batch: { test, cases: part.map(({ each }) => each), milliseconds },
+          worth: Math.max(...part.map(({ value }) => value)) / milliseconds,
+        });
       }
     }
     return found.sort((a, b) => b.worth - a.worth).map(({ batch }) => batch);
@@ -98,14 +124,24 @@ export class Order {
   /** How much a test's name tells of a file: it has a word of it that few others have, or one that stands near the mutant. */
   #kinship(file: string, near: ReadonlySet<string>, named: ReadonlySet<string>): number {
     const own = this.#wordsOf.get(file)!;
-    return Math.max(0, ...[...named].filter(word => own.has(word)).map(word => (near.has(word) ? 2 : 1) / this.#spread.get(word)!));
+    return Math.max(
+      0,
+      ...[...named].filter(word => own.has(word)).map(word => (near.has(word) ? 2 : 1) / this.#spread.get(word)!),
+    );
   }
 
   /** That this test notices the mutant: not a probability, but it grows with it. */
   #value(n: number, file: string, test: string, { id, reaches }: Case): number {
     const kills = (key: string) => this.#kills.get(key) ?? 0;
-    return 1 + (reaches.includes(n) ? 4 : 0) + (isNamesake(test, file) ? 5 : 0)
-      + Math.min(kills(test), 5) + 5 * Math.min(kills(`${file} ${test}`), 5) + 5 * Math.min(kills(id), 5) + 60 * Math.min(kills(`${file} ${id}`), 5);
+    return (
+      1 +
+      (reaches.includes(n) ? 4 : 0) +
+      (isNamesake(test, file) ? 5 : 0) +
+      Math.min(kills(test), 5) +
+      5 * Math.min(kills(`${file} ${test}`), 5) +
+      5 * Math.min(kills(id), 5) +
+      60 * Math.min(kills(`${file} ${id}`), 5)
+    );
   }
 }
 

@@ -12,7 +12,9 @@ const left = new Set(['node_modules', 'dist', 'runs', 'coverage', '.git', '.ci']
 export async function copyProject(from: string, to: string): Promise<void> {
   await mkdir(to, { recursive: true });
   await cp(from, to, { recursive: true, filter: path => !left.has(path.slice(from.length + 1).split('/')[0]) });
-  await symlink(join(from, 'node_modules'), join(to, 'node_modules')).catch((error: NodeJS.ErrnoException) => { if (error.code !== 'EEXIST') throw error; });
+  await symlink(join(from, 'node_modules'), join(to, 'node_modules')).catch((error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 export class Worker {
@@ -56,7 +58,9 @@ export class Worker {
   end(): void {
     try {
       if (this.child?.pid) process.kill(-this.child.pid, 'SIGKILL');
-    } catch { /* it has ended */ }
+    } catch {
+      /* it has ended */
+    }
     this.child = null;
   }
 
@@ -64,7 +68,12 @@ export class Worker {
     if (this.child) return this.child;
     const runner = fileURLToPath(new URL('runner.js', import.meta.url));
     // A process group of its own, so that its workers end with it; memory that a runaway mutant cannot take from others.
-    this.child = fork(runner, [this.copy], { cwd: this.copy, detached: true, stdio: 'ignore', env: { ...process.env, NODE_OPTIONS: '--max-old-space-size=2048' } });
+    this.child = fork(runner, [this.copy], {
+      cwd: this.copy,
+      detached: true,
+      stdio: 'ignore',
+      env: { ...process.env, NODE_OPTIONS: '--max-old-space-size=2048' },
+    });
     await once(this.child, 'message');
     return this.child;
   }

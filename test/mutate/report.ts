@@ -20,14 +20,15 @@ export interface Verdict extends Status {
 /** Wilson's 95 % interval of a share of k in n (Wilson 1927). */
 export function wilson(k: number, n: number): [number, number] {
   const z2 = 1.959964 ** 2;
-  const [middle, half] = [(k + z2 / 2) / (n + z2), Math.sqrt(z2) * Math.sqrt((k * (n - k)) / n + z2 / 4) / (n + z2)];
+  const [middle, half] = [(k + z2 / 2) / (n + z2), (Math.sqrt(z2) * Math.sqrt((k * (n - k)) / n + z2 / 4)) / (n + z2)];
   return [middle - half, middle + half];
 }
 
 export const survives = ({ status }: Status): boolean => status === 'survived' || status === 'not reached';
 
 /** What reads, writes, shows or fetches; all else is numerical code. */
-const around = /^models\/(files|safetensors.*|tokenizer\/json.*)\.ts$|^s2t2\/((cli|corpus|lock|progress|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report)\.ts)/;
+const around =
+  /^models\/(files|safetensors.*|tokenizer\/json.*)\.ts$|^s2t2\/((cli|corpus|lock|progress|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report)\.ts)/;
 
 export const isNumerical = (file: string): boolean => !around.test(file);
 
@@ -35,21 +36,48 @@ const percent = (x: number): string => `${(100 * x).toFixed(1)}%`;
 
 /** A line for each tree, and one for the numerical code of all. */
 export function summary(verdicts: readonly Verdict[]): string {
-  const lines = [['tree', 'mutants', 'killed', 'of these hung', 'survived', 'of these not reached', 'killed share', '95% interval']];
+  const lines = [
+    ['tree', 'mutants', 'killed', 'of these hung', 'survived', 'of these not reached', 'killed share', '95% interval'],
+  ];
   const line = (name: string, of: readonly Verdict[]) => {
     const count = (...statuses: string[]) => of.filter(v => statuses.includes(v.status)).length;
     const [killed, survived] = [count('killed', 'hung'), count('survived', 'not reached')];
     const n = killed + survived;
-    lines.push([name, n, killed, count('hung'), survived, count('not reached'), percent(killed / n), wilson(killed, n).map(percent).join(' – ')].map(String));
+    lines.push(
+      [
+        name,
+        n,
+        killed,
+        count('hung'),
+        survived,
+        count('not reached'),
+        percent(killed / n),
+        wilson(killed, n).map(percent).join(' – '),
+      ].map(String),
+    );
   };
-  for (const tree of new Set(verdicts.map(v => v.tree))) line(tree, verdicts.filter(v => v.tree === tree));
-  line('numerical code', verdicts.filter(v => isNumerical(v.mutant.file)));
+  for (const tree of new Set(verdicts.map(v => v.tree)))
+    line(
+      tree,
+      verdicts.filter(v => v.tree === tree),
+    );
+  line(
+    'numerical code',
+    verdicts.filter(v => isNumerical(v.mutant.file)),
+  );
   const widths = lines[0].map((_, i) => Math.max(...lines.map(cells => cells[i].length)));
-  return lines.map(cells => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  ')).join('\n');
+  return lines
+    .map(cells => cells.map((cell, i) => (i === 0 ? cell.padEnd(widths[i]) : cell.padStart(widths[i]))).join('  '))
+    .join('\n');
 }
 
 export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<string, string>): string {
-  return verdicts.filter(survives)
+  return verdicts
+    .filter(survives)
     .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
-    .map(({ mutant, line, status, untried = [] }) => `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`).join('\n');
+    .map(
+      ({ mutant, line, status, untried = [] }) =>
+        `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`,
+    )
+    .join('\n');
 }

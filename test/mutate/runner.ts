@@ -23,12 +23,24 @@ export interface Outcome {
   readonly passed: boolean;
   readonly milliseconds: number;
   /** The tests that ran. */
-  readonly cases: readonly { readonly id: string; readonly name: string; readonly passed: boolean; readonly milliseconds: number }[];
+  readonly cases: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly passed: boolean;
+    readonly milliseconds: number;
+  }[];
 }
 
 const root = process.argv[2];
 const vitest = await createVitest('test', {
-  root, watch: false, reporters: [{}], maxWorkers: 1, bail: 1, silent: true, coverage: { enabled: false }, onConsoleLog: () => false,
+  root,
+  watch: false,
+  reporters: [{}],
+  maxWorkers: 1,
+  bail: 1,
+  silent: true,
+  coverage: { enabled: false },
+  onConsoleLog: () => false,
   setupFiles: ['test/setup.ts', 'test/mutate/setup.ts'],
   // As they are written: what several tests share is reached by the first of them.
   sequence: { shuffle: false },
@@ -47,16 +59,36 @@ async function run({ test, ids, changed, hits }: Job): Promise<Outcome> {
     stale = false;
     // The test runs the compiled program. A mutant need not fit its types.
     try {
-      await promisify(execFile)(process.execPath, [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noCheck'], { cwd: root });
-    } catch { /* what was written is what runs */ }
+      await promisify(execFile)(
+        process.execPath,
+        [join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json', '--noCheck'],
+        { cwd: root },
+      );
+    } catch {
+      /* what was written is what runs */
+    }
   }
-  const { testModules, unhandledErrors } = await vitest.runTestSpecifications([vitest.getRootProject().createSpecification(path, ids && { testIds: [...ids] })]);
+  const { testModules, unhandledErrors } = await vitest.runTestSpecifications([
+    vitest.getRootProject().createSpecification(path, ids && { testIds: [...ids] }),
+  ]);
   const tested = testModules.filter(m => m.moduleId === path); // with those of earlier jobs
-  const cases = tested.flatMap(module => [...module.children.allTests()])
+  const cases = tested
+    .flatMap(module => [...module.children.allTests()])
     .filter(({ id }) => ids?.includes(id) ?? true)
-    .map(each => ({ id: each.id, name: each.fullName, passed: each.ok(), milliseconds: each.diagnostic()?.duration ?? 0 }));
-  return { passed: tested.length > 0 && tested.every(m => m.ok()) && unhandledErrors.length === 0, milliseconds: performance.now() - begin, cases };
+    .map(each => ({
+      id: each.id,
+      name: each.fullName,
+      passed: each.ok(),
+      milliseconds: each.diagnostic()?.duration ?? 0,
+    }));
+  return {
+    passed: tested.length > 0 && tested.every(m => m.ok()) && unhandledErrors.length === 0,
+    milliseconds: performance.now() - begin,
+    cases,
+  };
 }
 
-process.on('message', (job: Job) => { void run(job).then(outcome => process.send!(outcome)); });
+process.on('message', (job: Job) => {
+  void run(job).then(outcome => process.send!(outcome));
+});
 process.send!('ready');

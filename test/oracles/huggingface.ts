@@ -19,5 +19,11 @@ export interface ReadThere {
 
 export function readThere(directory: string, ids: Iterable<number>): ReadThere {
   const script = new URL('huggingface.py', import.meta.url).pathname;
-  return JSON.parse(execFileSync(oraclePython!, [script, 'read', directory], { input: JSON.stringify([...ids]), encoding: 'utf8', stdio: ['pipe', 'pipe', 'ignore'] })) as ReadThere;
+  return JSON.parse(
+    execFileSync(oraclePython!, [script, 'read', directory], {
+      input: JSON.stringify([...ids]),
+      encoding: 'utf8',
+      stdio: ['pipe', 'pipe', 'ignore'],
+    }),
+  ) as ReadThere;
 }

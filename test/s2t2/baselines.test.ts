@@ -20,11 +20,15 @@ beforeAll(async () => {
   ({ source } = context);
 });
 
-const rootMeanSquare = (values: ArrayLike<number>) => Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0) / values.length);
+const rootMeanSquare = (values: ArrayLike<number>) =>
+  Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0) / values.length);
 
 describe('random', () => {
   test('has the scale of the source at each end, and another draw for another seed', async () => {
-    const [a, b] = [(await methods.random.start(context)).model, (await methods.random.start({ ...context, settings: { ...context.settings, seed: 1 } })).model];
+    const [a, b] = [
+      (await methods.random.start(context)).model,
+      (await methods.random.start({ ...context, settings: { ...context.settings, seed: 1 } })).model,
+    ];
     for (const end of ['embedding', 'head'] as const) {
       const [values, wanted] = [endsOf(a)[end].dataSync(), rootMeanSquare(endsOf(source.model)[end].dataSync())];
       // The root mean square of n normal deviates is within 1/√(2n) of its expectation, five times over.
@@ -39,11 +43,14 @@ describe.each(['plain', 'dense'])('%s', name => {
     const sourceWeights = Array.from(endsOf(source.model).embedding.dataSync());
     const before = memory();
     let losses: readonly number[] = [];
-    const { model, plan, spent } = await methods[name].start({ ...context, runStage: async (_, training) => {
-      const result = await train(training);
-      losses = Array.from(result.losses);
-      return result;
-    } });
+    const { model, plan, spent } = await methods[name].start({
+      ...context,
+      runStage: async (_, training) => {
+        const result = await train(training);
+        losses = Array.from(result.losses);
+        return result;
+      },
+    });
     const mean = (part: readonly number[]) => part.reduce((a, b) => a + b, 0) / part.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) - 0.05);
     expect(plan).toBeUndefined();
@@ -64,7 +71,8 @@ test('started from the pieces of each token, these hold several times their unif
     const totals = rowSums(plan);
     return Array.from(targetIds).reduce((sum, id, i) => {
       const pieces = piecesOf(id);
-      for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) if (pieces.has(sourceIds[plan.columns[e]])) sum += plan.values[e] / totals[i];
+      for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++)
+        if (pieces.has(sourceIds[plan.columns[e]])) sum += plan.values[e] / totals[i];
       return sum;
     }, 0);
   };
@@ -76,50 +84,99 @@ test('started from the pieces of each token, these hold several times their unif
 const float64 = (values: ArrayLike<number>, shape: number[]) => tensor(Float64Array.from(values), { shape, backend });
 
 /** Each layer of a cost (u, v), in float64. */
-const layers: Record<string, (cost: readonly number[], u: number, v: number, settings: Context['settings']) => ArrayLike<number>> = {
+const layers: Record<
+  string,
+  (cost: readonly number[], u: number, v: number, settings: Context['settings']) => ArrayLike<number>
+> = {
   plain: (cost, u, v) => cost.map(c => (1 - c) / (u * v)),
-  dense: (cost, u, v, { iterations }) => scope(() => denseSinkhorn(float64(cost.map(c => -c), [u, v]), float64(new Array<number>(u).fill(1 / u), [u, 1]), float64(new Array<number>(v).fill(1 / v), [1, v]), iterations).plan.dataSync()),
-  s2t2: (cost, u, v, { alpha, iterations, variant }) => scope(() => sparseSinkhorn(float64(cost.map(c => -c / (alpha * u * v)), [u, v]), float64(new Array<number>(u).fill(1 / u), [u, 1]), float64(new Array<number>(v).fill(1 / v), [1, v]), { variant, iterations }).plan.dataSync()),
+  dense: (cost, u, v, { iterations }) =>
+    scope(() =>
+      denseSinkhorn(
+        float64(
+          cost.map(c => -c),
+          [u, v],
+        ),
+        float64(new Array<number>(u).fill(1 / u), [u, 1]),
+        float64(new Array<number>(v).fill(1 / v), [1, v]),
+        iterations,
+      ).plan.dataSync(),
+    ),
+  s2t2: (cost, u, v, { alpha, iterations, variant }) =>
+    scope(() =>
+      sparseSinkhorn(
+        float64(
+          cost.map(c => -c / (alpha * u * v)),
+          [u, v],
+        ),
+        float64(new Array<number>(u).fill(1 / u), [u, 1]),
+        float64(new Array<number>(v).fill(1 / v), [1, v]),
+        { variant, iterations },
+      ).plan.dataSync(),
+    ),
 };
 
-test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['s2t2', variant] as const)] as const)('the ends of %s (%s) are E′ = diag(1/μ) P E and L′ = P diag(1/ν) L of the layer of the learned cost', async (name, variant) => {
-  for (const rowNormalisation of ['actual', 'nominal'] as const) {
-    const settings = { ...context.settings, variant, rowNormalisation, noise: 0.3, budget: { unit: 'tokens' as const, amount: 400 } };
-    let cost: readonly number[] = [];
-    const { model } = await methods[name].start({ ...context, settings, runStage: async (_, training) => {
-      const result = await train(training);
-      cost = Array.from(training.parameters.cost.dataSync());
-      return result;
-    } });
-    const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
-    const [u, v] = [targetIds.length, sourceIds.length];
-    const P = layers[name](cost, u, v, settings);
-    // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum has v of them.
-    const roundings = 4 * settings.iterations * v * 2 ** -24 * Math.max(1, ...cost.map(Math.abs));
-    for (const end of ['embedding', 'head'] as const) {
-      const [from, to] = [endsOf(source.model)[end].dataSync(), endsOf(model)[end].dataSync()];
-      const largest = Math.max(...Array.from(from, Math.abs));
-      Array.from(targetIds).forEach((id, i) => {
-        const row = Array.from(sourceIds, (_, j) => P[i * v + j]);
-        // A plan without constraints may have rows of any sum: it is always divided by μ.
-        const divisor = end === 'head' ? 1 / v : rowNormalisation === 'actual' && name !== 'plain' ? row.reduce((a, b) => a + b, 0) : 1 / u;
-        for (let c = 0; c < 32; c += 5) {
-          const expected = row.reduce((sum, p, j) => sum + p * from[sourceIds[j] * 32 + c], 0) / divisor;
-          expect(Math.abs(to[id * 32 + c] - expected), `${end} of ${id}`).toBeLessThan(roundings * largest * (1 / u) / divisor);
-        }
+test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['s2t2', variant] as const)] as const)(
+  'the ends of %s (%s) are E′ = diag(1/μ) P E and L′ = P diag(1/ν) L of the layer of the learned cost',
+  async (name, variant) => {
+    for (const rowNormalisation of ['actual', 'nominal'] as const) {
+      const settings = {
+        ...context.settings,
+        variant,
+        rowNormalisation,
+        noise: 0.3,
+        budget: { unit: 'tokens' as const, amount: 400 },
+      };
+      let cost: readonly number[] = [];
+      const { model } = await methods[name].start({
+        ...context,
+        settings,
+        runStage: async (_, training) => {
+          const result = await train(training);
+          cost = Array.from(training.parameters.cost.dataSync());
+          return result;
+        },
       });
+      const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
+      const [u, v] = [targetIds.length, sourceIds.length];
+      const P = layers[name](cost, u, v, settings);
+      // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum has v of them.
+      const roundings = 4 * settings.iterations * v * 2 ** -24 * Math.max(1, ...cost.map(Math.abs));
+      for (const end of ['embedding', 'head'] as const) {
+        const [from, to] = [endsOf(source.model)[end].dataSync(), endsOf(model)[end].dataSync()];
+        const largest = Math.max(...Array.from(from, Math.abs));
+        Array.from(targetIds).forEach((id, i) => {
+          const row = Array.from(sourceIds, (_, j) => P[i * v + j]);
+          // A plan without constraints may have rows of any sum: it is always divided by μ.
+          const divisor =
+            end === 'head'
+              ? 1 / v
+              : rowNormalisation === 'actual' && name !== 'plain'
+                ? row.reduce((a, b) => a + b, 0)
+                : 1 / u;
+          for (let c = 0; c < 32; c += 5) {
+            const expected = row.reduce((sum, p, j) => sum + p * from[sourceIds[j] * 32 + c], 0) / divisor;
+            expect(Math.abs(to[id * 32 + c] - expected), `${end} of ${id}`).toBeLessThan(
+              (roundings * largest * (1 / u)) / divisor,
+            );
+          }
+        });
+      }
     }
-  }
-});
+  },
+);
 
 test('the cost starts as noise of the deviation asked for; with pieces, half is taken from each row, in equal parts from the pieces of its text', async () => {
   const startOf = async (init: 'noise' | 'pieces', noise: number) => {
     let cost: readonly number[] = [];
     const settings = { ...context.settings, init, noise, budget: { unit: 'tokens' as const, amount: 64 } };
-    await methods.s2t2.start({ ...context, settings, runStage: (_, training) => {
-      cost = Array.from(training.parameters.cost.dataSync());
-      return train(training);
-    } });
+    await methods.s2t2.start({
+      ...context,
+      settings,
+      runStage: (_, training) => {
+        cost = Array.from(training.parameters.cost.dataSync());
+        return train(training);
+      },
+    });
     return cost;
   };
   const noise = await startOf('noise', 0.3);
@@ -127,7 +184,10 @@ test('the cost starts as noise of the deviation asked for; with pieces, half is 
   const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
   const taken = Array.from(targetIds).flatMap(id => {
     const pieces = [...source.tokenizer.encodeBytes(context.target.tokenBytes(id))];
-    return Array.from(sourceIds, sourceId => -0.5 * pieces.filter(piece => piece === sourceId).length / pieces.length);
+    return Array.from(
+      sourceIds,
+      sourceId => (-0.5 * pieces.filter(piece => piece === sourceId).length) / pieces.length,
+    );
   });
   (await startOf('pieces', 0.3)).forEach((c, e) => expect(c).toBeCloseTo(noise[e] + taken[e], 6));
 });
@@ -135,14 +195,27 @@ test('the cost starts as noise of the deviation asked for; with pieces, half is 
 describe('denseSinkhorn', () => {
   test('is positive, has column sums ν after any number of rounds and row sums μ after many', () => {
     // Each round shrinks the error by tanh(osc X / 4)² in Hilbert's metric (Franklin & Lorenz 1989), below 0.6 for |X| ≤ 1.
-    fc.assert(fc.property(problems({ scale: 1 }), ({ u, v, x, mu, nu }) => {
-      for (const iterations of [1, 200]) {
-        const P = scope(() => Array.from(denseSinkhorn(float64(x, [u, v]), float64(mu, [u, 1]), float64(nu, [1, v]), iterations).plan.dataSync() as Float64Array));
-        expect(Math.min(...P)).toBeGreaterThan(0);
-        const sum = (pick: (i: number, j: number) => boolean) => P.reduce((total, p, e) => total + (pick(Math.floor(e / v), e % v) ? p : 0), 0);
-        nu.forEach((wanted, j) => expect(sum((_, c) => c === j)).toBeCloseTo(wanted, 12));
-        if (iterations > 1) mu.forEach((wanted, i) => expect(sum(r => r === i)).toBeCloseTo(wanted, 12));
-      }
-    }), { numRuns: 30 });
+    fc.assert(
+      fc.property(problems({ scale: 1 }), ({ u, v, x, mu, nu }) => {
+        for (const iterations of [1, 200]) {
+          const P = scope(() =>
+            Array.from(
+              denseSinkhorn(
+                float64(x, [u, v]),
+                float64(mu, [u, 1]),
+                float64(nu, [1, v]),
+                iterations,
+              ).plan.dataSync() as Float64Array,
+            ),
+          );
+          expect(Math.min(...P)).toBeGreaterThan(0);
+          const sum = (pick: (i: number, j: number) => boolean) =>
+            P.reduce((total, p, e) => total + (pick(Math.floor(e / v), e % v) ? p : 0), 0);
+          nu.forEach((wanted, j) => expect(sum((_, c) => c === j)).toBeCloseTo(wanted, 12));
+          if (iterations > 1) mu.forEach((wanted, i) => expect(sum(r => r === i)).toBeCloseTo(wanted, 12));
+        }
+      }),
+      { numRuns: 30 },
+    );
   });
 });

@@ -24,16 +24,28 @@ const cli = new URL('../../dist/s2t2/cli.js', import.meta.url).pathname;
 const directory = temporaryDirectory();
 const at = (...names: string[]) => join(directory, ...names);
 let fixture: Awaited<ReturnType<typeof writeFixture>>;
-beforeAll(async () => { fixture = await writeFixture(directory); });
+beforeAll(async () => {
+  fixture = await writeFixture(directory);
+});
 
-interface Ended { code: number | null; signal: NodeJS.Signals | null; stdout: string; stderr: string }
+interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
 
 /** Runs the command; `watch` may send it a signal when its standard error shows something. */
-function s2t2(args: string[], watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void): Promise<Ended> {
+function s2t2(
+  args: string[],
+  watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void,
+): Promise<Ended> {
   return new Promise(resolve => {
     const child = spawn(process.execPath, [cli, ...args]);
     let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (d: Buffer) => { stdout += d.toString(); });
+    child.stdout.on('data', (d: Buffer) => {
+      stdout += d.toString();
+    });
     child.stderr.on('data', (d: Buffer) => {
       stderr += d.toString();
       watch?.(stderr, signal => child.kill(signal));
@@ -42,8 +54,28 @@ function s2t2(args: string[], watch?: (stderr: string, kill: (signal: NodeJS.Sig
   });
 }
 
-const job = (out: string, ...more: string[]) => ['adapt', '--model', fixture.model, '--data', fixture.train, '--test', fixture.test, '--out', out,
-  '--vocab-size', '64', '--max-bytes', '100', '--tokens', '1500', '--batch-tokens', '128', '--methods', 'source,truncated,fvt,s2t2,scratch', ...more];
+const job = (out: string, ...more: string[]) => [
+  'adapt',
+  '--model',
+  fixture.model,
+  '--data',
+  fixture.train,
+  '--test',
+  fixture.test,
+  '--out',
+  out,
+  '--vocab-size',
+  '64',
+  '--max-bytes',
+  '100',
+  '--tokens',
+  '1500',
+  '--batch-tokens',
+  '128',
+  '--methods',
+  'source,truncated,fvt,s2t2,scratch',
+  ...more,
+];
 
 /** The whole job, done once for all tests that look at what it wrote. */
 let done: Promise<Ended> | undefined;
@@ -52,8 +84,16 @@ const whole = (): Promise<Ended> => (done ??= s2t2(job(at('whole'))));
 /** What must not depend on whether a run was interrupted: model, plan, and the results without their timings. */
 async function fingerprint(out: string) {
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
-  const untimed = { ...results, methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })) };
-  return [await sha256File(join(out, 'model', 'model.safetensors')), await sha256File(join(out, 'model', 'tokenizer.json')), await sha256File(join(out, 'plan.safetensors')), sha256(JSON.stringify(untimed))];
+  const untimed = {
+    ...results,
+    methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })),
+  };
+  return [
+    await sha256File(join(out, 'model', 'model.safetensors')),
+    await sha256File(join(out, 'model', 'tokenizer.json')),
+    await sha256File(join(out, 'plan.safetensors')),
+    sha256(JSON.stringify(untimed)),
+  ];
 }
 
 describe('the whole job', () => {
@@ -62,15 +102,27 @@ describe('the whole job', () => {
     expect(stderr).not.toContain('Error');
     expect(code).toBe(0);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
-    expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'unigram', 'source', 'truncated', 'fvt', 's2t2', 'scratch']);
+    expect(results.methods.map(m => m.name)).toEqual([
+      'uniform',
+      'order0',
+      'unigram',
+      'source',
+      'truncated',
+      'fvt',
+      's2t2',
+      'scratch',
+    ]);
     expect(stdout).toContain(`${resultsTable(results)}\n`);
-    for (const [, percent] of stderr.matchAll(/ (-?[\d.]+|NaN)%/g)) expect(Number(percent) >= 0 && Number(percent) <= 100, percent).toBe(true);
+    for (const [, percent] of stderr.matchAll(/ (-?[\d.]+|NaN)%/g))
+      expect(Number(percent) >= 0 && Number(percent) <= 100, percent).toBe(true);
     const row = (name: string) => results.methods.find(m => m.name === name)!;
     // Learning happened: finetuning helps every start.
-    for (const name of ['source', 'truncated', 'fvt', 's2t2']) expect(row(name).after.bitsPerByte, name).toBeLessThan(row(name).before!.bitsPerByte);
+    for (const name of ['source', 'truncated', 'fvt', 's2t2'])
+      expect(row(name).after.bitsPerByte, name).toBeLessThan(row(name).before!.bitsPerByte);
     expect(row('scratch').before).toBeNull();
     // Fair: the plan's training is inside the budget.
-    for (const name of ['source', 'truncated', 'fvt', 's2t2', 'scratch']) expect(Math.abs(row(name).tokens - 1500), name).toBeLessThan(128);
+    for (const name of ['source', 'truncated', 'fvt', 's2t2', 'scratch'])
+      expect(Math.abs(row(name).tokens - 1500), name).toBeLessThan(128);
     const { model, tokenizer } = await loadModel(at('whole', 'model'));
     expect(model.config).toMatchObject({ vocabSize: tokenizer.vocabSize, tied: false });
     const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
@@ -84,23 +136,73 @@ describe('the whole job', () => {
 
   test('the paper by two processes is the paper by one', async () => {
     // Pieces of bundled texts are longer than what the tiny model reads.
-    const { model: { config, weights }, tokenizer } = await loadModel(fixture.model);
+    const {
+      model: { config, weights },
+      tokenizer,
+    } = await loadModel(fixture.model);
     await saveModel(at('longer'), { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
     const rates = new URL('../../s2t2/data/source/rates.json', import.meta.url).pathname;
     const by = async (jobs: number) => {
-      const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'enzymes', '--data', directory, '--out', at(`paper-${jobs}`), '--tokens', '300', '--held-out', '2', '--seeds', '3', '--lines', 'source,scratch', '--rates', rates, '--jobs', String(jobs)]);
+      const ended = await s2t2([
+        'paper',
+        '--model',
+        at('longer'),
+        '--domain',
+        'enzymes',
+        '--data',
+        directory,
+        '--out',
+        at(`paper-${jobs}`),
+        '--tokens',
+        '300',
+        '--held-out',
+        '2',
+        '--seeds',
+        '3',
+        '--lines',
+        'source,scratch',
+        '--rates',
+        rates,
+        '--jobs',
+        String(jobs),
+      ]);
       expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Error') as string });
       expect(ended.stderr).toContain(jobs === 2 ? 'as asked' : 'processor');
       const { table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
-      return { rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]), begun: ended.stderr.match(/^(table|equal bytes): .*$/gm)!.length };
+      return {
+        rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]),
+        begun: ended.stderr.match(/^(table|equal bytes): .*$/gm)!.length,
+      };
     };
     const [one, two] = [await by(1), await by(2)];
     expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
     expect(two.begun).toBeLessThan(one.begun);
 
     // Several domains: a table each, and one of all.
-    const ended = await s2t2(['paper', '--model', at('longer'), '--domain', 'enzymes,chinese', '--out', at('domains'), '--tokens', '1', '--held-out', '2', '--seeds', '1', '--lines', 'source', '--rates', rates]);
-    const papers = await Promise.all(['enzymes', 'chinese'].map(async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper));
+    const ended = await s2t2([
+      'paper',
+      '--model',
+      at('longer'),
+      '--domain',
+      'enzymes,chinese',
+      '--out',
+      at('domains'),
+      '--tokens',
+      '1',
+      '--held-out',
+      '2',
+      '--seeds',
+      '1',
+      '--lines',
+      'source',
+      '--rates',
+      rates,
+    ]);
+    const papers = await Promise.all(
+      ['enzymes', 'chinese'].map(
+        async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper,
+      ),
+    );
     const written = await readFile(at('domains', 'domains.md'), 'utf8');
     expect(written).toBe(domainsMarkdown(papers));
     expect(ended.stdout).toContain(`${written}\n`);
@@ -110,7 +212,9 @@ describe('the whole job', () => {
     await whole();
     let kills = 0;
     const args = job(at('killed'), '--save-every', '0');
-    const first = await s2t2(args, (stderr, kill) => { if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150); });
+    const first = await s2t2(args, (stderr, kill) => {
+      if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150);
+    });
     expect(first.signal).toBe('SIGKILL');
     expect(existsSync(at('killed', 'results.json'))).toBe(false);
     const second = await s2t2(args);
@@ -125,7 +229,10 @@ describe('the whole job', () => {
       if (!sent && stderr.includes('truncated.finetune')) kill('SIGINT');
       sent ||= stderr.includes('truncated.finetune');
     });
-    expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([130, 'stopped; run the same command again to go on']);
+    expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([
+      130,
+      'stopped; run the same command again to go on',
+    ]);
     const second = await s2t2(job(at('stopped')));
     expect(second.code).toBe(0);
     expect(await fingerprint(at('stopped'))).toEqual(await fingerprint(at('whole')));
@@ -141,7 +248,9 @@ describe('the whole job', () => {
     await whole();
     await cp(at('whole'), at('afresh'), { recursive: true });
     // The later option holds.
-    const { code, stderr } = await s2t2(job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'));
+    const { code, stderr } = await s2t2(
+      job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'),
+    );
     expect([code, stderr.includes('Error')]).toEqual([0, false]);
     expect((await readdir(at('afresh'))).sort()).toEqual(['report.html', 'results.json', 'work']);
     expect((await readdir(at('afresh', 'work'))).filter(name => !/^(run|truncated)\./.test(name))).toEqual([]);
@@ -149,29 +258,92 @@ describe('the whole job', () => {
 
   test('without a test file a part of the data is held out', async () => {
     const texts = (await readCorpus(fixture.train)).documents.length;
-    const { stderr, code } = await s2t2(['adapt', '--model', fixture.model, '--data', fixture.train, '--test-share', '0.25', '--out', at('parted'), '--vocab-size', '64', '--max-bytes', '100', '--tokens', '1', '--batch-tokens', '128', '--methods', 'source']);
-    expect([code, stderr]).toEqual([0, expect.stringContaining(`${texts - texts / 4} training texts, ${texts / 4} held out`)]);
+    const { stderr, code } = await s2t2([
+      'adapt',
+      '--model',
+      fixture.model,
+      '--data',
+      fixture.train,
+      '--test-share',
+      '0.25',
+      '--out',
+      at('parted'),
+      '--vocab-size',
+      '64',
+      '--max-bytes',
+      '100',
+      '--tokens',
+      '1',
+      '--batch-tokens',
+      '128',
+      '--methods',
+      'source',
+    ]);
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining(`${texts - texts / 4} training texts, ${texts / 4} held out`),
+    ]);
   });
 
   test('explain, report, evaluate, generate and tokenize work on its files', async () => {
     await whole();
-    const explained = await s2t2(['explain', '--plan', at('whole', 'plan.safetensors'), '--source', fixture.model, '--target', at('whole', 'model'), '--count', '3']);
+    const explained = await s2t2([
+      'explain',
+      '--plan',
+      at('whole', 'plan.safetensors'),
+      '--source',
+      fixture.model,
+      '--target',
+      at('whole', 'model'),
+      '--count',
+      '3',
+    ]);
     expect(explained.stdout.trim().split('\n')).toHaveLength(5);
     const again = await s2t2(['report', '--run', at('whole'), '--source', fixture.model, '--out', at('again.html')]);
     expect([again.code, again.stdout.trim()]).toEqual([0, at('again.html')]);
     expect(await readFile(at('again.html'), 'utf8')).toBe(await readFile(at('whole', 'report.html'), 'utf8'));
-    const evaluated = await s2t2(['evaluate', '--model', at('whole', 'model'), '--data', fixture.test, '--max-bytes', '100']);
+    const evaluated = await s2t2([
+      'evaluate',
+      '--model',
+      at('whole', 'model'),
+      '--data',
+      fixture.test,
+      '--max-bytes',
+      '100',
+    ]);
     const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
     const { after, tokensPerByte } = results.methods.find(m => m.name === 's2t2')!;
     const held = (await readCorpus(fixture.test)).documents;
     // Of texts of 120 letters at most there are pieces of 100 and of the rest.
     const pieces = held.reduce((n, d) => n + Math.ceil(d.text.length / 100), 0);
-    expect(evaluated.stdout.split('\n')[2].split(/\s{2,}/).slice(0, 5)).toEqual([
-      String(pieces), String(held.reduce((n, d) => n + d.text.length, 0)), tokensPerByte.toFixed(3), after.perplexity.toPrecision(4), `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
+    expect(
+      evaluated.stdout
+        .split('\n')[2]
+        .split(/\s{2,}/)
+        .slice(0, 5),
+    ).toEqual([
+      String(pieces),
+      String(held.reduce((n, d) => n + d.text.length, 0)),
+      tokensPerByte.toFixed(3),
+      after.perplexity.toPrecision(4),
+      `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
     ]);
     const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
     expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
-    const likeliest = (seed: string) => s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8', '--temperature', '0', '--seed', seed]);
+    const likeliest = (seed: string) =>
+      s2t2([
+        'generate',
+        '--model',
+        at('whole', 'model'),
+        '--prompt',
+        'MK',
+        '--max-tokens',
+        '8',
+        '--temperature',
+        '0',
+        '--seed',
+        seed,
+      ]);
     const [one, two] = [await likeliest('1'), await likeliest('2')];
     expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^MK[A-Z]*\n$/)]);
     expect(two.stdout).toBe(one.stdout);
@@ -179,7 +351,9 @@ describe('the whole job', () => {
     const tokenizer = parseTokenizerJson(await readFile(at('t.json'), 'utf8'), 't.json');
     const texts = (await readCorpus(fixture.train)).documents.map(d => d.text);
     const [tokens, bytes] = [texts.reduce((n, t) => n + tokenizer.encode(t).length, 0), texts.join('').length];
-    expect(tokenized.stdout).toBe(`64 tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${at('t.json')}\n`);
+    expect(tokenized.stdout).toBe(
+      `64 tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${at('t.json')}\n`,
+    );
   });
 });
 
@@ -194,65 +368,152 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     await writeFile(at(name), text);
     return ['adapt', '--model', fixture.model, '--data', at(name), '--out', at('none')];
   };
-  const withModel = async (name: string, change: (dir: string) => Promise<void>) => ['adapt', '--model', await brokenModel(name, change), '--data', fixture.train, '--out', at('none')];
+  const withModel = async (name: string, change: (dir: string) => Promise<void>) => [
+    'adapt',
+    '--model',
+    await brokenModel(name, change),
+    '--data',
+    fixture.train,
+    '--out',
+    at('none'),
+  ];
 
   const cases: [string, () => Promise<string[]>, RegExp][] = [
-    ['a missing file', async () => ['adapt', '--model', fixture.model, '--data', at('missing.fasta'), '--out', at('none')], /missing\.fasta: no such file/],
-    ['a missing model', async () => ['adapt', '--model', at('missing'), '--data', fixture.train, '--out', at('none')], /missing.*no such file/],
+    [
+      'a missing file',
+      async () => ['adapt', '--model', fixture.model, '--data', at('missing.fasta'), '--out', at('none')],
+      /missing\.fasta: no such file/,
+    ],
+    [
+      'a missing model',
+      async () => ['adapt', '--model', at('missing'), '--data', fixture.train, '--out', at('none')],
+      /missing.*no such file/,
+    ],
     ['an empty FASTA file', () => withData('empty.fasta', ''), /empty\.fasta: is empty/],
     ['a FASTA file with digits', () => withData('digits.fasta', '>a\nMKV\n>b\nMK3V\n'), /digits\.fasta:4: /],
-    ['truncated weights', () => withModel('cut', dir => truncate(join(dir, 'model.safetensors'), 5000)), /model\.safetensors: /],
-    ['a header whose offsets lie', () => withModel('lies', async dir => {
-      const file = join(dir, 'model.safetensors');
-      const bytes = await readFile(file);
-      const text = bytes.toString('latin1').replace(/"data_offsets":\[0,(\d)/, (_, d: string) => `"data_offsets":[0,${(Number(d) % 9) + 1}`);
-      await writeFile(file, Buffer.from(text, 'latin1'));
-    }), /model\.safetensors: /],
-    ['a tokenizer that does not fit the model', () => withModel('misfit', async dir => {
-      const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as { vocab_size: number };
-      await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 100 }));
-    }), /has 320 tokens and the model 100 rows/],
-    ['a plan for another vocabulary', async () => {
-      await whole();
-      return ['explain', '--plan', at('whole', 'plan.safetensors'), '--source', at('whole', 'model'), '--target', at('whole', 'model')];
-    }, /plan\.safetensors: was made for another source vocabulary/],
+    [
+      'truncated weights',
+      () => withModel('cut', dir => truncate(join(dir, 'model.safetensors'), 5000)),
+      /model\.safetensors: /,
+    ],
+    [
+      'a header whose offsets lie',
+      () =>
+        withModel('lies', async dir => {
+          const file = join(dir, 'model.safetensors');
+          const bytes = await readFile(file);
+          const text = bytes
+            .toString('latin1')
+            .replace(/"data_offsets":\[0,(\d)/, (_, d: string) => `"data_offsets":[0,${(Number(d) % 9) + 1}`);
+          await writeFile(file, Buffer.from(text, 'latin1'));
+        }),
+      /model\.safetensors: /,
+    ],
+    [
+      'a tokenizer that does not fit the model',
+      () =>
+        withModel('misfit', async dir => {
+          const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as { vocab_size: number };
+          await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 100 }));
+        }),
+      /has 320 tokens and the model 100 rows/,
+    ],
+    [
+      'a plan for another vocabulary',
+      async () => {
+        await whole();
+        return [
+          'explain',
+          '--plan',
+          at('whole', 'plan.safetensors'),
+          '--source',
+          at('whole', 'model'),
+          '--target',
+          at('whole', 'model'),
+        ];
+      },
+      /plan\.safetensors: was made for another source vocabulary/,
+    ],
     ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
-    ['an unknown ablation', async () => ['paper', '--ablate', 'share,magic', '--out', at('none')], /argument 'share,magic' is invalid\. There are alpha, /],
-    ['an unknown domain', async () => ['paper', '--domain', 'rna,magic', '--out', at('none')], /There is no domain magic; there are /],
-    ['a state of another run', async () => {
-      await whole();
-      await cp(at('whole'), at('other'), { recursive: true });
-      return job(at('other'), '--seed', '1');
-    }, /belongs to a run with other settings/],
+    [
+      'an unknown ablation',
+      async () => ['paper', '--ablate', 'share,magic', '--out', at('none')],
+      /argument 'share,magic' is invalid\. There are alpha, /,
+    ],
+    [
+      'an unknown domain',
+      async () => ['paper', '--domain', 'rna,magic', '--out', at('none')],
+      /There is no domain magic; there are /,
+    ],
+    [
+      'a state of another run',
+      async () => {
+        await whole();
+        await cp(at('whole'), at('other'), { recursive: true });
+        return job(at('other'), '--seed', '1');
+      },
+      /belongs to a run with other settings/,
+    ],
   ];
   test.each(cases)('%s', async (_, args, message) => {
     const { code, stdout, stderr } = await s2t2(await args());
     expect(stderr).toMatch(message);
     expect([code, stdout, existsSync(at('none'))]).toEqual([2, '', false]);
-    const own = stderr.trim().split('\n').filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
+    const own = stderr
+      .trim()
+      .split('\n')
+      .filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
     expect(own).toHaveLength(1);
   });
 
   const least = { '--vocab-size': 4, '--tokens': 1, '--batch-tokens': 1, '--iterations': 1, '--seed': 0 };
   const wrong: [string, string[], string, string][] = [
-    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [['adapt', [], option, String(n - 1)]]),
-    ['no command, which is start', [], '--tokens', 'many'], ['start', [], '--max-test', '1'],
+    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [
+      ['adapt', [], option, String(n - 1)],
+    ]),
+    ['no command, which is start', [], '--tokens', 'many'],
+    ['start', [], '--max-test', '1'],
     ...['0.5'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
     ...['-0.1', ''].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
     ...['0', 'Infinity'].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
-    ['tokenize', [], '--vocab-size', '3'], ['evaluate', [], '--max-bytes', '0'], ['generate', [], '--max-tokens', '0'], ['generate', [], '--top-p', '2'],
-    ['explain', [], '--top', '0'], ['explain', [], '--count', '0'], ['paper', [], '--held-out', '1'],
-    ...['--train', '--validation', '--test'].map((option): [string, string[], string, string] => ['data', ['rna'], option, '0']), ['pretrain', [], '--vocab-size', '258'],
+    ['tokenize', [], '--vocab-size', '3'],
+    ['evaluate', [], '--max-bytes', '0'],
+    ['generate', [], '--max-tokens', '0'],
+    ['generate', [], '--top-p', '2'],
+    ['explain', [], '--top', '0'],
+    ['explain', [], '--count', '0'],
+    ['paper', [], '--held-out', '1'],
+    ...['--train', '--validation', '--test'].map((option): [string, string[], string, string] => [
+      'data',
+      ['rna'],
+      option,
+      '0',
+    ]),
+    ['pretrain', [], '--vocab-size', '258'],
   ];
   test('a number out of range, or none', async () => {
-    const asked = { whole: 'It is a whole number of', positive: 'It is a positive number', fraction: 'It is a number between 0 and 1' };
-    const kindOf = (option: string) => (['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole');
-    for (let i = 0; i < wrong.length; i += 4) await Promise.all(wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
-      const { code, stdout, stderr } = await s2t2([...(command.includes(' ') ? [] : [command]), ...positional, option, value]);
-      const lowest = option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
-      expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
-      expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
-    }));
+    const asked = {
+      whole: 'It is a whole number of',
+      positive: 'It is a positive number',
+      fraction: 'It is a number between 0 and 1',
+    };
+    const kindOf = (option: string) =>
+      ['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole';
+    for (let i = 0; i < wrong.length; i += 4)
+      await Promise.all(
+        wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
+          const { code, stdout, stderr } = await s2t2([
+            ...(command.includes(' ') ? [] : [command]),
+            ...positional,
+            option,
+            value,
+          ]);
+          const lowest =
+            option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
+          expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
+          expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
+        }),
+      );
   }, 60_000);
 
   test('the weights of another model do not load', async () => {

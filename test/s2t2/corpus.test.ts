@@ -19,13 +19,22 @@ async function file(name: string, content: string | Uint8Array): Promise<string>
   return path;
 }
 
-const texts = async (path: string, options?: CorpusOptions) => (await readCorpus(path, options)).documents.map(({ text }) => text);
+const texts = async (path: string, options?: CorpusOptions) =>
+  (await readCorpus(path, options)).documents.map(({ text }) => text);
 
 describe('the format', () => {
   test.each([
-    ['a.fa', 'fasta'], ['a.FASTA', 'fasta'], ['a.faa.gz', 'fasta'], ['a.b.fna', 'fasta'],
-    ['a.txt', 'text'], ['a.txt.gz', 'text'], ['a.jsonl', 'jsonl'], ['a.jsonl.gz', 'jsonl'],
-    ['fa', undefined], ['a.gz', undefined], ['a.csv', undefined],
+    ['a.fa', 'fasta'],
+    ['a.FASTA', 'fasta'],
+    ['a.faa.gz', 'fasta'],
+    ['a.b.fna', 'fasta'],
+    ['a.txt', 'text'],
+    ['a.txt.gz', 'text'],
+    ['a.jsonl', 'jsonl'],
+    ['a.jsonl.gz', 'jsonl'],
+    ['fa', undefined],
+    ['a.gz', undefined],
+    ['a.csv', undefined],
   ])('of a file called %s is %s', (name, format) => {
     expect(formatOf(name)).toBe(format);
   }); // prettier-ignore
@@ -59,7 +68,9 @@ test('lengths filter and are counted', async () => {
     skipped: { empty: 2, tooShort: 1, tooLong: 1 },
     gaps: 0,
   });
-  expect(await refusal(readCorpus(path, { minLength: 9 }))).toBe(`${path}: none of its 6 documents is 9 to Infinity long (4 are shorter, 0 longer); change the limits`);
+  expect(await refusal(readCorpus(path, { minLength: 9 }))).toBe(
+    `${path}: none of its 6 documents is 9 to Infinity long (4 are shorter, 0 longer); change the limits`,
+  );
 });
 
 describe('an error', () => {
@@ -86,12 +97,20 @@ describe('an error', () => {
     expect(await refusal(readCorpus(path))).toBe(message);
     expect(await texts(path, { maxLength: 100 })).toHaveLength(1);
     // One document, of few letters in many lines: it is not waited for its end.
-    for (const [name, begin] of [['large.fa', '>a\n'], ['large.txt', '']]) expect(await refusal(readCorpus(await file(name, begin + 'M\n'.repeat(400))))).toBe(message.replace(/large\.fa/, name));
+    for (const [name, begin] of [
+      ['large.fa', '>a\n'],
+      ['large.txt', ''],
+    ])
+      expect(await refusal(readCorpus(await file(name, begin + 'M\n'.repeat(400))))).toBe(
+        message.replace(/large\.fa/, name),
+      );
     heap.heap_size_limit = 2 ** 30;
   });
 
   test('for a file that is not there', async () => {
-    expect(await refusal(readCorpus(join(directory, 'none.fa')))).toBe(`${directory}/none.fa: no such file or directory; check the path`);
+    expect(await refusal(readCorpus(join(directory, 'none.fa')))).toBe(
+      `${directory}/none.fa: no such file or directory; check the path`,
+    );
     expect(await refusal(readCorpus(directory))).toBe(`${directory}: is a directory; give a file`);
   });
 });

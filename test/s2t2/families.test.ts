@@ -10,27 +10,63 @@ import { translateCheckpoint } from '../../s2t2/stream.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
 
 const directory = temporaryDirectory();
-const proteins = ['MKVLAAGIVG', 'GLCAKVLAAG', 'MKKLAAGIVK', 'VLAAGMKVLA', 'AGIVGIVGLC', 'AMKVKVLAAG', 'LCAMKKLAAA', 'GIVGLCAMKV'];
+const proteins = [
+  'MKVLAAGIVG',
+  'GLCAKVLAAG',
+  'MKKLAAGIVK',
+  'VLAAGMKVLA',
+  'AGIVGIVGLC',
+  'AMKVKVLAAG',
+  'LCAMKKLAAA',
+  'GIVGLCAMKV',
+];
 
-test.each([...families, 'llama3'] as const)('%s: adapted by every method; the plan then translates the directory it was learned on', async name => {
-  const path = new URL(`../oracles/huggingface/${name}`, import.meta.url).pathname;
-  const out = join(directory, name);
-  const source = await loadModel(path);
-  const settings = { ...defaults, vocabSize: 20, maxBytes: 16, batchTokens: 64, alpha: 1 / source.tokenizer.ordinaryIds().length, budget: { unit: 'tokens' as const, amount: 400 } };
-  const { results, plan, target } = await adapt({ source, domain: { train: proteins.slice(0, 6), test: proteins.slice(6) }, settings, methods: Object.keys(methods), out, log: () => {} });
-  for (const row of results.methods) expect(row.after.bitsPerByte, row.name).toBeGreaterThan(0);
-  const row = (name: string) => results.methods.find(m => m.name === name)!;
-  expect(row('fvt').after.bitsPerByte).toBeLessThan(row('fvt').before!.bitsPerByte);
+test.each([...families, 'llama3'] as const)(
+  '%s: adapted by every method; the plan then translates the directory it was learned on',
+  async name => {
+    const path = new URL(`../oracles/huggingface/${name}`, import.meta.url).pathname;
+    const out = join(directory, name);
+    const source = await loadModel(path);
+    const settings = {
+      ...defaults,
+      vocabSize: 20,
+      maxBytes: 16,
+      batchTokens: 64,
+      alpha: 1 / source.tokenizer.ordinaryIds().length,
+      budget: { unit: 'tokens' as const, amount: 400 },
+    };
+    const { results, plan, target } = await adapt({
+      source,
+      domain: { train: proteins.slice(0, 6), test: proteins.slice(6) },
+      settings,
+      methods: Object.keys(methods),
+      out,
+      log: () => {},
+    });
+    for (const row of results.methods) expect(row.after.bitsPerByte, row.name).toBeGreaterThan(0);
+    const row = (name: string) => results.methods.find(m => m.name === name)!;
+    expect(row('fvt').after.bitsPerByte).toBeLessThan(row('fvt').before!.bitsPerByte);
 
-  const adapted = await loadModel(join(out, 'model'));
-  expect(adapted.model.config).toEqual({ ...source.model.config, vocabSize: target.vocabSize, tied: false });
+    const adapted = await loadModel(join(out, 'model'));
+    expect(adapted.model.config).toEqual({ ...source.model.config, vocabSize: target.vocabSize, tied: false });
 
-  await translateCheckpoint({ model: path, plan: join(out, 'plan.safetensors'), target: join(out, 'model'), out: join(directory, `${name}-translated`) });
-  const translated = await loadModel(join(directory, `${name}-translated`));
-  const expected = endsOf(await modelFromPlan(source.model, plan!));
-  const unit = { gpt2: 0, olmo: 2 ** -11, llama: 2 ** -8, llama3: 0 }[name]; // float32, float16, bfloat16, float32
-  for (const [weight, end] of [[embeddingName(source.model.config), expected.embedding], [headName, expected.head]] as const) {
-    const values = translated.model.weights[weight].dataSync();
-    end.dataSync().forEach((x, i) => expect(Math.abs(x - values[i])).toBeLessThanOrEqual(unit * Math.abs(x) + 2 ** -25));
-  }
-});
+    await translateCheckpoint({
+      model: path,
+      plan: join(out, 'plan.safetensors'),
+      target: join(out, 'model'),
+      out: join(directory, `${name}-translated`),
+    });
+    const translated = await loadModel(join(directory, `${name}-translated`));
+    const expected = endsOf(await modelFromPlan(source.model, plan!));
+    const unit = { gpt2: 0, olmo: 2 ** -11, llama: 2 ** -8, llama3: 0 }[name]; // float32, float16, bfloat16, float32
+    for (const [weight, end] of [
+      [embeddingName(source.model.config), expected.embedding],
+      [headName, expected.head],
+    ] as const) {
+      const values = translated.model.weights[weight].dataSync();
+      end
+        .dataSync()
+        .forEach((x, i) => expect(Math.abs(x - values[i])).toBeLessThanOrEqual(unit * Math.abs(x) + 2 ** -25));
+    }
+  },
+);

@@ -20,13 +20,39 @@ INTO SINGLE LETTERS, and a model has to learn again what the letters mean.`;
 
 export async function tinyModel(): Promise<LanguageModel> {
   const tokenizer = trainBPE([english], { vocabSize: 320, pattern: gpt2Pattern });
-  const model = initTransformer({ family: 'olmo', vocabSize: 320, width: 32, layers: 2, heads: 2, keyValueHeads: 2, feedForward: 64, context: 128, rotaryBase: 10000, normEps: 1e-5, tied: true }, new Random(1));
+  const model = initTransformer(
+    {
+      family: 'olmo',
+      vocabSize: 320,
+      width: 32,
+      layers: 2,
+      heads: 2,
+      keyValueHeads: 2,
+      feedForward: 64,
+      context: 128,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: true,
+    },
+    new Random(1),
+  );
   const sequences = toSequences(english.split('. '), tokenizer, 128);
-  await train({ parameters: model.weights, batches: planBatches(sequences, 256, { unit: 'tokens', amount: 8000 }, new Random(2)), loss: b => batchLoss(model, b), rate: 3e-3, warmup: 5 });
+  await train({
+    parameters: model.weights,
+    batches: planBatches(sequences, 256, { unit: 'tokens', amount: 8000 }, new Random(2)),
+    loss: b => batchLoss(model, b),
+    rate: 3e-3,
+    warmup: 5,
+  });
   return { model, tokenizer };
 }
 
-const proteins = ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV', 'GIVGLCAMKVKVLAAGLCAMKKLA', 'AAGIVGLCAMKVLAAGKKLAMKVL'];
+const proteins = [
+  'MKVLAAGIVGLCAKVLAAGMKKLA',
+  'MKKLAAGIVKVLAAGMKVLAAGIV',
+  'GIVGLCAMKVKVLAAGLCAMKKLA',
+  'AAGIVGLCAMKVLAAGKKLAMKVL',
+];
 
 /** What a method may use: the tiny model, 20 target tokens for the four proteins above, and a budget that goes to the plan. */
 export async function tinyContext(): Promise<Context> {
@@ -36,7 +62,14 @@ export async function tinyContext(): Promise<Context> {
   return {
     source,
     target,
-    settings: { ...defaults, alpha: 1 / 317, budget: { unit: 'tokens', amount: 3000 }, planShare: 1, planRate: 0.05, batchTokens: 64 },
+    settings: {
+      ...defaults,
+      alpha: 1 / 317,
+      budget: { unit: 'tokens', amount: 3000 },
+      planShare: 1,
+      planRate: 0.05,
+      batchTokens: 64,
+    },
     train: { source: sequences(source.tokenizer), target: sequences(target) },
     runStage: (_, training) => train(training),
   };
@@ -44,10 +77,21 @@ export async function tinyContext(): Promise<Context> {
 
 /** Writes the model and two FASTA files into a directory and returns their paths. */
 export async function writeFixture(directory: string): Promise<{ model: string; train: string; test: string }> {
-  const paths = { model: join(directory, 'source'), train: join(directory, 'train.fasta'), test: join(directory, 'test.fasta') };
+  const paths = {
+    model: join(directory, 'source'),
+    train: join(directory, 'train.fasta'),
+    test: join(directory, 'test.fasta'),
+  };
   await saveModel(paths.model, await tinyModel());
-  const { documents } = await readCorpus(new URL('../../s2t2/data/proteins.validation.fasta.gz', import.meta.url).pathname, { maxLength: 120 });
-  const fasta = (from: number, to: number) => documents.slice(from, to).map(d => `>${d.name}\n${d.text}\n`).join('');
+  const { documents } = await readCorpus(
+    new URL('../../s2t2/data/proteins.validation.fasta.gz', import.meta.url).pathname,
+    { maxLength: 120 },
+  );
+  const fasta = (from: number, to: number) =>
+    documents
+      .slice(from, to)
+      .map(d => `>${d.name}\n${d.text}\n`)
+      .join('');
   await writeFileAtomic(paths.train, fasta(0, 24));
   await writeFileAtomic(paths.test, fasta(24, 32));
   return paths;

@@ -13,7 +13,9 @@ const fresh = () => mkdtemp(join(root, 'd-'));
 
 /** A process that sleeps. */
 async function sleeper(): Promise<{ pid: number; kill: () => Promise<void> }> {
-  const child = spawn(process.execPath, ['-e', 'console.log(1); setTimeout(() => {}, 60_000)'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, ['-e', 'console.log(1); setTimeout(() => {}, 60_000)'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   await once(child.stdout, 'data');
   return {
     pid: child.pid!,
@@ -44,23 +46,30 @@ test('a living process is named; once it is killed the directory is free', async
   const { pid, kill } = await sleeper();
   const file = join(directory, `run.${hostname()}-${pid}.lock`);
   await writeFile(file, '');
-  expect(await refusal(withLock(directory, async () => {}))).toBe(`${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`);
+  expect(await refusal(withLock(directory, async () => {}))).toBe(
+    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+  );
   expect(await readdir(directory)).toEqual([`run.${hostname()}-${pid}.lock`]);
   await kill();
   expect(await withLock(directory, async () => readdir(directory))).toEqual([`run.${hostname()}-${process.pid}.lock`]);
 });
 
-test.skipIf(process.platform !== 'linux')('a number that has passed to another program stands in nobody\'s way', async () => {
-  const directory = await fresh();
-  const { pid, kill } = await sleeper();
-  const file = join(directory, `run.${hostname()}-${pid}.lock`);
-  const began = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ')[21]; // its name, (node), is one word
-  await writeFile(file, began);
-  expect(await refusal(withLock(directory, async () => {}))).toContain(`process ${pid} on`);
-  await writeFile(file, String(Number(began) - 1));
-  expect(await withLock(directory, async () => readdir(directory))).toEqual([`run.${hostname()}-${process.pid}.lock`]);
-  await kill();
-});
+test.skipIf(process.platform !== 'linux')(
+  "a number that has passed to another program stands in nobody's way",
+  async () => {
+    const directory = await fresh();
+    const { pid, kill } = await sleeper();
+    const file = join(directory, `run.${hostname()}-${pid}.lock`);
+    const began = (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ')[21]; // its name, (node), is one word
+    await writeFile(file, began);
+    expect(await refusal(withLock(directory, async () => {}))).toContain(`process ${pid} on`);
+    await writeFile(file, String(Number(began) - 1));
+    expect(await withLock(directory, async () => readdir(directory))).toEqual([
+      `run.${hostname()}-${process.pid}.lock`,
+    ]);
+    await kill();
+  },
+);
 
 test.skipIf(process.platform !== 'linux')('a killed process that its parent has not buried has ended', async () => {
   const directory = await fresh();
@@ -85,7 +94,8 @@ test('a process of another host cannot be asked: it is taken to live', async () 
 
 test('the same process number after a crash is no obstacle, and other files are none', async () => {
   const directory = await fresh();
-  for (const name of [`run.${hostname()}-${process.pid}.lock`, 'run.json', 'run.lock', 'run.x-y.lock']) await writeFile(join(directory, name), '');
+  for (const name of [`run.${hostname()}-${process.pid}.lock`, 'run.json', 'run.lock', 'run.x-y.lock'])
+    await writeFile(join(directory, name), '');
   expect(await withLock(directory, async () => 1)).toBe(1);
   expect(await readdir(directory)).toEqual(['run.json', 'run.lock', 'run.x-y.lock']);
 });

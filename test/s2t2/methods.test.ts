@@ -29,7 +29,9 @@ describe('starts', () => {
     const { model } = await methods.source.start(context);
     const [s] = await score(model, context.train.source);
     expect(s).toEqual((await score(source.model, context.train.source))[0]);
-    model.weights['model.embed_tokens.weight'].assign(tensor(new Float32Array(before.length), { shape: [before.length / 32, 32] }));
+    model.weights['model.embed_tokens.weight'].assign(
+      tensor(new Float32Array(before.length), { shape: [before.length / 32, 32] }),
+    );
     expect(Array.from(endsOf(source.model).embedding.dataSync())).toEqual(before);
   });
 
@@ -58,23 +60,41 @@ describe('starts', () => {
   test('truncated: refuses more target tokens than there are source tokens, and takes as many', async () => {
     const map = tokenMap(context.target, context.target);
     const same = { ...context, source: { ...source, tokenizer: context.target }, target: source.tokenizer };
-    await expect(methods.truncated.start(same)).rejects.toThrow(`${source.tokenizer.ordinaryIds().length} target tokens do not fit into ${map.sourceIds.length} source tokens`);
+    await expect(methods.truncated.start(same)).rejects.toThrow(
+      `${source.tokenizer.ordinaryIds().length} target tokens do not fit into ${map.sourceIds.length} source tokens`,
+    );
     const { model } = await methods.truncated.start({ ...context, target: source.tokenizer });
     expect(Array.from(endsOf(model).head.dataSync())).toEqual(Array.from(endsOf(source.model).head.dataSync()));
   });
 
   test('s2t2: marginals by frequency are half uniform, half how often a token occurs in training', async () => {
-    const settings = { ...context.settings, marginals: 'frequency' as const, budget: { unit: 'tokens' as const, amount: 100 } };
+    const settings = {
+      ...context.settings,
+      marginals: 'frequency' as const,
+      budget: { unit: 'tokens' as const, amount: 100 },
+    };
     const { plan } = await methods.s2t2.start({ ...context, settings, runStage: (_, training) => train(training) });
-    for (const [vocabulary, ids, marginal] of [['target', plan!.targetIds, plan!.mu], ['source', plan!.sourceIds, plan!.nu]] as const) {
-      const counts = Array.from(ids, id => context.train[vocabulary].reduce((n, s) => n + s.ids.filter(x => x === id).length, 0));
+    for (const [vocabulary, ids, marginal] of [
+      ['target', plan!.targetIds, plan!.mu],
+      ['source', plan!.sourceIds, plan!.nu],
+    ] as const) {
+      const counts = Array.from(ids, id =>
+        context.train[vocabulary].reduce((n, s) => n + s.ids.filter(x => x === id).length, 0),
+      );
       const total = counts.reduce((a, b) => a + b, 0);
-      marginal.forEach((mass, i) => expect(mass).toBeCloseTo(0.5 * counts[i] / total + 0.5 / ids.length, 7));
+      marginal.forEach((mass, i) => expect(mass).toBeCloseTo((0.5 * counts[i]) / total + 0.5 / ids.length, 7));
     }
   });
 
   test('s2t2: an end that the plan does not make is the random one', async () => {
-    const start = async (planEnds: Context['settings']['planEnds']) => (await methods.s2t2.start({ ...context, settings: { ...context.settings, planEnds, budget: { unit: 'tokens', amount: 200 } }, runStage: (_, training) => train(training) })).model;
+    const start = async (planEnds: Context['settings']['planEnds']) =>
+      (
+        await methods.s2t2.start({
+          ...context,
+          settings: { ...context.settings, planEnds, budget: { unit: 'tokens', amount: 200 } },
+          runStage: (_, training) => train(training),
+        })
+      ).model;
     const random = (await methods.random.start(context)).model;
     const [both, embedding, head] = [await start('both'), await start('embedding'), await start('head')];
     const end = (model: LanguageModel['model'], which: 'embedding' | 'head') => endsOf(model)[which].dataSync();
@@ -105,12 +125,19 @@ describe('starts', () => {
 });
 
 test('a dual plan says how far from the optimum it is, others do not', async () => {
-  const settings = { ...context.settings, variant: 'dual' as const, iterations: 5, budget: { unit: 'tokens' as const, amount: 200 } };
+  const settings = {
+    ...context.settings,
+    variant: 'dual' as const,
+    iterations: 5,
+    budget: { unit: 'tokens' as const, amount: 200 },
+  };
   const { plan } = await methods.s2t2.start({ ...context, settings });
   const { gap } = reportPlan(plan!);
   expect(gap).toBeGreaterThan(-1e-9);
   expect(gap).toBeLessThan(1);
-  expect((await methods.s2t2.start({ ...context, settings: { ...settings, variant: 'dykstra' } })).plan!.gap).toBeNull();
+  expect(
+    (await methods.s2t2.start({ ...context, settings: { ...settings, variant: 'dykstra' } })).plan!.gap,
+  ).toBeNull();
 });
 
 test('documents are cut into the same spans for everyone, between characters', () => {
@@ -126,9 +153,15 @@ test('a vocabulary has every byte where texts hold more than ASCII and there is 
 
 test('a byte that no training text has is told with its text', () => {
   const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], context.target, 128);
-  expect(lacking).toThrow(new UserError(`the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`));
+  expect(lacking).toThrow(
+    new UserError(
+      `the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`,
+    ),
+  );
   expect(() => toSequences(['é'], context.target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
-  expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(/^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/);
+  expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(
+    /^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/,
+  );
   // A window holds one token less than the context, for the next is predicted.
   const { length } = context.source.tokenizer.encode('MKVLAAGIV');
   expect(toSequences(['MKVLAAGIV'], context.source.tokenizer, length + 1)).toHaveLength(1);

@@ -17,51 +17,95 @@ const path = `${directory}/plan.safetensors`;
 
 /** Two rows, three columns, one special token each: 3 target and 5 source tokens, of which id 2 has no column. */
 const small: Plan = {
-  ...compress([0.5, 0, 0.25, 0, 0.25, 0], 2, 3), mu: Float32Array.of(0.75, 0.25), nu: Float32Array.of(0.5, 0.25, 0.25),
-  targetIds: Int32Array.of(1, 2), sourceIds: Int32Array.of(1, 3, 4), specials: Int32Array.of(0, 0),
-  target: 't', source: 's', settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0.25,
+  ...compress([0.5, 0, 0.25, 0, 0.25, 0], 2, 3),
+  mu: Float32Array.of(0.75, 0.25),
+  nu: Float32Array.of(0.5, 0.25, 0.25),
+  targetIds: Int32Array.of(1, 2),
+  sourceIds: Int32Array.of(1, 3, 4),
+  specials: Int32Array.of(0, 0),
+  target: 't',
+  source: 's',
+  settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+  gap: 0.25,
 };
 
 test('a plan is the same after saving and loading', async () => {
-  await fc.assert(fc.asyncProperty(plans(), async ({ plan, dense, sourceSize, targetSize }) => {
-    await savePlan(path, plan);
-    expect(await loadPlan(path, { source: plan.source, target: plan.target, sourceSize, targetSize })).toEqual(plan);
-    expect([...expand(plan)]).toEqual(dense);
-  }), { numRuns: 30 });
+  await fc.assert(
+    fc.asyncProperty(plans(), async ({ plan, dense, sourceSize, targetSize }) => {
+      await savePlan(path, plan);
+      expect(await loadPlan(path, { source: plan.source, target: plan.target, sourceSize, targetSize })).toEqual(plan);
+      expect([...expand(plan)]).toEqual(dense);
+    }),
+    { numRuns: 30 },
+  );
 });
 
 test('other vocabularies are refused', async () => {
   await savePlan(path, small);
-  expect(await refusal(loadPlan(path, { source: 'x' }))).toContain('was made for another source vocabulary ("s", not "x")');
-  expect(await refusal(loadPlan(path, { target: 'x' }))).toContain('was made for another target vocabulary ("t", not "x")');
-  expect(await refusal(loadPlan(path, { sourceSize: 4 }))).toContain('is damaged: source id 4 is none of a vocabulary of 4');
-  expect(await refusal(loadPlan(path, { targetSize: 4 }))).toContain('is damaged: it has 3 target tokens, and the vocabulary 4');
+  expect(await refusal(loadPlan(path, { source: 'x' }))).toContain(
+    'was made for another source vocabulary ("s", not "x")',
+  );
+  expect(await refusal(loadPlan(path, { target: 'x' }))).toContain(
+    'was made for another target vocabulary ("t", not "x")',
+  );
+  expect(await refusal(loadPlan(path, { sourceSize: 4 }))).toContain(
+    'is damaged: source id 4 is none of a vocabulary of 4',
+  );
+  expect(await refusal(loadPlan(path, { targetSize: 4 }))).toContain(
+    'is damaged: it has 3 target tokens, and the vocabulary 4',
+  );
 });
 
 describe('the report', () => {
   test('is its definitions', () => {
-    fc.assert(fc.property(plans(), ({ plan, dense }) => {
-      const [u, v] = [plan.mu.length, plan.nu.length];
-      const rows = Array.from({ length: u }, (_, i) => dense.slice(i * v, (i + 1) * v));
-      const total = (line: readonly number[]) => line.reduce((a, b) => a + b, 0);
-      const columnsOf = Array.from({ length: v }, (_, j) => rows.map(line => line[j]));
-      const misplaced = (lines: readonly number[][], marginal: ArrayLike<number>) => total(lines.map((line, i) => Math.abs(total(line) - marginal[i])));
-      const entropies = rows.map(line => total(line.filter(p => p > 0).map(p => -(p / total(line)) * Math.log2(p / total(line)))));
-      const supports = rows.map(line => line.filter(p => p > 0).length);
-      const report = reportPlan(plan);
-      expect(report).toMatchObject({ rows: u, columns: v, support: total(supports), supportPerRow: [Math.min(...supports), total(supports) / u, Math.max(...supports)], gap: plan.gap });
-      expect(report.entropy).toBeCloseTo(total(entropies) / u, 12);
-      expect(report.residual).toBeCloseTo((misplaced(rows, plan.mu) + misplaced(columnsOf, plan.nu)) / 2, 12);
-    }));
+    fc.assert(
+      fc.property(plans(), ({ plan, dense }) => {
+        const [u, v] = [plan.mu.length, plan.nu.length];
+        const rows = Array.from({ length: u }, (_, i) => dense.slice(i * v, (i + 1) * v));
+        const total = (line: readonly number[]) => line.reduce((a, b) => a + b, 0);
+        const columnsOf = Array.from({ length: v }, (_, j) => rows.map(line => line[j]));
+        const misplaced = (lines: readonly number[][], marginal: ArrayLike<number>) =>
+          total(lines.map((line, i) => Math.abs(total(line) - marginal[i])));
+        const entropies = rows.map(line =>
+          total(line.filter(p => p > 0).map(p => -(p / total(line)) * Math.log2(p / total(line)))),
+        );
+        const supports = rows.map(line => line.filter(p => p > 0).length);
+        const report = reportPlan(plan);
+        expect(report).toMatchObject({
+          rows: u,
+          columns: v,
+          support: total(supports),
+          supportPerRow: [Math.min(...supports), total(supports) / u, Math.max(...supports)],
+          gap: plan.gap,
+        });
+        expect(report.entropy).toBeCloseTo(total(entropies) / u, 12);
+        expect(report.residual).toBeCloseTo((misplaced(rows, plan.mu) + misplaced(columnsOf, plan.nu)) / 2, 12);
+      }),
+    );
   });
 
   test('tells a plan that has not converged from one that has', () => {
-    const reported = (p: Problem, iterations: number) => scope(() => {
-      const t = (values: readonly number[], shape: number[]) => tensor(Float64Array.from(values), { shape, backend: reference });
-      const { plan } = sparseSinkhorn(t(p.x, [p.u, p.v]), t(p.mu, [p.u, 1]), t(p.nu, [1, p.v]), { variant: 'dual', iterations });
-      return reportPlan({ ...small, ...compress(plan.dataSync(), p.u, p.v), mu: Float32Array.from(p.mu), nu: Float32Array.from(p.nu) }).residual;
-    });
-    fc.assert(fc.property(problems({ scale: 0.1 }), p => { expect(reported(p, 600)).toBeLessThan(1e-6); }), { numRuns: 20 });
+    const reported = (p: Problem, iterations: number) =>
+      scope(() => {
+        const t = (values: readonly number[], shape: number[]) =>
+          tensor(Float64Array.from(values), { shape, backend: reference });
+        const { plan } = sparseSinkhorn(t(p.x, [p.u, p.v]), t(p.mu, [p.u, 1]), t(p.nu, [1, p.v]), {
+          variant: 'dual',
+          iterations,
+        });
+        return reportPlan({
+          ...small,
+          ...compress(plan.dataSync(), p.u, p.v),
+          mu: Float32Array.from(p.mu),
+          nu: Float32Array.from(p.nu),
+        }).residual;
+      });
+    fc.assert(
+      fc.property(problems({ scale: 0.1 }), p => {
+        expect(reported(p, 600)).toBeLessThan(1e-6);
+      }),
+      { numRuns: 20 },
+    );
     // Here each round leaves a quarter of what was misplaced before; the columns are met in all of them.
     const slow: Problem = { u: 2, v: 2, x: [3, 0, 0, 0], mu: [0.5, 0.5], nu: [0.5, 0.5] };
     expect([1, 2, 3].map(T => reported(slow, T))).toEqual([1 / 8, 1 / 32, 1 / 128]);
@@ -92,19 +136,55 @@ describe('a damaged plan is refused:', () => {
     ['too few ids', p => ({ targetIds: p.targetIds.slice(1) }), 'ids do not match marginals'],
     ['half a pair of special tokens', p => ({ specials: p.specials.slice(1) }), 'ids do not match marginals'],
     ['a negative target id', p => ({ targetIds: set(p.targetIds, 0, -1) }), 'target id -1 is negative'],
-    ['a target id beyond the vocabulary', p => ({ targetIds: set(p.targetIds, 0, 3) }), 'target id 3 is none of a vocabulary of 3'],
+    [
+      'a target id beyond the vocabulary',
+      p => ({ targetIds: set(p.targetIds, 0, 3) }),
+      'target id 3 is none of a vocabulary of 3',
+    ],
     ['a target id twice', p => ({ targetIds: set(p.targetIds, 0, 2) }), 'target id 2 comes twice'],
     ['a special token that is a row too', p => ({ specials: set(p.specials, 0, 2) }), 'target id 2 comes twice'],
     ['a negative source id', p => ({ sourceIds: set(p.sourceIds, 0, -5) }), 'source id -5 is negative'],
     ['a source id twice', p => ({ sourceIds: set(p.sourceIds, 0, 4) }), 'source id 4 comes twice'],
-    ['a negative source id of a special token', p => ({ specials: set(p.specials, 1, -1) }), 'source id -1 is negative'],
-    ['settings of an unknown layer', p => ({ settings: { ...p.settings, variant: 'magic' as 'dual' } }), 'settings.variant is none of alternating, dykstra, dual'],
-    ['settings without rounds', p => ({ settings: { ...p.settings, iterations: 0 } }), 'settings.iterations is no whole number of 1 or more'],
-    ['settings with half a round', p => ({ settings: { ...p.settings, iterations: 1.5 } }), 'settings.iterations is no whole number of 1 or more'],
-    ['settings with an alpha of zero', p => ({ settings: { ...p.settings, alpha: 0 } }), 'settings.alpha is no positive number'],
-    ['settings with a text for alpha', p => ({ settings: { ...p.settings, alpha: '1' as unknown as number } }), 'settings.alpha is no positive number'],
-    ['settings without a division', p => ({ settings: { ...p.settings, rowNormalisation: undefined as unknown as 'actual' } }), 'settings.rowNormalisation is neither actual nor nominal'],
-    ['settings that are none', () => ({ settings: null as unknown as Plan['settings'] }), 'settings.variant is none of'],
+    [
+      'a negative source id of a special token',
+      p => ({ specials: set(p.specials, 1, -1) }),
+      'source id -1 is negative',
+    ],
+    [
+      'settings of an unknown layer',
+      p => ({ settings: { ...p.settings, variant: 'magic' as 'dual' } }),
+      'settings.variant is none of alternating, dykstra, dual',
+    ],
+    [
+      'settings without rounds',
+      p => ({ settings: { ...p.settings, iterations: 0 } }),
+      'settings.iterations is no whole number of 1 or more',
+    ],
+    [
+      'settings with half a round',
+      p => ({ settings: { ...p.settings, iterations: 1.5 } }),
+      'settings.iterations is no whole number of 1 or more',
+    ],
+    [
+      'settings with an alpha of zero',
+      p => ({ settings: { ...p.settings, alpha: 0 } }),
+      'settings.alpha is no positive number',
+    ],
+    [
+      'settings with a text for alpha',
+      p => ({ settings: { ...p.settings, alpha: '1' as unknown as number } }),
+      'settings.alpha is no positive number',
+    ],
+    [
+      'settings without a division',
+      p => ({ settings: { ...p.settings, rowNormalisation: undefined as unknown as 'actual' } }),
+      'settings.rowNormalisation is neither actual nor nominal',
+    ],
+    [
+      'settings that are none',
+      () => ({ settings: null as unknown as Plan['settings'] }),
+      'settings.variant is none of',
+    ],
     ['a gap that is a text', () => ({ gap: 'x' as unknown as number }), 'gap is neither a number nor null'],
   ])('%s', async (_, change, message) => {
     await savePlan(path, { ...small, ...change(small) });
@@ -112,24 +192,44 @@ describe('a damaged plan is refused:', () => {
   });
 
   /** The file of `small` with tensors and metadata put in the place of its own. */
-  async function rewritten(tensors: Record<string, TensorData>, metadata: Record<string, string | undefined> = {}): Promise<string> {
+  async function rewritten(
+    tensors: Record<string, TensorData>,
+    metadata: Record<string, string | undefined> = {},
+  ): Promise<string> {
     await savePlan(path, small);
     const file = await readSafetensors(path);
     const kept: [string, TensorData][] = [];
-    for (const [name, { dtype, shape }] of file.tensors) kept.push([name, tensors[name] ?? { dtype, shape, data: await file.read(name) }]);
+    for (const [name, { dtype, shape }] of file.tensors)
+      kept.push([name, tensors[name] ?? { dtype, shape, data: await file.read(name) }]);
     const all = { ...Object.fromEntries(file.metadata), ...metadata };
-    await writeSafetensors(path, new Map(kept), Object.fromEntries(Object.entries(all).filter((e): e is [string, string] => e[1] !== undefined)));
+    await writeSafetensors(
+      path,
+      new Map(kept),
+      Object.fromEntries(Object.entries(all).filter((e): e is [string, string] => e[1] !== undefined)),
+    );
     return refusal(loadPlan(path));
   }
-  const floats = (...values: number[]): TensorData => ({ dtype: 'F32', shape: [values.length], data: Float32Array.from(values) });
+  const floats = (...values: number[]): TensorData => ({
+    dtype: 'F32',
+    shape: [values.length],
+    data: Float32Array.from(values),
+  });
 
   test.each(['row_pointers', 'columns', 'target_ids', 'source_ids', 'specials'])('floats as %s', async name => {
-    expect(await rewritten({ [name]: floats(0, 0.5) })).toBe(`${path}: is damaged: ${name} is F32 where whole numbers are needed`);
+    expect(await rewritten({ [name]: floats(0, 0.5) })).toBe(
+      `${path}: is damaged: ${name} is F32 where whole numbers are needed`,
+    );
   });
 
   test('whole numbers as masses; ids that fit no int32', async () => {
-    expect(await rewritten({ values: { dtype: 'I32', shape: [3], data: Int32Array.of(1, 1, 1) } })).toContain('tensor "values" is I32 where floats are needed');
-    expect(await rewritten({ target_ids: { dtype: 'I64', shape: [2], data: new Uint8Array(BigInt64Array.of(1n, 2n ** 40n).buffer) } })).toContain('holds an integer outside int32');
+    expect(await rewritten({ values: { dtype: 'I32', shape: [3], data: Int32Array.of(1, 1, 1) } })).toContain(
+      'tensor "values" is I32 where floats are needed',
+    );
+    expect(
+      await rewritten({
+        target_ids: { dtype: 'I64', shape: [2], data: new Uint8Array(BigInt64Array.of(1n, 2n ** 40n).buffer) },
+      }),
+    ).toContain('holds an integer outside int32');
   });
 
   test.each([
@@ -152,15 +252,18 @@ describe('a damaged plan is refused:', () => {
       await refusal(loadPlan(path));
     }
     const change = fc.record({ at: fc.nat(whole.length - 1), to: fc.nat(255) });
-    await fc.assert(fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async changes => {
-      const bytes = Buffer.from(whole);
-      for (const { at, to } of changes) bytes[at] = to;
-      await writeFile(path, bytes);
-      const outcome = await loadPlan(path, { sourceSize: 5, targetSize: 3 }).catch((error: unknown) => error);
-      if (outcome instanceof Error) {
-        expect(outcome).toBeInstanceOf(UserError);
-        expect(outcome.message).not.toMatch(/[\n\r]/);
-      } else expect(expand(outcome as Plan)).toHaveLength((outcome as Plan).mu.length * (outcome as Plan).nu.length);
-    }), { numRuns: 300 });
+    await fc.assert(
+      fc.asyncProperty(fc.array(change, { minLength: 1, maxLength: 4 }), async changes => {
+        const bytes = Buffer.from(whole);
+        for (const { at, to } of changes) bytes[at] = to;
+        await writeFile(path, bytes);
+        const outcome = await loadPlan(path, { sourceSize: 5, targetSize: 3 }).catch((error: unknown) => error);
+        if (outcome instanceof Error) {
+          expect(outcome).toBeInstanceOf(UserError);
+          expect(outcome.message).not.toMatch(/[\n\r]/);
+        } else expect(expand(outcome as Plan)).toHaveLength((outcome as Plan).mu.length * (outcome as Plan).nu.length);
+      }),
+      { numRuns: 300 },
+    );
   });
 });

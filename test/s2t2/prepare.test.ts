@@ -11,13 +11,20 @@ import { tinyModel } from './fixture.ts';
 const domain = { train: ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV'], test: ['GIVGLCAMKVKVLAAGLCAMKKLA'] };
 const settings: Settings = { ...defaults, alpha: 1 / 317, vocabSize: 16, maxBytes: 20 };
 let source: LanguageModel;
-beforeAll(async () => { source = await tinyModel(); });
+beforeAll(async () => {
+  source = await tinyModel();
+});
 
 test('a fingerprint is that of the settings, the weights, the vocabularies and the texts, and of nothing else', async () => {
-  const of = async (...[model, texts, set, given]: [LanguageModel?, typeof domain?, Settings?, ReturnType<typeof trainBPE>?]) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, given)).fingerprint;
+  const of = async (
+    ...[model, texts, set, given]: [LanguageModel?, typeof domain?, Settings?, ReturnType<typeof trainBPE>?]
+  ) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, given)).fingerprint;
   const name = 'model.layers.1.mlp.down_proj.weight';
   const weight = source.model.weights[name];
-  const withWeight = (values: Float32Array<ArrayBuffer>): LanguageModel => ({ ...source, model: { ...source.model, weights: { ...source.model.weights, [name]: tensor(values, { shape: weight.shape }) } } });
+  const withWeight = (values: Float32Array<ArrayBuffer>): LanguageModel => ({
+    ...source,
+    model: { ...source.model, weights: { ...source.model.weights, [name]: tensor(values, { shape: weight.shape }) } },
+  });
   const values = Float32Array.from(weight.dataSync());
   const other = await Promise.all([
     of(),
@@ -34,10 +41,19 @@ test('a fingerprint is that of the settings, the weights, the vocabularies and t
 
 test('texts are cut into pieces, which both vocabularies write whole', async () => {
   const { texts, sequences, target } = await prepare(source, domain, settings, () => {});
-  expect(texts).toEqual({ train: domain.train.flatMap(text => [text.slice(0, 20), text.slice(20)]), test: domain.test.flatMap(text => [text.slice(0, 20), text.slice(20)]) });
-  for (const part of ['train', 'test'] as const) for (const [vocabulary, tokenizer] of [['source', source.tokenizer], ['target', target]] as const) {
-    expect(sequences[part][vocabulary].map(s => [tokenizer.decode(s.ids), s.bytes])).toEqual(texts[part].map(text => [text, text.length]));
-  }
+  expect(texts).toEqual({
+    train: domain.train.flatMap(text => [text.slice(0, 20), text.slice(20)]),
+    test: domain.test.flatMap(text => [text.slice(0, 20), text.slice(20)]),
+  });
+  for (const part of ['train', 'test'] as const)
+    for (const [vocabulary, tokenizer] of [
+      ['source', source.tokenizer],
+      ['target', target],
+    ] as const) {
+      expect(sequences[part][vocabulary].map(s => [tokenizer.decode(s.ids), s.bytes])).toEqual(
+        texts[part].map(text => [text, text.length]),
+      );
+    }
 });
 
 test('it is said where the text has fewer tokens than asked for, and only there', async () => {
@@ -51,9 +67,14 @@ test('it is said where the text has fewer tokens than asked for, and only there'
 
 test('the floors count in the training texts and are judged on the others', async () => {
   const prepared = await prepare(source, domain, settings, () => {});
-  const { texts: { train, test: held }, target } = prepared;
+  const {
+    texts: { train, test: held },
+    target,
+  } = prepared;
   expect(floors(prepared).map(row => [row.name, row.before, row.after])).toEqual([
-    ['uniform', null, metrics(uniformFloor(train, held))], ['order0', null, metrics(orderZero(train, held))], ['unigram', null, metrics(unigram(train, held, target))],
+    ['uniform', null, metrics(uniformFloor(train, held))],
+    ['order0', null, metrics(orderZero(train, held))],
+    ['unigram', null, metrics(unigram(train, held, target))],
   ]);
   expect(metrics(orderZero(train, held))).not.toEqual(metrics(orderZero(held, train)));
 });

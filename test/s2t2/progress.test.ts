@@ -17,7 +17,9 @@ describe('progress in plain lines', () => {
     if (isTTY) Object.defineProperty(process.stderr, 'isTTY', isTTY);
     else delete (process.stderr as { isTTY?: boolean }).isTTY;
   });
-  const after = (seconds: number) => { now += 1000 * seconds; };
+  const after = (seconds: number) => {
+    now += 1000 * seconds;
+  };
 
   test('a line every ten seconds and at the end', () => {
     const bar = progressBar('work', 10_000, 'tokens');
@@ -30,7 +32,11 @@ describe('progress in plain lines', () => {
     after(1);
     bar.update(10_000);
     bar.stop();
-    expect(written).toEqual(['work  0%  loss 7\n', 'work  11%  100 tokens/s  1 min 29 s left  loss 6\n', 'work  100%  833 tokens/s  0 s left\n']);
+    expect(written).toEqual([
+      'work  0%  loss 7\n',
+      'work  11%  100 tokens/s  1 min 29 s left  loss 6\n',
+      'work  100%  833 tokens/s  0 s left\n',
+    ]);
   });
 
   test('after a resume the rate is that of this process', () => {
@@ -41,7 +47,13 @@ describe('progress in plain lines', () => {
     expect(written.at(-1)).toBe('work  90%  1 MB/s  16 min 30 s left\n');
   });
 
-  test.each([[60, '1 min 0 s'], [59.4, '59 s'], [3_599, '59 min 59 s'], [3_600, '1 h 0 min'], [9_000, '2 h 30 min']])('%d seconds left are %s', (left, text) => {
+  test.each([
+    [60, '1 min 0 s'],
+    [59.4, '59 s'],
+    [3_599, '59 min 59 s'],
+    [3_600, '1 h 0 min'],
+    [9_000, '2 h 30 min'],
+  ])('%d seconds left are %s', (left, text) => {
     const bar = progressBar('work', 10 * (left + 10), 'tokens');
     bar.update(0);
     after(10);

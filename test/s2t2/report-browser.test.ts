@@ -17,23 +17,89 @@ import { exampleReport, hostile, tokenizerOf } from './report-example.ts';
 /** As a run makes it, with 60 target and 280 source tokens and a plan of noise, a tenth of it kept. */
 function ordinary(): ReportData {
   const random = new Random(3);
-  const source = trainBPE(['The report of a run is one file, with the table, the curves, the plan and the tokens; it asks nothing of a network. '.repeat(9)], { vocabSize: 280 });
-  const residues = Array.from({ length: 4000 }, () => 'ACDEFGHIKLMNPQRSTVWY'[Math.floor(20 * random.uniform())]).join('');
+  const source = trainBPE(
+    [
+      'The report of a run is one file, with the table, the curves, the plan and the tokens; it asks nothing of a network. '.repeat(
+        9,
+      ),
+    ],
+    { vocabSize: 280 },
+  );
+  const residues = Array.from({ length: 4000 }, () => 'ACDEFGHIKLMNPQRSTVWY'[Math.floor(20 * random.uniform())]).join(
+    '',
+  );
   const target = trainBPE([residues], { vocabSize: 60, alphabet: 'seen' });
   const [targetIds, sourceIds] = [target.ordinaryIds(), source.ordinaryIds()];
   const [u, v] = [targetIds.length, sourceIds.length];
-  const dense = Float32Array.from({ length: u * v }, (_, e) => (Math.floor(e / v) === e % v || random.uniform() < 0.1 ? random.uniform() / (u * v) : 0));
+  const dense = Float32Array.from({ length: u * v }, (_, e) =>
+    Math.floor(e / v) === e % v || random.uniform() < 0.1 ? random.uniform() / (u * v) : 0,
+  );
   const plan: Plan = {
-    ...compress(dense, u, v), mu: new Float32Array(u).fill(1 / u), nu: new Float32Array(v).fill(1 / v), targetIds, sourceIds, specials: new Int32Array(),
-    source: source.hash, target: target.hash, settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' }, gap: 0,
+    ...compress(dense, u, v),
+    mu: new Float32Array(u).fill(1 / u),
+    nu: new Float32Array(v).fill(1 / v),
+    targetIds,
+    sourceIds,
+    specials: new Int32Array(),
+    source: source.hash,
+    target: target.hash,
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+    gap: 0,
   };
   const names = ['source', 'truncated', 'random', 'fvt', 'plain', 'dense', 's2t2', 's2t2 shuffled', 'scratch'];
-  const curve = (k: number) => Array.from({ length: 40 }, (_, i) => ({ x: 500 * (i + 1), y: 4.2 + k / 20 + 4 / (i + 1), low: 4.1 + k / 20 + 4 / (i + 1), high: 4.3 + k / 20 + 4 / (i + 1) }));
+  const curve = (k: number) =>
+    Array.from({ length: 40 }, (_, i) => ({
+      x: 500 * (i + 1),
+      y: 4.2 + k / 20 + 4 / (i + 1),
+      low: 4.1 + k / 20 + 4 / (i + 1),
+      high: 4.3 + k / 20 + 4 / (i + 1),
+    }));
   return {
-    title: 'A run', lead: 'What was done, in a sentence or two that fill more than one line of a small screen.', facts: names.slice(0, 5).map((name, i) => [`A fact about ${name}`, String(1000 * i)]),
-    tables: [{ title: 'Bits per byte', note: 'Lower is better.', columns: ['method', 'before', 'after', 'perplexity before', 'perplexity after', 'tokens/byte', 'training tokens', 'training bytes', 'seconds'],
-      rows: names.map((name, i) => ({ cells: [name, i === 8 ? '' : { mean: 5 + i / 9, low: 4.9 + i / 9, high: 5.2 + i / 9, digits: 3 }, { mean: 4 + i / 99, low: 3.9, high: 4.3, digits: 3 }, '12,345', '250.1', '0.545', '150,474', '274,859', '19'], emphasis: name === 's2t2' })) }],
-    curves: ['tokens', 'bytes', 'seconds', 'alpha'].map(unit => ({ section: unit === 'alpha' ? 'Ablations' : undefined, title: `By ${unit}`, x: { label: unit, log: unit === 'bytes' }, y: { label: 'bits per byte' }, series: names.map((name, k) => ({ name, emphasis: name === 's2t2', points: unit === 'alpha' ? curve(k).slice(0, 5) : curve(k) })) })),
+    title: 'A run',
+    lead: 'What was done, in a sentence or two that fill more than one line of a small screen.',
+    facts: names.slice(0, 5).map((name, i) => [`A fact about ${name}`, String(1000 * i)]),
+    tables: [
+      {
+        title: 'Bits per byte',
+        note: 'Lower is better.',
+        columns: [
+          'method',
+          'before',
+          'after',
+          'perplexity before',
+          'perplexity after',
+          'tokens/byte',
+          'training tokens',
+          'training bytes',
+          'seconds',
+        ],
+        rows: names.map((name, i) => ({
+          cells: [
+            name,
+            i === 8 ? '' : { mean: 5 + i / 9, low: 4.9 + i / 9, high: 5.2 + i / 9, digits: 3 },
+            { mean: 4 + i / 99, low: 3.9, high: 4.3, digits: 3 },
+            '12,345',
+            '250.1',
+            '0.545',
+            '150,474',
+            '274,859',
+            '19',
+          ],
+          emphasis: name === 's2t2',
+        })),
+      },
+    ],
+    curves: ['tokens', 'bytes', 'seconds', 'alpha'].map(unit => ({
+      section: unit === 'alpha' ? 'Ablations' : undefined,
+      title: `By ${unit}`,
+      x: { label: unit, log: unit === 'bytes' },
+      y: { label: 'bits per byte' },
+      series: names.map((name, k) => ({
+        name,
+        emphasis: name === 's2t2',
+        points: unit === 'alpha' ? curve(k).slice(0, 5) : curve(k),
+      })),
+    })),
     plan: { plan, source, target },
     sample: { text: residues.slice(0, 300), source, target },
   };
@@ -46,8 +112,12 @@ describe.skipIf(missing)('in Chromium', () => {
   const directory = temporaryDirectory();
   const data = ordinary();
   let browser: Browser;
-  beforeAll(async () => { browser = await launchChromium(); });
-  afterAll(async () => { await browser?.close(); });
+  beforeAll(async () => {
+    browser = await launchChromium();
+  });
+  afterAll(async () => {
+    await browser?.close();
+  });
 
   async function write(report: ReportData): Promise<string> {
     const file = join(directory, 'report.html');
@@ -56,16 +126,24 @@ describe.skipIf(missing)('in Chromium', () => {
   }
 
   /** Opens a report; `complaints` are console messages, errors and requests other than for the file. */
-  async function open(report: ReportData, { width = 1280, scheme = 'light' as 'light' | 'dark' } = {}): Promise<{ page: Page; complaints: string[] }> {
+  async function open(
+    report: ReportData,
+    { width = 1280, scheme = 'light' as 'light' | 'dark' } = {},
+  ): Promise<{ page: Page; complaints: string[] }> {
     const url = pathToFileURL(await write(report)).href;
     const page = await browser.newPage({ viewport: { width, height: 844 }, colorScheme: scheme });
     const complaints: string[] = [];
     page.on('console', message => complaints.push(message.text()));
     page.on('pageerror', error => complaints.push(error.message));
-    page.on('request', request => { if (request.url() !== url && request.url() !== 'data:,') complaints.push(request.url()); });
+    page.on('request', request => {
+      if (request.url() !== url && request.url() !== 'data:,') complaints.push(request.url());
+    });
     await page.addInitScript(() => {
       Object.assign(globalThis, { shifts: 0 });
-      new PerformanceObserver(list => { for (const shift of list.getEntries()) (globalThis as unknown as { shifts: number }).shifts += (shift as PerformanceEntry & { value: number }).value; }).observe({ type: 'layout-shift', buffered: true });
+      new PerformanceObserver(list => {
+        for (const shift of list.getEntries())
+          (globalThis as unknown as { shifts: number }).shifts += (shift as PerformanceEntry & { value: number }).value;
+      }).observe({ type: 'layout-shift', buffered: true });
     });
     await page.goto(url);
     await page.evaluate(() => new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve))));
@@ -73,19 +151,35 @@ describe.skipIf(missing)('in Chromium', () => {
   }
 
   /** Share of the canvas's pixels that are not clear. */
-  const inked = (page: Page) => page.evaluate(() => {
-    const canvas = document.querySelector('canvas')!;
-    const { data: pixels } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
-    return pixels.filter((alpha, i) => i % 4 === 3 && alpha > 0).length / (pixels.length / 4);
-  });
+  const inked = (page: Page) =>
+    page.evaluate(() => {
+      const canvas = document.querySelector('canvas')!;
+      const { data: pixels } = canvas.getContext('2d')!.getImageData(0, 0, canvas.width, canvas.height);
+      return pixels.filter((alpha, i) => i % 4 === 3 && alpha > 0).length / (pixels.length / 4);
+    });
   const picture = (page: Page) => page.evaluate(() => document.querySelector('canvas')!.toDataURL());
   const cell = (page: Page) => page.locator('.detail .cell').textContent();
 
-  test.each([[390, 'light'], [390, 'dark'], [1280, 'light'], [1280, 'dark']] as const)('%i pixels wide, %s: no complaint, no sideways scrolling, no shift of layout', async (width, scheme) => {
+  test.each([
+    [390, 'light'],
+    [390, 'dark'],
+    [1280, 'light'],
+    [1280, 'dark'],
+  ] as const)('%i pixels wide, %s: no complaint, no sideways scrolling, no shift of layout', async (width, scheme) => {
     const { page, complaints } = await open(data, { width, scheme });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
     // Only what is meant to scroll sideways is wider than the page.
-    const wide = await page.evaluate(() => [...document.querySelectorAll('main *, header *')].filter(e => !e.closest('.scroll') && !e.closest('svg') && !e.closest('.unseen') && e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.outerHTML.slice(0, 80)));
+    const wide = await page.evaluate(() =>
+      [...document.querySelectorAll('main *, header *')]
+        .filter(
+          e =>
+            !e.closest('.scroll') &&
+            !e.closest('svg') &&
+            !e.closest('.unseen') &&
+            e.getBoundingClientRect().right > innerWidth + 0.5,
+        )
+        .map(e => e.outerHTML.slice(0, 80)),
+    );
     expect(wide).toEqual([]);
     const background = await page.evaluate(() => getComputedStyle(document.body).backgroundColor);
     expect(background).toBe(scheme === 'light' ? 'rgb(252, 252, 250)' : 'rgb(20, 23, 26)');
@@ -93,10 +187,19 @@ describe.skipIf(missing)('in Chromium', () => {
     expect(await inked(page)).toBeGreaterThan(0.03);
     expect(await page.evaluate(() => (globalThis as unknown as { shifts: number }).shifts)).toBe(0);
     // Painted while its rows come in, a table has the columns it ends with, whichever row is first.
-    const widths = () => page.evaluate(() => [...document.querySelectorAll('#table-0 + .scroll thead th')].map(th => th.getBoundingClientRect().width));
+    const widths = () =>
+      page.evaluate(() =>
+        [...document.querySelectorAll('#table-0 + .scroll thead th')].map(th => th.getBoundingClientRect().width),
+      );
     const whole = await widths();
     for (const row of [8, 2]) {
-      await page.evaluate(kept => [...document.querySelectorAll('#table-0 + .scroll tbody tr')].forEach((tr, i) => { (tr as HTMLElement).hidden = i !== kept; }), row);
+      await page.evaluate(
+        kept =>
+          [...document.querySelectorAll('#table-0 + .scroll tbody tr')].forEach((tr, i) => {
+            (tr as HTMLElement).hidden = i !== kept;
+          }),
+        row,
+      );
       expect(await widths()).toEqual(whole);
     }
     expect(complaints).toEqual([]);
@@ -104,17 +207,39 @@ describe.skipIf(missing)('in Chromium', () => {
   });
 
   test('texts that would break out of it stay texts', async () => {
-    const plan = { ...data.plan!.plan, targetIds: Int32Array.of(0, 1), sourceIds: Int32Array.from({ length: 12 }, (_, i) => i), ...compress(new Float32Array(24).fill(1 / 24), 2, 12), mu: new Float32Array(2).fill(0.5), nu: new Float32Array(12).fill(1 / 12) };
-    const plain = await open(exampleReport(hostile.map(() => 'plain'), plan, 256));
+    const plan = {
+      ...data.plan!.plan,
+      targetIds: Int32Array.of(0, 1),
+      sourceIds: Int32Array.from({ length: 12 }, (_, i) => i),
+      ...compress(new Float32Array(24).fill(1 / 24), 2, 12),
+      mu: new Float32Array(2).fill(0.5),
+      nu: new Float32Array(12).fill(1 / 12),
+    };
+    const plain = await open(
+      exampleReport(
+        hostile.map(() => 'plain'),
+        plan,
+        256,
+      ),
+    );
     const { page, complaints } = await open(exampleReport(hostile, plan, 256));
-    const shape = (p: Page) => p.evaluate(() => [...document.querySelectorAll('*')].map(e => `${e.tagName} ${e.getAttributeNames().sort().join(' ')}`).join('\n'));
+    const shape = (p: Page) =>
+      p.evaluate(() =>
+        [...document.querySelectorAll('*')]
+          .map(e => `${e.tagName} ${e.getAttributeNames().sort().join(' ')}`)
+          .join('\n'),
+      );
     expect(await shape(page)).toBe(await shape(plain.page));
     expect(await page.evaluate(() => 'broken' in globalThis)).toBe(false);
     expect(await page.title()).toBe(hostile[0]);
     expect(complaints).toEqual([]);
     // In the options of a list, too, which the script fills.
     const target = tokenizerOf(hostile.toReversed(), 256);
-    expect(await page.evaluate(() => [...document.querySelectorAll('datalist option')].map(o => (o as HTMLOptionElement).value))).toEqual([0, 1].map(id => visible(target.token(id))));
+    expect(
+      await page.evaluate(() =>
+        [...document.querySelectorAll('datalist option')].map(o => (o as HTMLOptionElement).value),
+      ),
+    ).toEqual([0, 1].map(id => visible(target.token(id))));
     await Promise.all([plain.page.close(), page.close()]);
   });
 
@@ -130,7 +255,8 @@ describe.skipIf(missing)('in Chromium', () => {
       const [, from, to, p] = (await cell(page))!.match(/^P\((.*) \| (.*)\) = ([\d.]+)%?$/)!;
       const row = plan.targetIds.findIndex(id => visible(target.token(id)) === to);
       let entry = -1;
-      for (let e = plan.pointers[row]; e < plan.pointers[row + 1]; e++) if (visible(source.token(plan.sourceIds[plan.columns[e]])) === from) entry = e;
+      for (let e = plan.pointers[row]; e < plan.pointers[row + 1]; e++)
+        if (visible(source.token(plan.sourceIds[plan.columns[e]])) === from) entry = e;
       if (entry < 0) expect(p).toBe('0');
       else expect(Math.abs(Number(p) - percentage(row, entry))).toBeLessThan(0.01);
       return { row, column: entry < 0 ? -1 : plan.columns[entry], from, to };
@@ -163,7 +289,13 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.locator('canvas').scrollIntoViewIfNeeded();
     const box = (await page.locator('canvas').boundingBox())!;
     // Moves reach the page with its next frame.
-    const frame = () => page.evaluate(() => new Promise(done => { requestAnimationFrame(() => requestAnimationFrame(done)); }));
+    const frame = () =>
+      page.evaluate(
+        () =>
+          new Promise(done => {
+            requestAnimationFrame(() => requestAnimationFrame(done));
+          }),
+      );
     await page.mouse.move(box.x + 300, box.y + 200);
     await frame();
     const under = await check();
@@ -210,7 +342,11 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.locator('canvas').scrollIntoViewIfNeeded();
     const box = (await page.locator('canvas').boundingBox())!;
     const devtools = await context.newCDPSession(page);
-    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...xs: number[]) => devtools.send('Input.dispatchTouchEvent', { type, touchPoints: xs.map((x, id) => ({ id, x: box.x + x, y: box.y + 200 })) });
+    const touch = (type: 'touchStart' | 'touchMove' | 'touchEnd', ...xs: number[]) =>
+      devtools.send('Input.dispatchTouchEvent', {
+        type,
+        touchPoints: xs.map((x, id) => ({ id, x: box.x + x, y: box.y + 200 })),
+      });
     const before = await picture(page);
     await touch('touchStart', 180, 220);
     for (let spread = 10; spread <= 80; spread += 10) await touch('touchMove', 180 - spread, 220 + spread);
@@ -236,7 +372,11 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.keyboard.press('ArrowRight');
     await page.keyboard.press('ArrowRight');
     const rows = await page.locator('[data-plot="0"] .readout > span').allTextContents();
-    const expected = data.curves[0].series.filter(s => s.name !== 'fvt').map(s => [s.name, s.points[1].y] as const).sort((a, b) => b[1] - a[1]).map(([name, y]) => `${name}${y.toFixed(3)}`);
+    const expected = data.curves[0].series
+      .filter(s => s.name !== 'fvt')
+      .map(s => [s.name, s.points[1].y] as const)
+      .sort((a, b) => b[1] - a[1])
+      .map(([name, y]) => `${name}${y.toFixed(3)}`);
     expect(rows).toEqual(expected);
     expect(await area.getAttribute('aria-label')).toContain('1,000 tokens');
     await button.click();

@@ -1,7 +1,17 @@
 /** Laws of the sparse Sinkhorn layer, in float64, and its gradient against differences. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createReferenceBackend, grad, mul, Random, scope, setBackend, sum, tensor, type Tensor } from '../../engine/index.ts';
+import {
+  createReferenceBackend,
+  grad,
+  mul,
+  Random,
+  scope,
+  setBackend,
+  sum,
+  tensor,
+  type Tensor,
+} from '../../engine/index.ts';
 import { dualityGap, roundToMarginals } from '../../s2t2/plan.ts';
 import { sparseSinkhorn, unrolled, variants, type Variant } from '../../s2t2/sinkhorn.ts';
 import { problems, type Problem } from '../arbitraries/transport.ts';
@@ -18,23 +28,31 @@ function solve({ x, u, v, mu, nu }: Problem, variant: Variant, iterations: numbe
   });
 }
 
-const rowSums = (P: number[], u: number, v: number) => Array.from({ length: u }, (_, i) => P.slice(i * v, (i + 1) * v).reduce((a, b) => a + b, 0));
-const columnSums = (P: number[], u: number, v: number) => Array.from({ length: v }, (_, j) => Array.from({ length: u }, (__, i) => P[i * v + j]).reduce((a, b) => a + b, 0));
-const distance = (a: ArrayLike<number>, b: ArrayLike<number>) => Math.max(0, ...Array.from(a, (value, i) => Math.abs(value - b[i])));
+const rowSums = (P: number[], u: number, v: number) =>
+  Array.from({ length: u }, (_, i) => P.slice(i * v, (i + 1) * v).reduce((a, b) => a + b, 0));
+const columnSums = (P: number[], u: number, v: number) =>
+  Array.from({ length: v }, (_, j) => Array.from({ length: u }, (__, i) => P[i * v + j]).reduce((a, b) => a + b, 0));
+const distance = (a: ArrayLike<number>, b: ArrayLike<number>) =>
+  Math.max(0, ...Array.from(a, (value, i) => Math.abs(value - b[i])));
 
 /** The projection of a line on { y ≥ 0, Σ y = mass }, by sorting. */
 function projectLine(line: readonly number[], mass: number): number[] {
   let [total, tau] = [0, 0];
-  line.toSorted((a, b) => b - a).forEach((z, i) => {
-    total += z;
-    if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
-  });
+  line
+    .toSorted((a, b) => b - a)
+    .forEach((z, i) => {
+      total += z;
+      if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
+    });
   return line.map(z => Math.max(0, z - tau));
 }
 
-const transposed = (a: readonly number[], u: number, v: number) => Array.from({ length: u * v }, (_, e) => a[(e % u) * v + Math.floor(e / u)]);
-const onRows = (a: readonly number[], v: number, masses: readonly number[]) => masses.flatMap((mass, i) => projectLine(a.slice(i * v, (i + 1) * v), mass));
-const onColumns = (a: readonly number[], u: number, v: number, masses: readonly number[]) => transposed(onRows(transposed(a, u, v), u, masses), v, u);
+const transposed = (a: readonly number[], u: number, v: number) =>
+  Array.from({ length: u * v }, (_, e) => a[(e % u) * v + Math.floor(e / u)]);
+const onRows = (a: readonly number[], v: number, masses: readonly number[]) =>
+  masses.flatMap((mass, i) => projectLine(a.slice(i * v, (i + 1) * v), mass));
+const onColumns = (a: readonly number[], u: number, v: number, masses: readonly number[]) =>
+  transposed(onRows(transposed(a, u, v), u, masses), v, u);
 
 /** The rounds as plain loops over numbers; every half-step is checked to meet its marginal. */
 function naive({ x, u, v, mu, nu }: Problem, variant: Variant, iterations: number): number[] {
@@ -46,17 +64,33 @@ function naive({ x, u, v, mu, nu }: Problem, variant: Variant, iterations: numbe
     const rows = onRows(start, v, mu);
     expect(distance(rowSums(rows, u, v), mu)).toBeLessThan(1e-13);
     // Of the dual, φ is what the projection subtracted: rows = max(x + γ + φ, 0).
-    const phi = mu.map((_, i) => Array.from({ length: v }, (__, j) => i * v + j).filter(e => rows[e] > 0).map(e => rows[e] - start[e])[0]);
-    const between = variant === 'dual' ? x.map((value, e) => value + phi[Math.floor(e / v)]) : rows.map((value, e) => value + q[e]);
+    const phi = mu.map(
+      (_, i) =>
+        Array.from({ length: v }, (__, j) => i * v + j)
+          .filter(e => rows[e] > 0)
+          .map(e => rows[e] - start[e])[0],
+    );
+    const between =
+      variant === 'dual' ? x.map((value, e) => value + phi[Math.floor(e / v)]) : rows.map((value, e) => value + q[e]);
     plan = onColumns(between, u, v, nu);
     expect(distance(columnSums(plan, u, v), nu)).toBeLessThan(1e-13);
-    gamma = nu.map((_, j) => Array.from({ length: u }, (__, i) => i * v + j).filter(e => plan[e] > 0).map(e => plan[e] - between[e])[0]);
-    if (variant === 'dykstra') [p, q] = [start.map((value, e) => value - rows[e]), between.map((value, e) => value - plan[e])];
+    gamma = nu.map(
+      (_, j) =>
+        Array.from({ length: u }, (__, i) => i * v + j)
+          .filter(e => plan[e] > 0)
+          .map(e => plan[e] - between[e])[0],
+    );
+    if (variant === 'dykstra')
+      [p, q] = [start.map((value, e) => value - rows[e]), between.map((value, e) => value - plan[e])];
   }
   return plan;
 }
 
-const permutation = (n: number) => fc.shuffledSubarray(Array.from({ length: n }, (_, i) => i), { minLength: n });
+const permutation = (n: number) =>
+  fc.shuffledSubarray(
+    Array.from({ length: n }, (_, i) => i),
+    { minLength: n },
+  );
 
 /**
  * The gradient of ⟨w, P⟩ at an optimum with support S: dP = 1_S (dX + df ⊕ dg) has row and column sums 0, so it is
@@ -73,9 +107,18 @@ function implicitGradient(plan: readonly number[], w: readonly number[], u: numb
   const laplacian = Array.from({ length: u + v }, () => new Array<number>(u + v).fill(0));
   inside.forEach((one, e) => {
     const [i, j] = [Math.floor(e / v), u + (e % v)];
-    for (const [r, c] of [[i, i], [i, j], [j, i], [j, j]]) laplacian[r][c] += one;
+    for (const [r, c] of [
+      [i, i],
+      [i, j],
+      [j, i],
+      [j, j],
+    ])
+      laplacian[r][c] += one;
   });
-  const ab = solveSingular(laplacian, [...rowSums(masked, u, v), ...columnSums(masked, u, v)].map(x => -x));
+  const ab = solveSingular(
+    laplacian,
+    [...rowSums(masked, u, v), ...columnSums(masked, u, v)].map(x => -x),
+  );
   return w.map((value, e) => inside[e] * (value + ab[Math.floor(e / v)] + ab[u + (e % v)]));
 }
 
@@ -85,109 +128,162 @@ function solveSingular(A: readonly (readonly number[])[], b: readonly number[]):
   const pivots: number[] = [];
   for (let column = 0; column < A.length; column++) {
     const at = pivots.length;
-    const best = rows.slice(at).reduce((most, row, i) => (Math.abs(row[column]) > Math.abs(rows[most][column]) ? at + i : most), at);
+    const best = rows
+      .slice(at)
+      .reduce((most, row, i) => (Math.abs(row[column]) > Math.abs(rows[most][column]) ? at + i : most), at);
     if (best >= rows.length || Math.abs(rows[best][column]) < 1e-9) continue;
     [rows[at], rows[best]] = [rows[best], rows[at]];
     rows.forEach((row, i) => {
       if (i === at) return;
       const factor = row[column] / rows[at][column];
-      row.forEach((_, c) => { row[c] -= factor * rows[at][c]; });
+      row.forEach((_, c) => {
+        row[c] -= factor * rows[at][c];
+      });
     });
     pivots.push(column);
   }
   const y = new Array<number>(A.length).fill(0);
-  pivots.forEach((column, i) => { y[column] = rows[i][A.length] / rows[i][column]; });
+  pivots.forEach((column, i) => {
+    y[column] = rows[i][A.length] / rows[i][column];
+  });
   return y;
 }
 
 describe('sparse Sinkhorn', () => {
-  test.each(variants)('%s: plain loops give the same plan, and each of their half-steps meets its marginal', variant => {
-    fc.assert(fc.property(problems(), fc.integer({ min: 1, max: 4 }), (p, T) => {
-      // Sums of up to 12 numbers of size 3 in every one of 2 T projections.
-      expect(distance(solve(p, variant, T).plan, naive(p, variant, T))).toBeLessThan(2 * T * 12 * 3 * 2 ** -50);
-    }));
-  });
+  test.each(variants)(
+    '%s: plain loops give the same plan, and each of their half-steps meets its marginal',
+    variant => {
+      fc.assert(
+        fc.property(problems(), fc.integer({ min: 1, max: 4 }), (p, T) => {
+          // Sums of up to 12 numbers of size 3 in every one of 2 T projections.
+          expect(distance(solve(p, variant, T).plan, naive(p, variant, T))).toBeLessThan(2 * T * 12 * 3 * 2 ** -50);
+        }),
+      );
+    },
+  );
 
   test("dual: φ meets μ under the γ of the round before, and the potentials are the plan's", () => {
-    fc.assert(fc.property(problems(), fc.integer({ min: 2, max: 4 }), (p, T) => {
-      const [before, last] = [solve(p, 'dual', T - 1), solve(p, 'dual', T)];
-      const planOf = (gamma: number[]) => p.x.map((value, e) => Math.max(0, value + last.phi[Math.floor(e / p.v)] + gamma[e % p.v]));
-      expect(distance(rowSums(planOf(before.gamma), p.u, p.v), p.mu)).toBeLessThan(1e-12);
-      expect(distance(planOf(last.gamma), last.plan)).toBeLessThan(1e-12);
-    }));
+    fc.assert(
+      fc.property(problems(), fc.integer({ min: 2, max: 4 }), (p, T) => {
+        const [before, last] = [solve(p, 'dual', T - 1), solve(p, 'dual', T)];
+        const planOf = (gamma: number[]) =>
+          p.x.map((value, e) => Math.max(0, value + last.phi[Math.floor(e / p.v)] + gamma[e % p.v]));
+        expect(distance(rowSums(planOf(before.gamma), p.u, p.v), p.mu)).toBeLessThan(1e-12);
+        expect(distance(planOf(last.gamma), last.plan)).toBeLessThan(1e-12);
+      }),
+    );
   });
 
   test.each(variants)('%s: permuting rows and columns permutes the plan', variant => {
-    const permuted = problems().chain(p => fc.record({ p: fc.constant(p), rows: permutation(p.u), columns: permutation(p.v) }));
-    fc.assert(fc.property(permuted, fc.integer({ min: 1, max: 4 }), ({ p, rows, columns }, T) => {
-      const move = (a: readonly number[]) => rows.flatMap(i => columns.map(j => a[i * p.v + j]));
-      const moved = { ...p, x: move(p.x), mu: rows.map(i => p.mu[i]), nu: columns.map(j => p.nu[j]) };
-      expect(distance(solve(moved, variant, T).plan, move(solve(p, variant, T).plan))).toBeLessThan(1e-12);
-    }));
+    const permuted = problems().chain(p =>
+      fc.record({ p: fc.constant(p), rows: permutation(p.u), columns: permutation(p.v) }),
+    );
+    fc.assert(
+      fc.property(permuted, fc.integer({ min: 1, max: 4 }), ({ p, rows, columns }, T) => {
+        const move = (a: readonly number[]) => rows.flatMap(i => columns.map(j => a[i * p.v + j]));
+        const moved = { ...p, x: move(p.x), mu: rows.map(i => p.mu[i]), nu: columns.map(j => p.nu[j]) };
+        expect(distance(solve(moved, variant, T).plan, move(solve(p, variant, T).plan))).toBeLessThan(1e-12);
+      }),
+    );
   });
 
-  test.each(variants)('%s: P(sX, sμ, sν) = sP(X, μ, ν); a cost and its regulariser, both times s, leave X and so the plan', variant => {
-    fc.assert(fc.property(problems(), fc.integer({ min: 1, max: 4 }), fc.integer({ min: -20, max: 20 }), (p, T, log) => {
-      const s = 2 ** log; // exact
-      const { plan } = solve(p, variant, T);
-      const scaled = { ...p, x: p.x.map(value => s * value), mu: p.mu.map(m => s * m), nu: p.nu.map(m => s * m) };
-      expect(distance(solve(scaled, variant, T).plan, plan.map(value => s * value))).toBeLessThan(1e-12 * s);
-      const alpha = 0.75;
-      const cost = p.x.map(value => -alpha * value);
-      const fromCost = (k: number) => solve({ ...p, x: cost.map(c => -(k * c) / (k * alpha)) }, variant, T).plan;
-      expect(fromCost(s)).toEqual(fromCost(1));
-    }));
-  });
+  test.each(variants)(
+    '%s: P(sX, sμ, sν) = sP(X, μ, ν); a cost and its regulariser, both times s, leave X and so the plan',
+    variant => {
+      fc.assert(
+        fc.property(problems(), fc.integer({ min: 1, max: 4 }), fc.integer({ min: -20, max: 20 }), (p, T, log) => {
+          const s = 2 ** log; // exact
+          const { plan } = solve(p, variant, T);
+          const scaled = { ...p, x: p.x.map(value => s * value), mu: p.mu.map(m => s * m), nu: p.nu.map(m => s * m) };
+          expect(
+            distance(
+              solve(scaled, variant, T).plan,
+              plan.map(value => s * value),
+            ),
+          ).toBeLessThan(1e-12 * s);
+          const alpha = 0.75;
+          const cost = p.x.map(value => -alpha * value);
+          const fromCost = (k: number) => solve({ ...p, x: cost.map(c => -(k * c) / (k * alpha)) }, variant, T).plan;
+          expect(fromCost(s)).toEqual(fromCost(1));
+        }),
+      );
+    },
+  );
   test.each(variants)('%s: non-negative, and the last half-step meets the column marginal', variant => {
-    fc.assert(fc.property(problems(), fc.integer({ min: 1, max: 5 }), (p, T) => {
-      const { plan } = solve(p, variant, T);
-      expect(Math.min(...plan)).toBeGreaterThanOrEqual(0);
-      expect(distance(columnSums(plan, p.u, p.v), p.nu)).toBeLessThan(1e-12);
-    }));
+    fc.assert(
+      fc.property(problems(), fc.integer({ min: 1, max: 5 }), (p, T) => {
+        const { plan } = solve(p, variant, T);
+        expect(Math.min(...plan)).toBeGreaterThanOrEqual(0);
+        expect(distance(columnSums(plan, p.u, p.v), p.nu)).toBeLessThan(1e-12);
+      }),
+    );
   });
 
   test('alternating and dykstra agree in the first iteration', () => {
-    fc.assert(fc.property(problems(), p => {
-      expect(solve(p, 'dykstra', 1).plan).toEqual(solve(p, 'alternating', 1).plan);
-    }));
+    fc.assert(
+      fc.property(problems(), p => {
+        expect(solve(p, 'dykstra', 1).plan).toEqual(solve(p, 'alternating', 1).plan);
+      }),
+    );
   });
 
   test('converged: dual and dykstra give one plan, feasible, with a gap of zero', () => {
-    fc.assert(fc.property(problems({ scale: 0.1 }), p => {
-      const dual = solve(p, 'dual', 600);
-      const dykstra = solve(p, 'dykstra', 600);
-      expect(distance(dual.plan, dykstra.plan)).toBeLessThan(1e-6);
-      expect(distance(rowSums(dual.plan, p.u, p.v), p.mu)).toBeLessThan(1e-6);
-      const gap = dualityGap(p.x, dual.phi, dual.gamma, p.mu, p.nu);
-      expect(gap).toBeGreaterThan(-1e-12);
-      expect(gap).toBeLessThan(1e-6);
-    }), { numRuns: 30 });
+    fc.assert(
+      fc.property(problems({ scale: 0.1 }), p => {
+        const dual = solve(p, 'dual', 600);
+        const dykstra = solve(p, 'dykstra', 600);
+        expect(distance(dual.plan, dykstra.plan)).toBeLessThan(1e-6);
+        expect(distance(rowSums(dual.plan, p.u, p.v), p.mu)).toBeLessThan(1e-6);
+        const gap = dualityGap(p.x, dual.phi, dual.gamma, p.mu, p.nu);
+        expect(gap).toBeGreaterThan(-1e-12);
+        expect(gap).toBeLessThan(1e-6);
+      }),
+      { numRuns: 30 },
+    );
   });
 
   test('the optimum beats every other feasible plan', () => {
-    const cost = (P: ArrayLike<number>, x: readonly number[]) => x.reduce((total, xe, e) => total - P[e] * xe + (P[e] * P[e]) / 2, 0);
-    fc.assert(fc.property(problems({ scale: 0.1 }), fc.integer(), (p, seed) => {
-      const best = roundToMarginals(solve(p, 'dual', 600).plan, p.mu, p.nu);
-      const random = new Random(Math.abs(seed));
-      const other = roundToMarginals(p.x.map(() => random.uniform()), p.mu, p.nu);
-      expect(cost(best, p.x)).toBeLessThan(cost(other, p.x) + 1e-7);
-    }), { numRuns: 30 });
+    const cost = (P: ArrayLike<number>, x: readonly number[]) =>
+      x.reduce((total, xe, e) => total - P[e] * xe + (P[e] * P[e]) / 2, 0);
+    fc.assert(
+      fc.property(problems({ scale: 0.1 }), fc.integer(), (p, seed) => {
+        const best = roundToMarginals(solve(p, 'dual', 600).plan, p.mu, p.nu);
+        const random = new Random(Math.abs(seed));
+        const other = roundToMarginals(
+          p.x.map(() => random.uniform()),
+          p.mu,
+          p.nu,
+        );
+        expect(cost(best, p.x)).toBeLessThan(cost(other, p.x) + 1e-7);
+      }),
+      { numRuns: 30 },
+    );
   });
 
   test('shifting rows and columns of the cost moves nothing at convergence; transposing the problem transposes the plan', () => {
-    fc.assert(fc.property(problems({ scale: 0.1 }), p => {
-      const { plan } = solve(p, 'dual', 600);
-      const shifted = p.x.map((value, e) => value + 0.3 * Math.floor(e / p.v) - 0.2 * (e % p.v));
-      expect(distance(solve({ ...p, x: shifted }, 'dual', 600).plan, plan)).toBeLessThan(1e-6);
-      const transpose = (a: number[], u: number, v: number) => Array.from({ length: u * v }, (_, e) => a[(e % u) * v + Math.floor(e / u)]);
-      const flipped = solve({ x: transpose(p.x, p.u, p.v), u: p.v, v: p.u, mu: p.nu, nu: p.mu }, 'dual', 600).plan;
-      expect(distance(flipped, transpose(plan, p.u, p.v))).toBeLessThan(1e-6);
-    }), { numRuns: 30 });
+    fc.assert(
+      fc.property(problems({ scale: 0.1 }), p => {
+        const { plan } = solve(p, 'dual', 600);
+        const shifted = p.x.map((value, e) => value + 0.3 * Math.floor(e / p.v) - 0.2 * (e % p.v));
+        expect(distance(solve({ ...p, x: shifted }, 'dual', 600).plan, plan)).toBeLessThan(1e-6);
+        const transpose = (a: number[], u: number, v: number) =>
+          Array.from({ length: u * v }, (_, e) => a[(e % u) * v + Math.floor(e / u)]);
+        const flipped = solve({ x: transpose(p.x, p.u, p.v), u: p.v, v: p.u, mu: p.nu, nu: p.mu }, 'dual', 600).plan;
+        expect(distance(flipped, transpose(plan, p.u, p.v))).toBeLessThan(1e-6);
+      }),
+      { numRuns: 30 },
+    );
   });
 
   test('on a 12×20 Gaussian cost with α = 1 the optimum is a vertex with 31 entries or fewer; alternating stays away from it', () => {
     const random = new Random(3);
-    const p: Problem = { u: 12, v: 20, x: Array.from({ length: 240 }, () => random.normal()), mu: Array(12).fill(1 / 12), nu: Array(20).fill(1 / 20) };
+    const p: Problem = {
+      u: 12,
+      v: 20,
+      x: Array.from({ length: 240 }, () => random.normal()),
+      mu: Array(12).fill(1 / 12),
+      nu: Array(20).fill(1 / 20),
+    };
     const support = (P: number[]) => P.filter(value => value > 1e-9).length;
     const optimum = solve(p, 'dual', 4000);
     expect(support(optimum.plan)).toBeLessThanOrEqual(31);
@@ -216,39 +312,67 @@ describe('sparse Sinkhorn', () => {
     expect(Math.abs(slope - (at(1e-6) - at(-1e-6)) / 2e-6)).toBeLessThan(1e-7);
   });
 
-  test.each(['alternating', 'dykstra'] as const)('%s: with less memory, the value and the gradient of the plain rounds', variant => {
-    fc.assert(fc.property(problems(), fc.integer({ min: 1, max: 4 }), fc.infiniteStream(fc.double({ min: -1, max: 1, noNaN: true })), ({ x, u, v, mu, nu }, iterations, weights) => scope(() => {
-      const t = (values: ArrayLike<number>, shape: number[], requiresGrad = false) => tensor(Float64Array.from(values), { shape, requiresGrad });
-      const [m, n, w] = [t(mu, [u, 1]), t(nu, [1, v]), t([...weights.take(u * v)], [u, v])];
-      const [cost, same] = [t(x, [u, v], true), t(x, [u, v], true)];
-      const plain = unrolled(cost, m, n, variant, iterations);
-      const { plan } = sparseSinkhorn(same, m, n, { variant, iterations });
-      expect(plan.dataSync()).toEqual(plain.dataSync());
-      const [expected, actual] = [grad(plain, [cost], { outputGrad: w })[0], grad(plan, [same], { outputGrad: w })[0]];
-      // The same sums in another order: a few roundings of numbers of order one a round.
-      expect(distance(actual.dataSync(), expected.dataSync())).toBeLessThan(1e-13 * iterations * (u + v));
-    })));
-  });
+  test.each(['alternating', 'dykstra'] as const)(
+    '%s: with less memory, the value and the gradient of the plain rounds',
+    variant => {
+      fc.assert(
+        fc.property(
+          problems(),
+          fc.integer({ min: 1, max: 4 }),
+          fc.infiniteStream(fc.double({ min: -1, max: 1, noNaN: true })),
+          ({ x, u, v, mu, nu }, iterations, weights) =>
+            scope(() => {
+              const t = (values: ArrayLike<number>, shape: number[], requiresGrad = false) =>
+                tensor(Float64Array.from(values), { shape, requiresGrad });
+              const [m, n, w] = [t(mu, [u, 1]), t(nu, [1, v]), t([...weights.take(u * v)], [u, v])];
+              const [cost, same] = [t(x, [u, v], true), t(x, [u, v], true)];
+              const plain = unrolled(cost, m, n, variant, iterations);
+              const { plan } = sparseSinkhorn(same, m, n, { variant, iterations });
+              expect(plan.dataSync()).toEqual(plain.dataSync());
+              const [expected, actual] = [
+                grad(plain, [cost], { outputGrad: w })[0],
+                grad(plan, [same], { outputGrad: w })[0],
+              ];
+              // The same sums in another order: a few roundings of numbers of order one a round.
+              expect(distance(actual.dataSync(), expected.dataSync())).toBeLessThan(1e-13 * iterations * (u + v));
+            }),
+        ),
+      );
+    },
+  );
 
   test('the gradient through the rounds of a converged plan is the implicit one, by the Laplacian of its support', () => {
-    fc.assert(fc.property(problems({ scale: 0.1 }), fc.infiniteStream(fc.double({ min: -1, max: 1, noNaN: true })), (p, weights) => {
-      const { plan, phi, gamma } = solve(p, 'dual', 300);
-      fc.pre(distance(rowSums(plan, p.u, p.v), p.mu) < 1e-12);
-      // Where no entry is about to enter or leave the support.
-      fc.pre(p.x.every((value, e) => Math.abs(value + phi[Math.floor(e / p.v)] + gamma[e % p.v]) > 1e-4));
-      const w = [...weights.take(p.u * p.v)];
-      const unrolledGradient = scope(() => {
-        const t = (values: ArrayLike<number>, shape: number[], requiresGrad = false) => tensor(Float64Array.from(values), { shape, requiresGrad });
-        const x = t(p.x, [p.u, p.v], true);
-        const { plan: out } = sparseSinkhorn(x, t(p.mu, [p.u, 1]), t(p.nu, [1, p.v]), { variant: 'dual', iterations: 300 });
-        return Array.from(grad(out, [x], { outputGrad: t(w, [p.u, p.v]) })[0].dataSync());
-      });
-      expect(distance(unrolledGradient, implicitGradient(plan, w, p.u, p.v))).toBeLessThan(1e-8);
-    }), { numRuns: 15 });
+    fc.assert(
+      fc.property(
+        problems({ scale: 0.1 }),
+        fc.infiniteStream(fc.double({ min: -1, max: 1, noNaN: true })),
+        (p, weights) => {
+          const { plan, phi, gamma } = solve(p, 'dual', 300);
+          fc.pre(distance(rowSums(plan, p.u, p.v), p.mu) < 1e-12);
+          // Where no entry is about to enter or leave the support.
+          fc.pre(p.x.every((value, e) => Math.abs(value + phi[Math.floor(e / p.v)] + gamma[e % p.v]) > 1e-4));
+          const w = [...weights.take(p.u * p.v)];
+          const unrolledGradient = scope(() => {
+            const t = (values: ArrayLike<number>, shape: number[], requiresGrad = false) =>
+              tensor(Float64Array.from(values), { shape, requiresGrad });
+            const x = t(p.x, [p.u, p.v], true);
+            const { plan: out } = sparseSinkhorn(x, t(p.mu, [p.u, 1]), t(p.nu, [1, p.v]), {
+              variant: 'dual',
+              iterations: 300,
+            });
+            return Array.from(grad(out, [x], { outputGrad: t(w, [p.u, p.v]) })[0].dataSync());
+          });
+          expect(distance(unrolledGradient, implicitGradient(plan, w, p.u, p.v))).toBeLessThan(1e-8);
+        },
+      ),
+      { numRuns: 15 },
+    );
   });
 
   test('refuses a number of rounds that is none', () => {
     const one = tensor([[1]]);
-    expect(() => sparseSinkhorn(one, one, one, { variant: 'dual', iterations: 0 })).toThrow('sparseSinkhorn: iterations is 0');
+    expect(() => sparseSinkhorn(one, one, one, { variant: 'dual', iterations: 0 })).toThrow(
+      'sparseSinkhorn: iterations is 0',
+    );
   });
 });

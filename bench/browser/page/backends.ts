@@ -35,7 +35,11 @@ export async function findBackends(): Promise<Candidate[]> {
       const backend = await makeBackend(name);
       found.push({ name, backend, description: backend.describe() });
     } catch (error) {
-      found.push({ name, backend: null, description: `${name}: ${error instanceof Error ? error.message : String(error)}` });
+      found.push({
+        name,
+        backend: null,
+        description: `${name}: ${error instanceof Error ? error.message : String(error)}`,
+      });
     }
   }
   return found;

@@ -2,7 +2,23 @@
  * The live example: a small network learns a curve while the visitor bends it. All of its mathematics is the engine's:
  * `grad` of the loss with respect to the weights, and AdamW.
  */
-import { add, grad, matmul, mean, noGrad, Random, scope, sqrt, square, sub, sum, tanh, tensor, type Backend, type Tensor } from '../../../engine/index.ts';
+import {
+  add,
+  grad,
+  matmul,
+  mean,
+  noGrad,
+  Random,
+  scope,
+  sqrt,
+  square,
+  sub,
+  sum,
+  tanh,
+  tensor,
+  type Backend,
+  type Tensor,
+} from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import { element } from './dom.ts';
 
@@ -22,11 +38,17 @@ interface Network {
 function makeNetwork(backend: Backend, seed: number): Network {
   const random = new Random(seed);
   const normal = (shape: number[], scale: number) =>
-    tensor(new Float32Array(shape.reduce((a, b) => a * b)).map(() => scale * random.normal()), { shape, backend, requiresGrad: true });
+    tensor(
+      new Float32Array(shape.reduce((a, b) => a * b)).map(() => scale * random.normal()),
+      { shape, backend, requiresGrad: true },
+    );
   const weights = {
-    w1: normal([1, hidden], 5), b1: normal([hidden], 3),
-    w2: normal([hidden, hidden], hidden ** -0.5), b2: normal([hidden], 0.1),
-    w3: normal([hidden, 1], hidden ** -0.5), b3: normal([1], 0.1),
+    w1: normal([1, hidden], 5),
+    b1: normal([hidden], 3),
+    w2: normal([hidden, hidden], hidden ** -0.5),
+    b2: normal([hidden], 0.1),
+    w3: normal([hidden, 1], hidden ** -0.5),
+    b3: normal([1], 0.1),
   };
   return { weights, optimizer: new AdamW(weights, { weightDecay: 0 }) };
 }
@@ -47,7 +69,8 @@ const svg = (name: string, attributes: Record<string, string | number>): SVGElem
 /** From the values' plane, x in [−1, 1] and y in [−1.3, 1.3], to the picture's 600 × 260. */
 const px = (x: number): string => (300 + 285 * x).toFixed(1);
 const py = (y: number): string => (130 - 100 * Math.min(Math.max(y, -1.3), 1.3)).toFixed(1);
-const path = (ys: ArrayLike<number>): string => Array.from(ys, (y, i) => `${i === 0 ? 'M' : 'L'}${px(xs[i])} ${py(y)}`).join('');
+const path = (ys: ArrayLike<number>): string =>
+  Array.from(ys, (y, i) => `${i === 0 ? 'M' : 'L'}${px(xs[i])} ${py(y)}`).join('');
 
 /** The decades of a gradient's norm that a bar shows. */
 const [least, most] = [-4, 2];
@@ -67,7 +90,12 @@ export function startExample(backend: Backend): Example {
 
   let network = makeNetwork(backend, 1);
   const bars = Object.keys(network.weights).map(name => {
-    const [label, track, bar, value] = [document.createElement('span'), document.createElement('div'), document.createElement('div'), document.createElement('output')];
+    const [label, track, bar, value] = [
+      document.createElement('span'),
+      document.createElement('div'),
+      document.createElement('div'),
+      document.createElement('output'),
+    ];
     label.textContent = name;
     track.className = 'track';
     track.append(bar);
@@ -86,14 +114,19 @@ export function startExample(backend: Backend): Example {
   };
 
   /** One update of the weights; the loss, the prediction before it and the norms of the gradients. */
-  const step = () => scope(() => {
-    const { weights, optimizer } = network;
-    const prediction = predict(weights, x);
-    const loss = mean(square(sub(prediction, tensor(curve, { shape: [points, 1], backend }))));
-    const gradients = grad(loss, Object.values(weights));
-    optimizer.update(gradients, 10 ** Number(learning.value));
-    return noGrad(() => ({ loss: loss.dataSync()[0], prediction: prediction.dataSync(), norms: gradients.map(g => sqrt(sum(square(g))).dataSync()[0]) }));
-  });
+  const step = () =>
+    scope(() => {
+      const { weights, optimizer } = network;
+      const prediction = predict(weights, x);
+      const loss = mean(square(sub(prediction, tensor(curve, { shape: [points, 1], backend }))));
+      const gradients = grad(loss, Object.values(weights));
+      optimizer.update(gradients, 10 ** Number(learning.value));
+      return noGrad(() => ({
+        loss: loss.dataSync()[0],
+        prediction: prediction.dataSync(),
+        norms: gradients.map(g => sqrt(sum(square(g))).dataSync()[0]),
+      }));
+    });
 
   let [paused, held, running] = [false, false, false];
   let [count, since] = [0, performance.now()];

@@ -15,13 +15,15 @@ export interface PageReport {
 }
 
 const candidates = await findBackends();
-element('backends').append(...candidates.map(({ name, backend, description }) => {
-  const item = document.createElement('li');
-  item.dataset.backend = name;
-  item.className = backend ? '' : 'missing';
-  item.textContent = description;
-  return item;
-}));
+element('backends').append(
+  ...candidates.map(({ name, backend, description }) => {
+    const item = document.createElement('li');
+    item.dataset.backend = name;
+    item.className = backend ? '' : 'missing';
+    item.textContent = description;
+    return item;
+  }),
+);
 
 const wasm = candidates.find(c => c.name === 'wasm')?.backend;
 const example = wasm ? startExample(wasm) : null;
@@ -45,10 +47,16 @@ async function run(all: readonly Candidate[]): Promise<void> {
     },
   });
   const report: PageReport = {
-    browser: navigator.userAgent, processors: navigator.hardwareConcurrency, isolated: crossOriginIsolated,
-    backends: all.map(({ name, backend, description }) => ({ name, here: backend !== null, description })), results,
+    browser: navigator.userAgent,
+    processors: navigator.hardwareConcurrency,
+    isolated: crossOriginIsolated,
+    backends: all.map(({ name, backend, description }) => ({ name, here: backend !== null, description })),
+    results,
   };
-  const sent = await fetch('results', { method: 'POST', body: JSON.stringify(report) }).then(r => r.ok, () => false);
+  const sent = await fetch('results', { method: 'POST', body: JSON.stringify(report) }).then(
+    r => r.ok,
+    () => false,
+  );
   progress.textContent = sent ? 'done; the command that served this page has printed it' : 'done';
   example?.hold(false);
   button.disabled = false;

@@ -1,5 +1,14 @@
 /** The clock of the page: rows of the operation table and a training step, verified, then timed. */
-import { apply, createReferenceBackend, noGrad, scope, table, tensor, mul, type Backend } from '../../../engine/index.ts';
+import {
+  apply,
+  createReferenceBackend,
+  noGrad,
+  scope,
+  table,
+  tensor,
+  mul,
+  type Backend,
+} from '../../../engine/index.ts';
 import type { TransformerConfig } from '../../../models/transformer.ts';
 import { stepBatch, stepConfig, trainingStep } from '../../step.ts';
 import { compute, place, verifyValues, workload } from '../../workload.ts';
@@ -18,19 +27,35 @@ export interface Result {
 }
 
 /** Rows and their scales; what is bound by arithmetic is rated in GFLOP/s, the rest in GB/s. */
-const cases: readonly { readonly op: string; readonly sizes: readonly number[]; readonly unit: 'GFLOP/s' | 'GB/s' }[] = [
-  { op: 'matmul', sizes: [128, 256, 512, 1024], unit: 'GFLOP/s' },
-  { op: 'attention', sizes: [128, 256], unit: 'GFLOP/s' },
-  { op: 'add', sizes: [256, 1024], unit: 'GB/s' },
-  { op: 'sum', sizes: [256, 1024], unit: 'GB/s' },
-  { op: 'softmax', sizes: [256, 1024], unit: 'GB/s' },
-  { op: 'layerNorm', sizes: [256, 1024], unit: 'GB/s' },
-  { op: 'gelu', sizes: [256, 1024], unit: 'GB/s' },
-];
+const cases: readonly { readonly op: string; readonly sizes: readonly number[]; readonly unit: 'GFLOP/s' | 'GB/s' }[] =
+  [
+    { op: 'matmul', sizes: [128, 256, 512, 1024], unit: 'GFLOP/s' },
+    { op: 'attention', sizes: [128, 256], unit: 'GFLOP/s' },
+    { op: 'add', sizes: [256, 1024], unit: 'GB/s' },
+    { op: 'sum', sizes: [256, 1024], unit: 'GB/s' },
+    { op: 'softmax', sizes: [256, 1024], unit: 'GB/s' },
+    { op: 'layerNorm', sizes: [256, 1024], unit: 'GB/s' },
+    { op: 'gelu', sizes: [256, 1024], unit: 'GB/s' },
+  ];
 /** A small training step, and the one of `npm run bench`. */
-const steps: readonly { readonly config: TransformerConfig; readonly batch: { readonly rows: number; readonly length: number } }[] = [
+const steps: readonly {
+  readonly config: TransformerConfig;
+  readonly batch: { readonly rows: number; readonly length: number };
+}[] = [
   {
-    config: { family: 'olmo', vocabSize: 256, width: 64, layers: 2, heads: 4, keyValueHeads: 4, feedForward: 160, context: 64, rotaryBase: 10000, normEps: 1e-5, tied: false },
+    config: {
+      family: 'olmo',
+      vocabSize: 256,
+      width: 64,
+      layers: 2,
+      heads: 4,
+      keyValueHeads: 4,
+      feedForward: 160,
+      context: 64,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: false,
+    },
     batch: { rows: 2, length: 64 },
   },
   { config: stepConfig, batch: stepBatch },
@@ -82,7 +107,10 @@ export interface MeasureOptions {
 }
 
 /** Measures case by case, on every backend before the next case. */
-export async function measure(candidates: readonly Candidate[], { filter, ...listener }: MeasureOptions): Promise<void> {
+export async function measure(
+  candidates: readonly Candidate[],
+  { filter, ...listener }: MeasureOptions,
+): Promise<void> {
   const reference = createReferenceBackend() as unknown as Backend;
   const there = candidates.flatMap(({ name, backend }) => (backend ? [{ name, backend }] : []));
   for (const { op: opName, sizes, unit } of cases.filter(c => filter.test(c.op))) {
@@ -94,14 +122,25 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
       const judge = flops <= judgedByReference ? reference : there[0].backend;
       const expected = await compute(op, judge, work);
       for (const { name, backend } of there) {
-        await attempt({ op: opName, size, inputs: inputs.map(x => x.shape.join('×')).join(', '), backend: name }, listener, stopped, async () => {
-          if (backend !== judge) verifyValues(op, backend, await compute(op, backend, work), expected);
-          const placed = place(inputs, backend);
-          const seconds = await secondsOf(backend, () => noGrad(() => scope(() => { apply(op, placed, attributes); })));
-          placed.forEach(t => t.dispose());
-          if (seconds > patience) stopped.set(name, tooLong);
-          return { seconds, rate: { unit, value: (unit === 'GFLOP/s' ? flops : bytes) / seconds / 1e9 } };
-        });
+        await attempt(
+          { op: opName, size, inputs: inputs.map(x => x.shape.join('×')).join(', '), backend: name },
+          listener,
+          stopped,
+          async () => {
+            if (backend !== judge) verifyValues(op, backend, await compute(op, backend, work), expected);
+            const placed = place(inputs, backend);
+            const seconds = await secondsOf(backend, () =>
+              noGrad(() =>
+                scope(() => {
+                  apply(op, placed, attributes);
+                }),
+              ),
+            );
+            placed.forEach(t => t.dispose());
+            if (seconds > patience) stopped.set(name, tooLong);
+            return { seconds, rate: { unit, value: (unit === 'GFLOP/s' ? flops : bytes) / seconds / 1e9 } };
+          },
+        );
       }
     }
   }
@@ -112,25 +151,33 @@ export async function measure(candidates: readonly Candidate[], { filter, ...lis
     const inputs = `${batch.rows}×${batch.length} tokens; width ${width}, ${layers} layers, vocabulary ${vocabSize}`;
     let expectedLoss: number | undefined;
     for (const { name, backend } of there) {
-      await attempt({ op: 'training step', size: batch.rows * batch.length, inputs, backend: name }, listener, stopped, async () => {
-        const work = trainingStep(backend, config, batch);
-        const first = work.run();
-        const loss = await first.item();
-        first.dispose();
-        expectedLoss ??= loss;
-        if (!(Math.abs(loss - expectedLoss) <= 1e-5 * expectedLoss)) throw new Error(`the first loss is ${loss} where ${there[0].name} has ${expectedLoss}`);
-        const seconds = await secondsOf(backend, () => work.run().dispose());
-        work.dispose();
-        if (seconds > patience) stopped.set(name, tooLong);
-        return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
-      });
+      await attempt(
+        { op: 'training step', size: batch.rows * batch.length, inputs, backend: name },
+        listener,
+        stopped,
+        async () => {
+          const work = trainingStep(backend, config, batch);
+          const first = work.run();
+          const loss = await first.item();
+          first.dispose();
+          expectedLoss ??= loss;
+          if (!(Math.abs(loss - expectedLoss) <= 1e-5 * expectedLoss))
+            throw new Error(`the first loss is ${loss} where ${there[0].name} has ${expectedLoss}`);
+          const seconds = await secondsOf(backend, () => work.run().dispose());
+          work.dispose();
+          if (seconds > patience) stopped.set(name, tooLong);
+          return { seconds, rate: { unit: 'tokens/s', value: work.tokens / seconds } };
+        },
+      );
     }
   }
 }
 
 /** Runs one measurement unless an earlier one of its operation stopped its backend; what it throws is its result. */
 async function attempt(
-  what: Pick<Result, 'op' | 'size' | 'inputs' | 'backend'>, { onStart, onResult }: Omit<MeasureOptions, 'filter'>, stopped: Map<BackendName, string>,
+  what: Pick<Result, 'op' | 'size' | 'inputs' | 'backend'>,
+  { onStart, onResult }: Omit<MeasureOptions, 'filter'>,
+  stopped: Map<BackendName, string>,
   run: () => Promise<Pick<Result, 'seconds' | 'rate'>>,
 ): Promise<void> {
   onStart(`${what.op} ${what.size} on ${what.backend}`);

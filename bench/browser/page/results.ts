@@ -9,7 +9,8 @@ const cell = (tag: 'td' | 'th', text: string, attributes: Record<string, string>
   return node;
 };
 
-const time = (s: number): string => (s < 1e-3 ? `${(s * 1e6).toPrecision(3)} µs` : s < 1 ? `${(s * 1e3).toPrecision(3)} ms` : `${s.toPrecision(3)} s`);
+const time = (s: number): string =>
+  s < 1e-3 ? `${(s * 1e6).toPrecision(3)} µs` : s < 1 ? `${(s * 1e3).toPrecision(3)} ms` : `${s.toPrecision(3)} s`;
 const number = (x: number): string => x.toLocaleString('en', { maximumSignificantDigits: 3 });
 
 export function renderResults(results: readonly Result[]): void {

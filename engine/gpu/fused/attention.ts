@@ -14,7 +14,17 @@ import { productSum, reduceLines } from '../reduce.ts';
 import { softmaxLines } from './lines.ts';
 
 /** Q Kᵀ scaled, for key x, query y and z = b H + h; far below all others where it is hidden. */
-function scores(this: Thread, q: Values, k: Values, T: number, S: number, H: number, G: number, D: number, scale: number): number {
+function scores(
+  this: Thread,
+  q: Values,
+  k: Values,
+  T: number,
+  S: number,
+  H: number,
+  G: number,
+  D: number,
+  scale: number,
+): number {
   if (this.thread.x > this.thread.y + S - T) return -1e30;
   const b = divide(this.thread.z, H);
   const h = this.thread.z - b * H;
@@ -28,7 +38,19 @@ function scores(this: Thread, q: Values, k: Values, T: number, S: number, H: num
 }
 
 /** dS for key x, query y and z = b H + h; `products` is Σ dO O of each (b, t, h). */
-function scoresVjp(this: Thread, g: Values, v: Values, P: Values, products: Values, T: number, S: number, H: number, G: number, D: number, scale: number): number {
+function scoresVjp(
+  this: Thread,
+  g: Values,
+  v: Values,
+  P: Values,
+  products: Values,
+  T: number,
+  S: number,
+  H: number,
+  G: number,
+  D: number,
+  scale: number,
+): number {
   if (this.thread.x > this.thread.y + S - T) return 0;
   const b = divide(this.thread.z, H);
   const h = this.thread.z - b * H;
@@ -56,7 +78,16 @@ function overKeys(this: Thread, W: Values, v: Values, T: number, S: number, H: n
 }
 
 /** Σ_h Σ_t W[b, h, t, s] q[b, t, h, d] over the query heads of a group, for x = g D + d, key y and sequence z. */
-function overQueries(this: Thread, W: Values, q: Values, T: number, S: number, H: number, G: number, D: number): number {
+function overQueries(
+  this: Thread,
+  W: Values,
+  q: Values,
+  T: number,
+  S: number,
+  H: number,
+  G: number,
+  D: number,
+): number {
   const group = divide(this.thread.x, D);
   const d = remainder(this.thread.x, D);
   const heads = divide(H, G);
@@ -65,15 +96,29 @@ function overQueries(this: Thread, W: Values, q: Values, T: number, S: number, H
   let sum = 0;
   for (let h = firstHead; h < firstHead + heads; h += 1) {
     for (let t = firstQuery; t < T; t += 1) {
-      sum += W[place((this.thread.z * H + h) * T + t, S, this.thread.y)] * q[place((this.thread.z * T + t) * H + h, D, d)];
+      sum +=
+        W[place((this.thread.z * H + h) * T + t, S, this.thread.y)] * q[place((this.thread.z * T + t) * H + h, D, d)];
     }
   }
   return sum;
 }
 
 export function attention(machine: Machine): Record<string, Kernel<GpuStorage>> {
-  const dimsOf = ([B, T, H, D]: Shape, [, S, G]: Shape) => ({ B, T, S, H, G, D, dims: [T, S, H, G, D], scale: real(1 / Math.sqrt(D)) });
-  const probabilities = (q: GpuStorage, k: GpuStorage, { B, T, S, H, dims, scale }: ReturnType<typeof dimsOf>): GpuStorage => {
+  const dimsOf = ([B, T, H, D]: Shape, [, S, G]: Shape) => ({
+    B,
+    T,
+    S,
+    H,
+    G,
+    D,
+    dims: [T, S, H, G, D],
+    scale: real(1 / Math.sqrt(D)),
+  });
+  const probabilities = (
+    q: GpuStorage,
+    k: GpuStorage,
+    { B, T, S, H, dims, scale }: ReturnType<typeof dimsOf>,
+  ): GpuStorage => {
     const x = machine.run(scores, [S, T, B * H], [q, k, ...dims, scale]);
     const P = softmaxLines(machine, x, { outer: B * H * T, n: S, inner: 1 });
     machine.free(x);

@@ -38,17 +38,34 @@ function layerNorm(this: Thread, x: Values, mean: Values, squares: Values, n: nu
   return (x[this.thread.x] - mean[line]) / Math.sqrt(squares[line] / n + eps);
 }
 /** The line loses its component along y and its mean, and shrinks by the scale. */
-function layerNormVjp(this: Thread, g: Values, y: Values, products: Values, mean: Values, squares: Values, n: number, eps: number): number {
+function layerNormVjp(
+  this: Thread,
+  g: Values,
+  y: Values,
+  products: Values,
+  mean: Values,
+  squares: Values,
+  n: number,
+  eps: number,
+): number {
   const line = divide(this.thread.x, n);
-  return (g[this.thread.x] - y[this.thread.x] * products[line] / n - mean[line]) / Math.sqrt(squares[line] / n + eps);
+  return (g[this.thread.x] - (y[this.thread.x] * products[line]) / n - mean[line]) / Math.sqrt(squares[line] / n + eps);
 }
 /** The same without a mean. */
 function rmsNorm(this: Thread, x: Values, squares: Values, n: number, eps: number): number {
   return x[this.thread.x] / Math.sqrt(squares[divide(this.thread.x, n)] / n + eps);
 }
-function rmsNormVjp(this: Thread, g: Values, y: Values, products: Values, squares: Values, n: number, eps: number): number {
+function rmsNormVjp(
+  this: Thread,
+  g: Values,
+  y: Values,
+  products: Values,
+  squares: Values,
+  n: number,
+  eps: number,
+): number {
   const line = divide(this.thread.x, n);
-  return (g[this.thread.x] - y[this.thread.x] * products[line] / n) / Math.sqrt(squares[line] / n + eps);
+  return (g[this.thread.x] - (y[this.thread.x] * products[line]) / n) / Math.sqrt(squares[line] / n + eps);
 }
 function divided(this: Thread, x: Values, n: number): number {
   return x[this.thread.x] / n;
@@ -89,25 +106,33 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
     made.forEach(x => machine.free(x));
     return result;
   };
-  const each = (kernel: KernelSource, like: GpuStorage, ...args: KernelArgument[]): GpuStorage => machine.run(kernel, [like.size], args);
+  const each = (kernel: KernelSource, like: GpuStorage, ...args: KernelArgument[]): GpuStorage =>
+    machine.run(kernel, [like.size], args);
   const max = (x: GpuStorage, { outer, n, inner }: Lines): GpuStorage => reduce(machine, 'max', x, outer, n, inner);
   const sum = (x: GpuStorage, { outer, n, inner }: Lines): GpuStorage => reduce(machine, 'sum', x, outer, n, inner);
-  const logsumexp = (x: GpuStorage, lines: Lines): GpuStorage => within(keep => {
-    const most = keep(max(x, lines));
-    const total = keep(reduceLines(machine, expSum, [x, most], lines));
-    return each(logSum, most, most, total);
-  });
+  const logsumexp = (x: GpuStorage, lines: Lines): GpuStorage =>
+    within(keep => {
+      const most = keep(max(x, lines));
+      const total = keep(reduceLines(machine, expSum, [x, most], lines));
+      return each(logSum, most, most, total);
+    });
   /** Kernels of a row along `dim`; of an empty tensor the definition takes care. */
-  const family = (forward: (x: GpuStorage, lines: Lines) => GpuStorage, vjp: (g: GpuStorage, x: GpuStorage, y: GpuStorage, lines: Lines) => GpuStorage): Kernel<GpuStorage> => ({
+  const family = (
+    forward: (x: GpuStorage, lines: Lines) => GpuStorage,
+    vjp: (g: GpuStorage, x: GpuStorage, y: GpuStorage, lines: Lines) => GpuStorage,
+  ): Kernel<GpuStorage> => ({
     forward: ([x], { dim }: Dim) => (x.storage.size === 0 ? null : forward(x.storage, aroundDim(x.shape, dim))),
-    vjp: (g, [x], y, { dim }: Dim) => (x.storage.size === 0 ? null : [vjp(g.storage, x.storage, y.storage, aroundDim(x.shape, dim))]),
+    vjp: (g, [x], y, { dim }: Dim) =>
+      x.storage.size === 0 ? null : [vjp(g.storage, x.storage, y.storage, aroundDim(x.shape, dim))],
   });
   const lastDim = (shape: Shape): Lines => ({ outer: sizeOf(shape.slice(0, -1)), n: shape.at(-1) ?? 1, inner: 1 });
-  const mean = (x: GpuStorage, lines: Lines): GpuStorage => within(keep => {
-    const total = keep(sum(x, lines));
-    return each(divided, total, total, lines.n);
-  });
-  const products = (a: GpuStorage, b: GpuStorage, lines: Lines): GpuStorage => reduceLines(machine, productSum, [a, b], lines);
+  const mean = (x: GpuStorage, lines: Lines): GpuStorage =>
+    within(keep => {
+      const total = keep(sum(x, lines));
+      return each(divided, total, total, lines.n);
+    });
+  const products = (a: GpuStorage, b: GpuStorage, lines: Lines): GpuStorage =>
+    reduceLines(machine, productSum, [a, b], lines);
   const checked = (targets: View<GpuStorage>, n: number): GpuStorage => {
     indices('crossEntropy', targets.storage, n, -Infinity);
     return targets.storage;
@@ -123,35 +148,87 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
       (g, _, y, lines) => within(keep => each(logSoftmaxVjp, y, g, y, keep(sum(g, lines)), lines.n, lines.inner)),
     ),
     layerNorm: {
-      forward: ([x], { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
-        const lines = lastDim(x.shape);
-        const centre = keep(mean(x.storage, lines));
-        const squares = keep(reduceLines(machine, squareSum, [x.storage, centre], lines));
-        return each(layerNorm, x.storage, x.storage, centre, squares, lines.n, real(eps));
-      })),
-      vjp: ({ storage: g }, [x], { storage: y }, { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
-        const lines = lastDim(x.shape);
-        const squares = keep(reduceLines(machine, squareSum, [x.storage, keep(mean(x.storage, lines))], lines));
-        return [each(layerNormVjp, x.storage, g, y, keep(products(g, y, lines)), keep(mean(g, lines)), squares, lines.n, real(eps))];
-      })),
+      forward: ([x], { eps }: { eps: number }) =>
+        x.storage.size === 0
+          ? null
+          : within(keep => {
+              const lines = lastDim(x.shape);
+              const centre = keep(mean(x.storage, lines));
+              const squares = keep(reduceLines(machine, squareSum, [x.storage, centre], lines));
+              return each(layerNorm, x.storage, x.storage, centre, squares, lines.n, real(eps));
+            }),
+      vjp: ({ storage: g }, [x], { storage: y }, { eps }: { eps: number }) =>
+        x.storage.size === 0
+          ? null
+          : within(keep => {
+              const lines = lastDim(x.shape);
+              const squares = keep(reduceLines(machine, squareSum, [x.storage, keep(mean(x.storage, lines))], lines));
+              return [
+                each(
+                  layerNormVjp,
+                  x.storage,
+                  g,
+                  y,
+                  keep(products(g, y, lines)),
+                  keep(mean(g, lines)),
+                  squares,
+                  lines.n,
+                  real(eps),
+                ),
+              ];
+            }),
     },
     rmsNorm: {
-      forward: ([x], { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
-        const lines = lastDim(x.shape);
-        return each(rmsNorm, x.storage, x.storage, keep(products(x.storage, x.storage, lines)), lines.n, real(eps));
-      })),
-      vjp: ({ storage: g }, [x], { storage: y }, { eps }: { eps: number }) => (x.storage.size === 0 ? null : within(keep => {
-        const lines = lastDim(x.shape);
-        return [each(rmsNormVjp, x.storage, g, y, keep(products(g, y, lines)), keep(products(x.storage, x.storage, lines)), lines.n, real(eps))];
-      })),
+      forward: ([x], { eps }: { eps: number }) =>
+        x.storage.size === 0
+          ? null
+          : within(keep => {
+              const lines = lastDim(x.shape);
+              return each(
+                rmsNorm,
+                x.storage,
+                x.storage,
+                keep(products(x.storage, x.storage, lines)),
+                lines.n,
+                real(eps),
+              );
+            }),
+      vjp: ({ storage: g }, [x], { storage: y }, { eps }: { eps: number }) =>
+        x.storage.size === 0
+          ? null
+          : within(keep => {
+              const lines = lastDim(x.shape);
+              return [
+                each(
+                  rmsNormVjp,
+                  x.storage,
+                  g,
+                  y,
+                  keep(products(g, y, lines)),
+                  keep(products(x.storage, x.storage, lines)),
+                  lines.n,
+                  real(eps),
+                ),
+              ];
+            }),
     },
     crossEntropy: {
-      forward: ([x, targets]) => (x.storage.size === 0 ? null : within(keep => {
-        const [rows, n] = x.shape;
-        const target = checked(targets, n);
-        return machine.run(crossEntropy, [rows], [x.storage, target, keep(logsumexp(x.storage, { outer: rows, n, inner: 1 })), n]);
-      })),
-      vjp: (g, [x, targets], loss) => (x.storage.size === 0 ? null : [each(crossEntropyVjp, x.storage, g.storage, x.storage, targets.storage, loss.storage, x.shape[1]), null]),
+      forward: ([x, targets]) =>
+        x.storage.size === 0
+          ? null
+          : within(keep => {
+              const [rows, n] = x.shape;
+              const target = checked(targets, n);
+              return machine.run(
+                crossEntropy,
+                [rows],
+                [x.storage, target, keep(logsumexp(x.storage, { outer: rows, n, inner: 1 })), n],
+              );
+            }),
+      vjp: (g, [x, targets], loss) =>
+        x.storage.size === 0
+          ? null
+          : [each(crossEntropyVjp, x.storage, g.storage, x.storage, targets.storage, loss.storage, x.shape[1]), null],
     },
   };
 }

@@ -60,12 +60,26 @@ function adamwMean(this: Thread, m: Values, g: Values, beta: number, rest: numbe
 function adamwVariance(this: Thread, v: Values, g: Values, beta: number, rest: number): number {
   return v[this.thread.x] * beta + g[this.thread.x] * g[this.thread.x] * rest;
 }
-function adamwStep(this: Thread, p: Values, m: Values, v: Values, kept: number, rate: number, epsilon: number, correction1: number, correction2: number): number {
-  return p[this.thread.x] * kept - rate * (m[this.thread.x] / correction1 / (Math.sqrt(v[this.thread.x] / correction2) + epsilon));
+function adamwStep(
+  this: Thread,
+  p: Values,
+  m: Values,
+  v: Values,
+  kept: number,
+  rate: number,
+  epsilon: number,
+  correction1: number,
+  correction2: number,
+): number {
+  return (
+    p[this.thread.x] * kept -
+    rate * (m[this.thread.x] / correction1 / (Math.sqrt(v[this.thread.x] / correction2) + epsilon))
+  );
 }
 
 export function pointwise(machine: Machine): Record<string, Kernel<GpuStorage>> {
-  const run = (kernel: KernelSource, first: GpuStorage, ...rest: KernelArgument[]): GpuStorage => machine.run(kernel, [first.size], [first, ...rest]);
+  const run = (kernel: KernelSource, first: GpuStorage, ...rest: KernelArgument[]): GpuStorage =>
+    machine.run(kernel, [first.size], [first, ...rest]);
   const unary = (forward: KernelSource, backward: KernelSource): Kernel<GpuStorage> => ({
     forward: ([x]) => run(forward, x.storage),
     vjp: (g, [x]) => [run(backward, g.storage, x.storage)],
@@ -83,13 +97,31 @@ export function pointwise(machine: Machine): Record<string, Kernel<GpuStorage>> 
     swiglu: {
       forward: ([gate, up]) => (sameShape(gate.shape, up.shape) ? run(swiglu, gate.storage, up.storage) : null),
       // ∂/∂up is silu(gate) g.
-      vjp: (g, [gate, up]) => (sameShape(gate.shape, up.shape) ? [run(swigluGateVjp, g.storage, gate.storage, up.storage), run(swiglu, gate.storage, g.storage)] : null),
+      vjp: (g, [gate, up]) =>
+        sameShape(gate.shape, up.shape)
+          ? [run(swigluGateVjp, g.storage, gate.storage, up.storage), run(swiglu, gate.storage, g.storage)]
+          : null,
     },
-    adamwMean: { forward: ([m, g], { beta }: { beta: number }) => run(adamwMean, m.storage, g.storage, real(beta), real(1 - beta)) },
-    adamwVariance: { forward: ([v, g], { beta }: { beta: number }) => run(adamwVariance, v.storage, g.storage, real(beta), real(1 - beta)) },
+    adamwMean: {
+      forward: ([m, g], { beta }: { beta: number }) => run(adamwMean, m.storage, g.storage, real(beta), real(1 - beta)),
+    },
+    adamwVariance: {
+      forward: ([v, g], { beta }: { beta: number }) =>
+        run(adamwVariance, v.storage, g.storage, real(beta), real(1 - beta)),
+    },
     adamwStep: {
       forward: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }: AdamwStepAttributes) =>
-        run(adamwStep, p.storage, m.storage, v.storage, real(1 - rate * decay), real(rate), real(epsilon), real(correction1), real(correction2)),
+        run(
+          adamwStep,
+          p.storage,
+          m.storage,
+          v.storage,
+          real(1 - rate * decay),
+          real(rate),
+          real(epsilon),
+          real(correction1),
+          real(correction2),
+        ),
     },
   };
 }

@@ -18,7 +18,11 @@ function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, ha
 }
 
 export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
-  const turn = (x: GpuStorage, [, T, H, D]: readonly number[], { base, speeds, offset, inverse }: RotaryAttributes): GpuStorage => {
+  const turn = (
+    x: GpuStorage,
+    [, T, H, D]: readonly number[],
+    { base, speeds, offset, inverse }: RotaryAttributes,
+  ): GpuStorage => {
     const half = D / 2;
     const turns = machine.constant(`rotary ${T} ${half} ${speeds ?? base} ${offset} ${inverse}`, () => {
       const radians = rotarySpeeds(D, { base, speeds });
@@ -34,7 +38,9 @@ export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
   return {
     rotary: {
       forward: ([x], attributes: RotaryAttributes) => turn(x.storage, x.shape, attributes),
-      vjp: (g, _, __, attributes: RotaryAttributes) => [turn(g.storage, g.shape, { ...attributes, inverse: !attributes.inverse })],
+      vjp: (g, _, __, attributes: RotaryAttributes) => [
+        turn(g.storage, g.shape, { ...attributes, inverse: !attributes.inverse }),
+      ],
     },
   };
 }

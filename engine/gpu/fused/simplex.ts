@@ -11,7 +11,16 @@ import type { GpuStorage, Machine } from '../machine.ts';
 import { elementAt, lineOf, reduce } from '../reduce.ts';
 
 /** τ − max x: relative to the maximum large values lose nothing. τ rises, so the support shrinks; that it stops shrinking is the end. */
-function excess(this: Thread, x: Values, most: Values, mass: Values, n: number, inner: number, step: number, size: number): number {
+function excess(
+  this: Thread,
+  x: Values,
+  most: Values,
+  mass: Values,
+  n: number,
+  inner: number,
+  step: number,
+  size: number,
+): number {
   const o = divide(this.thread.x, inner);
   const i = remainder(this.thread.x, inner);
   const m = mass[position(this.thread.x, step, size)];
@@ -65,12 +74,24 @@ function centred(this: Thread, g: Values, y: Values, mean: Values, n: number, in
 
 export function simplex(machine: Machine): Record<string, Kernel<GpuStorage>> {
   /** What `result` makes of the maxima of the lines and τ relative to them. */
-  const withThreshold = (x: View<GpuStorage>, mass: View<GpuStorage>, dim: number, result: (most: GpuStorage, tau: GpuStorage, n: number, inner: number) => GpuStorage): GpuStorage | null => {
+  const withThreshold = (
+    x: View<GpuStorage>,
+    mass: View<GpuStorage>,
+    dim: number,
+    result: (most: GpuStorage, tau: GpuStorage, n: number, inner: number) => GpuStorage,
+  ): GpuStorage | null => {
     const { outer, n, inner } = aroundDim(x.shape, dim);
-    const pattern = patternOf(mass.shape, x.shape.map((length, d) => (d === dim ? 1 : length)));
+    const pattern = patternOf(
+      mass.shape,
+      x.shape.map((length, d) => (d === dim ? 1 : length)),
+    );
     if (x.storage.size === 0 || pattern === null) return null;
     const most = reduce(machine, 'max', x.storage, outer, n, inner);
-    const tau = machine.run(excess, [outer * inner], [x.storage, most, mass.storage, n, inner, pattern.step, pattern.size]);
+    const tau = machine.run(
+      excess,
+      [outer * inner],
+      [x.storage, most, mass.storage, n, inner, pattern.step, pattern.size],
+    );
     const y = result(most, tau, n, inner);
     [most, tau].forEach(t => machine.free(t));
     return y;
@@ -83,10 +104,13 @@ export function simplex(machine: Machine): Record<string, Kernel<GpuStorage>> {
     return centredGradient;
   };
   const project = (x: View<GpuStorage>, mass: View<GpuStorage>, dim: number): GpuStorage | null =>
-    withThreshold(x, mass, dim, (most, tau, n, inner) => machine.run(projected, [x.storage.size], [x.storage, most, tau, n, inner]));
+    withThreshold(x, mass, dim, (most, tau, n, inner) =>
+      machine.run(projected, [x.storage.size], [x.storage, most, tau, n, inner]),
+    );
   return {
     simplexThreshold: {
-      forward: ([x, mass], { dim }: Dim) => withThreshold(x, mass, dim, (most, tau) => machine.run(sum, [tau.size], [most, tau])),
+      forward: ([x, mass], { dim }: Dim) =>
+        withThreshold(x, mass, dim, (most, tau) => machine.run(sum, [tau.size], [most, tau])),
     },
     simplexProjection: { forward: ([x, mass], { dim }: Dim) => project(x, mass, dim) },
     sparsemax: {

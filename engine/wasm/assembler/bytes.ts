@@ -28,4 +28,5 @@ export const float64 = (x: number): number[] => [...new Uint8Array(Float64Array.
 
 export const vector = (items: readonly (readonly number[])[]): number[] => unsigned(items.length).concat(...items);
 export const text = (s: string): number[] => vector([...new TextEncoder().encode(s)].map(b => [b]));
-export const section = (id: number, content: readonly number[]): number[] => [id].concat(unsigned(content.length), content);
+export const section = (id: number, content: readonly number[]): number[] =>
+  [id].concat(unsigned(content.length), content);

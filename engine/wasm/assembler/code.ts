@@ -52,7 +52,8 @@ export class Code {
   instruction(text: string, bytes: readonly number[], pops: readonly ValueType[] = [], push?: ValueType): void {
     for (let i = pops.length - 1; i >= 0; i--) {
       const top = this.stack.pop();
-      if (top !== pops[i]) throw new Error(`${this.name}: ${text} takes ${pops.join(' ')}, but operand ${i} is ${top ?? 'missing'}`);
+      if (top !== pops[i])
+        throw new Error(`${this.name}: ${text} takes ${pops.join(' ')}, but operand ${i} is ${top ?? 'missing'}`);
     }
     if (push) this.stack.push(push);
     for (const b of bytes) this.bytes.push(b);
@@ -87,7 +88,12 @@ export class Code {
 }
 
 /** The expression of an instruction over operands. */
-export function expression<T extends ValueType>(type: T, text: string, bytes: readonly number[], operands: readonly Expr[] = []): Expr<T> {
+export function expression<T extends ValueType>(
+  type: T,
+  text: string,
+  bytes: readonly number[],
+  operands: readonly Expr[] = [],
+): Expr<T> {
   const pops = operands.map(o => o.type);
   return {
     type,
@@ -110,9 +116,12 @@ export function statement(text: string, bytes: readonly number[], operands: read
 }
 
 // Numbers stand for constants wherever an operand is expected.
-export const i32Operand = (x: I32 | number): I32 => (typeof x === 'number' ? expression('i32', `i32.const ${x}`, [0x41, ...signed(x | 0)]) : x);
-export const f32Operand = (x: F32 | number): F32 => (typeof x === 'number' ? expression('f32', `f32.const ${x}`, [0x43, ...float32(x)]) : x);
-export const f64Operand = (x: F64 | number): F64 => (typeof x === 'number' ? expression('f64', `f64.const ${x}`, [0x44, ...float64(x)]) : x);
+export const i32Operand = (x: I32 | number): I32 =>
+  typeof x === 'number' ? expression('i32', `i32.const ${x}`, [0x41, ...signed(x | 0)]) : x;
+export const f32Operand = (x: F32 | number): F32 =>
+  typeof x === 'number' ? expression('f32', `f32.const ${x}`, [0x43, ...float32(x)]) : x;
+export const f64Operand = (x: F64 | number): F64 =>
+  typeof x === 'number' ? expression('f64', `f64.const ${x}`, [0x44, ...float64(x)]) : x;
 
 /**
  * A vector constant, as a load from the pool of constants in linear memory: V8 builds a `v128.const` from immediates
@@ -133,8 +142,12 @@ const exactly = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
 const repeat = (bytes: readonly number[]): number[] => Array.from({ length: 16 }, (_, i) => bytes[i % bytes.length]);
 const int32 = (x: number): number[] => [x & 255, (x >> 8) & 255, (x >> 16) & 255, (x >> 24) & 255];
 
-export const f32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f32x4 ${exactly(x)}`, () => repeat(float32(x))) : x);
-export const f64x2Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`f64x2 ${exactly(x)}`, () => repeat(float64(x))) : x);
-export const i32x4Operand = (x: V128 | number): V128 => (typeof x === 'number' ? vectorConstant(`i32x4 ${x}`, () => repeat(int32(x))) : x);
+export const f32x4Operand = (x: V128 | number): V128 =>
+  typeof x === 'number' ? vectorConstant(`f32x4 ${exactly(x)}`, () => repeat(float32(x))) : x;
+export const f64x2Operand = (x: V128 | number): V128 =>
+  typeof x === 'number' ? vectorConstant(`f64x2 ${exactly(x)}`, () => repeat(float64(x))) : x;
+export const i32x4Operand = (x: V128 | number): V128 =>
+  typeof x === 'number' ? vectorConstant(`i32x4 ${x}`, () => repeat(int32(x))) : x;
 /** Four different integers. */
-export const i32x4Constant = (lanes: readonly [number, number, number, number]): V128 => vectorConstant(`i32x4 ${lanes.join(' ')}`, () => lanes.flatMap(int32));
+export const i32x4Constant = (lanes: readonly [number, number, number, number]): V128 =>
+  vectorConstant(`i32x4 ${lanes.join(' ')}`, () => lanes.flatMap(int32));

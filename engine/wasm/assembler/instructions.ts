@@ -3,7 +3,23 @@
  * specification. A number stands for a constant (in all lanes, for vectors).
  */
 import { unsigned } from './bytes.ts';
-import { expression, f32Operand, f32x4Operand, f64Operand, f64x2Operand, i32Operand, i32x4Operand, statement, type Expr, type F32, type F64, type I32, type Statement, type V128, type ValueType } from './code.ts';
+import {
+  expression,
+  f32Operand,
+  f32x4Operand,
+  f64Operand,
+  f64x2Operand,
+  i32Operand,
+  i32x4Operand,
+  statement,
+  type Expr,
+  type F32,
+  type F64,
+  type I32,
+  type Statement,
+  type V128,
+  type ValueType,
+} from './code.ts';
 
 type Int = I32 | number;
 type Float = F32 | number;
@@ -21,13 +37,16 @@ function binary<A, T extends ValueType>(type: T, lift: (x: A) => Expr, name: str
 const int2 = (name: string, opcode: number) => binary('i32', i32Operand, `i32.${name}`, [opcode]);
 const float2 = (name: string, opcode: number) => binary('f32', f32Operand, `f32.${name}`, [opcode]);
 const double2 = (name: string, opcode: number) => binary('f64', f64Operand, `f64.${name}`, [opcode]);
-const load = <T extends ValueType>(type: T, name: string, bytes: readonly number[]) => (address: Int, offset = 0): Expr<T> =>
-  expression(type, name + at(offset), [...bytes, ...memarg(offset)], [i32Operand(address)]);
+const load =
+  <T extends ValueType>(type: T, name: string, bytes: readonly number[]) =>
+  (address: Int, offset = 0): Expr<T> =>
+    expression(type, name + at(offset), [...bytes, ...memarg(offset)], [i32Operand(address)]);
 
 export const i32 = {
   const: (x: number): I32 => i32Operand(x),
   load: load('i32', 'i32.load', [0x28]),
-  store: (address: Int, value: Int, offset = 0): Statement => statement(`i32.store${at(offset)}`, [0x36, ...memarg(offset)], [i32Operand(address), i32Operand(value)]),
+  store: (address: Int, value: Int, offset = 0): Statement =>
+    statement(`i32.store${at(offset)}`, [0x36, ...memarg(offset)], [i32Operand(address), i32Operand(value)]),
   eqz: (a: Int): I32 => expression('i32', 'i32.eqz', [0x45], [i32Operand(a)]),
   eq: int2('eq', 0x46),
   lt_s: int2('lt_s', 0x48),
@@ -49,7 +68,8 @@ export const i32 = {
 export const f32 = {
   const: (x: number): F32 => f32Operand(x),
   load: load('f32', 'f32.load', [0x2a]),
-  store: (address: Int, value: Float, offset = 0): Statement => statement(`f32.store${at(offset)}`, [0x38, ...memarg(offset)], [i32Operand(address), f32Operand(value)]),
+  store: (address: Int, value: Float, offset = 0): Statement =>
+    statement(`f32.store${at(offset)}`, [0x38, ...memarg(offset)], [i32Operand(address), f32Operand(value)]),
   neg: (a: F32): F32 => expression('f32', 'f32.neg', [0x8c], [a]),
   add: float2('add', 0x92),
   sub: float2('sub', 0x93),
@@ -78,12 +98,28 @@ export const v128 = {
   /** Eight bytes in the low half, zero above. */
   load64_zero: load('v128', 'v128.load64_zero', simd(93)),
   load32_splat: load('v128', 'v128.load32_splat', simd(9)),
-  store: (address: Int, value: V128, offset = 0): Statement => statement(`v128.store${at(offset)}`, [...simd(11), ...memarg(offset)], [i32Operand(address), value]),
-  store32_lane: (address: Int, value: V128, lane: number, offset = 0): Statement => statement(`v128.store32_lane ${lane}${at(offset)}`, [...simd(90), ...memarg(offset), lane], [i32Operand(address), value]),
-  store64_lane: (address: Int, value: V128, lane: number, offset = 0): Statement => statement(`v128.store64_lane ${lane}${at(offset)}`, [...simd(91), ...memarg(offset), lane], [i32Operand(address), value]),
+  store: (address: Int, value: V128, offset = 0): Statement =>
+    statement(`v128.store${at(offset)}`, [...simd(11), ...memarg(offset)], [i32Operand(address), value]),
+  store32_lane: (address: Int, value: V128, lane: number, offset = 0): Statement =>
+    statement(
+      `v128.store32_lane ${lane}${at(offset)}`,
+      [...simd(90), ...memarg(offset), lane],
+      [i32Operand(address), value],
+    ),
+  store64_lane: (address: Int, value: V128, lane: number, offset = 0): Statement =>
+    statement(
+      `v128.store64_lane ${lane}${at(offset)}`,
+      [...simd(91), ...memarg(offset), lane],
+      [i32Operand(address), value],
+    ),
   /** 32-bit lanes of a (0–3) and b (4–7), in the order given. */
   shuffle32: (a: V128, b: V128, lanes: readonly [number, number, number, number]): V128 =>
-    expression('v128', `i8x16.shuffle ;; lanes ${lanes.join(' ')}`, [...simd(13), ...lanes.flatMap(l => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3])], [a, b]),
+    expression(
+      'v128',
+      `i8x16.shuffle ;; lanes ${lanes.join(' ')}`,
+      [...simd(13), ...lanes.flatMap(l => [4 * l, 4 * l + 1, 4 * l + 2, 4 * l + 3])],
+      [a, b],
+    ),
   not: (a: V128): V128 => expression('v128', 'v128.not', simd(77), [a]),
   and: (a: V128, b: V128): V128 => expression('v128', 'v128.and', simd(78), [a, b]),
   /** a and not b. */
@@ -94,7 +130,8 @@ export const v128 = {
 };
 
 /** mask ? a : b for each bit; a number stands for four floats. */
-export const bitselect = (a: Vector, b: Vector, mask: V128): V128 => expression('v128', 'v128.bitselect', simd(82), [f32x4Operand(a), f32x4Operand(b), mask]);
+export const bitselect = (a: Vector, b: Vector, mask: V128): V128 =>
+  expression('v128', 'v128.bitselect', simd(82), [f32x4Operand(a), f32x4Operand(b), mask]);
 
 type Lift = (x: Vector) => V128;
 const vector2 = (lift: Lift, name: string, opcode: number) => binary('v128', lift, name, simd(opcode));
@@ -110,7 +147,8 @@ function shift(name: string, opcode: number) {
 export const i32x4 = {
   const: i32x4Operand,
   splat: (x: Int): V128 => expression('v128', 'i32x4.splat', simd(17), [i32Operand(x)]),
-  extract_lane: (a: V128, lane: number): I32 => expression('i32', `i32x4.extract_lane ${lane}`, [...simd(27), lane], [a]),
+  extract_lane: (a: V128, lane: number): I32 =>
+    expression('i32', `i32x4.extract_lane ${lane}`, [...simd(27), lane], [a]),
   eq: vector2(i32x4Operand, 'i32x4.eq', 55),
   lt_s: vector2(i32x4Operand, 'i32x4.lt_s', 57),
   gt_s: vector2(i32x4Operand, 'i32x4.gt_s', 59),
@@ -128,7 +166,8 @@ export const i32x4 = {
 export const f32x4 = {
   const: f32x4Operand,
   splat: (x: Float): V128 => expression('v128', 'f32x4.splat', simd(19), [f32Operand(x)]),
-  extract_lane: (a: V128, lane: number): F32 => expression('f32', `f32x4.extract_lane ${lane}`, [...simd(31), lane], [a]),
+  extract_lane: (a: V128, lane: number): F32 =>
+    expression('f32', `f32x4.extract_lane ${lane}`, [...simd(31), lane], [a]),
   eq: vector2(f32x4Operand, 'f32x4.eq', 65),
   ne: vector2(f32x4Operand, 'f32x4.ne', 66),
   lt: vector2(f32x4Operand, 'f32x4.lt', 67),
@@ -157,7 +196,8 @@ export const f32x4 = {
 
 export const f64x2 = {
   const: f64x2Operand,
-  extract_lane: (a: V128, lane: number): F64 => expression('f64', `f64x2.extract_lane ${lane}`, [...simd(33), lane], [a]),
+  extract_lane: (a: V128, lane: number): F64 =>
+    expression('f64', `f64x2.extract_lane ${lane}`, [...simd(33), lane], [a]),
   nearest: vector1('f64x2.nearest', 148),
   add: vector2(f64x2Operand, 'f64x2.add', 240),
   sub: vector2(f64x2Operand, 'f64x2.sub', 241),
@@ -167,4 +207,5 @@ export const f64x2 = {
 };
 
 /** memory.fill with zeros. */
-export const zeroFill = (address: Int, bytes: Int): Statement => statement('memory.fill', [0xfc, 11, 0], [i32Operand(address), i32Operand(0), i32Operand(bytes)]);
+export const zeroFill = (address: Int, bytes: Int): Statement =>
+  statement('memory.fill', [0xfc, 11, 0], [i32Operand(address), i32Operand(0), i32Operand(bytes)]);

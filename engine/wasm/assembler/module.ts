@@ -3,7 +3,19 @@
  * vector constants, one imported memory. Nothing is optimised here; that is left to the kernel's author and to V8.
  */
 import { section, text, unsigned, vector } from './bytes.ts';
-import { Code, expression, i32Operand, statement, type Constants, type Expr, type F64, type I32, type Local, type Statement, type ValueType } from './code.ts';
+import {
+  Code,
+  expression,
+  i32Operand,
+  statement,
+  type Constants,
+  type Expr,
+  type F64,
+  type I32,
+  type Local,
+  type Statement,
+  type ValueType,
+} from './code.ts';
 import { i32 } from './instructions.ts';
 
 const typeCodes: Record<ValueType, number> = { i32: 0x7f, f32: 0x7d, f64: 0x7c, v128: 0x7b };
@@ -51,7 +63,13 @@ export class Func {
   }
 
   call(callee: FuncRef, ...args: readonly (Expr | number)[]): void {
-    this.do(statement(`call ${callee.name}`, [0x10, ...unsigned(callee.index)], args.map(a => (typeof a === 'number' ? i32Operand(a) : a))));
+    this.do(
+      statement(
+        `call ${callee.name}`,
+        [0x10, ...unsigned(callee.index)],
+        args.map(a => (typeof a === 'number' ? i32Operand(a) : a)),
+      ),
+    );
   }
 
   if(condition: I32, then: () => void, otherwise?: () => void): void {
@@ -135,7 +153,9 @@ export class ModuleBuilder {
   private readonly options: ModuleOptions;
   private readonly pool: ConstantPool;
   /** Type 0 is that of the one imported function, pow. */
-  private readonly types: number[][] = [[0x60, ...vector([[typeCodes.f64], [typeCodes.f64]]), ...vector([[typeCodes.f64]])]];
+  private readonly types: number[][] = [
+    [0x60, ...vector([[typeCodes.f64], [typeCodes.f64]]), ...vector([[typeCodes.f64]])],
+  ];
   private readonly bodies: number[][] = [];
   private readonly exports: number[][] = [];
 
@@ -150,9 +170,18 @@ export class ModuleBuilder {
     const listed = this.options.list?.(name) ?? false;
     const code = new Code(name, this.pool, listed);
     const f = new Func(code, types);
-    build(f, Object.fromEntries(Object.keys(params).map((key, i) => [key, f.variable(types[i], i)])) as unknown as Locals<P>);
+    build(
+      f,
+      Object.fromEntries(Object.keys(params).map((key, i) => [key, f.variable(types[i], i)])) as unknown as Locals<P>,
+    );
     code.end();
-    if (listed) this.listings.set(name, `func ${name} (${Object.entries(params).map(([k, t], i) => `${i} ${k}: ${t}`).join(', ')})\n${code.listing}`);
+    if (listed)
+      this.listings.set(
+        name,
+        `func ${name} (${Object.entries(params)
+          .map(([k, t], i) => `${i} ${k}: ${t}`)
+          .join(', ')})\n${code.listing}`,
+      );
     const index = 1 + this.bodies.length; // 0 is the import
     const body = [...f.declarations(), ...code.bytes];
     this.types.push([0x60, ...vector(types.map(t => [typeCodes[t]])), 0]);
@@ -164,15 +193,28 @@ export class ModuleBuilder {
   bytes(): Uint8Array<ArrayBuffer> {
     const { shared, maximum } = this.options.memory;
     const limits = [shared ? 3 : 1, ...unsigned(1), ...unsigned(maximum)];
-    return Uint8Array.from([
-      [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // \0asm, version 1
-      section(1, vector(this.types)),
-      section(2, vector([[...text('env'), ...text('pow'), 0, 0], [...text('env'), ...text('memory'), 2, ...limits]])),
-      section(3, vector(this.bodies.map((_, i) => unsigned(i + 1)))),
-      section(7, vector(this.exports)),
-      section(10, vector(this.bodies)),
-      section(11, vector([[0, ...i32ConstEnd(this.options.constants.start), ...unsigned(this.pool.bytes.length), ...this.pool.bytes]])),
-    ].flat());
+    return Uint8Array.from(
+      [
+        [0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0], // \0asm, version 1
+        section(1, vector(this.types)),
+        section(
+          2,
+          vector([
+            [...text('env'), ...text('pow'), 0, 0],
+            [...text('env'), ...text('memory'), 2, ...limits],
+          ]),
+        ),
+        section(3, vector(this.bodies.map((_, i) => unsigned(i + 1)))),
+        section(7, vector(this.exports)),
+        section(10, vector(this.bodies)),
+        section(
+          11,
+          vector([
+            [0, ...i32ConstEnd(this.options.constants.start), ...unsigned(this.pool.bytes.length), ...this.pool.bytes],
+          ]),
+        ),
+      ].flat(),
+    );
   }
 }
 

@@ -16,23 +16,41 @@ interface StepAttributes {
 }
 
 export function emitAdamw(kernels: Kernels): void {
-  emitPointwise(kernels, 'adamwMean', 2, 1, ['keep', 'renew'], (_, [m, g], [keep, renew]) => [add(mul(m, keep), mul(g, renew))]);
-  emitPointwise(kernels, 'adamwVariance', 2, 1, ['keep', 'renew'], (_, [v, g], [keep, renew]) => [add(mul(v, keep), mul(mul(g, g), renew))]);
+  emitPointwise(kernels, 'adamwMean', 2, 1, ['keep', 'renew'], (_, [m, g], [keep, renew]) => [
+    add(mul(m, keep), mul(g, renew)),
+  ]);
+  emitPointwise(kernels, 'adamwVariance', 2, 1, ['keep', 'renew'], (_, [v, g], [keep, renew]) => [
+    add(mul(v, keep), mul(mul(g, g), renew)),
+  ]);
   // p · keep − step · m / (√(v · scale) + ε), with step = rate / correction1 and scale = 1 / correction2.
-  emitPointwise(kernels, 'adamwStep', 3, 1, ['keep', 'step', 'scale', 'epsilon'], (_, [p, m, v], [keep, step, scale, epsilon]) =>
-    [sub(mul(p, keep), mul(step, div(m, add(sqrt(mul(v, scale)), epsilon))))]);
+  emitPointwise(
+    kernels,
+    'adamwStep',
+    3,
+    1,
+    ['keep', 'step', 'scale', 'epsilon'],
+    (_, [p, m, v], [keep, step, scale, epsilon]) => [
+      sub(mul(p, keep), mul(step, div(m, add(sqrt(mul(v, scale)), epsilon)))),
+    ],
+  );
 }
 
 export function adamw(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const average = (name: string): Kernel<WasmStorage> => ({
-    forward: ([m, g], { beta }: { beta: number }) => pointwise(machine, name, [m.storage, g.storage], 1, [beta, 1 - beta])[0],
+    forward: ([m, g], { beta }: { beta: number }) =>
+      pointwise(machine, name, [m.storage, g.storage], 1, [beta, 1 - beta])[0],
   });
   return {
     adamwMean: average('adamwMean'),
     adamwVariance: average('adamwVariance'),
     adamwStep: {
       forward: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }: StepAttributes) =>
-        pointwise(machine, 'adamwStep', [p.storage, m.storage, v.storage], 1, [1 - rate * decay, rate / correction1, 1 / correction2, epsilon])[0],
+        pointwise(machine, 'adamwStep', [p.storage, m.storage, v.storage], 1, [
+          1 - rate * decay,
+          rate / correction1,
+          1 / correction2,
+          epsilon,
+        ])[0],
     },
   };
 }

@@ -47,7 +47,13 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
   type Strides = ReturnType<typeof strides>;
 
   /** For each (b, g) of the share: the byte offset of its keys in k and v. `body` is given a walk over its blocks. */
-  const eachGroup = (f: Func, p: Dims, s: Strides, { from, to }: Share, body: (keyOffset: Local<'i32'>, eachBlock: (visit: (block: Block) => void) => void) => void) => {
+  const eachGroup = (
+    f: Func,
+    p: Dims,
+    s: Strides,
+    { from, to }: Share,
+    body: (keyOffset: Local<'i32'>, eachBlock: (visit: (block: Block) => void) => void) => void,
+  ) => {
     const perGroup = f.let(i32.div_u(p.H, p.G));
     f.for(from, to, 1, item => {
       const b = f.let(i32.div_u(item, p.G));
@@ -73,7 +79,22 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
 
   /** Rows of `rows` times S scores: P of a block, zero where hidden. */
   const probabilities = (f: Func, p: Dims, s: Strides, q: I32, k: I32, block: Block, scores: I32, work: I32) => {
-    f.call(matmul, q, k, scores, s.query, s.key, s.score, i32.const(0), i32.const(1), block.rows, block.keys, p.D, i32.const(0), work);
+    f.call(
+      matmul,
+      q,
+      k,
+      scores,
+      s.query,
+      s.key,
+      s.score,
+      i32.const(0),
+      i32.const(1),
+      block.rows,
+      block.keys,
+      p.D,
+      i32.const(0),
+      work,
+    );
     const line = f.let(scores);
     const visible = f.let(block.firstKeys);
     f.for(0, block.rows, 1, () => {
@@ -86,7 +107,13 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
   };
 
   /** dP → dS = P (dP − Σ dO O)/√D, in place. */
-  const scoresGradient = (f: Func, p: Dims, s: Strides, buffers: { g: I32; out: I32; P: I32; dS: I32 }, { rows, keys }: Block) => {
+  const scoresGradient = (
+    f: Func,
+    p: Dims,
+    s: Strides,
+    buffers: { g: I32; out: I32; P: I32; dS: I32 },
+    { rows, keys }: Block,
+  ) => {
     const [g, out, P, dS] = [buffers.g, buffers.out, buffers.P, buffers.dS].map(base => f.let(base));
     const scale = f.let(f32x4.splat(p.scale));
     f.for(0, rows, 1, () => {
@@ -107,34 +134,54 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
       const [k, v] = [p.k, p.v].map(base => f.let(i32.add(base, keyOffset)));
       eachBlock(block => {
         probabilities(f, p, s, i32.add(p.q, block.offset), k, block, scores, share.work);
-        f.call(matmul, scores, v, i32.add(p.out, block.offset), s.score, s.key, s.query, i32.const(0), i32.const(0), block.rows, p.D, block.keys, i32.const(0), share.work);
+        f.call(
+          matmul,
+          scores,
+          v,
+          i32.add(p.out, block.offset),
+          s.score,
+          s.key,
+          s.query,
+          i32.const(0),
+          i32.const(0),
+          block.rows,
+          p.D,
+          block.keys,
+          i32.const(0),
+          share.work,
+        );
       });
     });
   });
 
-  kernel(kernels, 'attentionVjp', { g: 'i32', q: 'i32', k: 'i32', v: 'i32', out: 'i32', dq: 'i32', dk: 'i32', dv: 'i32', ...dims }, (f, p, share) => {
-    const s = strides(f, p);
-    const P = f.let(i32.add(share.work, matmulWorkBytes));
-    const dS = f.let(i32.add(P, i32.mul(s.score, blockQueries)));
-    const [zero, one] = [i32.const(0), i32.const(1)];
-    eachGroup(f, p, s, share, (keyOffset, eachBlock) => {
-      const [k, v, dk, dv] = [p.k, p.v, p.dk, p.dv].map(base => f.let(i32.add(base, keyOffset)));
-      const line = f.let(zero);
-      f.for(0, p.S, 1, () => {
-        for (const base of [dk, dv]) f.do(zeroFill(i32.add(base, line), s.head));
-        f.set(line, i32.add(line, s.key));
+  kernel(
+    kernels,
+    'attentionVjp',
+    { g: 'i32', q: 'i32', k: 'i32', v: 'i32', out: 'i32', dq: 'i32', dk: 'i32', dv: 'i32', ...dims },
+    (f, p, share) => {
+      const s = strides(f, p);
+      const P = f.let(i32.add(share.work, matmulWorkBytes));
+      const dS = f.let(i32.add(P, i32.mul(s.score, blockQueries)));
+      const [zero, one] = [i32.const(0), i32.const(1)];
+      eachGroup(f, p, s, share, (keyOffset, eachBlock) => {
+        const [k, v, dk, dv] = [p.k, p.v, p.dk, p.dv].map(base => f.let(i32.add(base, keyOffset)));
+        const line = f.let(zero);
+        f.for(0, p.S, 1, () => {
+          for (const base of [dk, dv]) f.do(zeroFill(i32.add(base, line), s.head));
+          f.set(line, i32.add(line, s.key));
+        });
+        eachBlock(block => {
+          const [q, g, out, dq] = [p.q, p.g, p.out, p.dq].map(base => f.let(i32.add(base, block.offset)));
+          probabilities(f, p, s, q, k, block, P, share.work);
+          f.call(matmul, P, g, dv, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dV += Pᵀ dO
+          f.call(matmul, g, v, dS, s.query, s.key, s.score, zero, one, block.rows, block.keys, p.D, zero, share.work); // dP = dO Vᵀ
+          scoresGradient(f, p, s, { g, out, P, dS }, block);
+          f.call(matmul, dS, k, dq, s.score, s.key, s.query, zero, zero, block.rows, p.D, block.keys, zero, share.work); // dQ = dS K
+          f.call(matmul, dS, q, dk, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dK += dSᵀ Q
+        });
       });
-      eachBlock(block => {
-        const [q, g, out, dq] = [p.q, p.g, p.out, p.dq].map(base => f.let(i32.add(base, block.offset)));
-        probabilities(f, p, s, q, k, block, P, share.work);
-        f.call(matmul, P, g, dv, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dV += Pᵀ dO
-        f.call(matmul, g, v, dS, s.query, s.key, s.score, zero, one, block.rows, block.keys, p.D, zero, share.work); // dP = dO Vᵀ
-        scoresGradient(f, p, s, { g, out, P, dS }, block);
-        f.call(matmul, dS, k, dq, s.score, s.key, s.query, zero, zero, block.rows, p.D, block.keys, zero, share.work); // dQ = dS K
-        f.call(matmul, dS, q, dk, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dK += dSᵀ Q
-      });
-    });
-  });
+    },
+  );
 }
 
 export function attention(machine: Machine): Record<string, Kernel<WasmStorage>> {
@@ -142,7 +189,12 @@ export function attention(machine: Machine): Record<string, Kernel<WasmStorage>>
     const [B, T, H, D] = q.shape;
     const [, S, G] = k.shape;
     const work = matmulWorkBytes + scoreBuffers * blockQueries * S * 4;
-    machine.run(name, [...buffers.map(x => x.pointer), T, S, H, G, D, 1 / Math.sqrt(D)], { items: B * G, grain: Math.max(1, Math.ceil((1 << 17) / (T * S * D * (H / G)))) }, work);
+    machine.run(
+      name,
+      [...buffers.map(x => x.pointer), T, S, H, G, D, 1 / Math.sqrt(D)],
+      { items: B * G, grain: Math.max(1, Math.ceil((1 << 17) / (T * S * D * (H / G)))) },
+      work,
+    );
   };
   return {
     attention: {

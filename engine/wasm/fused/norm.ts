@@ -15,7 +15,8 @@ const { sub, mul } = f32x4;
 
 function emitNorm(kernels: Kernels, name: string, centre: boolean): void {
   /** The mean over a line of what `term` gives, in all lanes. */
-  const mean = (f: Func, n: I32, term: (offset: I32) => V128, sum = lineSumByFours) => f.let(f32x4.splat(f32.demote(f64.div(sum(f, n, term), f64.convert_i32_s(n)))));
+  const mean = (f: Func, n: I32, term: (offset: I32) => V128, sum = lineSumByFours) =>
+    f.let(f32x4.splat(f32.demote(f64.div(sum(f, n, term), f64.convert_i32_s(n)))));
 
   /** The line less its shift, and 1 / √(mean square + ε) in all lanes. */
   const statistics = (f: Func, x: I32, n: I32, eps: F32) => {
@@ -31,24 +32,39 @@ function emitNorm(kernels: Kernels, name: string, centre: boolean): void {
 
   kernel(kernels, name, { x: 'i32', y: 'i32', n: 'i32', eps: 'f32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
-    eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.y, stride: bytes }], ([x, y]) => {
-      const { centred, scale } = statistics(f, x, p.n, p.eps);
-      eachVector(f, p.n, (offset, tail) => storeVector(f, i32.add(y, offset), mul(centred(offset), scale), p.n, tail));
-    });
+    eachItem(
+      f,
+      share,
+      [
+        { base: p.x, stride: bytes },
+        { base: p.y, stride: bytes },
+      ],
+      ([x, y]) => {
+        const { centred, scale } = statistics(f, x, p.n, p.eps);
+        eachVector(f, p.n, (offset, tail) =>
+          storeVector(f, i32.add(y, offset), mul(centred(offset), scale), p.n, tail),
+        );
+      },
+    );
   });
 
   // dx = (g − y mean(g y) − mean(g)) scale, the last mean only where the line was centred.
   kernel(kernels, `${name}Vjp`, { g: 'i32', x: 'i32', y: 'i32', dx: 'i32', n: 'i32', eps: 'f32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
-    eachItem(f, share, [p.g, p.x, p.y, p.dx].map(base => ({ base, stride: bytes })), ([g, x, y, dx]) => {
-      const { scale } = statistics(f, x, p.n, p.eps);
-      const along = mean(f, p.n, offset => mul(at(g, offset), at(y, offset)));
-      const shift = centre ? mean(f, p.n, offset => at(g, offset)) : null;
-      eachVector(f, p.n, (offset, tail) => {
-        const rest = sub(at(g, offset), mul(at(y, offset), along));
-        storeVector(f, i32.add(dx, offset), mul(shift ? sub(rest, shift) : rest, scale), p.n, tail);
-      });
-    });
+    eachItem(
+      f,
+      share,
+      [p.g, p.x, p.y, p.dx].map(base => ({ base, stride: bytes })),
+      ([g, x, y, dx]) => {
+        const { scale } = statistics(f, x, p.n, p.eps);
+        const along = mean(f, p.n, offset => mul(at(g, offset), at(y, offset)));
+        const shift = centre ? mean(f, p.n, offset => at(g, offset)) : null;
+        eachVector(f, p.n, (offset, tail) => {
+          const rest = sub(at(g, offset), mul(at(y, offset), along));
+          storeVector(f, i32.add(dx, offset), mul(shift ? sub(rest, shift) : rest, scale), p.n, tail);
+        });
+      },
+    );
   });
 }
 
@@ -61,15 +77,25 @@ const grain = 1 << 14;
 
 export function norms(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const norm = (name: string): Kernel<WasmStorage> => {
-    const run = (kernelName: string, inputs: readonly WasmStorage[], shape: readonly number[], eps: number): WasmStorage => {
+    const run = (
+      kernelName: string,
+      inputs: readonly WasmStorage[],
+      shape: readonly number[],
+      eps: number,
+    ): WasmStorage => {
       const n = shape.at(-1) ?? 1;
       const y = machine.allocate('float32', inputs[0].size);
-      machine.run(kernelName, [...inputs.map(x => x.pointer), y.pointer, n, eps], { items: sizeOf(shape.slice(0, -1)), grain: Math.ceil(grain / Math.max(n, 1)) });
+      machine.run(kernelName, [...inputs.map(x => x.pointer), y.pointer, n, eps], {
+        items: sizeOf(shape.slice(0, -1)),
+        grain: Math.ceil(grain / Math.max(n, 1)),
+      });
       return y;
     };
     return {
       forward: ([x], { eps }: { eps: number }) => run(name, [x.storage], x.shape, eps),
-      vjp: (g, [x], y, { eps }: { eps: number }) => [run(`${name}Vjp`, [g.storage, x.storage, y.storage], x.shape, eps)],
+      vjp: (g, [x], y, { eps }: { eps: number }) => [
+        run(`${name}Vjp`, [g.storage, x.storage, y.storage], x.shape, eps),
+      ],
     };
   };
   return { layerNorm: norm('layerNorm'), rmsNorm: norm('rmsNorm') };

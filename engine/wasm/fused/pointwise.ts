@@ -19,23 +19,46 @@ type Vector = Local<'v128'>;
  * A kernel of `inputs` vectors, `scalars` and as many outputs as `fn` returns expressions. Items are vectors of four;
  * the slack of blocks takes what is beyond the end.
  */
-export function emitPointwise(kernels: Kernels, name: string, inputs: number, outputs: number, scalars: readonly string[], fn: (f: Func, x: Vector[], scalars: V128[]) => readonly V128[]): void {
+export function emitPointwise(
+  kernels: Kernels,
+  name: string,
+  inputs: number,
+  outputs: number,
+  scalars: readonly string[],
+  fn: (f: Func, x: Vector[], scalars: V128[]) => readonly V128[],
+): void {
   const pointers = Array.from({ length: inputs + outputs }, (_, i) => [`p${i}`, 'i32'] as const);
   const params = Object.fromEntries([...pointers, ...scalars.map(s => [s, 'f32'] as const)]);
   kernel(kernels, name, params, (f, p, share) => {
     const splats = scalars.map(s => f.let(f32x4.splat(p[s] as F32)));
-    eachItem(f, share, pointers.map(([key]) => ({ base: p[key] as Local<'i32'>, stride: 16 })), moving => {
-      const x = moving.slice(0, inputs).map(pointer => f.let(v128.load(pointer)));
-      fn(f, x, splats).map(y => f.let(y)).forEach((y, i) => f.do(v128.store(moving[inputs + i], y)));
-    });
+    eachItem(
+      f,
+      share,
+      pointers.map(([key]) => ({ base: p[key] as Local<'i32'>, stride: 16 })),
+      moving => {
+        const x = moving.slice(0, inputs).map(pointer => f.let(v128.load(pointer)));
+        fn(f, x, splats)
+          .map(y => f.let(y))
+          .forEach((y, i) => f.do(v128.store(moving[inputs + i], y)));
+      },
+    );
   });
 }
 
 /** Runs a kernel made by `emitPointwise`; its outputs have the size of the first input. */
-export function pointwise(machine: Machine, name: string, inputs: readonly WasmStorage[], outputs: number, scalars: readonly number[] = []): WasmStorage[] {
+export function pointwise(
+  machine: Machine,
+  name: string,
+  inputs: readonly WasmStorage[],
+  outputs: number,
+  scalars: readonly number[] = [],
+): WasmStorage[] {
   const { size } = inputs[0];
   const made = Array.from({ length: outputs }, () => machine.allocate('float32', size));
-  machine.run(name, [...inputs, ...made].map(x => x.pointer).concat(scalars), { items: Math.ceil(size / 4), grain: floatGrain / 4 });
+  machine.run(name, [...inputs, ...made].map(x => x.pointer).concat(scalars), {
+    items: Math.ceil(size / 4),
+    grain: floatGrain / 4,
+  });
   return made;
 }
 
@@ -54,7 +77,10 @@ const twicePhi = {
   tanh: (f: Func, x: Vector) => {
     const square = f.let(mul(x, x));
     const t = f.let(math.tanh(f, f.let(mul(mul(x, add(mul(square, 0.044715), 1)), Math.sqrt(2 / Math.PI)))));
-    return { value: add(t, 1), derivative: () => mul(sub(1, mul(t, t)), mul(add(mul(square, 3 * 0.044715), 1), Math.sqrt(2 / Math.PI))) };
+    return {
+      value: add(t, 1),
+      derivative: () => mul(sub(1, mul(t, t)), mul(add(mul(square, 3 * 0.044715), 1), Math.sqrt(2 / Math.PI))),
+    };
   },
 };
 
@@ -71,7 +97,9 @@ export function emitActivations(kernels: Kernels): void {
     return [mul(mul(g, up), derivative), mul(g, value)];
   });
   for (const approximate of ['none', 'tanh'] as const) {
-    emitPointwise(kernels, `gelu-${approximate}`, 1, 1, [], (f, [x]) => [mul(mul(x, 0.5), twicePhi[approximate](f, x).value)]);
+    emitPointwise(kernels, `gelu-${approximate}`, 1, 1, [], (f, [x]) => [
+      mul(mul(x, 0.5), twicePhi[approximate](f, x).value),
+    ]);
     emitPointwise(kernels, `gelu-${approximate}Vjp`, 2, 1, [], (f, [g, x]) => {
       const { value, derivative } = twicePhi[approximate](f, x);
       const phi = f.let(value);
@@ -82,8 +110,10 @@ export function emitActivations(kernels: Kernels): void {
 
 export function activations(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const gelu: Kernel<WasmStorage> = {
-    forward: ([x], { approximate }: { approximate: 'none' | 'tanh' }) => pointwise(machine, `gelu-${approximate}`, [x.storage], 1)[0],
-    vjp: (g, [x], _, { approximate }: { approximate: 'none' | 'tanh' }) => pointwise(machine, `gelu-${approximate}Vjp`, [g.storage, x.storage], 1),
+    forward: ([x], { approximate }: { approximate: 'none' | 'tanh' }) =>
+      pointwise(machine, `gelu-${approximate}`, [x.storage], 1)[0],
+    vjp: (g, [x], _, { approximate }: { approximate: 'none' | 'tanh' }) =>
+      pointwise(machine, `gelu-${approximate}Vjp`, [g.storage, x.storage], 1),
   };
   const ofInput = (name: string): Kernel<WasmStorage> => ({
     forward: ([x]) => pointwise(machine, name, [x.storage], 1)[0],
@@ -98,8 +128,12 @@ export function activations(machine: Machine): Record<string, Kernel<WasmStorage
     silu: ofInput('silu'),
     gelu,
     swiglu: {
-      forward: ([gate, up]) => (sameShape(gate.shape, up.shape) ? pointwise(machine, 'swiglu', [gate.storage, up.storage], 1)[0] : null),
-      vjp: (g, [gate, up]) => (sameShape(gate.shape, up.shape) ? pointwise(machine, 'swigluVjp', [g.storage, gate.storage, up.storage], 2) : null),
+      forward: ([gate, up]) =>
+        sameShape(gate.shape, up.shape) ? pointwise(machine, 'swiglu', [gate.storage, up.storage], 1)[0] : null,
+      vjp: (g, [gate, up]) =>
+        sameShape(gate.shape, up.shape)
+          ? pointwise(machine, 'swigluVjp', [g.storage, gate.storage, up.storage], 2)
+          : null,
     },
   };
 }

@@ -13,26 +13,39 @@ const { add, sub, mul } = f32x4;
 
 export function emitRotary(kernels: Kernels): void {
   // Items are positions (b, t); `table` holds D/2 cosines, then as many sines for each t. sign = −1 turns backwards.
-  kernel(kernels, 'rotary', { x: 'i32', y: 'i32', table: 'i32', time: 'i32', heads: 'i32', half: 'i32', sign: 'f32' }, (f, p, share) => {
-    const halfBytes = f.let(i32.shl(p.half, 2));
-    const headBytes = f.let(i32.shl(p.half, 3));
-    const bytes = f.let(i32.mul(p.heads, headBytes));
-    const sign = f.let(f32x4.splat(p.sign));
-    eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.y, stride: bytes }], ([x, y], item) => {
-      const cosines = f.let(i32.add(p.table, i32.mul(i32.rem_u(item, p.time), headBytes)));
-      const sines = f.let(i32.add(cosines, halfBytes));
-      f.for(0, bytes, headBytes, head => {
-        const [from, to] = [f.let(i32.add(x, head)), f.let(i32.add(y, head))];
-        eachVector(f, p.half, (at, tail) => {
-          const first = f.let(i32.add(from, at));
-          const [a, b] = [f.let(v128.load(first)), f.let(loadAt(first, halfBytes))];
-          const [c, s] = [f.let(loadAt(cosines, at)), f.let(mul(loadAt(sines, at), sign))];
-          storeVector(f, i32.add(to, at), sub(mul(a, c), mul(b, s)), p.half, tail);
-          storeVector(f, i32.add(i32.add(to, at), halfBytes), add(mul(b, c), mul(a, s)), p.half, tail);
-        });
-      });
-    });
-  });
+  kernel(
+    kernels,
+    'rotary',
+    { x: 'i32', y: 'i32', table: 'i32', time: 'i32', heads: 'i32', half: 'i32', sign: 'f32' },
+    (f, p, share) => {
+      const halfBytes = f.let(i32.shl(p.half, 2));
+      const headBytes = f.let(i32.shl(p.half, 3));
+      const bytes = f.let(i32.mul(p.heads, headBytes));
+      const sign = f.let(f32x4.splat(p.sign));
+      eachItem(
+        f,
+        share,
+        [
+          { base: p.x, stride: bytes },
+          { base: p.y, stride: bytes },
+        ],
+        ([x, y], item) => {
+          const cosines = f.let(i32.add(p.table, i32.mul(i32.rem_u(item, p.time), headBytes)));
+          const sines = f.let(i32.add(cosines, halfBytes));
+          f.for(0, bytes, headBytes, head => {
+            const [from, to] = [f.let(i32.add(x, head)), f.let(i32.add(y, head))];
+            eachVector(f, p.half, (at, tail) => {
+              const first = f.let(i32.add(from, at));
+              const [a, b] = [f.let(v128.load(first)), f.let(loadAt(first, halfBytes))];
+              const [c, s] = [f.let(loadAt(cosines, at)), f.let(mul(loadAt(sines, at), sign))];
+              storeVector(f, i32.add(to, at), sub(mul(a, c), mul(b, s)), p.half, tail);
+              storeVector(f, i32.add(i32.add(to, at), halfBytes), add(mul(b, c), mul(a, s)), p.half, tail);
+            });
+          });
+        },
+      );
+    },
+  );
 }
 
 const tablesKept = 4;
@@ -59,7 +72,10 @@ export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
     const y = machine.allocate('float32', x.storage.size);
     if (y.size === 0) return y;
     const table = tableFor(T, D, attributes);
-    machine.run('rotary', [x.storage.pointer, y.pointer, table.pointer, T, H, D / 2, attributes.inverse ? -1 : 1], { items: B * T, grain: Math.ceil((1 << 14) / (H * D)) });
+    machine.run('rotary', [x.storage.pointer, y.pointer, table.pointer, T, H, D / 2, attributes.inverse ? -1 : 1], {
+      items: B * T,
+      grain: Math.ceil((1 << 14) / (H * D)),
+    });
     return y;
   };
   return {

@@ -20,7 +20,23 @@ import type { Func } from '../assembler/module.ts';
 import { columnGroups, columnParams, eachColumnGroup } from '../columns.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { strided } from '../layout.ts';
-import { addTo, clearMaximum, clearSum, demote, eachVector, lineMax, loadAt, masked, maximumLocals, maximumOf, raiseTo, storeVector, sumLocals, total, type Sum } from '../lines.ts';
+import {
+  addTo,
+  clearMaximum,
+  clearSum,
+  demote,
+  eachVector,
+  lineMax,
+  loadAt,
+  masked,
+  maximumLocals,
+  maximumOf,
+  raiseTo,
+  storeVector,
+  sumLocals,
+  total,
+  type Sum,
+} from '../lines.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
 import { emitSimplexGradients, simplexGradients } from './simplex-gradient.ts';
 
@@ -52,14 +68,23 @@ function shrink(f: Func, start: I32, end: Pointer, t: V128, sum: Sum, size: Loca
 const largestThreshold = -(2 ** -149);
 
 /** Newton's steps on a list until the support stays the same. `combine` gives t from sum and size of the support. */
-function solve(f: Func, start: I32, end: Pointer, t: Local<'v128'>, combine: (sum: Sum, size: Local<'v128'>) => V128): void {
+function solve(
+  f: Func,
+  start: I32,
+  end: Pointer,
+  t: Local<'v128'>,
+  combine: (sum: Sum, size: Local<'v128'>) => V128,
+): void {
   const [sum, size, before] = [sumLocals(f), f.local('v128'), f.local('v128')];
   f.set(size, i32x4.const(-1));
-  f.doWhile(() => {
-    f.set(before, size);
-    shrink(f, start, end, t, sum, size);
-    f.set(t, f32x4.min(max(t, combine(sum, size)), largestThreshold));
-  }, () => v128.any_true(v128.xor(size, before)));
+  f.doWhile(
+    () => {
+      f.set(before, size);
+      shrink(f, start, end, t, sum, size);
+      f.set(t, f32x4.min(max(t, combine(sum, size)), largestThreshold));
+    },
+    () => v128.any_true(v128.xor(size, before)),
+  );
 }
 
 const sumOfLanes = (f: Func, v: V128): I32 => {
@@ -75,22 +100,34 @@ export function emitSimplex(kernels: Kernels): void {
   kernel(kernels, 'simplexLines', { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.n, 2));
     const t = f.local('v128');
-    eachItem(f, share, [{ base: p.x, stride: bytes }, { base: p.mass, stride: 4 }, { base: p.tau, stride: 4 }, { base: p.y, stride: bytes }], ([x, mass, tau, y]) => {
-      const top = lineMax(f, x, p.n);
-      const z = (at: I32) => sub(loadAt(x, at), top);
-      f.set(t, f32x4.neg(v128.load32_splat(mass)));
-      const end = f.let(share.work);
-      eachVector(f, p.n, (at, tail) => {
-        const shifted = f.let(masked(z(at), tail, -Infinity));
-        keep(f, end, shifted, gt(shifted, t));
-      });
-      solve(f, share.work, end, t, (sum, size) => {
-        const excess = f64.sub(total(f, sum), f64.promote(f32.load(mass)));
-        return f32x4.splat(f32.demote(f64.div(excess, f64.convert_i32_s(sumOfLanes(f, size)))));
-      });
-      f.do(f32.store(tau, f32x4.extract_lane(f32x4.add(f32x4.add(top, t), failure(top)), 0)));
-      f.if(p.y, () => eachVector(f, p.n, (at, tail) => storeVector(f, i32.add(y, at), f32x4.pmax(sub(z(at), t), 0), p.n, tail)));
-    });
+    eachItem(
+      f,
+      share,
+      [
+        { base: p.x, stride: bytes },
+        { base: p.mass, stride: 4 },
+        { base: p.tau, stride: 4 },
+        { base: p.y, stride: bytes },
+      ],
+      ([x, mass, tau, y]) => {
+        const top = lineMax(f, x, p.n);
+        const z = (at: I32) => sub(loadAt(x, at), top);
+        f.set(t, f32x4.neg(v128.load32_splat(mass)));
+        const end = f.let(share.work);
+        eachVector(f, p.n, (at, tail) => {
+          const shifted = f.let(masked(z(at), tail, -Infinity));
+          keep(f, end, shifted, gt(shifted, t));
+        });
+        solve(f, share.work, end, t, (sum, size) => {
+          const excess = f64.sub(total(f, sum), f64.promote(f32.load(mass)));
+          return f32x4.splat(f32.demote(f64.div(excess, f64.convert_i32_s(sumOfLanes(f, size)))));
+        });
+        f.do(f32.store(tau, f32x4.extract_lane(f32x4.add(f32x4.add(top, t), failure(top)), 0)));
+        f.if(p.y, () =>
+          eachVector(f, p.n, (at, tail) => storeVector(f, i32.add(y, at), f32x4.pmax(sub(z(at), t), 0), p.n, tail)),
+        );
+      },
+    );
   });
 
   // The same along the middle of (outer, n, inner); what lanes beyond the end compute is not stored.
@@ -106,22 +143,41 @@ export function emitSimplex(kernels: Kernels): void {
       const ts = masses.map(m => f.let(f32x4.neg(m)));
       const starts = vectors.map(i => f.let(i32.add(share.work, i32.mul(listBytes, i))));
       const ends = starts.map(start => f.let(start));
-      eachStep(offset => vectors.forEach(i => {
-        const z = f.let(sub(x(offset, i), tops[i]));
-        keep(f, ends[i], z, gt(z, ts[i]));
-      }));
+      eachStep(offset =>
+        vectors.forEach(i => {
+          const z = f.let(sub(x(offset, i), tops[i]));
+          keep(f, ends[i], z, gt(z, ts[i]));
+        }),
+      );
       vectors.forEach(i => {
         solve(f, starts[i], ends[i], ts[i], (sum, size) => {
           const counts = f.let(f32x4.convert_i32x4_s(size));
           const high = (v: V128) => v128.shuffle32(v, v, [2, 3, 2, 3]);
-          const step = (s: V128, m: V128, c: V128) => f64x2.div(f64x2.sub(s, f64x2.promote_low_f32x4(m)), f64x2.promote_low_f32x4(c));
+          const step = (s: V128, m: V128, c: V128) =>
+            f64x2.div(f64x2.sub(s, f64x2.promote_low_f32x4(m)), f64x2.promote_low_f32x4(c));
           return demote(step(sum.low, masses[i], counts), step(sum.high, high(masses[i]), high(counts)));
         });
-        storeVector(f, i32.add(i32.add(p.tau, line), 16 * i), f32x4.add(f32x4.add(tops[i], ts[i]), failure(tops[i])), width, tail);
+        storeVector(
+          f,
+          i32.add(i32.add(p.tau, line), 16 * i),
+          f32x4.add(f32x4.add(tops[i], ts[i]), failure(tops[i])),
+          width,
+          tail,
+        );
       });
-      f.if(p.y, () => eachStep(offset => vectors.forEach(i => {
-        storeVector(f, i32.add(i32.add(p.y, offset), 16 * i), f32x4.pmax(sub(sub(x(offset, i), tops[i]), ts[i]), 0), width, tail);
-      })));
+      f.if(p.y, () =>
+        eachStep(offset =>
+          vectors.forEach(i => {
+            storeVector(
+              f,
+              i32.add(i32.add(p.y, offset), 16 * i),
+              f32x4.pmax(sub(sub(x(offset, i), tops[i]), ts[i]), 0),
+              width,
+              tail,
+            );
+          }),
+        ),
+      );
     });
   });
   emitSimplexGradients(kernels);
@@ -129,15 +185,31 @@ export function emitSimplex(kernels: Kernels): void {
 
 export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
   /** τ of every line, and the projection if it is wanted. `mass` has one entry a line. */
-  const run = (op: string, x: View<WasmStorage>, mass: WasmStorage, dim: number, projection: WasmStorage | null): WasmStorage => {
+  const run = (
+    op: string,
+    x: View<WasmStorage>,
+    mass: WasmStorage,
+    dim: number,
+    projection: WasmStorage | null,
+  ): WasmStorage => {
     const { outer, n, inner } = aroundDim(x.shape, dim);
     const tau = machine.allocate('float32', outer * inner);
     const pointers = [x.storage.pointer, mass.pointer, tau.pointer, projection?.pointer ?? 0];
     if (inner === 1) {
-      machine.run('simplexLines', [...pointers, n], { items: outer, grain: Math.ceil((1 << 13) / Math.max(n, 1)) }, 4 * n + 32);
+      machine.run(
+        'simplexLines',
+        [...pointers, n],
+        { items: outer, grain: Math.ceil((1 << 13) / Math.max(n, 1)) },
+        4 * n + 32,
+      );
     } else if (inner > 0) {
       const { args, items } = columnGroups(outer, n, inner);
-      machine.run('simplexColumns', [...pointers, ...args], { items, grain: Math.ceil((1 << 9) / Math.max(n, 1)) }, 64 * n + 64);
+      machine.run(
+        'simplexColumns',
+        [...pointers, ...args],
+        { items, grain: Math.ceil((1 << 9) / Math.max(n, 1)) },
+        64 * n + 64,
+      );
     }
     const line = machine.floats(tau.pointer, tau.size).findIndex(Number.isNaN);
     if (line < 0) return tau;
@@ -147,7 +219,10 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
   /** The mass of each line: `mass` stretched to `lines`. */
   const withMasses = <R>(op: string, mass: View<WasmStorage>, lines: Shape, use: (masses: WasmStorage) => R): R => {
     const wrong = machine.floats(mass.storage.pointer, mass.storage.size).findIndex(m => !(m > 0 && m < Infinity));
-    if (wrong >= 0) throw new RangeError(`${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be positive and finite`);
+    if (wrong >= 0)
+      throw new RangeError(
+        `${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be positive and finite`,
+      );
     if (mass.storage.size === sizeOf(lines)) return use(mass.storage);
     const masses = strided(machine, mass.storage, lines, broadcastStrides(mass.shape, lines), 0);
     const result = use(masses);
@@ -173,7 +248,8 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
   return {
     simplexGradient: { forward: ([g, y], { dim }: { dim: number }) => gradient(g, y, dim) },
     simplexThreshold: {
-      forward: ([x, mass], { dim }: { dim: number }) => withMasses('simplexThreshold', mass, linesOf(x, dim), masses => run('simplexThreshold', x, masses, dim, null)),
+      forward: ([x, mass], { dim }: { dim: number }) =>
+        withMasses('simplexThreshold', mass, linesOf(x, dim), masses => run('simplexThreshold', x, masses, dim, null)),
       vjp: (g, [x, mass], tau, { dim }: { dim: number }) => gradients.threshold(g, x, mass, tau, dim),
     },
     simplexProjection: {

@@ -29,7 +29,13 @@ const dims = { v: 'i32', d: 'i32', tile: 'i32' } as const;
 type Dims = { readonly [K in keyof typeof dims]: Local<'i32'> };
 
 /** For each tile and each line: `body` gets the byte offset of the tile's columns in a line, their number, and the pointers. */
-function eachTile<const M extends readonly Moving[]>(f: Func, { v, tile }: Dims, share: Share, moving: M, body: (first: I32, n: Local<'i32'>, pointers: { [K in keyof M]: Pointer }) => void): void {
+function eachTile<const M extends readonly Moving[]>(
+  f: Func,
+  { v, tile }: Dims,
+  share: Share,
+  moving: M,
+  body: (first: I32, n: Local<'i32'>, pointers: { [K in keyof M]: Pointer }) => void,
+): void {
   f.for(0, v, tile, column => {
     const n = f.let(i32.min_u(i32.sub(v, column), tile));
     const first = f.let(i32.shl(column, 2));
@@ -41,7 +47,14 @@ function eachTile<const M extends readonly Moving[]>(f: Func, { v, tile }: Dims,
  * Writes the byte offsets of the entries of n floats that are `inside` to a list in the workspace, and gives its end;
  * `also` sees each vector on the way.
  */
-function list(f: Func, line: Pointer, n: Local<'i32'>, { work }: Share, inside: (x: V128) => V128, also?: (at: Pointer, tail: V128 | null) => void): Pointer {
+function list(
+  f: Func,
+  line: Pointer,
+  n: Local<'i32'>,
+  { work }: Share,
+  inside: (x: V128) => V128,
+  also?: (at: Pointer, tail: V128 | null) => void,
+): Pointer {
   const end = f.let(work);
   eachVector(f, n, (at, tail) => {
     const found = f.let(i32x4.bitmask(masked(inside(loadAt(line, at)), tail, 0)));
@@ -63,60 +76,89 @@ export function emitSparse(kernels: Kernels): void {
   kernel(kernels, 'sparseMatmul', { a: 'i32', b: 'i32', y: 'i32', ...dims }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.d, 2));
     f.do(zeroFill(i32.add(p.y, i32.mul(share.from, bytes)), i32.mul(i32.sub(share.to, share.from), bytes)));
-    eachTile(f, p, share, [{ base: p.a, stride: f.let(i32.shl(p.v, 2)) }, { base: p.y, stride: bytes }], (first, n, [aRow, y]) => {
-      const a = f.let(i32.add(aRow, first));
-      const end = list(f, a, n, share, x => v128.not(f32x4.ge(0, x)));
-      const b = f.let(i32.add(p.b, i32.mul(first, p.d))); // the byte offset of column j times d is that of row j of b
-      const columns = (at: Pointer, vectors: number, store: (i: number, sum: Local<'v128'>) => void) => {
-        const sums = Array.from({ length: vectors }, () => f.let(f32x4.const(0)));
-        f.for(share.work, end, 4, entry => {
-          const offset = f.let(i32.load(entry));
-          const weight = f.let(v128.load32_splat(i32.add(a, offset)));
-          const row = f.let(i32.add(i32.add(b, at), i32.mul(offset, p.d)));
-          sums.forEach((sum, i) => f.set(sum, madd(weight, v128.load(row, 16 * i), sum)));
+    eachTile(
+      f,
+      p,
+      share,
+      [
+        { base: p.a, stride: f.let(i32.shl(p.v, 2)) },
+        { base: p.y, stride: bytes },
+      ],
+      (first, n, [aRow, y]) => {
+        const a = f.let(i32.add(aRow, first));
+        const end = list(f, a, n, share, x => v128.not(f32x4.ge(0, x)));
+        const b = f.let(i32.add(p.b, i32.mul(first, p.d))); // the byte offset of column j times d is that of row j of b
+        const columns = (at: Pointer, vectors: number, store: (i: number, sum: Local<'v128'>) => void) => {
+          const sums = Array.from({ length: vectors }, () => f.let(f32x4.const(0)));
+          f.for(share.work, end, 4, entry => {
+            const offset = f.let(i32.load(entry));
+            const weight = f.let(v128.load32_splat(i32.add(a, offset)));
+            const row = f.let(i32.add(i32.add(b, at), i32.mul(offset, p.d)));
+            sums.forEach((sum, i) => f.set(sum, madd(weight, v128.load(row, 16 * i), sum)));
+          });
+          sums.forEach((sum, i) => store(i, f.let(f32x4.add(sum, v128.load(i32.add(y, at), 16 * i)))));
+        };
+        f.if(i32.lt_u(share.work, end), () => {
+          const at = f.let(i32.const(0));
+          const blocksEnd = f.let(i32.and(bytes, -blockBytes));
+          f.while(
+            () => i32.lt_u(at, blocksEnd),
+            () => {
+              columns(at, blockVectors, (i, sum) => f.do(v128.store(i32.add(y, at), sum, 16 * i)));
+              f.set(at, i32.add(at, blockBytes));
+            },
+          );
+          const rest = f.let(i32.sub(p.d, i32.shr_u(blocksEnd, 2)));
+          eachVector(f, rest, (_, tail) => {
+            columns(at, 1, (_, sum) => storeVector(f, i32.add(y, at), sum, rest, tail));
+            f.set(at, i32.add(at, 16));
+          });
         });
-        sums.forEach((sum, i) => store(i, f.let(f32x4.add(sum, v128.load(i32.add(y, at), 16 * i)))));
-      };
-      f.if(i32.lt_u(share.work, end), () => {
-        const at = f.let(i32.const(0));
-        const blocksEnd = f.let(i32.and(bytes, -blockBytes));
-        f.while(() => i32.lt_u(at, blocksEnd), () => {
-          columns(at, blockVectors, (i, sum) => f.do(v128.store(i32.add(y, at), sum, 16 * i)));
-          f.set(at, i32.add(at, blockBytes));
-        });
-        const rest = f.let(i32.sub(p.d, i32.shr_u(blocksEnd, 2)));
-        eachVector(f, rest, (_, tail) => {
-          columns(at, 1, (_, sum) => storeVector(f, i32.add(y, at), sum, rest, tail));
-          f.set(at, i32.add(at, 16));
-        });
-      });
-    });
+      },
+    );
   });
 
   // y[i, j] = ⟨l[i], r[j]⟩ where a[i, j] is positive, 0 elsewhere; four entries at a time.
   kernel(kernels, 'sampledMatmul', { l: 'i32', r: 'i32', a: 'i32', y: 'i32', ...dims }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.v, 2));
-    eachTile(f, p, share, [{ base: p.l, stride: f.let(i32.shl(p.d, 2)) }, { base: p.a, stride: bytes }, { base: p.y, stride: bytes }], (first, n, [l, aRow, yRow]) => {
-      const [a, y] = [aRow, yRow].map(row => f.let(i32.add(row, first)));
-      const r = f.let(i32.add(p.r, i32.mul(first, p.d)));
-      const end = list(f, a, n, share, x => f32x4.gt(x, 0), (at, tail) => storeVector(f, i32.add(y, at), f32x4.const(0), n, tail));
-      f.if(i32.lt_u(share.work, end), () => {
-        // The last entry stands in for those missing from the last four.
-        for (let i = 0; i < 3; i++) f.do(i32.store(end, i32.load(i32.sub(end, 4)), 4 * i));
-      });
-      f.for(share.work, end, 16, entry => {
-        const offsets = [0, 1, 2, 3].map(i => f.let(i32.load(entry, 4 * i)));
-        const rows = offsets.map(offset => f.let(i32.add(r, i32.mul(offset, p.d))));
-        const sums = rows.map(() => f.let(f32x4.const(0)));
-        eachVector(f, p.d, (at, tail) => {
-          const x = f.let(masked(loadAt(l, at), tail, 0));
-          sums.forEach((sum, i) => f.set(sum, madd(x, masked(loadAt(rows[i], at), tail, 0), sum)));
+    eachTile(
+      f,
+      p,
+      share,
+      [
+        { base: p.l, stride: f.let(i32.shl(p.d, 2)) },
+        { base: p.a, stride: bytes },
+        { base: p.y, stride: bytes },
+      ],
+      (first, n, [l, aRow, yRow]) => {
+        const [a, y] = [aRow, yRow].map(row => f.let(i32.add(row, first)));
+        const r = f.let(i32.add(p.r, i32.mul(first, p.d)));
+        const end = list(
+          f,
+          a,
+          n,
+          share,
+          x => f32x4.gt(x, 0),
+          (at, tail) => storeVector(f, i32.add(y, at), f32x4.const(0), n, tail),
+        );
+        f.if(i32.lt_u(share.work, end), () => {
+          // The last entry stands in for those missing from the last four.
+          for (let i = 0; i < 3; i++) f.do(i32.store(end, i32.load(i32.sub(end, 4)), 4 * i));
         });
-        const [w, x, z, q] = transpose4(f, sums);
-        const result = f.let(f32x4.add(f32x4.add(w, x), f32x4.add(z, q)));
-        offsets.forEach((offset, i) => f.do(v128.store32_lane(i32.add(y, offset), result, i)));
-      });
-    });
+        f.for(share.work, end, 16, entry => {
+          const offsets = [0, 1, 2, 3].map(i => f.let(i32.load(entry, 4 * i)));
+          const rows = offsets.map(offset => f.let(i32.add(r, i32.mul(offset, p.d))));
+          const sums = rows.map(() => f.let(f32x4.const(0)));
+          eachVector(f, p.d, (at, tail) => {
+            const x = f.let(masked(loadAt(l, at), tail, 0));
+            sums.forEach((sum, i) => f.set(sum, madd(x, masked(loadAt(rows[i], at), tail, 0), sum)));
+          });
+          const [w, x, z, q] = transpose4(f, sums);
+          const result = f.let(f32x4.add(f32x4.add(w, x), f32x4.add(z, q)));
+          offsets.forEach((offset, i) => f.do(v128.store32_lane(i32.add(y, offset), result, i)));
+        });
+      },
+    );
   });
 }
 
@@ -140,14 +182,35 @@ function isSparse(machine: Machine, a: WasmStorage): boolean {
 }
 
 export function sparseProducts(machine: Machine): Record<string, Kernel<WasmStorage>> {
-  const run = (name: string, inputs: readonly WasmStorage[], { shape: [u, v] }: View, d: number, size: number): WasmStorage => {
+  const run = (
+    name: string,
+    inputs: readonly WasmStorage[],
+    { shape: [u, v] }: View,
+    d: number,
+    size: number,
+  ): WasmStorage => {
     const y = machine.allocate('float32', size);
     const tile = tileOf(d);
-    machine.run(name, [...inputs.map(x => x.pointer), y.pointer, v, d, tile], { items: u, grain: Math.ceil((1 << 14) / Math.max(v, 1)) }, 4 * tile + 16);
+    machine.run(
+      name,
+      [...inputs.map(x => x.pointer), y.pointer, v, d, tile],
+      { items: u, grain: Math.ceil((1 << 14) / Math.max(v, 1)) },
+      4 * tile + 16,
+    );
     return y;
   };
   return {
-    sparseMatmul: { forward: ([a, b]) => (isSparse(machine, a.storage) ? run('sparseMatmul', [a.storage, b.storage], a, b.shape[1], a.shape[0] * b.shape[1]) : null) },
-    sampledMatmul: { forward: ([l, r, a]) => (isSparse(machine, a.storage) ? run('sampledMatmul', [l.storage, r.storage, a.storage], a, l.shape[1], a.storage.size) : null) },
+    sparseMatmul: {
+      forward: ([a, b]) =>
+        isSparse(machine, a.storage)
+          ? run('sparseMatmul', [a.storage, b.storage], a, b.shape[1], a.shape[0] * b.shape[1])
+          : null,
+    },
+    sampledMatmul: {
+      forward: ([l, r, a]) =>
+        isSparse(machine, a.storage)
+          ? run('sampledMatmul', [l.storage, r.storage, a.storage], a, l.shape[1], a.storage.size)
+          : null,
+    },
   };
 }

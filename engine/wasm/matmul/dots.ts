@@ -11,7 +11,18 @@ import { eachVector, loadAt, masked, storeVector } from '../lines.ts';
 import { depth } from './plan.ts';
 import { multiplyAdd, transpose4 } from './vectors.ts';
 
-const params = { a: 'i32', b: 'i32', c: 'i32', strideA: 'i32', strideB: 'i32', strideC: 'i32', m: 'i32', n: 'i32', k: 'i32', accumulate: 'i32' } as const;
+const params = {
+  a: 'i32',
+  b: 'i32',
+  c: 'i32',
+  strideA: 'i32',
+  strideB: 'i32',
+  strideC: 'i32',
+  m: 'i32',
+  n: 'i32',
+  k: 'i32',
+  accumulate: 'i32',
+} as const;
 
 export function emitDots({ module, features }: Kernels): FuncRef {
   const madd = multiplyAdd(features);

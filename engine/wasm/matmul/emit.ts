@@ -24,7 +24,11 @@ const packParams = { source: 'i32', stride: 'i32', count: 'i32', k: 'i32', to: '
  */
 function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } {
   /** For each group of four lines: the first of them, and where its first element goes. */
-  const eachGroup = (f: Func, p: { count: I32; k: I32; to: I32; width: I32 }, body: (line: Local<'i32'>, to: Local<'i32'>) => void) => {
+  const eachGroup = (
+    f: Func,
+    p: { count: I32; k: I32; to: I32; width: I32 },
+    body: (line: Local<'i32'>, to: Local<'i32'>) => void,
+  ) => {
     const padded = f.let(i32.mul(i32.div_u(i32.add(p.count, i32.sub(p.width, 1)), p.width), p.width));
     f.for(0, padded, 4, line => {
       const panel = f.let(i32.div_u(line, p.width));
@@ -37,22 +41,33 @@ function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } 
   const lines = module.func('packLines', packParams, (f, p) => {
     eachGroup(f, p, (line, to) => {
       const last = i32.sub(p.count, 1);
-      const from = [0, 1, 2, 3].map(r => f.let(i32.add(p.source, i32.mul(i32.min_u(i32.add(line, r), last), p.stride))));
+      const from = [0, 1, 2, 3].map(r =>
+        f.let(i32.add(p.source, i32.mul(i32.min_u(i32.add(line, r), last), p.stride))),
+      );
       const step = f.let(i32.shl(p.width, 2)); // bytes from one l to the next
       const end = f.let(i32.add(from[0], i32.shl(p.k, 2)));
       const fourth = f.let(i32.sub(end, 15));
-      f.while(() => i32.lt_u(from[0], fourth), () => {
-        for (const v of transpose4(f, from.map(pointer => f.let(v128.load(pointer))))) {
-          f.do(v128.store(to, v));
+      f.while(
+        () => i32.lt_u(from[0], fourth),
+        () => {
+          for (const v of transpose4(
+            f,
+            from.map(pointer => f.let(v128.load(pointer))),
+          )) {
+            f.do(v128.store(to, v));
+            f.set(to, i32.add(to, step));
+          }
+          for (const pointer of from) f.set(pointer, i32.add(pointer, 16));
+        },
+      );
+      f.while(
+        () => i32.lt_u(from[0], end),
+        () => {
+          from.forEach((pointer, r) => f.do(f32.store(to, f32.load(pointer), 4 * r)));
           f.set(to, i32.add(to, step));
-        }
-        for (const pointer of from) f.set(pointer, i32.add(pointer, 16));
-      });
-      f.while(() => i32.lt_u(from[0], end), () => {
-        from.forEach((pointer, r) => f.do(f32.store(to, f32.load(pointer), 4 * r)));
-        f.set(to, i32.add(to, step));
-        for (const pointer of from) f.set(pointer, i32.add(pointer, 4));
-      });
+          for (const pointer of from) f.set(pointer, i32.add(pointer, 4));
+        },
+      );
     });
   });
 
@@ -74,7 +89,17 @@ function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } 
 
 /** C (m, n) with rows `stride` bytes apart = or += packed A (m, k) times packed B (k, n). */
 function emitBlock({ module, features }: Kernels): FuncRef {
-  const params = { a: 'i32', b: 'i32', c: 'i32', stride: 'i32', m: 'i32', n: 'i32', k: 'i32', accumulate: 'i32', edge: 'i32' } as const;
+  const params = {
+    a: 'i32',
+    b: 'i32',
+    c: 'i32',
+    stride: 'i32',
+    m: 'i32',
+    n: 'i32',
+    k: 'i32',
+    accumulate: 'i32',
+    edge: 'i32',
+  } as const;
   const madd = multiplyAdd(features);
 
   return module.func('matmulBlock', params, (f, { a, b, c, stride, m, n, k, accumulate, edge }) => {
@@ -99,8 +124,14 @@ function emitBlock({ module, features }: Kernels): FuncRef {
 
     /** Stores the tile; `rows` are the addresses of its rows. */
     const store = (rows: readonly I32[]) => {
-      f.if(accumulate, () => rows.forEach((row, r) => sums[r].forEach((sum, j) => f.do(v128.store(row, f32x4.add(v128.load(row, 16 * j), sum), 16 * j)))),
-        () => rows.forEach((row, r) => sums[r].forEach((sum, j) => f.do(v128.store(row, sum, 16 * j)))));
+      f.if(
+        accumulate,
+        () =>
+          rows.forEach((row, r) =>
+            sums[r].forEach((sum, j) => f.do(v128.store(row, f32x4.add(v128.load(row, 16 * j), sum), 16 * j))),
+          ),
+        () => rows.forEach((row, r) => sums[r].forEach((sum, j) => f.do(v128.store(row, sum, 16 * j)))),
+      );
     };
 
     /** Stores what of the tile is inside C, by way of a tile in memory. */
@@ -130,11 +161,15 @@ function emitBlock({ module, features }: Kernels): FuncRef {
         f.set(panelA, end);
         const corner = f.let(i32.add(c, i32.add(i32.mul(i, stride), i32.shl(j, 2))));
         const inside = i32.and(i32.le_u(i32.add(i, tileRows), m), i32.le_u(i32.add(j, tileColumns), n));
-        f.if(inside, () => {
-          const rows: Local<'i32'>[] = [corner];
-          for (let r = 1; r < tileRows; r++) rows.push(f.let(i32.add(rows[r - 1], stride)));
-          store(rows);
-        }, () => storeEdge(corner, i32.min_u(i32.sub(m, i), tileRows), i32.min_u(i32.sub(n, j), tileColumns)));
+        f.if(
+          inside,
+          () => {
+            const rows: Local<'i32'>[] = [corner];
+            for (let r = 1; r < tileRows; r++) rows.push(f.let(i32.add(rows[r - 1], stride)));
+            store(rows);
+          },
+          () => storeEdge(corner, i32.min_u(i32.sub(m, i), tileRows), i32.min_u(i32.sub(n, j), tileColumns)),
+        );
       });
       f.set(panelB, i32.add(panelB, bytesB));
     });
@@ -152,15 +187,41 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
   const pack = emitPacking(kernels);
   const block = emitBlock(kernels);
   const dots = emitDots(kernels);
-  const operands = { a: 'i32', b: 'i32', c: 'i32', strideA: 'i32', strideB: 'i32', strideC: 'i32', ta: 'i32', tb: 'i32', m: 'i32', n: 'i32', k: 'i32' } as const;
+  const operands = {
+    a: 'i32',
+    b: 'i32',
+    c: 'i32',
+    strideA: 'i32',
+    strideB: 'i32',
+    strideC: 'i32',
+    ta: 'i32',
+    tb: 'i32',
+    m: 'i32',
+    n: 'i32',
+    k: 'i32',
+  } as const;
 
   const packed = module.func('matmulPacked', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
     const [toA, toB, edge] = [packedA, packedB, edgeTile].map(offset => f.let(i32.add(p.work, offset)));
     /** The address of (line, l) where lines are contiguous, and where their elements are `stride` apart. */
-    const inLines = (base: I32, stride: I32, line: I32, l: I32) => i32.add(base, i32.add(i32.mul(line, stride), i32.shl(l, 2)));
-    const packOperand = (transposed: I32, base: I32, stride: I32, line: I32, l: I32, count: I32, k: I32, to: I32, width: number) => {
-      f.if(transposed, () => f.call(pack.columns, inLines(base, stride, l, line), stride, count, k, to, width),
-        () => f.call(pack.lines, inLines(base, stride, line, l), stride, count, k, to, width));
+    const inLines = (base: I32, stride: I32, line: I32, l: I32) =>
+      i32.add(base, i32.add(i32.mul(line, stride), i32.shl(l, 2)));
+    const packOperand = (
+      transposed: I32,
+      base: I32,
+      stride: I32,
+      line: I32,
+      l: I32,
+      count: I32,
+      k: I32,
+      to: I32,
+      width: number,
+    ) => {
+      f.if(
+        transposed,
+        () => f.call(pack.columns, inLines(base, stride, l, line), stride, count, k, to, width),
+        () => f.call(pack.lines, inLines(base, stride, line, l), stride, count, k, to, width),
+      );
     };
     const notTb = f.let(i32.eqz(p.tb)); // columns of B are its lines
     f.for(0, p.n, blockColumns, j => {
@@ -171,7 +232,18 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
         f.for(0, p.m, blockRows, i => {
           const m = f.let(i32.min_u(i32.sub(p.m, i), blockRows));
           packOperand(p.ta, p.a, p.strideA, i, l, m, k, toA, tileRows);
-          f.call(block, toA, toB, i32.add(p.c, i32.add(i32.mul(i, p.strideC), i32.shl(j, 2))), p.strideC, m, n, k, i32.or(p.accumulate, l), edge);
+          f.call(
+            block,
+            toA,
+            toB,
+            i32.add(p.c, i32.add(i32.mul(i, p.strideC), i32.shl(j, 2))),
+            p.strideC,
+            m,
+            n,
+            k,
+            i32.or(p.accumulate, l),
+            edge,
+          );
         });
       });
     });
@@ -180,33 +252,58 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
   /** Few rows of a product with a transposed matrix go another way; `rows` is m of the whole product, so that cutting it changes no sum. */
   const isFew = (rows: I32, ta: I32, tb: I32) => i32.and(i32.le_u(rows, fewRows), i32.and(i32.eqz(ta), tb));
   const matmul = module.func('matmul', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
-    f.if(isFew(p.m, p.ta, p.tb), () => f.call(dots, p.a, p.b, p.c, p.strideA, p.strideB, p.strideC, p.m, p.n, p.k, p.accumulate),
-      () => f.call(packed, ...Object.values(p)));
+    f.if(
+      isFew(p.m, p.ta, p.tb),
+      () => f.call(dots, p.a, p.b, p.c, p.strideA, p.strideB, p.strideC, p.m, p.n, p.k, p.accumulate),
+      () => f.call(packed, ...Object.values(p)),
+    );
   });
 
   // Items: groups of `length` rows (byRows) or columns of each of a row of products, `batch…` bytes apart.
-  kernel(kernels, 'matmulItems', { ...operands, batchA: 'i32', batchB: 'i32', batchC: 'i32', byRows: 'i32', length: 'i32', count: 'i32' }, (f, p, { from, to, work }) => {
-    f.for(from, to, 1, item => {
-      const batch = f.let(i32.div_u(item, p.count));
-      const start = f.let(i32.mul(i32.rem_u(item, p.count), p.length));
-      const [a, b, c] = ([[p.a, p.batchA], [p.b, p.batchB], [p.c, p.batchC]] as const).map(([base, stride]) => f.let(i32.add(base, i32.mul(batch, stride))));
-      const [m, n] = [f.let(p.m), f.let(p.n)];
-      /** Moves a pointer to row or column `start` of a matrix whose lines are contiguous unless `across`. */
-      const advance = (pointer: Local<'i32'>, stride: I32, across: I32) => {
-        f.if(across, () => f.set(pointer, i32.add(pointer, i32.shl(start, 2))), () => f.set(pointer, i32.add(pointer, i32.mul(start, stride))));
-      };
-      f.if(p.byRows, () => {
-        f.set(m, i32.min_u(i32.sub(m, start), p.length));
-        advance(a, p.strideA, p.ta);
-        advance(c, p.strideC, i32.const(0));
-      }, () => {
-        f.set(n, i32.min_u(i32.sub(n, start), p.length));
-        advance(b, p.strideB, i32.eqz(p.tb));
-        advance(c, p.strideC, i32.const(1));
+  kernel(
+    kernels,
+    'matmulItems',
+    { ...operands, batchA: 'i32', batchB: 'i32', batchC: 'i32', byRows: 'i32', length: 'i32', count: 'i32' },
+    (f, p, { from, to, work }) => {
+      f.for(from, to, 1, item => {
+        const batch = f.let(i32.div_u(item, p.count));
+        const start = f.let(i32.mul(i32.rem_u(item, p.count), p.length));
+        const [a, b, c] = (
+          [
+            [p.a, p.batchA],
+            [p.b, p.batchB],
+            [p.c, p.batchC],
+          ] as const
+        ).map(([base, stride]) => f.let(i32.add(base, i32.mul(batch, stride))));
+        const [m, n] = [f.let(p.m), f.let(p.n)];
+        /** Moves a pointer to row or column `start` of a matrix whose lines are contiguous unless `across`. */
+        const advance = (pointer: Local<'i32'>, stride: I32, across: I32) => {
+          f.if(
+            across,
+            () => f.set(pointer, i32.add(pointer, i32.shl(start, 2))),
+            () => f.set(pointer, i32.add(pointer, i32.mul(start, stride))),
+          );
+        };
+        f.if(
+          p.byRows,
+          () => {
+            f.set(m, i32.min_u(i32.sub(m, start), p.length));
+            advance(a, p.strideA, p.ta);
+            advance(c, p.strideC, i32.const(0));
+          },
+          () => {
+            f.set(n, i32.min_u(i32.sub(n, start), p.length));
+            advance(b, p.strideB, i32.eqz(p.tb));
+            advance(c, p.strideC, i32.const(1));
+          },
+        );
+        f.if(
+          isFew(p.m, p.ta, p.tb),
+          () => f.call(dots, a, b, c, p.strideA, p.strideB, p.strideC, m, n, p.k, 0),
+          () => f.call(packed, a, b, c, p.strideA, p.strideB, p.strideC, p.ta, p.tb, m, n, p.k, 0, work),
+        );
       });
-      f.if(isFew(p.m, p.ta, p.tb), () => f.call(dots, a, b, c, p.strideA, p.strideB, p.strideC, m, n, p.k, 0),
-        () => f.call(packed, a, b, c, p.strideA, p.strideB, p.strideC, p.ta, p.tb, m, n, p.k, 0, work));
-    });
-  });
+    },
+  );
   return { matmul };
 }

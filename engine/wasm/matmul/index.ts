@@ -10,7 +10,14 @@ interface Operand {
   readonly shape: Shape;
 }
 
-export function matmul(machine: Machine, a: Operand, b: Operand, transposeA: boolean, transposeB: boolean, out: Shape): WasmStorage {
+export function matmul(
+  machine: Machine,
+  a: Operand,
+  b: Operand,
+  transposeA: boolean,
+  transposeB: boolean,
+  out: Shape,
+): WasmStorage {
   const y = machine.allocate('float32', sizeOf(out));
   const [m, n] = out.slice(-2);
   const k = a.shape.at(transposeA ? -2 : -1)!;
@@ -26,10 +33,30 @@ export function matmul(machine: Machine, a: Operand, b: Operand, transposeA: boo
   const items = itemsOf(m, n, k, machine.threads);
   const lineBytes = [transposeA ? m : k, transposeB ? k : n, n].map(length => 4 * length);
   walkOuter(loop, 1, ([offsetA, offsetB], block) => {
-    const pointers = [a.storage.pointer + 4 * offsetA, b.storage.pointer + 4 * offsetB, y.pointer + 4 * block * count * m * n];
-    machine.run('matmulItems',
-      [...pointers, ...lineBytes, Number(transposeA), Number(transposeB), m, n, k, ...batchBytes, 4 * m * n, Number(items.byRows), items.length, items.count],
-      { items: count * items.count, grain: Math.max(1, Math.ceil((1 << 17) / (m * n * k / items.count))) }, workBytes);
+    const pointers = [
+      a.storage.pointer + 4 * offsetA,
+      b.storage.pointer + 4 * offsetB,
+      y.pointer + 4 * block * count * m * n,
+    ];
+    machine.run(
+      'matmulItems',
+      [
+        ...pointers,
+        ...lineBytes,
+        Number(transposeA),
+        Number(transposeB),
+        m,
+        n,
+        k,
+        ...batchBytes,
+        4 * m * n,
+        Number(items.byRows),
+        items.length,
+        items.count,
+      ],
+      { items: count * items.count, grain: Math.max(1, Math.ceil((1 << 17) / ((m * n * k) / items.count))) },
+      workBytes,
+    );
   });
   return y;
 }

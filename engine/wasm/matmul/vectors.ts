@@ -5,8 +5,10 @@ import type { Func } from '../assembler/module.ts';
 import type { Features } from '../kernel.ts';
 
 /** Products of two vectors added to a third: fused on machines that can, where relaxed SIMD is there. */
-export const multiplyAdd = ({ relaxedSimd }: Features) => (a: V128, b: V128, c: V128): V128 =>
-  (relaxedSimd ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b)));
+export const multiplyAdd =
+  ({ relaxedSimd }: Features) =>
+  (a: V128, b: V128, c: V128): V128 =>
+    relaxedSimd ? f32x4.relaxed_madd(a, b, c) : f32x4.add(c, f32x4.mul(a, b));
 
 /** Four vectors of four, transposed. */
 export function transpose4(f: Func, [a, b, c, d]: readonly V128[]): V128[] {

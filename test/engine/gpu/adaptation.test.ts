@@ -11,20 +11,48 @@ import { toSequences } from '../../../s2t2/prepare.ts';
 import { defaults } from '../../../s2t2/settings.ts';
 import { describeGpu, gpu } from './support.ts';
 
-const english = 'The translation of a sentence is a path from one language to another, and a model says what it expects next.';
-const proteins = ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV', 'GIVGLCAMKVKVLAAGLCAMKKLA', 'AAGIVGLCAMKVLAAGKKLAMKVL'];
+const english =
+  'The translation of a sentence is a path from one language to another, and a model says what it expects next.';
+const proteins = [
+  'MKVLAAGIVGLCAKVLAAGMKKLA',
+  'MKKLAAGIVKVLAAGMKVLAAGIV',
+  'GIVGLCAMKVKVLAAGLCAMKKLA',
+  'AAGIVGLCAMKVLAAGKKLAMKVL',
+];
 
 /** Losses of learning the plan, then of finetuning the translated model. */
 async function curves(backend: Backend): Promise<number[]> {
   setBackend(backend);
   const tokenizer = trainBPE([english], { vocabSize: 270, pattern: gpt2Pattern });
   const target = trainBPE(proteins, { vocabSize: 24, alphabet: 'seen' });
-  const model = initTransformer({ family: 'olmo', vocabSize: 270, width: 16, layers: 1, heads: 2, keyValueHeads: 2, feedForward: 32, context: 64, rotaryBase: 10000, normEps: 1e-5, tied: true }, new Random(1));
+  const model = initTransformer(
+    {
+      family: 'olmo',
+      vocabSize: 270,
+      width: 16,
+      layers: 1,
+      heads: 2,
+      keyValueHeads: 2,
+      feedForward: 32,
+      context: 64,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: true,
+    },
+    new Random(1),
+  );
   const losses: number[] = [];
   const { model: adapted } = await methods.s2t2.start({
     source: { model, tokenizer },
     target,
-    settings: { ...defaults, alpha: 1 / 270, budget: { unit: 'tokens', amount: 400 }, planShare: 1, planRate: 0.05, batchTokens: 64 },
+    settings: {
+      ...defaults,
+      alpha: 1 / 270,
+      budget: { unit: 'tokens', amount: 400 },
+      planShare: 1,
+      planRate: 0.05,
+      batchTokens: 64,
+    },
     train: { source: toSequences(proteins, tokenizer, 64), target: toSequences(proteins, target, 64) },
     runStage: async (_, training) => {
       const result = await train(training);
@@ -33,7 +61,10 @@ async function curves(backend: Backend): Promise<number[]> {
     },
   });
   const batches = planBatches(toSequences(proteins, target, 64), 64, { unit: 'tokens', amount: 400 }, new Random(2));
-  losses.push(...(await train({ parameters: adapted.weights, batches, loss: b => batchLoss(adapted, b), rate: 3e-3, warmup: 2 })).losses);
+  losses.push(
+    ...(await train({ parameters: adapted.weights, batches, loss: b => batchLoss(adapted, b), rate: 3e-3, warmup: 2 }))
+      .losses,
+  );
   return losses;
 }
 
@@ -46,7 +77,11 @@ describeGpu('a tiny adaptation', () => {
       const losses = await curves(backend as unknown as Backend);
       expect(losses.length).toBe(expected.length);
       // Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far.
-      losses.forEach((loss, i) => expect(Math.abs(loss - expected[i]), `${backend.name}, step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]));
+      losses.forEach((loss, i) =>
+        expect(Math.abs(loss - expected[i]), `${backend.name}, step ${i}`).toBeLessThanOrEqual(
+          32 * (i + 1) * 2 ** -24 * expected[i],
+        ),
+      );
     }
   }, 300_000);
 });

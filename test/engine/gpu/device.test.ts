@@ -1,6 +1,17 @@
 /** What the device may do to a program, and a program to the device. */
 import { expect, test } from 'vitest';
-import { add, full, gather, matmul, openBackend, scope, sum, tensor, zeros, type Backend } from '../../../engine/index.ts';
+import {
+  add,
+  full,
+  gather,
+  matmul,
+  openBackend,
+  scope,
+  sum,
+  tensor,
+  zeros,
+  type Backend,
+} from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import { describeGpu, gpu } from './support.ts';
 
@@ -17,7 +28,10 @@ describeGpu('the device', { shuffle: false }, () => {
     const before = x.data();
     const y = add(x, 1);
     x.dispose();
-    const z = matmul(tensor([[1, 1, 1]], { backend }), tensor(y.dtype === 'float32' ? [[2], [3], [4]] : [], { backend }));
+    const z = matmul(
+      tensor([[1, 1, 1]], { backend }),
+      tensor(y.dtype === 'float32' ? [[2], [3], [4]] : [], { backend }),
+    );
     expect([...(await before)]).toEqual([1, 2, 3]);
     expect([...(await y.data())]).toEqual([2, 3, 4]);
     expect(await z.item()).toBe(9);
@@ -32,7 +46,11 @@ describeGpu('the device', { shuffle: false }, () => {
   });
 
   test('of nothing comes nothing', async () => {
-    const y = scope(() => [sum(zeros([0, 3], { backend }), 0), matmul(zeros([2, 0], { backend }), zeros([0, 2], { backend })), add(zeros([0], { backend }), 1)]);
+    const y = scope(() => [
+      sum(zeros([0, 3], { backend }), 0),
+      matmul(zeros([2, 0], { backend }), zeros([0, 2], { backend })),
+      add(zeros([0], { backend }), 1),
+    ]);
     expect(await Promise.all(y.map(async t => [...(await t.data())]))).toEqual([[0, 0, 0], [0, 0, 0, 0], []]);
     y.forEach(t => t.dispose());
   });
@@ -40,14 +58,18 @@ describeGpu('the device', { shuffle: false }, () => {
   test('an index outside is an error at once', () => {
     scope(() => {
       const table = zeros([3, 2], { backend });
-      expect(() => gather(table, tensor(Int32Array.of(0, 3), { backend }))).toThrow(new RangeError('gather: index 3 at position 1 is outside [0, 3)'));
+      expect(() => gather(table, tensor(Int32Array.of(0, 3), { backend }))).toThrow(
+        new RangeError('gather: index 3 at position 1 is outside [0, 3)'),
+      );
     });
   });
 
   test('a tensor longer than indices go is an error that says so', () => {
     scope(() => {
       const row = zeros([1, 1 << 16], { backend });
-      expect(() => matmul(row, row, { transposeA: true })).toThrow(/^gpu: a tensor of 4294967296 elements, where mode 'webgpu' has at most 1073741824/);
+      expect(() => matmul(row, row, { transposeA: true })).toThrow(
+        /^gpu: a tensor of 4294967296 elements, where mode 'webgpu' has at most 1073741824/,
+      );
     });
   });
 
@@ -87,14 +109,34 @@ describeGpu('the device', { shuffle: false }, () => {
 
 test('without a device the error says what was looked for and what to install', async () => {
   // WebGL2 needs a canvas, which Node does not have.
-  await expect(openGpuBackend('webgl2')).rejects.toThrow(/^backend 'gpu' does not work here\. Probed:\n {2}package gpu\.js: found\n {2}adapter \(mode webgl2\): .+\nInstall what is missing: npm install gpu\.js@/);
+  await expect(openGpuBackend('webgl2')).rejects.toThrow(
+    /^backend 'gpu' does not work here\. Probed:\n {2}package gpu\.js: found\n {2}adapter \(mode webgl2\): .+\nInstall what is missing: npm install gpu\.js@/,
+  );
 });
 
 test('the same kernels run without a device in gpu.js’s other modes, and say so', async () => {
   for (const mode of ['webasm', 'cpu'] as const) {
     const other = await openGpuBackend(mode);
     expect(other.describe()).toContain(`in mode ${mode} on the processor`);
-    const y = scope(() => matmul(tensor([[1, 2], [3, 4]], { backend: other as unknown as Backend }), tensor([[5, 6], [7, 8]], { backend: other as unknown as Backend }), { transposeB: true }));
+    const y = scope(() =>
+      matmul(
+        tensor(
+          [
+            [1, 2],
+            [3, 4],
+          ],
+          { backend: other as unknown as Backend },
+        ),
+        tensor(
+          [
+            [5, 6],
+            [7, 8],
+          ],
+          { backend: other as unknown as Backend },
+        ),
+        { transposeB: true },
+      ),
+    );
     expect([...(await y.data())]).toEqual([17, 23, 39, 53]);
     y.dispose();
     other.close!();

@@ -1,8 +1,28 @@
 /** Kernels on lines longer than the table's samples: sums in several passes, lines in several parts, matrices with ragged ends. */
 import { expect, test } from 'vitest';
 import {
-  attention, concat, createReferenceBackend, crossEntropy, gather, grad, layerNorm, matmul, max, mul, permute, Random, rmsNorm, scatterAdd, scope, simplexProjection, softmax, sum, tensor,
-  type Backend, type Shape, type Tensor,
+  attention,
+  concat,
+  createReferenceBackend,
+  crossEntropy,
+  gather,
+  grad,
+  layerNorm,
+  matmul,
+  max,
+  mul,
+  permute,
+  Random,
+  rmsNorm,
+  scatterAdd,
+  scope,
+  simplexProjection,
+  softmax,
+  sum,
+  tensor,
+  type Backend,
+  type Shape,
+  type Tensor,
 } from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
 import { describeGpu, gpu } from './support.ts';
@@ -15,17 +35,38 @@ interface Given {
   readonly shape: Shape;
   readonly values: Float32Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 }
-const normals = (...shape: number[]): Given => ({ shape, values: new Float32Array(sizeOf(shape)).map(() => random.normal()) });
-const indices = (size: number, n: number): Given => ({ shape: [size], values: Int32Array.from({ length: size }, () => random.integer(n)) });
+const normals = (...shape: number[]): Given => ({
+  shape,
+  values: new Float32Array(sizeOf(shape)).map(() => random.normal()),
+});
+const indices = (size: number, n: number): Given => ({
+  shape: [size],
+  values: Int32Array.from({ length: size }, () => random.integer(n)),
+});
 
 /** Value and gradients of Σ w f(inputs) on a backend, w random; the reference computes in double precision. */
-async function results(backend: Backend, inputs: readonly Given[], weights: Float32Array, f: (...xs: Tensor[]) => Tensor): Promise<number[][]> {
+async function results(
+  backend: Backend,
+  inputs: readonly Given[],
+  weights: Float32Array,
+  f: (...xs: Tensor[]) => Tensor,
+): Promise<number[][]> {
   const dtype = backend === reference ? 'float64' : 'float32';
   const tensors = scope(() => {
-    const xs = inputs.map(({ shape, values }) => (values instanceof Int32Array ? tensor(values, { shape, backend }) : tensor(values, { shape, backend, dtype, requiresGrad: true })));
+    const xs = inputs.map(({ shape, values }) =>
+      values instanceof Int32Array
+        ? tensor(values, { shape, backend })
+        : tensor(values, { shape, backend, dtype, requiresGrad: true }),
+    );
     const y = f(...xs);
     const w = tensor(weights.slice(0, y.size), { shape: y.shape, backend, dtype });
-    return [y, ...grad(sum(mul(y, w)), xs.filter(x => x.requiresGrad))];
+    return [
+      y,
+      ...grad(
+        sum(mul(y, w)),
+        xs.filter(x => x.requiresGrad),
+      ),
+    ];
   });
   const values = await Promise.all(tensors.map(async t => Array.from(await t.data())));
   tensors.forEach(t => t.dispose());
@@ -35,7 +76,10 @@ async function results(backend: Backend, inputs: readonly Given[], weights: Floa
 /** Each result within `units` roundoffs of its largest element. */
 async function expectSame(inputs: readonly Given[], units: number, f: (...xs: Tensor[]) => Tensor): Promise<void> {
   const weights = new Float32Array(1 << 20).map(() => random.normal());
-  const [actual, exact] = [await results(gpu as unknown as Backend, inputs, weights, f), await results(reference, inputs, weights, f)];
+  const [actual, exact] = [
+    await results(gpu as unknown as Backend, inputs, weights, f),
+    await results(reference, inputs, weights, f),
+  ];
   exact.forEach((values, k) => {
     const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
     const worst = values.reduce((most, v, i) => Math.max(most, Math.abs(v - actual[k][i])), 0);
@@ -61,10 +105,17 @@ describeGpu('long lines', () => {
     await expectSame([normals(1111, 3)], 256, x => softmax(x, 0));
     await expectSame([normals(5, 1537)], 256, x => layerNorm(x));
     await expectSame([normals(5, 1537)], 256, x => rmsNorm(x));
-    await expectSame([normals(9, 2051), { shape: [9], values: Int32Array.of(0, 2050, -100, 7, 2047, 1, -1, 1024, 300) }], 256, crossEntropy);
+    await expectSame(
+      [normals(9, 2051), { shape: [9], values: Int32Array.of(0, 2050, -100, 7, 2047, 1, -1, 1024, 300) }],
+      256,
+      crossEntropy,
+    );
   });
   test('a projection of rows and of columns', async () => {
-    const mass = (...shape: number[]): Given => ({ shape, values: new Float32Array(sizeOf(shape)).map(() => Math.exp(random.normal())) });
+    const mass = (...shape: number[]): Given => ({
+      shape,
+      values: new Float32Array(sizeOf(shape)).map(() => Math.exp(random.normal())),
+    });
     await expectSame([normals(40, 517), mass(40, 1)], 256, (x, m) => simplexProjection(x, m, 1));
     await expectSame([normals(517, 40), mass(1, 40)], 256, (x, m) => simplexProjection(x, m, 0));
   });
@@ -72,14 +123,25 @@ describeGpu('long lines', () => {
     await expectSame([normals(2, 37, 6, 8), normals(2, 70, 2, 8), normals(2, 70, 2, 8)], 256, attention);
   });
   test('matrix products with every operand transposed and ends that are no multiple of four', async () => {
-    for (const [transposeA, transposeB] of [[false, false], [true, false], [false, true], [true, true]]) {
-      await expectSame([normals(...(transposeA ? [61, 30] : [30, 61])), normals(...(transposeB ? [41, 61] : [61, 41]))], 64, (a, b) => matmul(a, b, { transposeA, transposeB }));
+    for (const [transposeA, transposeB] of [
+      [false, false],
+      [true, false],
+      [false, true],
+      [true, true],
+    ]) {
+      await expectSame(
+        [normals(...(transposeA ? [61, 30] : [30, 61])), normals(...(transposeB ? [41, 61] : [61, 41]))],
+        64,
+        (a, b) => matmul(a, b, { transposeA, transposeB }),
+      );
     }
   });
   test('rows by index, joined and permuted', async () => {
     const index = indices(3000, 11);
     await expectSame([normals(11, 17), index], 256, gather);
     await expectSame([normals(3000, 5), index], 256, (rows, i) => scatterAdd(rows, i, 11));
-    await expectSame([normals(3, 40, 7), normals(3, 9, 7), normals(3, 1, 7)], 1, (a, b, c) => permute(concat([a, b, c], 1), [2, 0, 1]));
+    await expectSame([normals(3, 40, 7), normals(3, 9, 7), normals(3, 1, 7)], 1, (a, b, c) =>
+      permute(concat([a, b, c], 1), [2, 0, 1]),
+    );
   });
 });

@@ -10,7 +10,10 @@ import { openGpuBackend } from '../../../engine/gpu/open.ts';
 const swiftshader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 if (process.env.VK_ICD_FILENAMES === undefined && existsSync(swiftshader)) process.env.VK_ICD_FILENAMES = swiftshader;
 
-const found = await openGpuBackend('webgpu').then(gpu => ({ gpu }), (error: Error) => ({ error }));
+const found = await openGpuBackend('webgpu').then(
+  gpu => ({ gpu }),
+  (error: Error) => ({ error }),
+);
 if ('error' in found) process.stderr.write(`SKIPPED: GPU tests; ${found.error.message}\n`);
 else afterAll(() => found.gpu.close?.());
 

@@ -11,16 +11,37 @@ describeGpu('training a small transformer', () => {
   test('gives the losses of the reference and of wasm', async () => {
     const steps = 12;
     const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
-    const [expected, ...others] = [await lossCurve(reference, steps), await lossCurve(wasm, steps), await lossCurve(backend, steps)];
+    const [expected, ...others] = [
+      await lossCurve(reference, steps),
+      await lossCurve(wasm, steps),
+      await lossCurve(backend, steps),
+    ];
     expect(expected[steps - 1]).toBeLessThan(expected[0] - 0.01);
     // Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far.
-    for (const curve of others) curve.forEach((loss, i) => expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]));
+    for (const curve of others)
+      curve.forEach((loss, i) =>
+        expect(Math.abs(loss - expected[i]), `step ${i}`).toBeLessThanOrEqual(32 * (i + 1) * 2 ** -24 * expected[i]),
+      );
   }, 300_000);
 
   test('leaves as many buffers and kernels after fifty steps as after three', async () => {
-    const work = trainingStep(backend, {
-      family: 'llama', vocabSize: 11, width: 8, layers: 1, heads: 2, keyValueHeads: 1, feedForward: 8, context: 8, rotaryBase: 10000, normEps: 1e-5, tied: true,
-    }, { rows: 2, length: 6 });
+    const work = trainingStep(
+      backend,
+      {
+        family: 'llama',
+        vocabSize: 11,
+        width: 8,
+        layers: 1,
+        heads: 2,
+        keyValueHeads: 1,
+        feedForward: 8,
+        context: 8,
+        rotaryBase: 10000,
+        normEps: 1e-5,
+        tied: true,
+      },
+      { rows: 2, length: 6 },
+    );
     const steps = async (n: number) => {
       for (let i = 0; i < n; i++) {
         const loss = work.run();

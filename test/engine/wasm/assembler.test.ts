@@ -6,14 +6,17 @@ import { f32, f32x4, i32, v128 } from '../../../engine/wasm/assembler/instructio
 import { ModuleBuilder, type Func } from '../../../engine/wasm/assembler/module.ts';
 import { listing } from '../../../engine/wasm/index.ts';
 
-const builder = (list = false) => new ModuleBuilder({ memory: { shared: false, maximum: 1 }, constants: { start: 1024, end: 2048 }, list: () => list });
+const builder = (list = false) =>
+  new ModuleBuilder({ memory: { shared: false, maximum: 1 }, constants: { start: 1024, end: 2048 }, list: () => list });
 
 /** Runs a function of one integer whose body stores at address 0; returns the memory. */
 function run(build: (f: Func, x: I32) => void, x = 0): DataView {
   const module = builder();
   module.func('f', { x: 'i32' }, (f, p) => build(f, p.x));
   const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
-  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory, pow: Math.pow } });
+  const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {
+    env: { memory, pow: Math.pow },
+  });
   (exports.f as (x: number) => void)(x);
   return new DataView(memory.buffer);
 }
@@ -42,11 +45,18 @@ describe('functions', () => {
   });
 
   test('loops and branches', () => {
-    const evens = (n: number) => run((f, x) => {
-      const total = f.let(i32.const(0));
-      f.for(0, x, 1, i => f.if(i32.and(i, 1), () => f.set(total, i32.add(total, 100)), () => f.set(total, i32.add(total, i))));
-      f.do(i32.store(0, total));
-    }, n).getInt32(0, true);
+    const evens = (n: number) =>
+      run((f, x) => {
+        const total = f.let(i32.const(0));
+        f.for(0, x, 1, i =>
+          f.if(
+            i32.and(i, 1),
+            () => f.set(total, i32.add(total, 100)),
+            () => f.set(total, i32.add(total, i)),
+          ),
+        );
+        f.do(i32.store(0, total));
+      }, n).getInt32(0, true);
     expect(evens(0)).toBe(0);
     expect(evens(5)).toBe(206);
   });
@@ -54,9 +64,20 @@ describe('functions', () => {
   test('a wrong operand is an error where it is emitted', () => {
     const emit = (build: (f: Func) => void) => () => builder().func('bad', {}, build);
     const wrong = expression('i32', 'nothing', []) as I32;
-    expect(emit(f => f.do({ emit: code => code.instruction('i32.add', [0x6a], ['i32', 'i32'], 'i32') }))).toThrow('bad: i32.add takes i32 i32, but operand 1 is missing');
+    expect(emit(f => f.do({ emit: code => code.instruction('i32.add', [0x6a], ['i32', 'i32'], 'i32') }))).toThrow(
+      'bad: i32.add takes i32 i32, but operand 1 is missing',
+    );
     expect(emit(f => wrong.emit(f.code))).toThrow('bad: 1 values are left on the stack');
-    expect(emit(f => f.do({ emit: code => { f32.const(1).emit(code); code.instruction('i32.eqz', [0x45], ['i32'], 'i32'); } }))).toThrow('bad: i32.eqz takes i32, but operand 0 is f32');
+    expect(
+      emit(f =>
+        f.do({
+          emit: code => {
+            f32.const(1).emit(code);
+            code.instruction('i32.eqz', [0x45], ['i32'], 'i32');
+          },
+        }),
+      ),
+    ).toThrow('bad: i32.eqz takes i32, but operand 0 is f32');
   });
 });
 

@@ -11,6 +11,10 @@ const tanh = (x: number): number => (Math.abs(x) > 11 ? Math.sign(x) : Math.abs(
 const flushed = (x: number): number => (exp(x) < 2 ** -126 ? 0 : exp(x));
 
 test('exp is below 2 ulp', () => expectError('exp', 2, math.exp, exp), timeout);
-test('expOfNegative is below 2.5 ulp, and 0 where exp is a denormal', () => expectError('expOfNegative', 2.5, math.expOfNegative, flushed, { inside: x => !(x > 0) }), timeout);
+test(
+  'expOfNegative is below 2.5 ulp, and 0 where exp is a denormal',
+  () => expectError('expOfNegative', 2.5, math.expOfNegative, flushed, { inside: x => !(x > 0) }),
+  timeout,
+);
 test('sigmoid is below 4 ulp', () => expectError('sigmoid', 4, math.sigmoid, sigmoid), timeout);
 test('tanh is below 4 ulp', () => expectError('tanh', 4, math.tanh, tanh), timeout);

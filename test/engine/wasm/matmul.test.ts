@@ -12,8 +12,17 @@ const most = 20;
 const integers = (size: number): Float32Array<ArrayBuffer> => new Float32Array(size).map(() => random.integer(17) - 8);
 
 /** Σ_l a[i, l] b[l, j]; `at` gives where in memory a matrix with `rows` rows of `columns` has an entry. */
-function product(a: Float32Array, b: Float32Array, transposeA: boolean, transposeB: boolean, m: number, k: number, n: number): Float32Array {
-  const at = (transposed: boolean, row: number, column: number, rows: number, columns: number) => (transposed ? column * rows + row : row * columns + column);
+function product(
+  a: Float32Array,
+  b: Float32Array,
+  transposeA: boolean,
+  transposeB: boolean,
+  m: number,
+  k: number,
+  n: number,
+): Float32Array {
+  const at = (transposed: boolean, row: number, column: number, rows: number, columns: number) =>
+    transposed ? column * rows + row : row * columns + column;
   const c = new Float32Array(m * n);
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < n; j++) {
@@ -25,37 +34,60 @@ function product(a: Float32Array, b: Float32Array, transposeA: boolean, transpos
   return c;
 }
 
-const equal = (a: ArrayLike<number>, b: ArrayLike<number>): boolean => a.length === b.length && Array.from(a).every((x, i) => x === b[i]);
+const equal = (a: ArrayLike<number>, b: ArrayLike<number>): boolean =>
+  a.length === b.length && Array.from(a).every((x, i) => x === b[i]);
 
 describe('matmul of integers is exact', () => {
-  test.each(sides.flatMap(ta => sides.map(tb => [ta, tb])))(`all shapes from 1 to ${most}, transposeA %s, transposeB %s`, (transposeA, transposeB) => {
-    const values = [integers(most * most), integers(most * most)];
-    const storages = values.map(v => wasm.upload(v));
-    const wrong: string[] = [];
-    for (let m = 1; m <= most; m++) {
-      for (let k = 1; k <= most; k++) {
-        for (let n = 1; n <= most; n++) {
-          // A smaller matrix is the start of a larger one: shapes alone say how much of it is read.
-          const shapes = [transposeA ? [k, m] : [m, k], transposeB ? [n, k] : [k, n]];
-          const y = wasm.matmul({ storage: storages[0], shape: shapes[0] }, { storage: storages[1], shape: shapes[1] }, transposeA, transposeB, [m, n]);
-          if (!equal(wasm.readSync!(y), product(values[0], values[1], transposeA, transposeB, m, k, n))) wrong.push(`${m} × ${k} × ${n}`);
-          wasm.free(y);
+  test.each(sides.flatMap(ta => sides.map(tb => [ta, tb])))(
+    `all shapes from 1 to ${most}, transposeA %s, transposeB %s`,
+    (transposeA, transposeB) => {
+      const values = [integers(most * most), integers(most * most)];
+      const storages = values.map(v => wasm.upload(v));
+      const wrong: string[] = [];
+      for (let m = 1; m <= most; m++) {
+        for (let k = 1; k <= most; k++) {
+          for (let n = 1; n <= most; n++) {
+            // A smaller matrix is the start of a larger one: shapes alone say how much of it is read.
+            const shapes = [transposeA ? [k, m] : [m, k], transposeB ? [n, k] : [k, n]];
+            const y = wasm.matmul(
+              { storage: storages[0], shape: shapes[0] },
+              { storage: storages[1], shape: shapes[1] },
+              transposeA,
+              transposeB,
+              [m, n],
+            );
+            if (!equal(wasm.readSync!(y), product(values[0], values[1], transposeA, transposeB, m, k, n)))
+              wrong.push(`${m} × ${k} × ${n}`);
+            wasm.free(y);
+          }
         }
       }
-    }
-    storages.forEach(x => wasm.free(x));
-    expect(wrong).toEqual([]);
-  });
+      storages.forEach(x => wasm.free(x));
+      expect(wrong).toEqual([]);
+    },
+  );
 
   test('an operand followed by NaN in memory: what lies beyond an edge reaches no output', () => {
     const poisoned = (values: Float32Array) => Float32Array.from([...values, ...new Float32Array(32).fill(NaN)]);
     for (const transposeA of sides) {
       for (const transposeB of sides) {
-        for (const [m, k, n] of [[1, 1, 1], [3, 5, 7], [4, 3, 8], [5, 2, 9], [6, 11, 3]]) {
+        for (const [m, k, n] of [
+          [1, 1, 1],
+          [3, 5, 7],
+          [4, 3, 8],
+          [5, 2, 9],
+          [6, 11, 3],
+        ]) {
           const [a, b] = [integers(m * k), integers(k * n)];
           const [x, y] = [a, b].map(v => wasm.upload(poisoned(v)));
           const shapes = [transposeA ? [k, m] : [m, k], transposeB ? [n, k] : [k, n]];
-          const c = wasm.matmul({ storage: x, shape: shapes[0] }, { storage: y, shape: shapes[1] }, transposeA, transposeB, [m, n]);
+          const c = wasm.matmul(
+            { storage: x, shape: shapes[0] },
+            { storage: y, shape: shapes[1] },
+            transposeA,
+            transposeB,
+            [m, n],
+          );
           expect(wasm.readSync!(c)).toEqual(product(a, b, transposeA, transposeB, m, k, n));
           for (const storage of [x, y, c]) wasm.free(storage);
         }
@@ -67,12 +99,16 @@ describe('matmul of integers is exact', () => {
 describe('describe', () => {
   test('says what runs, with which features and why', () => {
     const backend = createWasmBackend({ threads: 1, relaxedSimd: false, memoryLimit: 64 * 2 ** 20 });
-    expect(backend.describe()).toBe('wasm: WebAssembly SIMD (relaxed multiply-add is not there or not wanted), one thread (as asked), float32, at most 64 MiB');
+    expect(backend.describe()).toBe(
+      'wasm: WebAssembly SIMD (relaxed multiply-add is not there or not wanted), one thread (as asked), float32, at most 64 MiB',
+    );
     expect(backend.arithmetic).toBe('wasm, plain SIMD');
     expect(backend.memoryLimit).toBe(64 * 2 ** 20);
   });
 
   test('a limit below one page is an error', () => {
-    expect(() => createWasmBackend({ memoryLimit: 1000 })).toThrow('wasm: memoryLimit is 1000 bytes; it must be at least 65536');
+    expect(() => createWasmBackend({ memoryLimit: 1000 })).toThrow(
+      'wasm: memoryLimit is 1000 bytes; it must be at least 65536',
+    );
   });
 });

@@ -15,47 +15,64 @@ describe('Allocator', () => {
       expect(classOf(bytes) % 64).toBe(0);
     }
     // Four to an octave: from 1024 on every class is a quarter of a power of two above the last.
-    expect(new Set(Array.from({ length: 3072 }, (_, i) => classOf(1025 + i)))).toEqual(new Set([1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096]));
+    expect(new Set(Array.from({ length: 3072 }, (_, i) => classOf(1025 + i)))).toEqual(
+      new Set([1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096]),
+    );
   });
 
   test('blocks never overlap, whatever is asked for and freed, also when memory is short; what is said to fit fits, and no more was refused', () => {
     const slack = 32; // beyond the bytes, for whole vectors
-    const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), { minLength: 1, maxLength: 200, size: 'max' });
-    fc.assert(fc.property(fc.integer({ min: 0, max: 2000 }), fc.integer({ min: 8_000, max: 60_000 }), steps, (first, limit, asked) => {
-      let grown = 0;
-      const allocator = new Allocator(first, limit, bytes => { grown = Math.max(grown, bytes); return true; });
-      const live: { start: number; end: number; size: number }[] = [];
-      const allocate = (bytes: number): number => {
-        const start = allocator.allocate(bytes);
-        const end = start + bytes + slack;
-        expect(start % 64 === 0 && start >= first && end <= Math.min(limit, grown)).toBe(true);
-        expect(live.filter(other => start < other.end && other.start < end)).toEqual([]);
-        live.push({ start, end, size: classOf(bytes + slack) });
-        return start;
-      };
-      for (const { bytes, drop } of asked) {
-        try {
-          allocate(bytes);
-        } catch (error) {
-          expect(error).toBeInstanceOf(OutOfMemory);
-          const fits = Number(/would fit is (\d+)/.exec((error as Error).message)![1]);
-          expect(fits).toBeLessThan(bytes);
-          if (fits > 0) {
-            allocator.free(allocate(fits));
-            live.pop();
+    const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), {
+      minLength: 1,
+      maxLength: 200,
+      size: 'max',
+    });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 0, max: 2000 }),
+        fc.integer({ min: 8_000, max: 60_000 }),
+        steps,
+        (first, limit, asked) => {
+          let grown = 0;
+          const allocator = new Allocator(first, limit, bytes => {
+            grown = Math.max(grown, bytes);
+            return true;
+          });
+          const live: { start: number; end: number; size: number }[] = [];
+          const allocate = (bytes: number): number => {
+            const start = allocator.allocate(bytes);
+            const end = start + bytes + slack;
+            expect(start % 64 === 0 && start >= first && end <= Math.min(limit, grown)).toBe(true);
+            expect(live.filter(other => start < other.end && other.start < end)).toEqual([]);
+            live.push({ start, end, size: classOf(bytes + slack) });
+            return start;
+          };
+          for (const { bytes, drop } of asked) {
+            try {
+              allocate(bytes);
+            } catch (error) {
+              expect(error).toBeInstanceOf(OutOfMemory);
+              const fits = Number(/would fit is (\d+)/.exec((error as Error).message)![1]);
+              expect(fits).toBeLessThan(bytes);
+              if (fits > 0) {
+                allocator.free(allocate(fits));
+                live.pop();
+              }
+            }
+            expect(allocator.used).toBe(live.reduce((total, block) => total + block.size, 0));
+            if (drop % 3 === 0 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0].start);
           }
-        }
-        expect(allocator.used).toBe(live.reduce((total, block) => total + block.size, 0));
-        if (drop % 3 === 0 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0].start);
-      }
-      for (const { start } of live) allocator.free(start);
-      expect(allocator.used).toBe(0);
-      // All pieces join again: the largest class below what there is.
-      const room = limit - Math.ceil(first / 64) * 64;
-      let largest = room - slack;
-      while (classOf(largest + slack) > room) largest--;
-      expect(() => allocator.allocate(largest)).not.toThrow();
-    }), { numRuns: 50 });
+          for (const { start } of live) allocator.free(start);
+          expect(allocator.used).toBe(0);
+          // All pieces join again: the largest class below what there is.
+          const room = limit - Math.ceil(first / 64) * 64;
+          let largest = room - slack;
+          while (classOf(largest + slack) > room) largest--;
+          expect(() => allocator.allocate(largest)).not.toThrow();
+        },
+      ),
+      { numRuns: 50 },
+    );
   });
 
   test('memory that does not grow is memory that is not there', () => {
@@ -93,8 +110,12 @@ describe('Allocator', () => {
 
 describe('the backend', () => {
   test('refuses relaxed SIMD where there is none, by a sentence', () => {
-    if (detectRelaxedSimd()) expect(createWasmBackend({ relaxedSimd: true, threads: 1 }).arithmetic).toBe('wasm, relaxed SIMD');
-    else expect(() => createWasmBackend({ relaxedSimd: true, threads: 1 })).toThrow(/^wasm: relaxedSimd is not supported here; it needs Node 22/);
+    if (detectRelaxedSimd())
+      expect(createWasmBackend({ relaxedSimd: true, threads: 1 }).arithmetic).toBe('wasm, relaxed SIMD');
+    else
+      expect(() => createWasmBackend({ relaxedSimd: true, threads: 1 })).toThrow(
+        /^wasm: relaxedSimd is not supported here; it needs Node 22/,
+      );
   });
 
   test('says so when its memory is used up, and works on', () => {
@@ -116,13 +137,21 @@ describe('the backend', () => {
     };
     const random = new Random(3);
     const cases = table.map(op => ({ op, ...op.sample(random, 24) }));
-    const run = ({ op, inputs, attributes }: (typeof cases)[number]): void => scope(() => {
-      const xs = inputs.map((x, i) => (x.values instanceof Int32Array
-        ? tensor(x.values, { shape: x.shape, backend })
-        : tensor(Float32Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) })));
-      const y = apply(op, xs, attributes);
-      if (y.requiresGrad && !op.name.startsWith('adamw')) grad(y, xs.filter(x => x.requiresGrad), { outputGrad: y.detach() });
-    });
+    const run = ({ op, inputs, attributes }: (typeof cases)[number]): void =>
+      scope(() => {
+        const xs = inputs.map((x, i) =>
+          x.values instanceof Int32Array
+            ? tensor(x.values, { shape: x.shape, backend })
+            : tensor(Float32Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) }),
+        );
+        const y = apply(op, xs, attributes);
+        if (y.requiresGrad && !op.name.startsWith('adamw'))
+          grad(
+            y,
+            xs.filter(x => x.requiresGrad),
+            { outputGrad: y.detach() },
+          );
+      });
     for (const c of cases) run(c); // workspaces and tables that are kept are made
     const fill: WasmStorage[] = [];
     const fillUp = (size: number): void => {
@@ -156,7 +185,10 @@ describe('the backend', () => {
     const backend = createWasmBackend({ memoryLimit: 4 * 2 ** 20, threads: 1 });
     const w = tensor(new Float32Array(4096).fill(0.5), { backend, requiresGrad: true });
     const before = memory();
-    for (let step = 0; step < 10_000; step++) scope(() => { grad(sum(mul(w, w)), [w]); });
+    for (let step = 0; step < 10_000; step++)
+      scope(() => {
+        grad(sum(mul(w, w)), [w]);
+      });
     expect(memory()).toEqual(before);
     w.dispose();
   });

@@ -12,7 +12,8 @@ type Run = Parameters<typeof on<WasmStorage>>[2];
 function expectSame(inputs: Values[], fn: Run): void {
   const one = on(wasm, inputs, fn);
   for (const backend of [two, three] as Backend<WasmStorage>[]) {
-    for (let round = 0; round < 3; round++) expect(Buffer.compare(Buffer.from(on(backend, inputs, fn).buffer), Buffer.from(one.buffer))).toBe(0);
+    for (let round = 0; round < 3; round++)
+      expect(Buffer.compare(Buffer.from(on(backend, inputs, fn).buffer), Buffer.from(one.buffer))).toBe(0);
   }
 }
 
@@ -24,13 +25,31 @@ describe('the same bits for any number of threads', () => {
   });
 
   test('matmul by rows, by columns, in batches', () => {
-    for (const [m, k, n] of [[517, 300, 130], [96, 260, 1030], [300, 31, 300], [130, 200, 120], [3, 300, 2000]]) {
+    for (const [m, k, n] of [
+      [517, 300, 130],
+      [96, 260, 1030],
+      [300, 31, 300],
+      [130, 200, 120],
+      [3, 300, 2000],
+    ]) {
       for (const tb of [false, true]) {
         const b = tb ? [n, k] : [k, n];
-        expectSame([{ values: normals([m, k]), shape: [m, k] }, { values: normals(b), shape: b }], (backend, [x, y]) => backend.matmul(x, y, false, tb, [m, n]));
+        expectSame(
+          [
+            { values: normals([m, k]), shape: [m, k] },
+            { values: normals(b), shape: b },
+          ],
+          (backend, [x, y]) => backend.matmul(x, y, false, tb, [m, n]),
+        );
       }
     }
-    expectSame([{ values: normals([24, 50, 60]), shape: [24, 50, 60] }, { values: normals([60, 70]), shape: [60, 70] }], (backend, [x, y]) => backend.matmul(x, y, false, false, [24, 50, 70]));
+    expectSame(
+      [
+        { values: normals([24, 50, 60]), shape: [24, 50, 60] },
+        { values: normals([60, 70]), shape: [60, 70] },
+      ],
+      (backend, [x, y]) => backend.matmul(x, y, false, false, [24, 50, 70]),
+    );
   });
 
   test('elementwise, reductions, layout', () => {
@@ -49,18 +68,28 @@ describe('the same bits for any number of threads', () => {
     const k = { values: normals([2, 160, 2, 16]), shape: [2, 160, 2, 16] };
     expectSame([q, k], (b, [x, y]) => b.kernels.attention.forward!([x, y, y], {} as never, x.shape)!);
     const x = { values: normals([200, 301]), shape: [200, 301] };
-    for (const dim of [0, 1]) expectSame([x], (b, [u]) => b.kernels.sparsemax.forward!([u], { dim } as never, u.shape)!);
+    for (const dim of [0, 1])
+      expectSame([x], (b, [u]) => b.kernels.sparsemax.forward!([u], { dim } as never, u.shape)!);
     const sparse = { values: x.values.map(v => v - 1.2), shape: x.shape };
-    const [wide, tall] = [{ values: normals([301, 65]), shape: [301, 65] }, { values: normals([200, 65]), shape: [200, 65] }];
+    const [wide, tall] = [
+      { values: normals([301, 65]), shape: [301, 65] },
+      { values: normals([200, 65]), shape: [200, 65] },
+    ];
     expectSame([sparse, wide], (b, [u, v]) => b.kernels.sparseMatmul.forward!([u, v], {} as never, [200, 65])!);
-    expectSame([tall, wide, sparse], (b, [u, v, w]) => b.kernels.sampledMatmul.forward!([u, v, w], {} as never, [200, 301])!);
+    expectSame(
+      [tall, wide, sparse],
+      (b, [u, v, w]) => b.kernels.sampledMatmul.forward!([u, v, w], {} as never, [200, 301])!,
+    );
     expectSame([x], (b, [u]) => b.kernels.layerNorm.forward!([u], { eps: 1e-5 } as never, u.shape)!);
   });
 });
 
 test('threads are whole and at least one; memory holds at least a page', () => {
-  const described = (threads: number) => /one thread|\d+ threads/.exec(createWasmBackend({ threads, memoryLimit: 2 ** 20 }).describe())![0];
+  const described = (threads: number) =>
+    /one thread|\d+ threads/.exec(createWasmBackend({ threads, memoryLimit: 2 ** 20 }).describe())![0];
   expect([1.9, 0, -3, 2.5].map(described)).toEqual(['one thread', 'one thread', 'one thread', '2 threads']);
-  expect(() => createWasmBackend({ threads: 1, memoryLimit: 65_535 })).toThrow('wasm: memoryLimit is 65535 bytes; it must be at least 65536');
+  expect(() => createWasmBackend({ threads: 1, memoryLimit: 65_535 })).toThrow(
+    'wasm: memoryLimit is 65535 bytes; it must be at least 65536',
+  );
   expect(createWasmBackend({ threads: 1, memoryLimit: 65_536 }).memoryLimit).toBe(65_536);
 });

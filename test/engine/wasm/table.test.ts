@@ -3,7 +3,17 @@
  * direction. Sizes are around the width of a vector, a cache line and a tile.
  */
 import { describe, expect, test } from 'vitest';
-import { apply, grad, scope, table, tensor, type Backend, type Row, type Sample, type Tensor } from '../../../engine/index.ts';
+import {
+  apply,
+  grad,
+  scope,
+  table,
+  tensor,
+  type Backend,
+  type Row,
+  type Sample,
+  type Tensor,
+} from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
 import { drawInputs } from '../../arbitraries/rows.ts';
 import { randomOfTests } from '../../random.ts';
@@ -16,21 +26,32 @@ const random = randomOfTests('table');
 function run(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown, weights: Float32Array) {
   const float = backend.floats.includes('float64') ? 'float64' : 'float32';
   return scope(() => {
-    const xs = inputs.map((x, i) => x.values instanceof Int32Array
-      ? tensor(x.values, { shape: x.shape, backend })
-      : tensor(x.values, { shape: x.shape, backend, dtype: float, requiresGrad: !op.masks?.includes(i) }));
-    const own = attributes !== null && typeof attributes === 'object' && 'dtype' in attributes ? { ...attributes, dtype: float } : attributes;
+    const xs = inputs.map((x, i) =>
+      x.values instanceof Int32Array
+        ? tensor(x.values, { shape: x.shape, backend })
+        : tensor(x.values, { shape: x.shape, backend, dtype: float, requiresGrad: !op.masks?.includes(i) }),
+    );
+    const own =
+      attributes !== null && typeof attributes === 'object' && 'dtype' in attributes
+        ? { ...attributes, dtype: float }
+        : attributes;
     const y = apply(op, xs, own);
     const wanted = xs.filter(x => x.requiresGrad);
-    const gradients: Tensor[] = y.requiresGrad ? grad(y, wanted, { outputGrad: tensor(Float32Array.from(weights), { shape: y.shape, backend, dtype: float }) }) : [];
+    const gradients: Tensor[] = y.requiresGrad
+      ? grad(y, wanted, { outputGrad: tensor(Float32Array.from(weights), { shape: y.shape, backend, dtype: float }) })
+      : [];
     return { y: y.dataSync(), gradients: gradients.map(g => g.dataSync()) };
   });
 }
 
-const rounded = (x: Sample): Sample => (x.values instanceof Float64Array ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x);
+const rounded = (x: Sample): Sample =>
+  x.values instanceof Float64Array ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x;
 
 /** Along the last dim. */
-const linesOf = ({ values, shape }: Sample) => Array.from({ length: values.length / shape.at(-1)! }, (_, i) => values.slice(i * shape.at(-1)!, (i + 1) * shape.at(-1)!));
+const linesOf = ({ values, shape }: Sample) =>
+  Array.from({ length: values.length / shape.at(-1)! }, (_, i) =>
+    values.slice(i * shape.at(-1)!, (i + 1) * shape.at(-1)!),
+  );
 
 describe('rows of the table', () => {
   test.each(table.map(op => [op.name, op] as const))('%s', (_, op) => {
@@ -39,14 +60,20 @@ describe('rows of the table', () => {
         const sample = drawInputs(op, random, size);
         if ((op.kinks?.(sample.inputs, sample.attributes) ?? 1) < 1e-3) continue; // float32 may fall on the other side
         const inputs = sample.inputs.map(rounded);
-        const out = op.shape(inputs.map(x => x.shape), sample.attributes);
+        const out = op.shape(
+          inputs.map(x => x.shape),
+          sample.attributes,
+        );
         const weights = new Float32Array(sizeOf(out)).map(() => random.normal());
         const actual = run(op, wasm, inputs, sample.attributes, weights);
         const exact = run(op, reference, inputs, sample.attributes, weights);
         // An element of a result is a sum of at most a few products of numbers of the size of the largest one.
         const tolerance = 16 + 8 * Math.sqrt(size);
         const onTheWay = extent(op, inputs, sample.attributes, weights);
-        const centred = op.name === 'layerNorm' ? Math.max(...linesOf(inputs[0]).map(line => centring(line, (sample.attributes as { eps: number }).eps))) : 0;
+        const centred =
+          op.name === 'layerNorm'
+            ? Math.max(...linesOf(inputs[0]).map(line => centring(line, (sample.attributes as { eps: number }).eps)))
+            : 0;
         expectClose(actual.y, exact.y, tolerance, () => Math.max(1, centred, ...Array.from(exact.y, Math.abs)));
         expect(actual.gradients.length).toBe(exact.gradients.length);
         exact.gradients.forEach((g, i) => expectClose(actual.gradients[i], g, 4 * tolerance, () => onTheWay));

@@ -40,12 +40,24 @@ export interface Where {
   readonly monotone?: boolean;
 }
 
-export function worstError(fn: VectorFunction, exact: (x: number) => number, { inside = () => true, monotone = true }: Where = {}): { error: number; x: number } {
-  const module = new ModuleBuilder({ memory: { shared: false, maximum: pages }, constants: { start: 4096, end: start } });
+export function worstError(
+  fn: VectorFunction,
+  exact: (x: number) => number,
+  { inside = () => true, monotone = true }: Where = {},
+): { error: number; x: number } {
+  const module = new ModuleBuilder({
+    memory: { shared: false, maximum: pages },
+    constants: { start: 4096, end: start },
+  });
   emitMap({ module, features: { relaxedSimd: false } }, 'map', fn);
   const memory = new WebAssembly.Memory({ initial: pages, maximum: pages });
-  const map = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory, pow: Math.pow } }).exports.map as (...args: number[]) => void;
-  const [bits, xs, ys] = [new Int32Array(memory.buffer, start, batch), new Float32Array(memory.buffer, start, batch), new Float32Array(memory.buffer, start + 4 * batch, batch)];
+  const map = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), { env: { memory, pow: Math.pow } })
+    .exports.map as (...args: number[]) => void;
+  const [bits, xs, ys] = [
+    new Int32Array(memory.buffer, start, batch),
+    new Float32Array(memory.buffer, start, batch),
+    new Float32Array(memory.buffer, start + 4 * batch, batch),
+  ];
   let [worst, at] = [0, NaN];
   for (let first = 0; first < 2 ** 32; first += step * batch) {
     const count = Math.min(batch, Math.ceil((2 ** 32 - first) / step));
@@ -71,7 +83,13 @@ export function worstError(fn: VectorFunction, exact: (x: number) => number, { i
 export const tiny = 2 ** -16;
 
 /** Expects the error to stay below a bound; a run over all floats says what it is. */
-export function expectError(name: string, bound: number, fn: VectorFunction, exact: (x: number) => number, where?: Where): void {
+export function expectError(
+  name: string,
+  bound: number,
+  fn: VectorFunction,
+  exact: (x: number) => number,
+  where?: Where,
+): void {
   const { error, x } = worstError(fn, exact, where);
   if (long) console.log(`${name}: at most ${error.toFixed(3)} ulp, at ${x}, over all floats`);
   expect(error).toBeLessThan(bound);

@@ -24,17 +24,34 @@ function halves(token: string, ranks: ReadonlyMap<string, number>): string[] {
 }
 
 function rankFileAsJson(name: string, pattern: string): string {
-  const lines = readFileSync(new URL(`${name}.tiktoken`, data), 'utf8').trim().split('\n').map(line => line.split(' '));
+  const lines = readFileSync(new URL(`${name}.tiktoken`, data), 'utf8')
+    .trim()
+    .split('\n')
+    .map(line => line.split(' '));
   const ranks = new Map(lines.map(([token, rank]) => [writeBytes(Buffer.from(token, 'base64')), Number(rank)]));
   return JSON.stringify({
     added_tokens: [],
-    pre_tokenizer: { type: 'Sequence', pretokenizers: [{ type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false }, { type: 'ByteLevel', add_prefix_space: false, use_regex: false }] },
+    pre_tokenizer: {
+      type: 'Sequence',
+      pretokenizers: [
+        { type: 'Split', pattern: { Regex: pattern }, behavior: 'Isolated', invert: false },
+        { type: 'ByteLevel', add_prefix_space: false, use_regex: false },
+      ],
+    },
     decoder: { type: 'ByteLevel' },
-    model: { type: 'BPE', vocab: Object.fromEntries(ranks), merges: [...ranks.keys()].filter(t => t.length > 1).map(t => halves(t, ranks)) },
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(ranks),
+      merges: [...ranks.keys()].filter(t => t.length > 1).map(t => halves(t, ranks)),
+    },
   });
 }
 
-const plans = [...readFileSync(new URL('TestPlans.txt', data), 'utf8').matchAll(/EncodingName: (\S+)\nSample: ([^]*?)\nEncoded: (\[[^\]]*\])/g)];
+const plans = [
+  ...readFileSync(new URL('TestPlans.txt', data), 'utf8').matchAll(
+    /EncodingName: (\S+)\nSample: ([^]*?)\nEncoded: (\[[^\]]*\])/g,
+  ),
+];
 
 test.each([
   ['r50k_base', 'GPT-2', gpt2Pattern.source, 64],

@@ -9,42 +9,79 @@ import { cpuTime } from '../../cpu.ts';
 const unpatterned = trainBPE(english, { vocabSize: 290 });
 
 describe('decode after encode', () => {
-  test.each([['with a pattern', english300], ['without', unpatterned]])('%s: is the identity on every text, with a byte order mark too', (_, t) => {
-    fc.assert(fc.property(fc.oneof(text, borders), fc.boolean(), (s, allowSpecial) => {
-      expect(t.decode(t.encode(s))).toBe(s);
-      if (!s.includes('<s>')) expect(t.encode(s, { allowSpecial })).toEqual(t.encode(s));
-    }));
+  test.each([
+    ['with a pattern', english300],
+    ['without', unpatterned],
+  ])('%s: is the identity on every text, with a byte order mark too', (_, t) => {
+    fc.assert(
+      fc.property(fc.oneof(text, borders), fc.boolean(), (s, allowSpecial) => {
+        expect(t.decode(t.encode(s))).toBe(s);
+        if (!s.includes('<s>')) expect(t.encode(s, { allowSpecial })).toEqual(t.encode(s));
+      }),
+    );
     expect(t.decode(t.encode('\ufeffthe'))).toBe('\ufeffthe');
   });
 
-  test.each([['with a pattern', english300], ['without', unpatterned]])('%s: is the identity on all byte strings', (_, t) => {
-    fc.assert(fc.property(fc.uint8Array(), bytes => {
-      expect(t.decodeBytes(t.encode(bytes))).toEqual(bytes);
-      expect(t.decodeBytes(t.encodeBytes(bytes))).toEqual(bytes);
-    }));
+  test.each([
+    ['with a pattern', english300],
+    ['without', unpatterned],
+  ])('%s: is the identity on all byte strings', (_, t) => {
+    fc.assert(
+      fc.property(fc.uint8Array(), bytes => {
+        expect(t.decodeBytes(t.encode(bytes))).toEqual(bytes);
+        expect(t.decodeBytes(t.encodeBytes(bytes))).toEqual(bytes);
+      }),
+    );
   });
 
   test('bytes that are UTF-8 are that text', () => {
-    fc.assert(fc.property(text, s => { expect(english300.encode(new TextEncoder().encode(s))).toEqual(english300.encode(s)); }));
+    fc.assert(
+      fc.property(text, s => {
+        expect(english300.encode(new TextEncoder().encode(s))).toEqual(english300.encode(s));
+      }),
+    );
   });
 });
 
 describe('encoding', () => {
   test('is lowest rank first, leftmost first', () => {
-    fc.assert(fc.property(documents, words, (docs, word) => {
-      const t = trainBPE(['abc', ...docs], { vocabSize: 24, alphabet: 'seen' });
-      expect([...t.encode(word)]).toEqual(naiveMerge(t, [...word].map(c => 3 + 'abc'.indexOf(c))));
-    }));
+    fc.assert(
+      fc.property(documents, words, (docs, word) => {
+        const t = trainBPE(['abc', ...docs], { vocabSize: 24, alphabet: 'seen' });
+        expect([...t.encode(word)]).toEqual(
+          naiveMerge(
+            t,
+            [...word].map(c => 3 + 'abc'.indexOf(c)),
+          ),
+        );
+      }),
+    );
   });
 
   test('so too where merges share results and later ranks come before earlier ones', () => {
     const tokens = ['a', 'b', 'ab', 'aba', 'abab', 'ba', 'bab'].map(s => new TextEncoder().encode(s));
-    const pairs = [[2, 2, 4], [0, 5, 3], [1, 0, 5], [0, 1, 2], [2, 0, 3], [5, 1, 6], [0, 6, 4], [3, 1, 4]].map(([left, right, merged]) => ({ left, right, merged }));
+    const pairs = [
+      [2, 2, 4],
+      [0, 5, 3],
+      [1, 0, 5],
+      [0, 1, 2],
+      [2, 0, 3],
+      [5, 1, 6],
+      [0, 6, 4],
+      [3, 1, 4],
+    ].map(([left, right, merged]) => ({ left, right, merged }));
     const order = fc.shuffledSubarray(pairs, { minLength: 1 });
-    fc.assert(fc.property(order, fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 24 }), (merges, word) => {
-      const t = new Tokenizer({ tokens, merges, added: [], patterns: [] });
-      expect([...t.encode(word)]).toEqual(naiveMerge(t, [...word].map(c => 'ab'.indexOf(c))));
-    }));
+    fc.assert(
+      fc.property(order, fc.string({ unit: fc.constantFrom('a', 'b'), maxLength: 24 }), (merges, word) => {
+        const t = new Tokenizer({ tokens, merges, added: [], patterns: [] });
+        expect([...t.encode(word)]).toEqual(
+          naiveMerge(
+            t,
+            [...word].map(c => 'ab'.indexOf(c)),
+          ),
+        );
+      }),
+    );
   });
 
   test('a long word costs n log n', () => {
@@ -63,20 +100,33 @@ describe('encoding', () => {
 
   test('normal form C where asked for', () => {
     const nfc = new Tokenizer({ ...english300.parts, nfc: true });
-    fc.assert(fc.property(borders, s => { expect(nfc.encode(s)).toEqual(english300.encode(s.normalize('NFC'))); }));
+    fc.assert(
+      fc.property(borders, s => {
+        expect(nfc.encode(s)).toEqual(english300.encode(s.normalize('NFC')));
+      }),
+    );
   });
 });
 
 describe('added tokens', () => {
   test('special ones are text unless asked for', () => {
     expect(english300.decode(english300.encode('a<s>b'))).toBe('a<s>b');
-    expect([...english300.encode('a<s>b', { allowSpecial: true })]).toEqual([...english300.encode('a'), 0, ...english300.encode('b')]);
+    expect([...english300.encode('a<s>b', { allowSpecial: true })]).toEqual([
+      ...english300.encode('a'),
+      0,
+      ...english300.encode('b'),
+    ]);
     expect(english300.specialTokens).toEqual({ bos: 0, eos: 1, pad: 2, unk: undefined });
     expect(english300.tokenBytes(0)).toHaveLength(0);
     expect(english300.isSpecial(0)).toBe(true);
   });
 
-  const added = [specialToken('<x>', 300), specialToken('<x><x>', 301), { ...specialToken('<mask>', 305), lstrip: true, rstrip: true }, { ...specialToken('   ', 303), special: false }];
+  const added = [
+    specialToken('<x>', 300),
+    specialToken('<x><x>', 301),
+    { ...specialToken('<mask>', 305), lstrip: true, rstrip: true },
+    { ...specialToken('   ', 303), special: false },
+  ];
   const tokens = [...english300.parts.tokens];
   tokens[303] = new TextEncoder().encode('   ');
   const t = new Tokenizer({ ...english300.parts, tokens, added });
@@ -95,7 +145,11 @@ describe('added tokens', () => {
 
   test('white space on the other side stays', () => {
     const mask = specialToken('<mask>', 305);
-    const encode = (sides: Partial<typeof mask>) => [...new Tokenizer({ ...english300.parts, added: [{ ...mask, ...sides }] }).encode('a <mask> b', { allowSpecial: true })];
+    const encode = (sides: Partial<typeof mask>) => [
+      ...new Tokenizer({ ...english300.parts, added: [{ ...mask, ...sides }] }).encode('a <mask> b', {
+        allowSpecial: true,
+      }),
+    ];
     expect(encode({ lstrip: true })).toEqual([...t.encode('a'), 305, ...t.encode(' b')]);
     expect(encode({ rstrip: true })).toEqual([...t.encode('a '), 305, ...t.encode('b')]);
   });
@@ -126,7 +180,9 @@ describe('bytes outside the alphabet', () => {
 });
 
 test('a token of bytes that are no text shows them, those of ASCII as they are', () => {
-  const tokens = [[0xff, 31], [32, 0xff], [126, 0x80], [127, 0xc3], [0xc3, 0xa9], [10]].map(bytes => Uint8Array.from(bytes));
+  const tokens = [[0xff, 31], [32, 0xff], [126, 0x80], [127, 0xc3], [0xc3, 0xa9], [10]].map(bytes =>
+    Uint8Array.from(bytes),
+  );
   const t = new Tokenizer({ tokens, merges: [], added: [], patterns: [] });
   expect(tokens.map((_, id) => t.token(id))).toEqual(['\\xff\\x1f', ' \\xff', '~\\x80', '\\x7f\\xc3', 'é', '\n']);
 });
@@ -135,14 +191,24 @@ test('the hash is that of the vocabulary and its rules', () => {
   const { parts } = english300;
   expect(new Tokenizer(parts).hash).toBe(english300.hash);
   const changed = [
-    { ...parts, tokens: parts.tokens.slice(0, -1) }, { ...parts, merges: parts.merges.slice(0, -1) }, { ...parts, added: parts.added.slice(1) },
-    { ...parts, patterns: [] }, { ...parts, patterns: [...parts.patterns, '1'] }, { ...parts, nfc: true }, { ...parts, ignoreMerges: true },
-    ...[{ special: false }, { lstrip: true }, { rstrip: true }, { lstrip: true, rstrip: true }].map(other => ({ ...parts, added: parts.added.map(a => ({ ...a, ...other })) })),
+    { ...parts, tokens: parts.tokens.slice(0, -1) },
+    { ...parts, merges: parts.merges.slice(0, -1) },
+    { ...parts, added: parts.added.slice(1) },
+    { ...parts, patterns: [] },
+    { ...parts, patterns: [...parts.patterns, '1'] },
+    { ...parts, nfc: true },
+    { ...parts, ignoreMerges: true },
+    ...[{ special: false }, { lstrip: true }, { rstrip: true }, { lstrip: true, rstrip: true }].map(other => ({
+      ...parts,
+      added: parts.added.map(a => ({ ...a, ...other })),
+    })),
   ];
   expect(new Set([parts, ...changed].map(p => new Tokenizer(p).hash)).size).toBe(changed.length + 1);
   expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash); // in whatever order a file lists them
   // Plans on disk name it: a change of the serialisation makes them useless.
-  expect(trainBPE(['abab'], { vocabSize: 6, alphabet: 'seen' }).hash).toBe('c182e5344453eab4bb6ebcf8cab1855f741ad476f5f00b1877b4e7bfdd64dd9c');
+  expect(trainBPE(['abab'], { vocabSize: 6, alphabet: 'seen' }).hash).toBe(
+    'c182e5344453eab4bb6ebcf8cab1855f741ad476f5f00b1877b4e7bfdd64dd9c',
+  );
 });
 
 test('tokens for people', () => {

@@ -25,10 +25,20 @@ try {
   const [archive] = readdirSync(directory);
   execFileSync('dpkg-deb', ['-x', archive, '.'], { cwd: directory });
   const data = join(directory, 'usr/share/libonnx-testdata/data');
-  const cases = ['node', 'pytorch-operator', 'pytorch-converted', 'simple'].flatMap(kind => readdirSync(join(data, kind)).sort().map(name => caseOf(join(data, kind, name), name))).filter(c => c !== null);
-  const lines = cases.map(c => JSON.stringify(c, (_, value: unknown) => (typeof value === 'number' ? shortest(value) : value)));
+  const cases = ['node', 'pytorch-operator', 'pytorch-converted', 'simple']
+    .flatMap(kind =>
+      readdirSync(join(data, kind))
+        .sort()
+        .map(name => caseOf(join(data, kind, name), name)),
+    )
+    .filter(c => c !== null);
+  const lines = cases.map(c =>
+    JSON.stringify(c, (_, value: unknown) => (typeof value === 'number' ? shortest(value) : value)),
+  );
   writeFileSync(into, gzipSync(`[\n${lines.join(',\n')}\n]\n`, { level: 9 }));
-  console.log(`${archive}: ${cases.length} tests of ${new Set(cases.map(c => c.operator)).size} operators, ${statSync(into).size} bytes`);
+  console.log(
+    `${archive}: ${cases.length} tests of ${new Set(cases.map(c => c.operator)).size} operators, ${statSync(into).size} bytes`,
+  );
 } finally {
   rmSync(directory, { recursive: true });
 }
@@ -37,7 +47,8 @@ try {
 function shortest(value: number): number | string {
   if (!Number.isFinite(value)) return String(value);
   if (Math.fround(value) !== value) return value;
-  for (let digits = 6; digits < 9; digits++) if (Math.fround(Number(value.toPrecision(digits))) === value) return Number(value.toPrecision(digits));
+  for (let digits = 6; digits < 9; digits++)
+    if (Math.fround(Number(value.toPrecision(digits))) === value) return Number(value.toPrecision(digits));
   return Number(value.toPrecision(9));
 }
 
@@ -49,10 +60,20 @@ function caseOf(path: string, name: string): Case | null {
   const model = modelOf(readFileSync(join(path, 'model.onnx')));
   if (!model || !(model.operator in operators)) return null;
   const read = (file: string) => tensorOf(readFileSync(join(set, `${file}.pb`)))?.values;
-  const fed = new Map<string, Values | undefined>([...model.constants, ...model.fed.map((input, i) => [input, read(`input_${i}`)] as const)]);
+  const fed = new Map<string, Values | undefined>([
+    ...model.constants,
+    ...model.fed.map((input, i) => [input, read(`input_${i}`)] as const),
+  ]);
   const inputs = model.inputs.map(input => (input === '' ? null : fed.get(input)));
   const outputs = model.outputs.filter(output => output !== '').map((_, i) => read(`output_${i}`));
   if (inputs.includes(undefined) || outputs.includes(undefined)) return null;
-  const found = { name, operator: model.operator, opset: model.opset, attributes: model.attributes, inputs: inputs as (Values | null)[], outputs: outputs as Values[] };
+  const found = {
+    name,
+    operator: model.operator,
+    opset: model.opset,
+    attributes: model.attributes,
+    inputs: inputs as (Values | null)[],
+    outputs: outputs as Values[],
+  };
   return scope(() => evaluate(found)) === null ? null : found;
 }

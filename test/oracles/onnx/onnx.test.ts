@@ -9,7 +9,9 @@ import { createReferenceBackend, createWasmBackend, scope, type Backend } from '
 import { evaluate } from './evaluate.ts';
 import { operators, type Case, type Values } from './operators.ts';
 
-const cases = (JSON.parse(gunzipSync(readFileSync(new URL('cases.json.gz', import.meta.url))).toString()) as Case[]).map((c): Case => {
+const cases = (
+  JSON.parse(gunzipSync(readFileSync(new URL('cases.json.gz', import.meta.url))).toString()) as Case[]
+).map((c): Case => {
   const numbers = (v: Values): Values => ({ ...v, values: v.values.map(Number) }); // NaN and infinities are texts
   return { ...c, inputs: c.inputs.map(v => v && numbers(v)), outputs: c.outputs.map(numbers) };
 });

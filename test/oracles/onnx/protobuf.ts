@@ -36,7 +36,7 @@ function* fieldsOf(bytes: Uint8Array): Generator<Field> {
     if (wire === 0) yield { number, integer: varint(), bytes: new Uint8Array() };
     else {
       const length = wire === 2 ? Number(varint()) : wire === 1 ? 8 : 4;
-      yield { number, bytes: bytes.subarray(at, at += length) };
+      yield { number, bytes: bytes.subarray(at, (at += length)) };
     }
   }
 }
@@ -47,11 +47,16 @@ const signed = (value: bigint): number => Number(BigInt.asIntN(64, value));
 const dataView = (bytes: Uint8Array): DataView => new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 
 /** Repeated integers, packed or one by one. */
-const integersOf = (message: Uint8Array, number: number): number[] => all(message, number).flatMap(f => (f.integer === undefined ? [...integersIn(f.bytes)] : [f.integer]).map(signed));
+const integersOf = (message: Uint8Array, number: number): number[] =>
+  all(message, number).flatMap(f => (f.integer === undefined ? [...integersIn(f.bytes)] : [f.integer]).map(signed));
 
 /** Repeated floats, packed or one by one. */
-const floatsOf = (message: Uint8Array, number: number, width: 4 | 8): number[] => all(message, number).flatMap(({ bytes }) =>
-  Array.from({ length: bytes.length / width }, (_, i) => (width === 4 ? dataView(bytes).getFloat32(4 * i, true) : dataView(bytes).getFloat64(8 * i, true))));
+const floatsOf = (message: Uint8Array, number: number, width: 4 | 8): number[] =>
+  all(message, number).flatMap(({ bytes }) =>
+    Array.from({ length: bytes.length / width }, (_, i) =>
+      width === 4 ? dataView(bytes).getFloat32(4 * i, true) : dataView(bytes).getFloat64(8 * i, true),
+    ),
+  );
 
 type Reader = (view: DataView, at: number) => number;
 /** TensorProto.DataType: the element's width in raw data, how it is read, what it is here. */
@@ -81,11 +86,16 @@ export function tensorOf(message: Uint8Array): { name: string; values: Values } 
 function attributeOf(message: Uint8Array): [string, number | string | number[]] {
   const name = text(all(message, 1)[0]);
   switch (integersOf(message, 20)[0]) {
-    case 1: return [name, floatsOf(message, 2, 4)[0]];
-    case 2: return [name, integersOf(message, 3)[0]];
-    case 3: return [name, text(all(message, 4)[0])];
-    case 6: return [name, floatsOf(message, 7, 4)];
-    default: return [name, integersOf(message, 8)];
+    case 1:
+      return [name, floatsOf(message, 2, 4)[0]];
+    case 2:
+      return [name, integersOf(message, 3)[0]];
+    case 3:
+      return [name, text(all(message, 4)[0])];
+    case 6:
+      return [name, floatsOf(message, 7, 4)];
+    default:
+      return [name, integersOf(message, 8)];
   }
 }
 
@@ -105,14 +115,21 @@ export function modelOf(message: Uint8Array): NodeModel | null {
   const nodes = all(graph, 1);
   if (nodes.length !== 1) return null;
   const node = nodes[0].bytes;
-  const constants = new Map(all(graph, 5).map(f => tensorOf(f.bytes)).filter(t => t !== null).map(t => [t.name, t.values]));
+  const constants = new Map(
+    all(graph, 5)
+      .map(f => tensorOf(f.bytes))
+      .filter(t => t !== null)
+      .map(t => [t.name, t.values]),
+  );
   return {
     operator: text(all(node, 4)[0]),
     opset: Math.max(...all(message, 8).map(f => integersOf(f.bytes, 2)[0])),
     attributes: Object.fromEntries(all(node, 5).map(f => attributeOf(f.bytes))),
     inputs: all(node, 1).map(text),
     outputs: all(node, 2).map(text),
-    fed: all(graph, 11).map(f => text(all(f.bytes, 1)[0])).filter(name => !constants.has(name)),
+    fed: all(graph, 11)
+      .map(f => text(all(f.bytes, 1)[0]))
+      .filter(name => !constants.has(name)),
     constants,
   };
 }

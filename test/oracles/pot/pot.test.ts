@@ -22,8 +22,17 @@ const apart = (a: ArrayLike<number>, b: ArrayLike<number>) => Math.max(...Array.
 
 function planOf({ u, v, alpha, mu, nu, cost }: Problem, variant: Variant, iterations: number): Float64Array {
   return scope(() => {
-    const float64 = (values: readonly number[], shape: number[]) => tensor(Float64Array.from(values), { shape, backend });
-    return sparseSinkhorn(float64(cost.map(c => -c / alpha), [u, v]), float64(mu, [u, 1]), float64(nu, [1, v]), { variant, iterations }).plan.dataSync() as Float64Array;
+    const float64 = (values: readonly number[], shape: number[]) =>
+      tensor(Float64Array.from(values), { shape, backend });
+    return sparseSinkhorn(
+      float64(
+        cost.map(c => -c / alpha),
+        [u, v],
+      ),
+      float64(mu, [u, 1]),
+      float64(nu, [1, v]),
+      { variant, iterations },
+    ).plan.dataSync() as Float64Array;
   });
 }
 
@@ -37,7 +46,7 @@ function converged(problem: Problem, variant: Variant): Float64Array {
   throw new Error(`${variant} does not converge`);
 }
 
-describe.each(['dual', 'dykstra'] as const)('%s at convergence is POT\'s plan', variant => {
+describe.each(['dual', 'dykstra'] as const)("%s at convergence is POT's plan", variant => {
   test.each(problems.map(p => [p.u, p.v, p.alpha, p] as const))('%i × %i, α = %d', (_, __, ___, problem) => {
     const plan = converged(problem, variant);
     // As near to each of POT's plans as those are to each other, and the margin of both marginals.

@@ -5,7 +5,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { createReferenceBackend, createWasmBackend, setBackend, tensor, type Backend, type Tensor } from '../../../engine/index.ts';
+import {
+  createReferenceBackend,
+  createWasmBackend,
+  setBackend,
+  tensor,
+  type Backend,
+  type Tensor,
+} from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import type { Sequence } from '../../../models/batches.ts';
 import { parseConfig } from '../../../models/checkpoint.ts';
@@ -24,7 +31,17 @@ interface Oracle {
   readonly warmup: number;
   readonly rate: number;
   readonly sequences: readonly (readonly number[])[];
-  readonly families: Readonly<Record<Family, { readonly config: Readonly<Record<string, unknown>>; readonly losses: readonly number[]; readonly gradients: readonly ByName[]; readonly weights: ByName }>>;
+  readonly families: Readonly<
+    Record<
+      Family,
+      {
+        readonly config: Readonly<Record<string, unknown>>;
+        readonly losses: readonly number[];
+        readonly gradients: readonly ByName[];
+        readonly weights: ByName;
+      }
+    >
+  >;
 }
 
 const oracle = JSON.parse(readFileSync(join(here, 'steps.json'), 'utf8')) as Oracle;
@@ -39,7 +56,8 @@ function numbers(t: Tensor): Numbers {
   return [Math.sqrt(squares), product];
 }
 
-const byName = (weights: Readonly<Record<string, Tensor>>, tensors: readonly Tensor[]): ByName => Object.fromEntries(Object.keys(weights).map((name, i) => [name, numbers(tensors[i])]));
+const byName = (weights: Readonly<Record<string, Tensor>>, tensors: readonly Tensor[]): ByName =>
+  Object.fromEntries(Object.keys(weights).map((name, i) => [name, numbers(tensors[i])]));
 
 /** The linear congruence of `make.py`: numbers from −½ to ½. */
 function draws(state: number): () => number {
@@ -53,12 +71,19 @@ function draws(state: number): () => number {
 async function trainHere(family: Family, backend: Backend, dtype: 'float32' | 'float64') {
   setBackend(backend);
   const config = parseConfig(oracle.families[family].config, 'steps.json');
-  const weights = Object.fromEntries(Object.entries(weightShapes(config)).sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, shape], n) => {
-    const draw = draws(n + 1);
-    const isScale = shape.length === 1 && name.endsWith('weight');
-    const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + (isScale ? 1 : 0));
-    return [name, tensor((dtype === 'float64' ? Float64Array : Float32Array).from(values), { shape, requiresGrad: true })];
-  }));
+  const weights = Object.fromEntries(
+    Object.entries(weightShapes(config))
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, shape], n) => {
+        const draw = draws(n + 1);
+        const isScale = shape.length === 1 && name.endsWith('weight');
+        const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + (isScale ? 1 : 0));
+        return [
+          name,
+          tensor((dtype === 'float64' ? Float64Array : Float32Array).from(values), { shape, requiresGrad: true }),
+        ];
+      }),
+  );
   const model: Transformer = { config, weights };
   const sequences: Sequence[] = oracle.sequences.map(ids => ({ ids: Int32Array.from(ids), bytes: 1 }));
   const gradients: ByName[] = [];
@@ -91,18 +116,22 @@ function expectClose(actual: ByName, expected: ByName, tolerance: number, where:
 describe.each(families)('%s', family => {
   const expected = oracle.families[family];
 
-  test('in double precision all numbers are PyTorch\'s', async () => {
+  test("in double precision all numbers are PyTorch's", async () => {
     const actual = await trainHere(family, createReferenceBackend() as unknown as Backend, 'float64');
     // The loop keeps losses in single precision.
     actual.losses.forEach((loss, step) => expect(loss, `step ${step}`).toBe(Math.fround(expected.losses[step])));
-    actual.gradients.forEach((gradient, step) => expectClose(gradient, expected.gradients[step], 1e-9, `gradient of step ${step}`));
+    actual.gradients.forEach((gradient, step) =>
+      expectClose(gradient, expected.gradients[step], 1e-9, `gradient of step ${step}`),
+    );
     expectClose(actual.weights, expected.weights, 1e-10, 'weights');
   });
 
   test('on wasm they are to single precision', async () => {
     const actual = await trainHere(family, createWasmBackend({ threads: 1 }) as unknown as Backend, 'float32');
     // AdamW divides by the size of a gradient: an entry that is all rounding still moves by the rate, so errors grow.
-    actual.losses.forEach((loss, step) => expect(Math.abs(loss - expected.losses[step]), `step ${step}`).toBeLessThan(2e-3));
+    actual.losses.forEach((loss, step) =>
+      expect(Math.abs(loss - expected.losses[step]), `step ${step}`).toBeLessThan(2e-3),
+    );
     expectClose(actual.gradients[0], expected.gradients[0], 256 * 2 ** -24, 'first gradient');
     expectClose(actual.weights, expected.weights, 0.05, 'weights');
   });

@@ -29,9 +29,12 @@ test('any wrapping, case, line ending and compression reads as the same records'
 });
 
 test('any text after a header is read as capital letters, or refused', async () => {
-  const character = fc.oneof(fc.constantFrom(...'MKVmkv*-. \t\n;>7'), fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }));
+  const character = fc.oneof(
+    fc.constantFrom(...'MKVmkv*-. \t\n;>7'),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+  );
   await fc.assert(
-    fc.asyncProperty(fc.string({ unit: character }), async (text) => {
+    fc.asyncProperty(fc.string({ unit: character }), async text => {
       try {
         for (const document of (await read(`>a\n${text}`)).documents) expect(document.text).toMatch(/^[A-Z]+$/);
       } catch (error) {
@@ -71,7 +74,11 @@ describe('an error at its line', () => {
     ['>a\nMK*\n\nVL\n', '2: a "*" inside a sequence; a sequence may only end with one'],
     ['>a\nMK**\n', '2: a "*" inside a sequence; a sequence may only end with one'],
     ['MK\n>a\nMK\n', '1: a sequence before the first header; begin each record with a line ">name"'],
-    ['>a\nACGE\n', '2: unexpected "E" in a sequence; a nucleotide sequence has the letters ACGTU and RYKMSWBDHVNX only', { alphabet: 'nucleotide' }],
+    [
+      '>a\nACGE\n',
+      '2: unexpected "E" in a sequence; a nucleotide sequence has the letters ACGTU and RYKMSWBDHVNX only',
+      { alphabet: 'nucleotide' },
+    ],
   ];
   test.each(cases)('%j', async (content, message, options) => {
     expect(await refusal(read(content, options))).toBe(`${path}:${message}`);

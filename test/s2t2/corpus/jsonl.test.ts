@@ -16,8 +16,8 @@ async function read(content: string, options?: CorpusOptions) {
 
 test('read(JSON of each) = the texts, whatever characters they have', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.string({ unit: 'binary', minLength: 1 }), { minLength: 1 }), async (texts) => {
-      const { documents } = await read(texts.map((text) => `${JSON.stringify({ text })}\n`).join(''));
+    fc.asyncProperty(fc.array(fc.string({ unit: 'binary', minLength: 1 }), { minLength: 1 }), async texts => {
+      const { documents } = await read(texts.map(text => `${JSON.stringify({ text })}\n`).join(''));
       expect(documents).toEqual(texts.map((text, i) => ({ name: `line ${i + 1}`, text, line: i + 1 })));
     }),
   );
@@ -34,7 +34,10 @@ test('the text may be in another field; an id is a name; blank lines are nothing
 describe('an error at its line', () => {
   const good = '{"text": "a"}\n';
   const cases: [string, string, CorpusOptions?][] = [
-    ['{"text": "a"', "2: not valid JSON (Expected ',' or '}' after property value in JSON at position 12); is it complete?"],
+    [
+      '{"text": "a"',
+      "2: not valid JSON (Expected ',' or '}' after property value in JSON at position 12); is it complete?",
+    ],
     ['["a"]', '2: not a JSON object; write {"text": "…"} on each line'],
     ['"a"', '2: not a JSON object; write {"text": "…"} on each line'],
     ['null', '2: not a JSON object; write {"text": "…"} on each line'],

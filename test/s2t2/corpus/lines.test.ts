@@ -40,7 +40,7 @@ test('a character of several bytes may lie across two pieces of a file', async (
 test('a line much longer than a piece is one line', async () => {
   const long = 'MKVL'.repeat(2 ** 20);
   const lines = await read(`a\n${long}\r\nb`);
-  expect(lines.map((line) => line.length)).toEqual([1, long.length, 1]);
+  expect(lines.map(line => line.length)).toEqual([1, long.length, 1]);
   expect(lines[1] === long).toBe(true);
 });
 
@@ -52,7 +52,10 @@ test('a byte order mark is dropped at the beginning only', async () => {
 
 test('a line longer than a string can be is an error, a longer file of short ones is not', async () => {
   // A letter in 64 differs, or nobody would believe the file to be text.
-  const letters = (text: string) => Buffer.alloc(2 ** 20, text).map((byte, at) => (at % 64 === 0 && byte !== 0x0a ? 65 + ((at * at) >> 6) % 20 : byte));
+  const letters = (text: string) =>
+    Buffer.alloc(2 ** 20, text).map((byte, at) =>
+      at % 64 === 0 && byte !== 0x0a ? 65 + (((at * at) >> 6) % 20) : byte,
+    );
   const members = (text: string) => gzipSync(Buffer.concat(Array.from({ length: 5 }, () => letters(text))));
   const file = (member: Buffer) => Buffer.concat(Array.from({ length: 54 }, () => member)); // 270 MiB
   expect(await refusal(read(file(members('A'))))).toBe(`${path}:1: is longer than 268435456 bytes; break the line`);
@@ -67,7 +70,9 @@ describe('gzip', () => {
   test('truncated at every offset is an error', async () => {
     const whole = gzipSync('>a\nMKVL\n');
     for (let length = whole.length - 1; length > 2; length--)
-      expect(await refusal(read(whole.subarray(0, length)))).toBe(`${path}: damaged gzip (unexpected end of file); copy or download it again`);
+      expect(await refusal(read(whole.subarray(0, length)))).toBe(
+        `${path}: damaged gzip (unexpected end of file); copy or download it again`,
+      );
   });
 
   test('with a wrong checksum is an error', async () => {
@@ -78,20 +83,26 @@ describe('gzip', () => {
 
   test('that unpacks to far more than text does ends early', async () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 26, `${'a'.repeat(63)}\n`)); // 64 MiB in 200 kB
-    expect(await refusal(read(bomb))).toBe(`${path}: unpacks to more than 200 times its ${bomb.length} bytes; is it the right file?`);
+    expect(await refusal(read(bomb))).toBe(
+      `${path}: unpacks to more than 200 times its ${bomb.length} bytes; is it the right file?`,
+    );
     expect(await read(gzipSync(Buffer.alloc(2 ** 24, `${'a'.repeat(63)}\n`)))).toHaveLength(2 ** 18); // as much as any file may
   });
 
   test('that unpacks to more than is allowed ends there', async () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 26, 'a\n')); // 64 MiB in 64 kB
-    expect(await refusal(read(bomb, 2 ** 20))).toBe(`${path}: holds more than 1048576 bytes of text; split it, or raise the limit if this is no accident`);
+    expect(await refusal(read(bomb, 2 ** 20))).toBe(
+      `${path}: holds more than 1048576 bytes of text; split it, or raise the limit if this is no accident`,
+    );
     expect(await read(gzipSync('a\nb\n'), 4)).toEqual(['a', 'b']);
   });
 });
 
 test('bytes that are not UTF-8 are an error at their line', async () => {
   const many = Buffer.from('é\n'.repeat(200_000));
-  expect(await refusal(read(Buffer.concat([many, Buffer.of(0xe9, 0x0a)])))).toBe(`${path}:200001: not UTF-8; convert it, for example with iconv -t UTF-8`);
+  expect(await refusal(read(Buffer.concat([many, Buffer.of(0xe9, 0x0a)])))).toBe(
+    `${path}:200001: not UTF-8; convert it, for example with iconv -t UTF-8`,
+  );
 });
 
 test('what the visitor throws ends the reading', async () => {

@@ -10,16 +10,23 @@ import { temporaryDirectory } from '../../models/temporary.ts';
 const path = join(temporaryDirectory(), 'a.txt');
 
 /** A line with something on it. */
-const line = fc.string({ unit: 'grapheme', minLength: 1 }).filter((text) => text.trim() !== '' && !text.startsWith('\ufeff'));
+const line = fc
+  .string({ unit: 'grapheme', minLength: 1 })
+  .filter(text => text.trim() !== '' && !text.startsWith('\ufeff'));
 const newline = fc.constantFrom('\n', '\r\n', '\r');
 
 test('paragraphs joined by blank lines are read as they were', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(fc.array(line, { minLength: 1, maxLength: 4 }), { minLength: 1 }), newline, fc.constantFrom('', ' ', '\t'), async (paragraphs, end, blank) => {
-      await writeFile(path, paragraphs.map((lines) => lines.join(end)).join(end + blank + end));
-      const { documents } = await readCorpus(path);
-      expect(documents.map(({ text }) => text)).toEqual(paragraphs.map((lines) => lines.join('\n')));
-    }),
+    fc.asyncProperty(
+      fc.array(fc.array(line, { minLength: 1, maxLength: 4 }), { minLength: 1 }),
+      newline,
+      fc.constantFrom('', ' ', '\t'),
+      async (paragraphs, end, blank) => {
+        await writeFile(path, paragraphs.map(lines => lines.join(end)).join(end + blank + end));
+        const { documents } = await readCorpus(path);
+        expect(documents.map(({ text }) => text)).toEqual(paragraphs.map(lines => lines.join('\n')));
+      },
+    ),
   );
 });
 

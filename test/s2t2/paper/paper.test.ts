@@ -13,18 +13,47 @@ describe('paper', () => {
   const directory = temporaryDirectory();
   const model = join(directory, 'tiny');
   beforeAll(async () => {
-    const { model: { config, weights }, tokenizer } = await tinyModel();
+    const {
+      model: { config, weights },
+      tokenizer,
+    } = await tinyModel();
     await saveModel(model, { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
   });
   const options = (out: string): PaperOptions => ({
-    out: join(directory, out), model, domain: 'enzymes', data: directory, seeds: 2, tokens: 600, heldOut: 3, lines: ['source', 's2t2'], grid: { rate: [2e-3], planRate: [5e-3], bodyRate: [1], start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 }, growth: 0 }, ablate: ['marginals'], log: () => {},
+    out: join(directory, out),
+    model,
+    domain: 'enzymes',
+    data: directory,
+    seeds: 2,
+    tokens: 600,
+    heldOut: 3,
+    lines: ['source', 's2t2'],
+    grid: {
+      rate: [2e-3],
+      planRate: [5e-3],
+      bodyRate: [1],
+      start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 },
+      growth: 0,
+    },
+    ablate: ['marginals'],
+    log: () => {},
   });
   /** Everything but how long it took. */
   const untimed = (value: unknown) => JSON.stringify(value, (key, x) => (/seconds/i.test(key) ? undefined : x));
 
   test('has its rows, is the same when stopped and resumed, and transfers to the model it came from', async () => {
     const whole = await paper({ ...options('whole'), transfer: model });
-    expect(whole.table.rows.map(r => r.name)).toEqual(['uniform', 'order 0', 'unigram', 'order 1', 'order 2', 'order 3', 'source', 's2t2', 'source, equal bytes']);
+    expect(whole.table.rows.map(r => r.name)).toEqual([
+      'uniform',
+      'order 0',
+      'unigram',
+      'order 1',
+      'order 2',
+      'order 3',
+      'source',
+      's2t2',
+      'source, equal bytes',
+    ]);
     const row = (name: string) => whole.table.rows.find(r => r.name === name)!;
     // Equal bytes: what the target vocabulary saw, up to one batch of 512 tokens.
     expect(Math.abs(row('source, equal bytes').bytes - row('s2t2').bytes)).toBeLessThan(1024);
@@ -44,17 +73,31 @@ describe('paper', () => {
       expect(markdown).toContain(name);
       expect(markdown).toContain(after.mean.toFixed(3));
     }
-    expect(await readFile(join(directory, 'whole/report.html'), 'utf8')).toContain('Sparse Sinkhorn token translation: enzymes');
+    expect(await readFile(join(directory, 'whole/report.html'), 'utf8')).toContain(
+      'Sparse Sinkhorn token translation: enzymes',
+    );
 
     const stop = new AbortController();
     let cells = 0;
-    const interrupted = paper({ ...options('parts'), signal: stop.signal, log: () => { if (++cells === 8) stop.abort(new Interrupted('stopped')); } });
+    const interrupted = paper({
+      ...options('parts'),
+      signal: stop.signal,
+      log: () => {
+        if (++cells === 8) stop.abort(new Interrupted('stopped'));
+      },
+    });
     await expect(interrupted).rejects.toThrow(Interrupted);
     expect((await readdir(join(directory, 'parts/test/cells'))).length).toBeGreaterThan(0);
     await expect(readFile(join(directory, 'parts/results.json'))).rejects.toThrow('ENOENT');
     // With help, which takes its share of the cells.
     const begun: string[][] = [[], []];
-    const counted = (who: number): PaperOptions => ({ ...options('parts'), log: line => begun[who].push(...(/^(learning rates|table|equal bytes|ablations): \d+ of \d+, (.*)/.exec(line)?.slice(2) ?? [])) });
+    const counted = (who: number): PaperOptions => ({
+      ...options('parts'),
+      log: line =>
+        begun[who].push(
+          ...(/^(learning rates|table|equal bytes|ablations): \d+ of \d+, (.*)/.exec(line)?.slice(2) ?? []),
+        ),
+    });
     const [resumed] = await Promise.all([paper(counted(0)), helpPaper({ ...counted(1), share: 0.5 })]);
     expect(untimed({ ...resumed, transfer: null })).toBe(untimed({ ...whole, transfer: null }));
     for (const cells of begun) expect(cells.length).toBeGreaterThan(0);
@@ -65,7 +108,13 @@ describe('paper', () => {
   test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
     const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
     const rates = first.grid.filter(g => g.chosen);
-    const second = await paper({ ...options('second'), seeds: 1, ablate: [], domain: 'chinese', rates: join(directory, 'first') });
+    const second = await paper({
+      ...options('second'),
+      seeds: 1,
+      ablate: [],
+      domain: 'chinese',
+      rates: join(directory, 'first'),
+    });
     expect(second.grid).toEqual([]);
     expect(second.table.rows.find(r => r.name === 's2t2')!.tokens).toBeGreaterThan(500);
     expect(rates.map(r => r.name)).toEqual(['source', 's2t2']);
@@ -80,32 +129,60 @@ describe('paper', () => {
       const less = row('s2t2').after.mean - row('source').after.mean;
       expect(Number(cells[6].split(' ')[0].replace('−', '-'))).toBeCloseTo(less, 2);
     }
-    await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(/chose no learning rate for 'fvt'/);
-    await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(/nowhere\/rates.json: no such file/);
+    await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(
+      /chose no learning rate for 'fvt'/,
+    );
+    await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(
+      /nowhere\/rates.json: no such file/,
+    );
     expect(JSON.parse(await readFile(join(directory, 'second/rates.json'), 'utf8'))).toEqual(first.grid); // so that a later table can take it from there
     await writeFile(join(directory, 'none.json'), '[]');
-    await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(/none.json: holds no learning rates/);
+    await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(
+      /none.json: holds no learning rates/,
+    );
     // The file by itself gives the rates and no cells: as many are trained as before, and come to the same.
     expect(JSON.parse(await readFile(join(directory, 'first/rates.json'), 'utf8'))).toEqual(first.grid);
     const begun: string[] = [];
-    const again = await paper({ ...options('again'), seeds: 1, ablate: [], rates: join(directory, 'first/rates.json'), log: line => begun.push(line) });
+    const again = await paper({
+      ...options('again'),
+      seeds: 1,
+      ablate: [],
+      rates: join(directory, 'first/rates.json'),
+      log: line => begun.push(line),
+    });
     expect(untimed(again)).toBe(untimed({ ...first, grid: [] }));
     expect(begun.filter(l => /^(table|equal)/.test(l))).toHaveLength(3);
     // The directory gives both.
     begun.length = 0;
-    expect(untimed(await paper({ ...options('copied'), seeds: 1, ablate: [], rates: join(directory, 'first'), log: line => begun.push(line) }))).toBe(untimed(again));
+    expect(
+      untimed(
+        await paper({
+          ...options('copied'),
+          seeds: 1,
+          ablate: [],
+          rates: join(directory, 'first'),
+          log: line => begun.push(line),
+        }),
+      ),
+    ).toBe(untimed(again));
     expect(begun.filter(l => /^(table|equal)/.test(l))).toEqual([]);
   }, 200_000);
 
   test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
     const trained: string[] = [];
     const log = (line: string) => trained.push(line);
-    await expect(paper({ ...options('nowhere'), transfer: join(directory, 'nowhere'), log })).rejects.toThrow(/no such file/);
-    await expect(paper({ ...options('planless'), lines: ['source'], transfer: model, log })).rejects.toThrow(/needs the table's line 's2t2'/);
+    await expect(paper({ ...options('nowhere'), transfer: join(directory, 'nowhere'), log })).rejects.toThrow(
+      /no such file/,
+    );
+    await expect(paper({ ...options('planless'), lines: ['source'], transfer: model, log })).rejects.toThrow(
+      /needs the table's line 's2t2'/,
+    );
     expect(trained).toEqual([]);
   });
 
   test('refuses a line that is none', async () => {
-    await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(/no line 'sauce'; there are source, truncated/);
+    await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(
+      /no line 'sauce'; there are source, truncated/,
+    );
   });
 });
