@@ -24,9 +24,9 @@ import {
 import type { Thread, Values } from '../engine/gpu/gpujs.ts';
 import { Machine } from '../engine/gpu/machine.ts';
 import { loadGpuJs, openGpuBackend } from '../engine/gpu/open.ts';
-import { writeFileAtomic } from '../models/files.ts';
+import { writeFileAtomic } from '../models/node/files.ts';
 import type { TransformerConfig } from '../models/transformer.ts';
-import { renderTable } from '../s2t2/tables.ts';
+import { renderTable } from '../s2t2/app/tables.ts';
 import { secondsOf } from './browser/page/measure.ts';
 import { stepBatch, stepConfig, trainingStep } from './step.ts';
 import { compute, place, verify, verifyValues, workload } from './workload.ts';
@@ -270,7 +270,7 @@ async function jobSeconds(backend: string, tokens: number): Promise<number> {
   const out = await mkdtemp(join(tmpdir(), 's2t2-bench-'));
   try {
     const start = performance.now();
-    const cli = fileURLToPath(new URL('../s2t2/cli.js', import.meta.url));
+    const cli = fileURLToPath(new URL('../s2t2/app/cli.js', import.meta.url));
     const code = await new Promise((resolve, reject) => {
       spawn(
         process.execPath,

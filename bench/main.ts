@@ -3,7 +3,7 @@ import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
 import { add, createReferenceBackend, createWasmBackend, scope, tensor, type Backend } from '../engine/index.ts';
 import { detectRelaxedSimd } from '../engine/wasm/features.ts';
-import { progressBar } from '../s2t2/progress.ts';
+import { progressBar } from '../models/node/progress.ts';
 import { measureOperations } from './operations.ts';
 import { measurePeak } from './peak.ts';
 import { measurePeers } from './peers.ts';

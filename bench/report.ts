@@ -1,8 +1,8 @@
 /** Rows of measurements: their table, their file, and what changed since a kept run. */
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { writeFileAtomic } from '../models/files.ts';
-import { renderTable } from '../s2t2/tables.ts';
+import { writeFileAtomic } from '../models/node/files.ts';
+import { renderTable } from '../s2t2/app/tables.ts';
 import type { Peak } from './peak.ts';
 
 export interface Measurement {

@@ -10,12 +10,12 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Random } from '../engine/index.ts';
-import { formatConfig } from '../models/checkpoint.ts';
-import { writeSafetensors, type TensorData } from '../models/safetensors.ts';
+import { formatConfig } from '../models/node/checkpoint.ts';
+import { writeSafetensors, type TensorData } from '../models/node/safetensors.ts';
 import { Tokenizer, tokenizerToJson, trainBPE, type Merge } from '../models/tokenizer/index.ts';
 import { weightShapes, type TransformerConfig } from '../models/transformer.ts';
-import { readCorpus } from '../s2t2/corpus.ts';
-import { dataFolder } from '../s2t2/data/tools.ts';
+import { readCorpus } from '../s2t2/app/corpus.ts';
+import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { tokenMap } from '../s2t2/methods.ts';
 import { compress, savePlan } from '../s2t2/plan.ts';
 
@@ -163,7 +163,7 @@ try {
   console.log(
     `${layers} layers, ${Math.round(megabytes)} MB in ${(await readdir(model)).filter(n => n.endsWith('.safetensors')).length} files`,
   );
-  const cli = new URL('../s2t2/cli.js', import.meta.url).pathname;
+  const cli = new URL('../s2t2/app/cli.js', import.meta.url).pathname;
   const commands = {
     translate: [
       process.execPath,

@@ -6,8 +6,9 @@
 import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
 import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
 import { makeBatch, type Batch, type Sequence } from './batches.ts';
-import { parseJson, UserError } from './files.ts';
-import { readSafetensors, writeSafetensors, type TensorData } from './safetensors.ts';
+import { parseJson } from './json.ts';
+import { UserError } from './errors.ts';
+import { readSafetensors, writeSafetensors, type TensorData } from './node/safetensors.ts';
 
 export interface Training {
   readonly parameters: Readonly<Record<string, Tensor>>;

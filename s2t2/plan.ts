@@ -4,9 +4,10 @@
  * Rows are the ordinary tokens of the target vocabulary, columns those of the source; special tokens map one to one
  * beside the plan, and padded rows of a model have no column. Values are the joint probabilities P.
  */
-import { readSafetensors, writeSafetensors } from '../models/safetensors.ts';
-import { parseJson, UserError } from '../models/files.ts';
-import { quote } from '../models/safetensors-header.ts';
+import { readSafetensors, writeSafetensors } from '../models/node/safetensors.ts';
+import { parseJson } from '../models/json.ts';
+import { UserError } from '../models/errors.ts';
+import { quote } from '../models/safetensors/header.ts';
 import { variants, type Variant } from './sinkhorn.ts';
 
 export interface PlanSettings {

@@ -1,8 +1,8 @@
 /** The command line of the benchmarks in a browser: `npm run bench:browser -- --help`. */
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
-import { progressBar } from '../../s2t2/progress.ts';
-import { renderTable } from '../../s2t2/tables.ts';
+import { progressBar } from '../../models/node/progress.ts';
+import { renderTable } from '../../s2t2/app/tables.ts';
 import { launchChromium } from './chromium.ts';
 import { pageFiles } from './files.ts';
 import type { PageReport } from './page/main.ts';

@@ -2,8 +2,8 @@
  * The symbols that merging begins with: one for every byte (GPT-2), or one for every character of the vocabulary and
  * bytes only for characters outside it (LLaMA).
  */
-import { isUtf8 } from 'node:buffer';
-import { UserError } from '../files.ts';
+import { isUtf8 } from '../utf8.ts';
+import { UserError } from '../errors.ts';
 
 export interface Alphabet {
   symbolsOfText(text: string): Int32Array;

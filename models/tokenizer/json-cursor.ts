@@ -1,5 +1,5 @@
 /** A place in a parsed JSON file: reading a field checks its type, and every complaint names file, field and what to do. */
-import { show, UserError } from '../files.ts';
+import { show, UserError } from '../errors.ts';
 
 export class Cursor {
   readonly value: unknown;

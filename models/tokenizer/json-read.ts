@@ -3,7 +3,8 @@
  * BPE over characters with byte fallback (LLaMA 1 and 2, Mistral). What the format has and this tokenizer does not is
  * refused by name, and a file is read whole or not at all.
  */
-import { parseJson, show, UserError } from '../files.ts';
+import { parseJson } from '../json.ts';
+import { show, UserError } from '../errors.ts';
 import { type AddedToken } from './added.ts';
 import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
 import { readBytes } from './bytes.ts';

@@ -8,7 +8,7 @@
  * is refused as well: the ways to match multiply. Honest limit: so they do, slower, one after another (`a*a*a*b`,
  * `a?a?a?aaa`), as in every engine that backtracks.
  */
-import { UserError } from '../files.ts';
+import { UserError } from '../errors.ts';
 
 /** GPT-2's words: contractions, letters, digits, other signs, each with the space before it; runs of white space. */
 export const gpt2Pattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;

@@ -5,8 +5,8 @@
  * an alphabet. In each word the pair with the lowest rank is merged, leftmost first, until no pair has a rank. A
  * tokenizer is a value: nothing about it changes.
  */
-import { isUtf8 } from 'node:buffer';
-import { sha256 } from '../files.ts';
+import { isUtf8 } from '../utf8.ts';
+import { sha256 } from '../sha256.ts';
 import { addedSplitter, type AddedToken, type Part, type SplitAdded } from './added.ts';
 import {
   byteAlphabet,

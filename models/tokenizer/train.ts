@@ -7,8 +7,8 @@
  * `tokenizer.json` names tokens by their text, and with ranks in the order of ids the state of training is the
  * encoding of the training text, so one merge more can only shorten it.
  */
-import { isUtf8 } from 'node:buffer';
-import { UserError } from '../files.ts';
+import { isUtf8 } from '../utf8.ts';
+import { UserError } from '../errors.ts';
 import { specialToken } from './added.ts';
 import { decodeUtf8, encodeUtf8 } from './alphabet.ts';
 import { writeBytes } from './bytes.ts';

@@ -9,12 +9,14 @@ import { gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../engine/index.ts';
-import { loadModel, parseConfig, saveModel, type LanguageModel } from '../../models/checkpoint.ts';
-import { parseJson, readText, UserError } from '../../models/files.ts';
-import { openCheckpoint, writeSafetensors } from '../../models/safetensors.ts';
+import { loadModel, parseConfig, saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { parseJson } from '../../models/json.ts';
+import { readText } from '../../models/node/files.ts';
+import { UserError } from '../../models/errors.ts';
+import { openCheckpoint, writeSafetensors } from '../../models/node/safetensors.ts';
 import { parseTokenizerJson, tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { forward, initTransformer, type TransformerConfig } from '../../models/transformer.ts';
-import { readCorpus, type Corpus } from '../../s2t2/corpus.ts';
+import { readCorpus, type Corpus } from '../../s2t2/app/corpus.ts';
 import { damagedBytes, damagedJson } from '../arbitraries/hostile.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 import { characterFile, english300, proteins24 } from '../models/tokenizer/samples.ts';
@@ -335,7 +337,7 @@ describe('bombs, in a heap of 64 MiB', () => {
     const member = gzipSync(Buffer.alloc(mebibytes * 2 ** 20, text));
     return Buffer.concat(Array.from({ length: count }, () => member));
   };
-  const cli = new URL('../../dist/s2t2/cli.js', import.meta.url).pathname;
+  const cli = new URL('../../dist/s2t2/app/cli.js', import.meta.url).pathname;
   const advice = /does not fit into Node's memory; raise it with/;
   const ratio = /unpacks to more than 200 times its \d+ bytes/;
   test.each<[string, () => Buffer, RegExp]>([

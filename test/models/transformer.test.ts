@@ -6,7 +6,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { grad, memory, noGrad, Random, scope, tensor } from '../../engine/index.ts';
 import { makeBatch, planBatches, type Sequence } from '../../models/batches.ts';
-import { sha256 } from '../../models/files.ts';
+import { sha256 } from '../../models/sha256.ts';
 import { generate } from '../../models/generate.ts';
 import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';

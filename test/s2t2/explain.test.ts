@@ -2,9 +2,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { explainPlan } from '../../s2t2/explain.ts';
-import { explanationTable, renderTable, resultsTable } from '../../s2t2/tables.ts';
+import { explanationTable, renderTable, resultsTable } from '../../s2t2/app/tables.ts';
 import { plans } from '../arbitraries/plans.ts';
-import { tokenizerOf } from './report-example.ts';
+import { tokenizerOf } from './app/report-example.ts';
 
 const names = (prefix: string) => Array.from({ length: 16 }, (_, i) => `${prefix}${i}`);
 

@@ -1,12 +1,12 @@
 /** The whole job on model directories that Hugging Face's libraries wrote (`oracles/huggingface.py`): every family, sharded, in half precision, padded, with LLaMA's kind of tokenizer. */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { loadModel } from '../../models/checkpoint.ts';
+import { loadModel } from '../../models/node/checkpoint.ts';
 import { embeddingName, endsOf, families, headName } from '../../models/transformer.ts';
-import { adapt } from '../../s2t2/adapt.ts';
+import { adapt } from '../../s2t2/app/adapt.ts';
 import { methods, modelFromPlan } from '../../s2t2/methods.ts';
 import { defaults } from '../../s2t2/settings.ts';
-import { translateCheckpoint } from '../../s2t2/stream.ts';
+import { translateCheckpoint } from '../../s2t2/app/stream.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
 
 const directory = temporaryDirectory();

@@ -2,15 +2,15 @@
 import { join } from 'node:path';
 import { Random } from '../../engine/index.ts';
 import { planBatches } from '../../models/batches.ts';
-import { saveModel, type LanguageModel } from '../../models/checkpoint.ts';
-import { writeFileAtomic } from '../../models/files.ts';
+import { saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { writeFileAtomic } from '../../models/node/files.ts';
 import { batchLoss } from '../../models/score.ts';
 import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { initTransformer } from '../../models/transformer.ts';
-import { readCorpus } from '../../s2t2/corpus.ts';
+import { readCorpus } from '../../s2t2/app/corpus.ts';
 import type { Context } from '../../s2t2/methods.ts';
-import { toSequences } from '../../s2t2/prepare.ts';
+import { toSequences } from '../../s2t2/app/prepare.ts';
 import { defaults } from '../../s2t2/settings.ts';
 
 const english = `The translation of a sentence is a path from one language to another. A model of language reads a text token by

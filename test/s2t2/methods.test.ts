@@ -1,12 +1,12 @@
 /** The starts of a model in a new vocabulary, on a tiny model: what each is made of, and what learning a plan does. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { memory, tensor } from '../../engine/index.ts';
-import type { LanguageModel } from '../../models/checkpoint.ts';
-import { UserError } from '../../models/files.ts';
+import type { LanguageModel } from '../../models/node/checkpoint.ts';
+import { UserError } from '../../models/errors.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { score } from '../../models/score.ts';
-import { alphabetFor, cutAll, toSequences } from '../../s2t2/prepare.ts';
+import { alphabetFor, cutAll, toSequences } from '../../s2t2/app/prepare.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { tinyContext } from './fixture.ts';

@@ -7,7 +7,7 @@ import { batchLoss } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
 import { initTransformer } from '../../../models/transformer.ts';
 import { methods } from '../../../s2t2/methods.ts';
-import { toSequences } from '../../../s2t2/prepare.ts';
+import { toSequences } from '../../../s2t2/app/prepare.ts';
 import { defaults } from '../../../s2t2/settings.ts';
 import { describeGpu, gpu } from './support.ts';
 

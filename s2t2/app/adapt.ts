@@ -1,0 +1,109 @@
+/**
+ * An adaptation from end to end: train the target tokenizer, start each method, evaluate, finetune, evaluate, and write
+ * the run's directory. It can be killed anywhere; the next run goes on where this one was and ends with the same files.
+ *
+ *     runs/NAME/model/             the adapted model, a Hugging Face directory
+ *     runs/NAME/plan.safetensors   the translation plan
+ *     runs/NAME/results.json       the table
+ *     runs/NAME/report.html        all of it to look at, written by the command line
+ *     runs/NAME/work/              states of training and finished rows, by which a run resumes
+ */
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
+import { UserError } from '../../models/errors.ts';
+import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { runExperiment, type Experiment, type Row } from './experiment.ts';
+import { withLock } from './lock.ts';
+import { methods } from '../methods.ts';
+import { reportPlan, savePlan, type Plan, type PlanReport } from '../plan.ts';
+import { floors, prepare, type Domain, type Prepared } from './prepare.ts';
+import type { Settings } from '../settings.ts';
+
+export interface Adaptation {
+  readonly source: LanguageModel;
+  readonly domain: Domain;
+  readonly settings: Settings;
+  /** Names of methods, in the order of the table; `s2t2` gives the adapted model. */
+  readonly methods: readonly string[];
+  readonly out: string;
+  /** Forgets what an earlier run in `out` has done. */
+  readonly fresh?: boolean;
+  /** How much work a kill can lose. */
+  readonly saveEverySeconds?: number;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+export interface Results {
+  readonly seed: number;
+  readonly methods: readonly Row[];
+  readonly plan: PlanReport | null;
+  /** A held-out text, to show how it is tokenised. */
+  readonly sample: string;
+}
+
+export interface Adapted {
+  readonly results: Results;
+  readonly target: Tokenizer;
+  readonly plan: Plan | null;
+}
+
+export async function adapt(adaptation: Adaptation): Promise<Adapted> {
+  const { source, domain, settings, out, log } = adaptation;
+  const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
+  if (unknown !== undefined)
+    throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
+  const prepared = await prepare(source, domain, settings, log);
+  const { saveEverySeconds, signal } = adaptation;
+  return withLock(out, () =>
+    runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal }),
+  );
+}
+
+/** All methods, in a directory that is this run's alone. */
+async function runMethods(
+  { out, methods: names, fresh }: Adaptation,
+  experiment: Experiment & Prepared,
+): Promise<Adapted> {
+  const { work, target, settings } = experiment;
+  if (fresh) await startAfresh(out);
+  await makeDirectory(work);
+  await claim(join(work, 'run.json'), experiment.fingerprint);
+  const rows: Row[] = floors(experiment);
+  let plan: Plan | null = null;
+  for (const name of names) {
+    const result = await runExperiment(experiment, methods[name]);
+    rows.push(result.row);
+    if (name !== 's2t2') continue;
+    plan = result.plan!;
+    await savePlan(join(out, 'plan.safetensors'), plan);
+    await saveModel(join(out, 'model'), { model: result.model, tokenizer: target });
+    await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
+  }
+  const results: Results = {
+    seed: settings.seed,
+    methods: rows,
+    plan: plan && reportPlan(plan),
+    sample: experiment.texts.test[0],
+  };
+  await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
+  return { results, target, plan };
+}
+
+/** Marks a directory as this run's; one that holds another run is refused. */
+async function claim(path: string, fingerprint: string): Promise<void> {
+  const known = (await readJson(path).catch(() => null)) as { fingerprint?: string } | null;
+  if (known !== null && known.fingerprint !== fingerprint)
+    throw new UserError(
+      `${path}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
+    );
+  await writeFileAtomic(path, JSON.stringify({ fingerprint }));
+}
+
+/** Forgets what an earlier run left. */
+async function startAfresh(out: string): Promise<void> {
+  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json'])
+    await rm(join(out, name), { recursive: true, force: true });
+}

@@ -1,0 +1,164 @@
+/**
+ * Domains to adapt to, as one table: where each one's texts come from, how they are read, and what makes two of them
+ * too close for two splits. `loadDomain` reads what is bundled or made; `make.ts` makes it.
+ */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { UserError } from '../../../models/errors.ts';
+import { readCorpus } from '../corpus.ts';
+import {
+  readCode,
+  readEnzymes,
+  readGenome,
+  readHebrew,
+  readHelp,
+  readProteins,
+  readRna,
+  type Reader,
+} from './readers.ts';
+import type { Close, Sizes } from './relatives.ts';
+import { dataFolder } from './tools.ts';
+
+export interface DomainData {
+  readonly name: string;
+  /** What a text is counted in: residue, base, byte. */
+  readonly unit: string;
+  readonly train: string[];
+  readonly validation: string[];
+  readonly test: string[];
+  readonly source: string;
+  readonly licence: string;
+}
+
+/** How relatives are found: options of `mmseqs easy-linclust` (where one text of a cluster is kept) and `easy-search`; without either, shared stretches. */
+export interface Kin {
+  readonly linclust?: readonly string[];
+  readonly easySearch?: readonly string[];
+  /** From here on a relative in another split is a leak. */
+  readonly close: Close;
+}
+
+export interface Domain {
+  readonly unit: 'residue' | 'base' | 'byte';
+  /** A package of Debian, or a manifest of npm packages beside this file. */
+  readonly package: { readonly debian: string } | { readonly npm: string };
+  readonly source: string;
+  readonly licence: string;
+  readonly read: Reader;
+  readonly kin: Kin;
+  /** Texts in the bundled splits. */
+  readonly sizes: Sizes;
+}
+
+const clusters = (identity: string) => ['--min-seq-id', identity, '-c', '0.8', '--cov-mode', '0'];
+const proteinKin: Kin = {
+  linclust: clusters('0.5'),
+  easySearch: ['-s', '7.5', '-e', '0.001'],
+  close: { similarity: 0.5, coverage: 0.8 },
+};
+/** Seeds of 11 bases: shorter than MMseqs2's 15, so more sensitive, and a table of megabytes in place of gigabytes. */
+const bothStrands = ['--search-type', '3', '--strand', '2', '-k', '11', '-e', '0.001'];
+const textKin: Kin = { close: { similarity: 0.2, coverage: 1 } };
+
+const swissProt = {
+  unit: 'residue',
+  package: { debian: 'metastudent-data' },
+  licence: 'CC BY 4.0, © The UniProt Consortium',
+  kin: proteinKin,
+} as const;
+
+const help = (code: string, language: string, script: RegExp, sizes: Sizes): Domain => ({
+  unit: 'byte',
+  package: { debian: `libreoffice-help-${code.toLowerCase()}` },
+  source: `LibreOffice 7.4's help in ${language}`,
+  licence: 'MPL-2.0, © The Document Foundation and contributors',
+  read: readHelp(code, script),
+  kin: textKin,
+  sizes,
+});
+
+export const domains = {
+  proteins: {
+    ...swissProt,
+    source: 'Swiss-Prot of January 2014',
+    read: readProteins,
+    sizes: { train: 6000, validation: 300, test: 300 },
+  },
+  enzymes: {
+    ...swissProt,
+    source: 'enzymes of Swiss-Prot of January 2014, six EC classes in equal numbers',
+    read: readEnzymes,
+    sizes: { train: 600, validation: 60, test: 60 },
+  },
+  dna: {
+    unit: 'base',
+    package: { debian: 'kleborate-examples' },
+    source: 'genome of Klebsiella pneumoniae MGH 78578 (GenBank CP000647 to CP000652) in pieces of 4,096 bases',
+    licence: 'GenBank: free of restrictions; the package is GPL-3',
+    read: readGenome(4096),
+    // A copy of 123 bases, a thirtieth of a piece, is too much.
+    kin: { easySearch: bothStrands, close: { similarity: 0.8, coverage: 0.03 } },
+    sizes: { train: 112, validation: 8, test: 8 },
+  },
+  rna: {
+    unit: 'base',
+    package: { debian: 'microbiomeutil-data' },
+    source: '16S ribosomal RNA of bacteria and archaea, the gold set of microbiomeutil',
+    licence: 'BSD-3-Clause, © 2009-2010 The Broad Institute',
+    read: readRna,
+    kin: { linclust: clusters('0.9'), easySearch: bothStrands, close: { similarity: 0.9, coverage: 0.8 } },
+    sizes: { train: 325, validation: 24, test: 24 },
+  },
+  code: {
+    unit: 'byte',
+    package: { npm: 'code' },
+    source:
+      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, in equal numbers of files',
+    licence: 'MIT, © Paul Miller; Tanner Linsley; Michel Weststrate; three.js authors',
+    read: readCode('@noble/curves', '@noble/hashes', '@tanstack/query-core', 'mobx', 'three'),
+    kin: textKin,
+    sizes: { train: 40, validation: 8, test: 8 },
+  },
+  japanese: help('ja', 'Japanese', /[\p{sc=Hira}\p{sc=Kana}\p{sc=Han}]/u, { train: 125, validation: 16, test: 16 }),
+  chinese: help('zh-CN', 'Chinese', /\p{sc=Han}/u, { train: 110, validation: 14, test: 14 }),
+  korean: help('ko', 'Korean', /[\p{sc=Hang}\p{sc=Han}]/u, { train: 140, validation: 16, test: 16 }),
+  russian: help('ru', 'Russian', /\p{sc=Cyrl}/u, { train: 145, validation: 18, test: 18 }),
+  greek: help('el', 'Greek', /\p{sc=Grek}/u, { train: 105, validation: 16, test: 16 }),
+  hebrew: {
+    unit: 'byte',
+    package: { debian: 'bibledit-cloud-data' },
+    source: 'the Hebrew Bible (Westminster Leningrad Codex, Open Scriptures), letters only',
+    licence: 'public domain',
+    read: readHebrew,
+    kin: textKin,
+    sizes: { train: 110, validation: 14, test: 14 },
+  },
+} as const satisfies Readonly<Record<string, Domain>>;
+
+export type DomainName = keyof typeof domains;
+
+export function domainOf(name: string): Domain {
+  if (!Object.hasOwn(domains, name))
+    throw new UserError(`${name}: no such domain; there are ${Object.keys(domains).join(', ')}`);
+  return domains[name as DomainName];
+}
+
+/** The file of a split, beside the record `NAME.json`. */
+export const splitFile = (folder: string, name: string, split: string): string =>
+  join(folder, `${name}.${split}.${domainOf(name).unit === 'byte' ? 'jsonl' : 'fasta'}.gz`);
+
+/** The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from `work` in any case. */
+export async function loadDomain(
+  name: string,
+  { work, full = false }: { readonly work: string; readonly full?: boolean },
+): Promise<DomainData> {
+  const { unit, source, licence } = domainOf(name);
+  const folder = [dirname(dataFolder(`${name}.json`)), work]
+    .slice(full ? 1 : 0)
+    .find(f => existsSync(join(f, `${name}.json`)));
+  if (folder === undefined)
+    throw new UserError(`${work}: holds no ${name}.json; make it with npm run s2t2 -- data ${name} --out ${work}`);
+  const read = async (split: string) => (await readCorpus(splitFile(folder, name, split))).documents.map(d => d.text);
+  const [train, validation, test] = await Promise.all(['train', 'validation', 'test'].map(read));
+  return { name, unit, train, validation, test, source, licence };
+}

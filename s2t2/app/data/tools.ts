@@ -1,0 +1,101 @@
+/** Programs of the system that the data are made with, and the two places that packages come from: Debian and npm. */
+import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { cp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { makeDirectory } from '../../../models/node/files.ts';
+import { oneLine, UserError } from '../../../models/errors.ts';
+
+type Log = (line: string) => void;
+
+/** A folder or file of `s2t2/data`, from the sources and from `dist` alike. */
+export function dataFolder(name: string): string {
+  const here = fileURLToPath(new URL('.', import.meta.url));
+  const candidates = [join(here, '../../data', name), join(here, '../../../../s2t2/data', name)];
+  return candidates.find(existsSync) ?? candidates[0];
+}
+
+const advice: Readonly<Record<string, { missing: string; failed: string }>> = {
+  'apt-get': {
+    missing:
+      'this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE',
+    failed: 'try apt-get update, or fetch the package from packages.debian.org and give --package FILE',
+  },
+  'dpkg-deb': {
+    missing: 'install it with your package manager (dpkg)',
+    failed: 'is the package whole, and is there room on the disk?',
+  },
+  xz: {
+    missing: 'install it with: apt-get install xz-utils',
+    failed: 'is the package whole, and is there room on the disk?',
+  },
+  mmseqs: { missing: 'install it with: apt-get install mmseqs2', failed: 'is there room on the disk and in memory?' },
+  npm: { missing: 'it comes with Node', failed: 'check that the network is there, and run again' },
+};
+
+/** Runs a program in a directory; that it is missing or fails is the user's to mend. */
+export async function run(command: string, args: readonly string[], cwd: string): Promise<void> {
+  await promisify(execFile)(command, args, { cwd, maxBuffer: 2 ** 26 }).catch(
+    (error: NodeJS.ErrnoException & { stderr?: string }) => {
+      const { missing, failed } = advice[command];
+      const reason =
+        error.stderr?.split('\n').find(line => /^npm (error|ERR)/.test(line)) ??
+        error.message.trim().split('\n').at(-1)!;
+      throw new UserError(
+        error.code === 'ENOENT'
+          ? `${command}: not found; ${missing}`
+          : `${command}: failed: ${reason.trim()}; ${failed}`,
+      );
+    },
+  );
+}
+
+/** The folder into which a Debian package is unpacked, fetched first where `file` does not name it. */
+export async function debianPackage(
+  name: string,
+  { work, file, log }: { work: string; file?: string; log: Log },
+): Promise<string> {
+  const root = join(work, name);
+  if (existsSync(root)) return root;
+  if (file !== undefined && !existsSync(file))
+    throw new UserError(`${file}: no such file; --package names Debian's package ${name}`);
+  if (file === undefined) {
+    log(`fetching Debian's package ${name}`);
+    await run('apt-get', ['download', name], work);
+  }
+  const archive =
+    file === undefined
+      ? join(work, (await readdir(work)).find(f => f.startsWith(`${name}_`) && f.endsWith('.deb'))!)
+      : resolve(file);
+  // Renamed once it is whole, so that a killed run leaves no half of it.
+  await rm(`${root}.partial`, { recursive: true, force: true });
+  await run('dpkg-deb', ['-x', archive, `${root}.partial`], work);
+  await rename(`${root}.partial`, root);
+  return root;
+}
+
+/** `node_modules` of a manifest of `s2t2/data` after `npm ci` in `cache`, which is spared where this very lockfile has been installed already. */
+export async function npmPackages(manifest: string, cache: string, log: Log): Promise<string> {
+  const lockOf = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => undefined);
+  const [from, modules] = [dataFolder(manifest), join(cache, 'node_modules')];
+  const finished = existsSync(join(modules, '.package-lock.json')); // what npm writes last
+  if (finished && (await lockOf(cache)) === (await lockOf(from))) return modules;
+  log(`installing the packages of ${manifest} into ${cache}`);
+  await rm(modules, { recursive: true, force: true });
+  await makeDirectory(cache);
+  await cp(from, cache, { recursive: true }).catch((error: unknown) => {
+    throw new UserError(
+      `${cache}: the manifest ${from} cannot be copied there (${oneLine(error)}); give another --work`,
+    );
+  });
+  await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], cache);
+  return modules;
+}
+
+/** MMseqs2 on two threads. What a killed run left in `tmp` would be taken for this one's. */
+export async function mmseqs(work: string, ...args: readonly string[]): Promise<void> {
+  await rm(join(work, 'tmp'), { recursive: true, force: true });
+  await run('mmseqs', [...args, '--threads', '2', '-v', '1'], work);
+}

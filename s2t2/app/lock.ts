@@ -1,0 +1,73 @@
+/**
+ * One run at a time in a directory, and no lock that outlives its run.
+ *
+ * A run makes a file `run.HOST-PID.lock` of its own and then looks for those of others, so of two that start at once at
+ * most one goes on. It withdraws before a process that lives, and removes the file of one that has ended: after
+ * `kill -9` the next run begins at once.
+ *
+ * The file holds when its process began, so that another program that has its number by now is not taken for it.
+ *
+ * Honest limits: processes of another host cannot be asked whether they live, and where there is no /proc, not when they
+ * began. What cannot be told is taken for a run, and the error names the file to delete.
+ */
+import { readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { basename, join } from 'node:path';
+import { explain, isRunning, makeDirectory } from '../../models/node/files.ts';
+import { UserError } from '../../models/errors.ts';
+
+/** Somebody else has the directory. */
+export class InUse extends UserError {}
+
+/** Files of this process: `adapt` may be called twice at once in one. */
+const held = new Set<string>();
+
+/** Runs `work` while no other process, and no other call, has `directory`, which is made where it is missing. */
+export async function withLock<R>(directory: string, work: () => Promise<R>): Promise<R> {
+  await makeDirectory(directory);
+  const lock = join(await realpath(directory), `run.${hostname()}-${process.pid}.lock`);
+  if (held.has(lock))
+    throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
+  held.add(lock);
+  try {
+    await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => {
+      throw explain(error, directory);
+    });
+    await refuseOthers(directory, lock);
+    return await work();
+  } finally {
+    held.delete(lock);
+    await rm(lock, { force: true });
+  }
+}
+
+async function refuseOthers(directory: string, own: string): Promise<void> {
+  for (const name of await readdir(directory)) {
+    const owner = /^run\.(.+)-(\d+)\.lock$/.exec(name);
+    if (owner === null || name === basename(own)) continue;
+    const [, host, pid] = owner;
+    const file = join(directory, name);
+    if (host === hostname() && (await hasEnded(Number(pid), file))) await rm(file, { force: true });
+    else
+      throw new InUse(
+        `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+      );
+  }
+}
+
+/** Whether the process that made a lock has ended. */
+async function hasEnded(pid: number, file: string): Promise<boolean> {
+  if (!isRunning(pid)) return true;
+  const [now, then] = [await beginning(pid), await readFile(file, 'utf8').catch(() => '')];
+  return now !== undefined && then !== '' && now !== then;
+}
+
+/**
+ * When a process began, in ticks since the start of the system: field 22 of /proc/PID/stat (proc(5)); no time for one
+ * that was killed and not yet buried by its parent (state Z). Field 2, a name in brackets, may hold spaces.
+ */
+async function beginning(pid: number): Promise<string | undefined> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => undefined);
+  const fields = stat?.slice(stat.lastIndexOf(')') + 2).split(' '); // from field 3
+  return fields?.[0] === 'Z' ? 'ended' : fields?.[19];
+}

@@ -1,0 +1,202 @@
+/**
+ * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.json, results.json,
+ * table.md and report.html.
+ */
+import { statSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { getBackend } from '../../../engine/index.ts';
+import { loadModel } from '../../../models/node/checkpoint.ts';
+import { makeDirectory, readJson, writeFileAtomic } from '../../../models/node/files.ts';
+import { UserError } from '../../../models/errors.ts';
+import type { Tokenizer } from '../../../models/tokenizer/index.ts';
+import { loadDomain, type DomainData } from '../data/domains.ts';
+import { dataFolder } from '../data/tools.ts';
+import { withLock } from '../lock.ts';
+import { prepare } from '../prepare.ts';
+import { renderReport } from '../report/page.ts';
+import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
+import { ablate, type Ablation, type AblationName } from './ablations.ts';
+import { planOf, type Bench } from './cells.ts';
+import { meaning, type Meaning } from './meaning.ts';
+import { paperMarkdown } from './markdown.ts';
+import { describePaper } from './report.ts';
+import {
+  chooseRates,
+  defaultGrid,
+  lines,
+  mainTable,
+  ratesFrom,
+  s2t2Cell,
+  type Grid,
+  type GridRow,
+  type Rates,
+  type Table,
+} from './table.ts';
+import { loadReceiver, transfer, type Transfer } from './transfer.ts';
+
+export interface PaperOptions {
+  readonly out: string;
+  /** Directory of the source model. */
+  readonly model?: string;
+  readonly domain: string;
+  /** Where `s2t2 data` put the files of domains that are not bundled. */
+  readonly data: string;
+  readonly seeds: number;
+  readonly tokens: number;
+  /** Sequences of validation and of test data, at most. */
+  readonly heldOut: number;
+  /** Names of lines of the table. */
+  readonly lines: readonly string[];
+  readonly grid?: Grid;
+  /** Directory of an earlier table, whose cells are not run again, or its rates.json: learning rates in place of a grid of this table's own. */
+  readonly rates?: string;
+  readonly ablate: readonly AblationName[];
+  /** Directory of a larger model with the same vocabulary. */
+  readonly transfer?: string;
+  /** Where among its lines a helper begins. */
+  readonly share?: number;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+export interface Paper {
+  readonly domain: { readonly name: string; readonly unit: string; readonly source: string; readonly licence: string };
+  readonly model: {
+    readonly parameters: number;
+    readonly width: number;
+    readonly layers: number;
+    readonly vocabSize: number;
+  };
+  readonly settings: Settings;
+  readonly backend: string;
+  readonly grid: readonly GridRow[];
+  readonly table: Table;
+  readonly ablations: readonly Ablation[];
+  readonly meaning: Meaning | null;
+  readonly transfer: Transfer | null;
+}
+
+export async function paper(options: PaperOptions): Promise<Paper> {
+  check(options);
+  return withLock(options.out, async () => write(options, await trainCells(options)));
+}
+
+/** Trains cells of a paper that another process runs with these options, and leaves the rest to that one. */
+export async function helpPaper(options: PaperOptions): Promise<void> {
+  check(options);
+  await trainCells(options);
+}
+
+function check({ lines: names, transfer: receiver }: PaperOptions): void {
+  const unknown = names.find(name => !lines.some(l => l.name === name));
+  if (unknown !== undefined)
+    throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
+  if (receiver !== undefined && !names.includes('s2t2'))
+    throw new UserError("a transfer needs the table's line 's2t2', whose plans it applies");
+}
+
+/** What cells give, and what to look at them with. */
+interface Trained extends Pick<Paper, 'settings' | 'grid' | 'table' | 'ablations' | 'transfer'> {
+  readonly domain: DomainData;
+  readonly test: Bench;
+  readonly rates: ReadonlyMap<string, Rates>;
+}
+
+async function trainCells(options: PaperOptions): Promise<Trained> {
+  const { out, signal, log } = options;
+  const source = await loadModel(options.model ?? dataFolder('source'));
+  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
+  const given = options.rates === undefined ? null : await readRates(options.rates);
+  const domain = await loadDomain(options.domain, { work: options.data });
+  const settings: Settings = {
+    ...defaults,
+    alpha: defaultAlpha(source.tokenizer.ordinaryIds().length),
+    budget: { unit: 'tokens', amount: options.tokens },
+  };
+  const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
+    const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut) };
+    return {
+      prepared: await prepare(source, texts, settings, log, target),
+      out: join(out, split),
+      earlier: options.rates === undefined || isFile(options.rates) ? undefined : join(options.rates, split),
+      signal,
+      log,
+    };
+  };
+  const validation = await on('validation');
+  const test = await on('test', validation.prepared.target);
+  log(
+    `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`,
+  );
+
+  const chosen = lines.filter(l => options.lines.includes(l.name));
+  const { rates, rows: grid } = given
+    ? { rates: ratesFrom(given, chosen), rows: [] }
+    : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid, options.share);
+  if (options.share === undefined)
+    await writeFileAtomic(
+      join(out, 'rates.json'),
+      `[\n${(given ?? grid).map(row => JSON.stringify(row)).join(',\n')}\n]\n`,
+    );
+  const seeds = seedsOf(options);
+  const table = await mainTable(test, settings, chosen, rates, seeds);
+  const ablations = await ablate(
+    validation,
+    options.ablate,
+    rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings,
+  );
+  const moved = receiver && (await transfer({ test, model: receiver, settings, rates, seeds }));
+  return { domain, settings, test, rates, grid, table, ablations, transfer: moved };
+}
+
+const seedsOf = ({ seeds }: PaperOptions): number[] => Array.from({ length: seeds }, (_, seed) => seed);
+
+/** results.json, table.md and report.html. */
+async function write(options: PaperOptions, { domain, test, rates, ...trained }: Trained): Promise<Paper> {
+  const { out } = options;
+  const { source, target, texts } = test.prepared;
+  const hasPlans = options.lines.includes('s2t2');
+  const { config, weights } = source.model;
+  const results: Paper = {
+    domain: { name: domain.name, unit: domain.unit, source: domain.source, licence: domain.licence },
+    model: {
+      parameters: Object.values(weights).reduce((n, w) => n + w.size, 0),
+      width: config.width,
+      layers: config.layers,
+      vocabSize: config.vocabSize,
+    },
+    backend: getBackend().describe(),
+    ...trained,
+    meaning: hasPlans
+      ? await meaning(test, trained.settings, rates, seedsOf(options), options.domain === 'proteins')
+      : null,
+  };
+  await makeDirectory(out);
+  await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 1)}\n`);
+  await writeFileAtomic(join(out, 'table.md'), paperMarkdown(results));
+  const plan = hasPlans ? await planOf(test, s2t2Cell(trained.settings, rates, 0)) : null;
+  await writeFileAtomic(
+    join(out, 'report.html'),
+    renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })),
+  );
+  for (const split of ['validation', 'test'])
+    await rm(join(out, split, 'work'), { recursive: true, force: true, maxRetries: 5 });
+  return results;
+}
+
+const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
+
+/** The learning rates of an earlier table. */
+async function readRates(path: string): Promise<GridRow[]> {
+  const file = isFile(path) ? path : join(path, 'rates.json');
+  const grid = await readJson(file);
+  const isRow = (g: Partial<GridRow> | null) =>
+    typeof g?.name === 'string' && [g.rate, g.planRate, g.bodyRate].every(x => Number.isFinite(x) && x! > 0);
+  if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow))
+    throw new UserError(
+      `${file}: holds no learning rates; give the directory of a table that chose its own, or the rates.json in it`,
+    );
+  return grid as GridRow[];
+}

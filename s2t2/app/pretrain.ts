@@ -1,0 +1,324 @@
+/**
+ * Pretraining of a source model on English: tokenizer, model, held-out bits per byte, a few generated lines, and a
+ * record of all that, in one Hugging Face directory. Resumable; the same seed gives the same model.
+ */
+import { dirname, join } from 'node:path';
+import { getBackend, Random } from '../../engine/index.ts';
+import { AdamW } from '../../models/adamw.ts';
+import { planBatches, scoredTokens, windows, type Sequence } from '../../models/batches.ts';
+import { loadModel, saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
+import { sha256 } from '../../models/sha256.ts';
+import { UserError } from '../../models/errors.ts';
+import { generate } from '../../models/generate.ts';
+import { Muon } from '../../models/muon.ts';
+import { KneserNey } from '../../models/ngram.ts';
+import { score } from '../../models/score.ts';
+import { taughtLoss } from '../../models/teacher.ts';
+import { gpt2Pattern, trainBPE, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { train } from '../../models/train.ts';
+import {
+  forwardFlops,
+  initTransformer,
+  type Family,
+  type Transformer,
+  type TransformerConfig,
+} from '../../models/transformer.ts';
+import type { English } from './data/english.ts';
+import { metrics } from '../evaluate.ts';
+import { progressBar } from '../../models/node/progress.ts';
+
+export const optimizers = ['muon', 'adamw'] as const;
+type OptimizerName = (typeof optimizers)[number];
+
+/** Whether a weight belongs to a layer, and not to an end or to the positions. */
+const isHidden = (name: string): boolean => /\.(layers|h)\.\d+\./.test(name);
+
+export interface PretrainOptions {
+  readonly out: string;
+  readonly family: Family;
+  readonly seed: number;
+  readonly tokens: number;
+  /** The share of the training documents that is used: fewer, seen more often, lose little where steps are few. */
+  readonly text: number;
+  readonly vocabSize: number;
+  readonly width: number;
+  readonly layers: number;
+  readonly heads: number;
+  /** Tokens in a training window; the context of a gpt2 model, which knows no position beyond those it was trained on. */
+  readonly window: number;
+  /** Tokens in a batch. */
+  readonly batchTokens: number;
+  readonly rate: number;
+  readonly optimizer: OptimizerName;
+  /** Muon's: the learning rate of embedding and head, in units of `rate`. */
+  readonly endsRate: number;
+  /** The share λ of a 5-gram model in what is learned at the first step; it falls linearly to 0 at the last. */
+  readonly teacher: number;
+  /** The texts. */
+  readonly english: English;
+  /** Where the state of the run lies. */
+  readonly work: string;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+export const pretrainDefaults = {
+  family: 'olmo' as Family,
+  seed: 0,
+  tokens: 10_500_000,
+  text: 0.5,
+  vocabSize: 2048,
+  width: 160,
+  layers: 4,
+  heads: 5,
+  window: 512,
+  batchTokens: 1536,
+  rate: 0.01,
+  optimizer: 'muon' as OptimizerName,
+  endsRate: 4,
+  teacher: 1,
+};
+
+export async function pretrain(options: PretrainOptions): Promise<void> {
+  const { english, seed, log, signal } = options;
+  await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
+  const documents = shareOf(english.train, options.text);
+  if (documents.length === 0)
+    throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
+  log(
+    `training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`,
+  );
+  const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
+  const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
+  mustFill(options.window, trainStream, testStream);
+  const trainSet = windows(trainStream, options.window, id => tokenizer.tokenBytes(id).length);
+
+  log('counting 5-grams');
+  const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
+
+  const config: TransformerConfig = {
+    family: options.family,
+    vocabSize: tokenizer.vocabSize,
+    width: options.width,
+    layers: options.layers,
+    heads: options.heads,
+    keyValueHeads: options.heads,
+    // SwiGLU has three matrices where GELU has two.
+    feedForward: options.family === 'gpt2' ? 4 * options.width : Math.ceil(((8 / 3) * options.width) / 32) * 32,
+    context: options.family === 'gpt2' ? options.window : 1024,
+    rotaryBase: 10000,
+    normEps: 1e-5,
+    tied: true,
+  };
+  const model = initTransformer(config, new Random(seed).split('weights'));
+  const parameters = Object.values(model.weights).reduce((n, w) => n + w.size, 0);
+  const batches = planBatches(
+    trainSet,
+    options.batchTokens,
+    { unit: 'tokens', amount: options.tokens },
+    new Random(seed).split('batches'),
+  );
+  log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
+
+  const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
+  const { tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
+  const result = await train(
+    {
+      parameters: model.weights,
+      batches,
+      loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
+      rate,
+      warmup: Math.ceil(0.02 * batches.length),
+      optimizer: parameters =>
+        options.optimizer === 'adamw'
+          ? new AdamW(parameters)
+          : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2, {
+              othersRate: endsRate,
+            }),
+    },
+    {
+      state: join(options.work, 'pretrain.safetensors'),
+      fingerprint: sha256(
+        JSON.stringify({
+          config,
+          seed,
+          tokens,
+          text,
+          vocabSize,
+          window,
+          batchTokens,
+          rate,
+          optimizer,
+          endsRate,
+          teacher,
+          tokenizer: tokenizer.hash,
+          backend: getBackend().arithmetic,
+        }),
+      ),
+      signal,
+      onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
+    },
+  ).finally(() => bar.stop());
+
+  const judged = await judge(
+    { model, tokenizer },
+    ngram,
+    { train: trainStream, test: testStream },
+    options.window,
+    signal,
+  );
+  const samples = [];
+  for (const prompt of ['The people of the United States', 'The whale', 'a person who'])
+    samples.push(prompt + (await continuation(model, tokenizer, prompt, new Random(seed).split(prompt))));
+  const record = {
+    data: english.sources,
+    split: {
+      train: documents.length,
+      validation: english.validation.length,
+      test: english.test.length,
+      unit: 'documents',
+    },
+    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
+    seed,
+    parameters,
+    steps: result.steps,
+    tokens: result.tokens,
+    seconds: Math.round(result.seconds),
+    gflopPerSecond: Math.round((3 * forwardFlops(config, window / 2) * result.tokens) / result.seconds / 1e8) / 10,
+    backend: getBackend().describe(),
+    loss: meanOfLast(result.losses, 50),
+    ...judged,
+    samples,
+  };
+  await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
+  log(`${verdict(judged)}; written to ${options.out}`);
+}
+
+export interface JudgeOptions {
+  /** The model directory, whose `record.json` gets the figures. */
+  readonly model: string;
+  /** The share of the training documents that the 5-grams are counted in. */
+  readonly text: number;
+  readonly window: number;
+  readonly english: English;
+  readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
+}
+
+/** Scores a model that was pretrained before, and a 5-gram model of the same share of the text, anew. */
+export async function judgePretrained({
+  model: directory,
+  text,
+  window,
+  english,
+  signal,
+  log,
+}: JudgeOptions): Promise<void> {
+  const { model, tokenizer } = await loadModel(directory);
+  const file = join(directory, 'record.json');
+  const record = await readJson(file);
+  const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
+  mustFill(window, train, test);
+  if (window > model.config.context)
+    throw new UserError(
+      `${directory}: a window of ${window} is longer than the model's context of ${model.config.context}; lower --window`,
+    );
+  log('counting 5-grams');
+  const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });
+  const judged = await judge({ model, tokenizer }, ngram, { train, test }, window, signal);
+  await writeFileAtomic(file, `${JSON.stringify({ ...(record as object), ...judged }, null, 2)}\n`);
+  log(`${verdict(judged)}; written to ${file}`);
+}
+
+interface Judged {
+  readonly heldOut: {
+    readonly bitsPerByte: number;
+    readonly standardError: number;
+    readonly perplexity: number;
+    readonly tokens: number;
+    readonly bytes: number;
+    readonly window: number;
+    readonly overlap: number;
+  };
+  readonly kneserNey5: { readonly bitsPerByte: number; readonly perplexity: number; readonly trainingTokens: number };
+}
+
+/**
+ * Bits per byte of the held-out stream, by a model and by an n-gram model: the same tokens, in windows that overlap by
+ * half, so that neither is judged on tokens whose context a cut has taken away.
+ */
+async function judge(
+  { model, tokenizer }: LanguageModel,
+  ngram: KneserNey,
+  streams: { readonly train: Int32Array; readonly test: Int32Array },
+  window: number,
+  signal?: AbortSignal,
+): Promise<Judged> {
+  const overlap = Math.floor(window / 2);
+  const cut = windows(streams.test, window, id => tokenizer.tokenBytes(id).length, overlap);
+  const { bitsPerByte, standardError, perplexity } = metrics(await score(model, cut, { endToken: false, signal }));
+  const counted = metrics(
+    cut.map(({ ids, bytes, context }) => {
+      const nats = ngram.nats(ids).subarray(context);
+      return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes };
+    }),
+  );
+  const [tokens, bytes] = [scoredTokens, (s: Sequence) => s.bytes].map(of => cut.reduce((n, s) => n + of(s), 0));
+  return {
+    heldOut: { bitsPerByte, standardError, perplexity, tokens, bytes, window, overlap },
+    kneserNey5: {
+      bitsPerByte: counted.bitsPerByte,
+      perplexity: counted.perplexity,
+      trainingTokens: streams.train.length,
+    },
+  };
+}
+
+function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNey5 }: Judged): string {
+  const below = 100 * (1 - bitsPerByte / kneserNey5.bitsPerByte);
+  return `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
+}
+
+function mustFill(window: number, train: Int32Array, test: Int32Array): void {
+  if (Math.min(train.length, test.length) <= window)
+    throw new UserError(
+      `${train.length} tokens of training and ${test.length} of held-out text do not fill a window of ${window}; lower --window or raise --text`,
+    );
+}
+
+/** A share of documents, evenly from every source. */
+const shareOf = (documents: readonly string[], share: number): string[] =>
+  documents.filter((_, i) => Math.floor((i + 1) * share) > i * share);
+
+/** All documents as one stream, each between its begin and end token. */
+function joinDocuments(documents: readonly string[], tokenizer: Tokenizer): Int32Array {
+  const { bos, eos } = tokenizer.specialTokens;
+  const parts = documents.map(text => tokenizer.encode(text));
+  const stream = new Int32Array(parts.reduce((n, ids) => n + ids.length + 2, 0));
+  let at = 0;
+  for (const ids of parts) {
+    stream[at] = bos!;
+    stream.set(ids, at + 1);
+    stream[at + 1 + ids.length] = eos!;
+    at += ids.length + 2;
+  }
+  return stream;
+}
+
+const meanOfLast = (losses: Float32Array, n: number): number =>
+  losses.slice(-n).reduce((sum, l) => sum + l, 0) / Math.min(n, losses.length);
+
+async function continuation(model: Transformer, tokenizer: Tokenizer, prompt: string, random: Random): Promise<string> {
+  const { bos, eos } = tokenizer.specialTokens;
+  const ids: number[] = [];
+  for await (const id of generate(model, Int32Array.from([bos!, ...tokenizer.encode(prompt)]), {
+    maxTokens: 60,
+    temperature: 0.8,
+    topP: 0.95,
+    stop: eos,
+    random,
+  }))
+    ids.push(id);
+  return tokenizer.decode(ids);
+}

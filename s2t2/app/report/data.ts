@@ -1,0 +1,62 @@
+/** What a report shows: one record, made from a run (run.ts) or by whoever has tables, curves and a plan of their own. */
+import type { Tokenizer } from '../../../models/tokenizer/index.ts';
+import type { Plan } from '../../plan.ts';
+
+/** A number with its uncertainty, in the units of its column. */
+export interface Interval {
+  readonly mean: number;
+  readonly low: number;
+  readonly high: number;
+  /** Decimals to print. */
+  readonly digits: number;
+}
+
+export type Cell = string | Interval;
+
+export interface ReportTable {
+  readonly title: string;
+  readonly note?: string;
+  readonly columns: readonly string[];
+  /** The first cell names the row. An empty cell stands for what does not exist. */
+  readonly rows: readonly { readonly cells: readonly Cell[]; readonly emphasis?: boolean }[];
+}
+
+export interface Axis {
+  readonly label: string;
+  readonly log?: boolean;
+}
+
+export interface CurvePlotPoint {
+  readonly x: number;
+  readonly y: number;
+  /** A band around y. */
+  readonly low?: number;
+  readonly high?: number;
+}
+
+/** A plot. A series has the same colour in all plots, by its name. */
+export interface CurvePlot {
+  /** Plots under one heading have one legend; by default the heading is "Learning curves". */
+  readonly section?: string;
+  readonly title: string;
+  readonly x: Axis;
+  readonly y: Axis;
+  readonly series: readonly {
+    readonly name: string;
+    readonly emphasis?: boolean;
+    readonly points: readonly CurvePlotPoint[];
+  }[];
+}
+
+export interface ReportData {
+  readonly title: string;
+  /** A paragraph that says what was done. */
+  readonly lead: string;
+  /** Label and value. */
+  readonly facts: readonly (readonly [string, string])[];
+  readonly tables: readonly ReportTable[];
+  readonly curves: readonly CurvePlot[];
+  readonly plan?: { readonly plan: Plan; readonly source: Tokenizer; readonly target: Tokenizer };
+  /** A text to show as the tokens of both vocabularies. */
+  readonly sample?: { readonly text: string; readonly source: Tokenizer; readonly target: Tokenizer };
+}

@@ -1,0 +1,87 @@
+/** The plan: its picture, which client.ts draws, support and entropy of its rows, and its most telling translations. */
+import type { Tokenizer } from '../../../models/tokenizer/index.ts';
+import { explainPlan } from '../../explain.ts';
+import { rowSums, type Plan } from '../../plan.ts';
+import { renderHistogram } from './chart.ts';
+import { base64, html, visible, type Html } from './html.ts';
+import { percent } from './scale.ts';
+
+/** The plan as the page has it: P(source | target) by rows, with names. */
+export interface PictureView {
+  readonly rows: readonly string[];
+  readonly columns: readonly string[];
+  /** Uint32: row i has the entries pointers[i] … pointers[i+1]. */
+  readonly pointers: string;
+  /** Uint16, or Uint32 where a column does not fit; rising within a row. */
+  readonly entries: string;
+  readonly wide: boolean;
+  /** Uint16: 65,535 stands for `largest`. */
+  readonly values: string;
+  readonly largest: number;
+}
+
+const full = 65535;
+
+export function viewPlan(plan: Plan, source: Tokenizer, target: Tokenizer): PictureView {
+  const totals = rowSums(plan);
+  const conditional = new Float64Array(plan.values.length);
+  for (let i = 0; i < totals.length; i++)
+    for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) conditional[e] = plan.values[e] / totals[i];
+  const largest = conditional.reduce((a, b) => Math.max(a, b), 0);
+  const wide = plan.nu.length > full + 1;
+  return {
+    rows: Array.from(plan.targetIds, id => visible(target.token(id))),
+    columns: Array.from(plan.sourceIds, id => visible(source.token(id))),
+    pointers: base64(Uint32Array.from(plan.pointers)),
+    entries: base64(wide ? Uint32Array.from(plan.columns) : Uint16Array.from(plan.columns)),
+    wide,
+    values: base64(Uint16Array.from(conditional, p => Math.max(1, Math.round((full * p) / largest)))),
+    largest,
+  };
+}
+
+/** Support, and entropy of P(source | target) in bits, of every row. */
+export function rowStatistics(plan: Plan): { support: number[]; entropy: number[] } {
+  const totals = rowSums(plan);
+  const entropyOf = (row: number): number => {
+    let bits = 0;
+    for (let e = plan.pointers[row]; e < plan.pointers[row + 1]; e++) {
+      const p = plan.values[e] / totals[row];
+      bits -= p * Math.log2(p);
+    }
+    return bits;
+  };
+  const rows = Array.from(plan.mu.keys());
+  return { support: rows.map(i => plan.pointers[i + 1] - plan.pointers[i]), entropy: rows.map(entropyOf) };
+}
+
+const button = (action: string, label: string, text: string): Html =>
+  html`<button type="button" data-action="${action}" aria-label="${label}" title="${label}">${text}</button>`;
+
+export function renderPicture({ rows, columns, largest }: PictureView, plan: Plan): Html {
+  const { support, entropy } = rowStatistics(plan);
+  return html`<p>Each row is one of ${rows.length} target tokens, each column one of ${columns.length.toLocaleString('en')} source tokens. A cell is <i>P</i>(source | target): how much of the target token is made of that source token.</p>
+<div id="picture">
+<div class="bar"><span class="group">${button('out', 'Zoom out', '−')}${button('in', 'Zoom in', '+')}${button('fit', 'Show the whole plan', 'Fit')}</span>
+<label>Rows <select data-order><option value="main">by main source token</option><option value="id">by token id</option><option value="entropy">by entropy</option><option value="support">by support</option></select></label>
+<label>Find <input data-find type="search" list="rows" placeholder="target token" size="12" autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
+<span class="ramp">0<span aria-hidden="true"></span>${percent(largest)}</span></div>
+<canvas tabindex="0" role="application" aria-roledescription="picture of the plan" aria-label="The plan, target tokens by source tokens" aria-describedby="picture-keys"></canvas>
+<div class="detail" aria-live="polite"><p class="cell"></p><p class="row"></p><ol></ol></div>
+<p class="note" id="picture-keys">Point at a cell to see what it is. Drag to move. Pinch, or click and turn the wheel, to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
+<noscript><p class="note">The picture needs JavaScript.</p></noscript>
+</div>
+<div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
+}
+
+export function renderExplanations(plan: Plan, source: Tokenizer, target: Tokenizer): Html {
+  const rows = explainPlan(plan, source, target);
+  return html`<p>The target tokens whose five largest source tokens cover most of them.</p>
+<div class="scroll" role="region" tabindex="0" aria-labelledby="translations"><table class="translations">
+<thead><tr><th scope="col">target token</th><th scope="col" class="number">covered</th><th scope="col" class="number">support</th><th scope="col">made of</th></tr></thead>
+<tbody>${rows.map(
+    row => html`
+<tr><th scope="row"><span class="token">${visible(row.token)}</span></th><td class="number">${(100 * row.covered).toFixed(1)}%</td><td class="number">${row.support}</td><td><span class="parts">${row.sources.map(({ token, probability }) => html`<span><span class="token">${visible(token)}</span> ${(100 * probability).toFixed(1)}%</span>`)}</span></td></tr>`,
+  )}
+</tbody></table></div>`;
+}

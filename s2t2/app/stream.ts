@@ -1,0 +1,289 @@
+/**
+ * A plan applied to a checkpoint of any size. Only embedding and head change; everything else is copied byte for byte,
+ * file by file, so memory holds one block of a tensor and the translated ends, however large the model.
+ *
+ * It asks little of the architecture: that the embedding has one of the names below, the head the name `lm_head.weight`
+ * or none where it is the embedding itself, and that each has a row for every token. So it also takes models that
+ * `transformer.ts` cannot compute, such as Mistral and Qwen.
+ *
+ * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is no
+ * model yet. The next run with the same input keeps the files that are there.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { checkTokenizer, loadTokenizer, readFields, saveTokenizer, type Fields } from '../../models/node/checkpoint.ts';
+import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
+import { sha256 } from '../../models/sha256.ts';
+import { show, UserError } from '../../models/errors.ts';
+import { FLOAT_CODECS } from '../../models/safetensors/codec.ts';
+import { DTYPE_BYTES, type TensorEntry } from '../../models/safetensors/header.ts';
+import {
+  openCheckpoint,
+  writeSafetensors,
+  type Checkpoint,
+  type TensorData,
+  type TensorSource,
+} from '../../models/node/safetensors.ts';
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { embeddingName, families, headName } from '../../models/transformer.ts';
+import { withLock } from './lock.ts';
+import { loadPlan, type Plan } from '../plan.ts';
+import { planApplication, targetSize } from '../translate.ts';
+
+export interface CheckpointTranslation {
+  /** Directory of the source model. */
+  readonly model: string;
+  /** `plan.safetensors`. */
+  readonly plan: string;
+  /** The target's `tokenizer.json`, or a directory with it. */
+  readonly target: string;
+  readonly out: string;
+  readonly signal?: AbortSignal;
+  /** Bytes of weights written, or found written by an earlier run, of how many, and the file at hand. */
+  readonly onProgress?: (done: number, total: number, file: string) => void;
+}
+
+/** What a run leaves beside the model: by it the next one knows that it goes on with the same. */
+const recordName = 'translation.json';
+
+/** Writes the model directory `out`: the source's weights with the ends of the plan, and the target's tokenizer. */
+export async function translateCheckpoint({
+  model,
+  plan: planFile,
+  target: targetPath,
+  out,
+  signal,
+  onProgress,
+}: CheckpointTranslation): Promise<void> {
+  const config = await readFields(join(model, 'config.json'));
+  const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
+  const plan = await loadPlan(planFile, {
+    source: source.hash,
+    target: target.hash,
+    sourceSize: source.vocabSize,
+    targetSize: target.vocabSize,
+  });
+  const checkpoint = await openCheckpoint(model);
+  const ends = findEnds(checkpoint, config);
+  checkTokenizer(model, source, ends.rows);
+  const record = {
+    source: source.hash,
+    target: target.hash,
+    plan: await sha256File(planFile),
+    config: sha256(JSON.stringify(config)),
+    files: await Promise.all(
+      Array.from(checkpoint.shards, async ([file, shard]) => [file, ...(await identity(shard.path))]),
+    ),
+  };
+  await withLock(out, async () => {
+    await claim(out, record);
+    const index = await writeWeights({ checkpoint, ends, plan, out, signal, onProgress });
+    await saveTokenizer(out, target);
+    const write = (name: string, content: unknown) =>
+      writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
+    if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
+    const generation = join(model, 'generation_config.json');
+    if (await isThere(generation))
+      await write('generation_config.json', withTokens(await readFields(generation), target));
+    await write('config.json', {
+      ...withTokens(config, target),
+      vocab_size: target.vocabSize,
+      tie_word_embeddings: false,
+    });
+  });
+}
+
+interface Weights extends Pick<CheckpointTranslation, 'out' | 'signal' | 'onProgress'> {
+  readonly checkpoint: Checkpoint;
+  readonly ends: StoredEnds;
+  readonly plan: Plan;
+}
+
+/** Writes every file of the weights that is not there yet; the content of `model.safetensors.index.json`. */
+async function writeWeights(weights: Weights): Promise<Fields> {
+  const { checkpoint, ends, plan, out, signal, onProgress } = weights;
+  const total = sum(Array.from(checkpoint.shards.values(), bytesOf));
+  const weightMap: Record<string, string> = {};
+  let [done, size] = [0, 0];
+  for (const [file, shard] of checkpoint.shards) {
+    signal?.throwIfAborted();
+    const pieces = piecesOf(shard, ends);
+    const asItIs =
+      pieces.length === shard.tensors.size &&
+      pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
+    if (await isThere(join(out, file))) {
+      // An earlier run has written it.
+    } else if (asItIs) await copyFileAtomic(shard.path, join(out, file));
+    else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file));
+    for (const { name, entry, end } of pieces) {
+      weightMap[name] = file;
+      size += end ? targetSize(plan) * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
+    }
+    onProgress?.((done += bytesOf(shard)), total, file);
+  }
+  return { metadata: { total_size: size }, weight_map: weightMap };
+}
+
+interface StoredEnds {
+  /** Names in the checkpoint; the same one twice where the head is the embedding. */
+  readonly embedding: string;
+  readonly head: string;
+  /** What the names of a checkpoint of the bare transformer (GPT-2's own) lack beside those of a model with a head. */
+  readonly prefix: string;
+  readonly rows: number;
+  readonly width: number;
+}
+
+function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
+  const refuse = (what: string): never => {
+    throw new UserError(`${checkpoint.path}: ${what}`);
+  };
+  const names = [...new Set(families.map(family => embeddingName({ family })))].flatMap(name => {
+    const [prefix] = /^\w+\./.exec(name)!;
+    return [
+      { embedding: name, prefix: '' },
+      { embedding: name.slice(prefix.length), prefix },
+    ];
+  });
+  const found =
+    names.find(({ embedding }) => checkpoint.tensors.has(embedding)) ??
+    refuse(`has no embedding: none of its tensors is ${names.map(n => n.embedding).join(', ')}`);
+  const tied = !checkpoint.tensors.has(headName) || config.tie_word_embeddings === true;
+  const ends = { ...found, head: tied ? found.embedding : headName };
+  const { shape } = checkpoint.tensors.get(ends.embedding)!;
+  for (const name of [ends.embedding, ends.head]) {
+    const entry = checkpoint.tensors.get(name)!;
+    if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size)
+      refuse(
+        `tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${show(config.vocab_size)}`,
+      );
+    if (FLOAT_CODECS[entry.dtype] === undefined)
+      refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
+  }
+  if (checkpoint.tensors.has('lm_head.bias'))
+    refuse('has a bias for every token (lm_head.bias), which a plan does not translate');
+  return { ...ends, rows: shape[0], width: shape[1] };
+}
+
+/** A tensor of a file to write: one that is copied, or an end. */
+interface Piece {
+  readonly name: string;
+  /** Its name in the source, and what lies there. */
+  readonly stored: string;
+  readonly entry: TensorEntry;
+  readonly end?: 'embedding' | 'head';
+}
+
+/** What a shard becomes. A head that was the embedding is written beside it, and dropped where it was stored all the same. */
+function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds): Piece[] {
+  return Array.from(shard.tensors).flatMap(([stored, entry]): Piece[] => {
+    if (stored === embedding) {
+      const pieces: Piece[] = [{ name: prefix + stored, stored, entry, end: 'embedding' }];
+      return head === embedding ? [...pieces, { name: headName, stored, entry, end: 'head' }] : pieces;
+    }
+    if (stored === headName) return head === headName ? [{ name: headName, stored, entry, end: 'head' }] : [];
+    return [{ name: prefix + stored, stored, entry }];
+  });
+}
+
+/** Writes a file that is not one of the source's: the translated ends, and the rest block by block. */
+async function writeShard(
+  { checkpoint, ends: { width }, plan, out, signal }: Weights,
+  file: string,
+  pieces: readonly Piece[],
+  onBytes: (written: number) => void,
+): Promise<void> {
+  const shard = checkpoint.shards.get(file)!;
+  let written = 0;
+  const copied = async function* (stored: string) {
+    for await (const block of shard.blocks(stored)) {
+      yield block;
+      signal?.throwIfAborted();
+      onBytes((written += block.length));
+    }
+  };
+  const tensors = new Map<string, TensorData>();
+  for (const { name, stored, entry, end } of pieces) {
+    if (end === undefined) tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => copied(stored) });
+    else {
+      const application = planApplication(plan, end, width);
+      let id = 0;
+      for await (const row of rowsOf(checkpoint, stored, entry)) application.add(id++, row);
+      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: application.result() });
+    }
+  }
+  await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata));
+}
+
+/** The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never in a number. */
+async function* rowsOf(
+  source: TensorSource,
+  name: string,
+  { dtype, shape: [, width] }: TensorEntry,
+): AsyncGenerator<Float32Array<ArrayBuffer>> {
+  const row = new Float32Array(width);
+  let floats = new Float32Array();
+  let filled = 0;
+  for await (const block of source.blocks(name)) {
+    const n = block.length / DTYPE_BYTES[dtype];
+    if (floats.length < n) floats = new Float32Array(n);
+    FLOAT_CODECS[dtype]!.decode(block.buffer, floats.subarray(0, n));
+    for (let at = 0; at < n; ) {
+      const part = floats.subarray(at, Math.min(n, at + width - filled));
+      row.set(part, filled);
+      at += part.length;
+      filled = (filled + part.length) % width;
+      if (filled === 0) yield row;
+    }
+  }
+}
+
+/** Fields that name tokens of the old vocabulary and have no counterpart in a new one. */
+const tokenFields = new Set([
+  'suppress_tokens',
+  'begin_suppress_tokens',
+  'bad_words_ids',
+  'force_words_ids',
+  'sequence_bias',
+  'forced_bos_token_id',
+  'forced_eos_token_id',
+  'decoder_start_token_id',
+  'sep_token_id',
+]);
+
+/** A configuration with the special tokens of another vocabulary. */
+function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokenizer): Fields {
+  const kept = Object.entries(fields).filter(([key]) => !tokenFields.has(key));
+  return {
+    ...Object.fromEntries(kept),
+    bos_token_id: bos ?? null,
+    eos_token_id: eos ?? null,
+    pad_token_id: pad ?? null,
+  };
+}
+
+/** Makes the directory this translation's own; one that holds anything else is refused. */
+async function claim(out: string, record: Fields): Promise<void> {
+  const path = join(out, recordName);
+  const text = `${JSON.stringify(record, null, 2)}\n`;
+  const names = (await readdir(out)).filter(name => !name.endsWith('.lock'));
+  if (names.includes(recordName)) {
+    if ((await readText(path)) !== text)
+      throw new UserError(
+        `${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`,
+      );
+  } else if (names.length > 0)
+    throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
+  await writeFileAtomic(path, text);
+}
+
+/** Size and time of change: enough to see that a file is another one, without reading gigabytes. */
+const identity = (path: string): Promise<number[]> => stat(path).then(({ size, mtimeMs }) => [size, mtimeMs]);
+const isThere = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
+const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
+const bytesOf = (shard: TensorSource): number =>
+  sum(Array.from(shard.tensors.values(), entry => entry.end - entry.begin));

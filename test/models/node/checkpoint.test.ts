@@ -1,0 +1,257 @@
+/** Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit is refused. */
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Random } from '../../../engine/index.ts';
+import {
+  checkTokenizer,
+  formatConfig,
+  loadModel,
+  loadTokenizer,
+  parseConfig,
+  saveModel,
+  type LanguageModel,
+} from '../../../models/node/checkpoint.ts';
+import { score } from '../../../models/score.ts';
+import { writeSafetensors } from '../../../models/node/safetensors.ts';
+import { trainBPE } from '../../../models/tokenizer/index.ts';
+import { families, initTransformer, weightShapes, type TransformerConfig } from '../../../models/transformer.ts';
+import { refusal, temporaryDirectory } from '../temporary.ts';
+
+const directory = temporaryDirectory();
+const tokenizer = trainBPE(['to be or not to be that is the question'], { vocabSize: 40, alphabet: 'seen' });
+const config: TransformerConfig = {
+  family: 'llama',
+  vocabSize: 48,
+  width: 16,
+  layers: 1,
+  heads: 4,
+  keyValueHeads: 2,
+  feedForward: 24,
+  context: 64,
+  rotaryBase: 10000,
+  normEps: 1e-6,
+  tied: false,
+};
+const original: LanguageModel = { model: initTransformer(config, new Random(3)), tokenizer };
+const sequence = { ids: Int32Array.from([0, ...tokenizer.encode('to be that'), 1]), bytes: 10 };
+
+describe.each(families)('%s', family => {
+  const tied = family !== 'llama';
+  const own: TransformerConfig = {
+    ...config,
+    family,
+    keyValueHeads: family === 'gpt2' ? 4 : 2,
+    normEps: family === 'llama' ? 1e-6 : 1e-5,
+    tied,
+  };
+  test.each(['F32', 'F16', 'BF16'] as const)(
+    '%s: written and read it predicts the same, to the precision of its floats',
+    async dtype => {
+      const model = { model: initTransformer(own, new Random(4)), tokenizer };
+      const path = join(directory, `${family}-${dtype}`);
+      await saveModel(path, model, dtype);
+      const again = await loadModel(path);
+      expect(again.model.config).toEqual(model.model.config);
+      expect(again.tokenizer.hash).toBe(tokenizer.hash);
+      const [[a], [b]] = [await score(model.model, [sequence]), await score(again.model, [sequence])];
+      // Relative precision of the weights, times a logit's scale; float32 is exact.
+      const unit = { F32: 0, F16: 2 ** -11, BF16: 2 ** -8 }[dtype];
+      expect(Math.abs(a.nats - b.nats) / a.tokens).toBeLessThanOrEqual(4 * unit);
+      const files = JSON.parse(await readFile(join(path, 'tokenizer.json'), 'utf8')) as object;
+      const settings = JSON.parse(await readFile(join(path, 'tokenizer_config.json'), 'utf8')) as object;
+      const named = Object.entries(tokenizer.specialTokens).map(([role, id]) => [
+        `${role}_token`,
+        id === undefined ? null : tokenizer.token(id),
+      ]);
+      expect(settings).toMatchObject(Object.fromEntries(named));
+      expect(new HuggingFace(files, settings).encode('to be', { add_special_tokens: false }).ids).toEqual([
+        ...tokenizer.encode('to be'),
+      ]);
+    },
+  );
+
+  test('names without their first part are read too', async () => {
+    const { weights } = initTransformer(own, new Random(4));
+    const path = join(directory, `${family}-bare`);
+    await saveModel(path, { model: { config: own, weights }, tokenizer });
+    const named = Object.keys(weightShapes(own)).map(
+      name =>
+        [
+          name.replace(/^(model|transformer)\./, ''),
+          { dtype: 'F32' as const, shape: weights[name].shape, data: weights[name].dataSync() as Float32Array },
+        ] as const,
+    );
+    await writeSafetensors(join(path, 'model.safetensors'), Object.fromEntries(named));
+    const again = await loadModel(path);
+    for (const [name, w] of Object.entries(weights))
+      expect(again.model.weights[name].dataSync(), name).toEqual(w.dataSync());
+  });
+});
+
+describe('config.json', () => {
+  const json = formatConfig(config, tokenizer, 'F32');
+  const llama3 = {
+    rope_type: 'llama3',
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
+  };
+  test('round trip; a missing number of key/value heads is that of heads', () => {
+    expect(parseConfig(json, 'config.json')).toEqual(config);
+    expect(parseConfig({ ...json, num_key_value_heads: undefined }, 'config.json').keyValueHeads).toBe(4);
+    expect([json.bos_token_id, json.eos_token_id, json.pad_token_id]).toEqual([0, 1, 2]);
+  });
+
+  test('of GPT-2: its own names; what is missing is what GPT-2 has', () => {
+    const own = { ...config, family: 'gpt2' as const, keyValueHeads: 4, normEps: 1e-5, tied: true };
+    expect(parseConfig(formatConfig(own, tokenizer, 'F32'), 'config.json')).toEqual(own);
+    expect(
+      parseConfig(
+        { model_type: 'gpt2', vocab_size: 50257, n_embd: 768, n_layer: 12, n_head: 12, n_inner: null },
+        'config.json',
+      ),
+    ).toEqual({
+      family: 'gpt2',
+      vocabSize: 50257,
+      width: 768,
+      layers: 12,
+      heads: 12,
+      keyValueHeads: 12,
+      feedForward: 3072,
+      context: 1024,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: true,
+    });
+  });
+
+  test('of LLaMA: what is missing is what transformers takes', () => {
+    expect(
+      parseConfig(
+        {
+          model_type: 'llama',
+          vocab_size: 9,
+          hidden_size: 8,
+          num_hidden_layers: 1,
+          num_attention_heads: 2,
+          intermediate_size: 12,
+        },
+        'config.json',
+      ),
+    ).toEqual({
+      family: 'llama',
+      vocabSize: 9,
+      width: 8,
+      layers: 1,
+      heads: 2,
+      keyValueHeads: 2,
+      feedForward: 12,
+      context: 2048,
+      rotaryBase: 10000,
+      normEps: 1e-6,
+      tied: false,
+    });
+  });
+
+  test('of LLaMA: a head width of its own; the base of rotary positions where transformers 5 puts it', () => {
+    expect(parseConfig({ ...json, head_dim: 4 }, 'config.json')).toEqual(config);
+    const wide = { ...config, headWidth: 6 };
+    expect(parseConfig(formatConfig(wide, tokenizer, 'F32'), 'config.json')).toEqual(wide);
+    expect(
+      parseConfig(
+        { ...json, rope_theta: undefined, rope_parameters: { rope_type: 'default', rope_theta: 500000 } },
+        'config.json',
+      ).rotaryBase,
+    ).toBe(500000);
+    const scaled = {
+      ...config,
+      rotaryScaling: { factor: 8, lowFrequency: 1, highFrequency: 4, originalContext: 8192 },
+    };
+    expect(formatConfig(scaled, tokenizer, 'F32').rope_scaling).toEqual(llama3);
+    expect(parseConfig(formatConfig(scaled, tokenizer, 'F32'), 'config.json')).toEqual(scaled);
+    expect(parseConfig({ ...json, rope_parameters: { ...llama3, rope_theta: 10000 } }, 'config.json')).toEqual(scaled);
+    const { rope_type: type, ...older } = llama3;
+    expect(parseConfig({ ...json, rope_scaling: { ...older, type } }, 'config.json')).toEqual(scaled);
+  });
+
+  test.each([
+    [
+      { model_type: 'gpt2', activation_function: 'relu' },
+      'activation_function is "relu"; only "gelu_new" is supported',
+    ],
+    [
+      { model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true },
+      'scale_attn_by_inverse_layer_idx is true; only false is supported',
+    ],
+    [{ attention_bias: true }, 'attention_bias is true; only false is supported'],
+    [
+      { rope_parameters: { rope_type: 'yarn', rope_theta: 5e5 } },
+      'rope_parameters is {"rope_type":"yarn","rope_theta":500000}; supported are the types "default" and "llama3"',
+    ],
+    [
+      { rope_scaling: { rope_type: 'llama3', factor: 8 } },
+      'rope_scaling: low_freq_factor is nothing; it must be a number',
+    ],
+    [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'rotaryScaling {"factor":8'],
+    [{ head_dim: 5 }, 'a head is 5 wide'],
+    [{ model_type: 'bert' }, 'model_type is "bert"; supported are "olmo", "llama", "gpt2"'],
+    [{ hidden_size: '16' }, 'hidden_size is "16"; it must be a number'],
+    [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; only "silu" is supported'],
+    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; supported are the types "default" and "llama3"'],
+    [{ rope_scaling: 'linear' }, 'rope_scaling is "linear"; supported are the types "default" and "llama3"'],
+    [{ num_attention_heads: 5 }, 'width 16 is not a multiple of 5 heads'],
+    [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
+    [{ num_hidden_layers: -1 }, 'layers is -1'],
+  ])('%o is refused', (change, message) => {
+    expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(
+      new RegExp(`^config\\.json: (transformer: )?${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`),
+    );
+  });
+});
+
+test('tokenizer_config.json says which special token plays which part; what it does not say, the names do', async () => {
+  const path = join(directory, 'roles');
+  await saveModel(path, original);
+  const roles = async (fields: object) => {
+    await writeFile(join(path, 'tokenizer_config.json'), JSON.stringify(fields));
+    const loaded = await loadTokenizer(path);
+    expect(loaded.hash).toBe(tokenizer.hash);
+    return loaded.specialTokens;
+  };
+  expect(await roles({})).toEqual({ bos: 0, eos: 1, pad: 2 });
+  expect(
+    await roles({ bos_token: '<pad>', eos_token: { content: '<s>', lstrip: false }, pad_token: null, unk_token: 'to' }),
+  ).toEqual({ bos: 2, eos: 0, pad: 2 });
+  expect((await loadTokenizer(join(path, 'tokenizer.json'))).specialTokens).toEqual({ bos: 2, eos: 0, pad: 2 });
+});
+
+describe('directories that do not fit together', () => {
+  const path = join(directory, 'broken');
+  beforeAll(() => saveModel(path, original));
+  const change = async (fields: object) => {
+    const file = join(path, 'config.json');
+    await writeFile(file, JSON.stringify({ ...formatConfig(config, tokenizer, 'F32'), ...fields }));
+    return refusal(loadModel(path));
+  };
+  test('a configuration that is no object', async () => {
+    await writeFile(join(path, 'config.json'), '[]');
+    expect(await refusal(loadModel(path))).toContain('config.json: is not a JSON object');
+  });
+  test('a weight is missing', async () => {
+    expect(await change({ num_hidden_layers: 2 })).toContain('has no tensor "model.layers.1.self_attn.q_proj.weight"');
+  });
+  test('a weight has another shape', async () => {
+    expect(await change({ intermediate_size: 32 })).toContain('has shape [24, 16], and config.json asks for [32, 16]');
+  });
+  test('the tokenizer has more tokens than the model rows; fewer are padding', async () => {
+    expect(await change({ vocab_size: tokenizer.vocabSize - 1 })).toContain(
+      `has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to this model`,
+    );
+    expect(() => checkTokenizer(path, tokenizer, tokenizer.vocabSize)).not.toThrow();
+    await writeFile(join(path, 'config.json'), JSON.stringify(formatConfig(config, tokenizer, 'F32')));
+    expect((await loadModel(path)).model.config.vocabSize).toBe(48);
+  });
+});

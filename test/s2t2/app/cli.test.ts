@@ -1,0 +1,528 @@
+/**
+ * The command line as its users meet it: the whole job on a tiny model, a kill in the middle, Ctrl-C, and the most
+ * likely mistakes. It runs the built `dist/`, which `npm test` makes first.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { copyFile, cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
+import { sha256 } from '../../../models/sha256.ts';
+import { sha256File } from '../../../models/node/files.ts';
+import { parseTokenizerJson } from '../../../models/tokenizer/index.ts';
+import type { Results } from '../../../s2t2/app/adapt.ts';
+import type { Paper } from '../../../s2t2/app/paper/run.ts';
+import { readCorpus } from '../../../s2t2/app/corpus.ts';
+import { explainPlan } from '../../../s2t2/explain.ts';
+import { domainsMarkdown } from '../../../s2t2/app/paper/markdown.ts';
+import { loadPlan } from '../../../s2t2/plan.ts';
+import { explanationTable, resultsTable } from '../../../s2t2/app/tables.ts';
+import { temporaryDirectory } from '../../models/temporary.ts';
+import { writeFixture } from '../fixture.ts';
+
+const cli = new URL('../../../dist/s2t2/app/cli.js', import.meta.url).pathname;
+const directory = temporaryDirectory();
+const at = (...names: string[]) => join(directory, ...names);
+let fixture: Awaited<ReturnType<typeof writeFixture>>;
+beforeAll(async () => {
+  fixture = await writeFixture(directory);
+});
+
+interface Ended {
+  code: number | null;
+  signal: NodeJS.Signals | null;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs the command; `watch` may send it a signal when its standard error shows something. */
+function s2t2(
+  args: string[],
+  watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void,
+): Promise<Ended> {
+  return new Promise(resolve => {
+    const child = spawn(process.execPath, [cli, ...args]);
+    let [stdout, stderr] = ['', ''];
+    child.stdout.on('data', (d: Buffer) => {
+      stdout += d.toString();
+    });
+    child.stderr.on('data', (d: Buffer) => {
+      stderr += d.toString();
+      watch?.(stderr, signal => child.kill(signal));
+    });
+    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
+  });
+}
+
+const job = (out: string, ...more: string[]) => [
+  'adapt',
+  '--model',
+  fixture.model,
+  '--data',
+  fixture.train,
+  '--test',
+  fixture.test,
+  '--out',
+  out,
+  '--vocab-size',
+  '64',
+  '--max-bytes',
+  '100',
+  '--tokens',
+  '1500',
+  '--batch-tokens',
+  '128',
+  '--methods',
+  'source,truncated,fvt,s2t2,scratch',
+  ...more,
+];
+
+/** The whole job, done once for all tests that look at what it wrote. */
+let done: Promise<Ended> | undefined;
+const whole = (): Promise<Ended> => (done ??= s2t2(job(at('whole'))));
+
+/** What must not depend on whether a run was interrupted: model, plan, and the results without their timings. */
+async function fingerprint(out: string) {
+  const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+  const untimed = {
+    ...results,
+    methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })),
+  };
+  return [
+    await sha256File(join(out, 'model', 'model.safetensors')),
+    await sha256File(join(out, 'model', 'tokenizer.json')),
+    await sha256File(join(out, 'plan.safetensors')),
+    sha256(JSON.stringify(untimed)),
+  ];
+}
+
+describe('the whole job', () => {
+  test('adapts, prints the table and writes what other tools can load', async () => {
+    const { code, stdout, stderr } = await whole();
+    expect(stderr).not.toContain('Error');
+    expect(code).toBe(0);
+    const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
+    expect(results.methods.map(m => m.name)).toEqual([
+      'uniform',
+      'order0',
+      'unigram',
+      'source',
+      'truncated',
+      'fvt',
+      's2t2',
+      'scratch',
+    ]);
+    expect(stdout).toContain(`${resultsTable(results)}\n`);
+    for (const [, percent] of stderr.matchAll(/ (-?[\d.]+|NaN)%/g))
+      expect(Number(percent) >= 0 && Number(percent) <= 100, percent).toBe(true);
+    const row = (name: string) => results.methods.find(m => m.name === name)!;
+    // Learning happened: finetuning helps every start.
+    for (const name of ['source', 'truncated', 'fvt', 's2t2'])
+      expect(row(name).after.bitsPerByte, name).toBeLessThan(row(name).before!.bitsPerByte);
+    expect(row('scratch').before).toBeNull();
+    // Fair: the plan's training is inside the budget.
+    for (const name of ['source', 'truncated', 'fvt', 's2t2', 'scratch'])
+      expect(Math.abs(row(name).tokens - 1500), name).toBeLessThan(128);
+    const { model, tokenizer } = await loadModel(at('whole', 'model'));
+    expect(model.config).toMatchObject({ vocabSize: tokenizer.vocabSize, tied: false });
+    const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
+    expect(plan.values.length).toBe(results.plan!.support);
+    const { rows, columns, support, residual } = results.plan!;
+    expect(stdout).toContain(`plan ${rows}×${columns}: ${support.toLocaleString('en')} entries, `);
+    expect(stdout).toContain(`${(100 * residual).toFixed(2)}% of the mass misplaced`);
+    const source = await loadModel(fixture.model);
+    expect(stdout).toContain(`${explanationTable(explainPlan(plan, source.tokenizer, tokenizer))}\n`);
+  });
+
+  test('the paper by two processes is the paper by one', async () => {
+    // Pieces of bundled texts are longer than what the tiny model reads.
+    const {
+      model: { config, weights },
+      tokenizer,
+    } = await loadModel(fixture.model);
+    await saveModel(at('longer'), { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
+    const rates = new URL('../../../s2t2/data/source/rates.json', import.meta.url).pathname;
+    const by = async (jobs: number) => {
+      const ended = await s2t2([
+        'paper',
+        '--model',
+        at('longer'),
+        '--domain',
+        'enzymes',
+        '--data',
+        directory,
+        '--out',
+        at(`paper-${jobs}`),
+        '--tokens',
+        '300',
+        '--held-out',
+        '2',
+        '--seeds',
+        '3',
+        '--lines',
+        'source,scratch',
+        '--rates',
+        rates,
+        '--jobs',
+        String(jobs),
+      ]);
+      expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Error') as string });
+      expect(ended.stderr).toContain(jobs === 2 ? 'as asked' : 'processor');
+      const { table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
+      return {
+        rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]),
+        begun: ended.stderr.match(/^(table|equal bytes): .*$/gm)!.length,
+      };
+    };
+    const [one, two] = [await by(1), await by(2)];
+    expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
+    expect(two.begun).toBeLessThan(one.begun);
+
+    // Several domains: a table each, and one of all.
+    const ended = await s2t2([
+      'paper',
+      '--model',
+      at('longer'),
+      '--domain',
+      'enzymes,chinese',
+      '--out',
+      at('domains'),
+      '--tokens',
+      '1',
+      '--held-out',
+      '2',
+      '--seeds',
+      '1',
+      '--lines',
+      'source',
+      '--rates',
+      rates,
+    ]);
+    const papers = await Promise.all(
+      ['enzymes', 'chinese'].map(
+        async domain => JSON.parse(await readFile(at('domains', domain, 'results.json'), 'utf8')) as Paper,
+      ),
+    );
+    const written = await readFile(at('domains', 'domains.md'), 'utf8');
+    expect(written).toBe(domainsMarkdown(papers));
+    expect(ended.stdout).toContain(`${written}\n`);
+  }, 120_000);
+
+  test('killed in the middle and run again it ends with the same files', async () => {
+    await whole();
+    let kills = 0;
+    const args = job(at('killed'), '--save-every', '0');
+    const first = await s2t2(args, (stderr, kill) => {
+      if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150);
+    });
+    expect(first.signal).toBe('SIGKILL');
+    expect(existsSync(at('killed', 'results.json'))).toBe(false);
+    const second = await s2t2(args);
+    expect(second.code).toBe(0);
+    expect(await fingerprint(at('killed'))).toEqual(await fingerprint(at('whole')));
+  });
+
+  test('Ctrl-C saves, says how to go on and exits with 130; the next run goes on', async () => {
+    await whole();
+    let sent = false;
+    const stopped = await s2t2(job(at('stopped')), (stderr, kill) => {
+      if (!sent && stderr.includes('truncated.finetune')) kill('SIGINT');
+      sent ||= stderr.includes('truncated.finetune');
+    });
+    expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([
+      130,
+      'stopped; run the same command again to go on',
+    ]);
+    const second = await s2t2(job(at('stopped')));
+    expect(second.code).toBe(0);
+    expect(await fingerprint(at('stopped'))).toEqual(await fingerprint(at('whole')));
+  });
+
+  test('is not resumed on a backend that would give other bits', async () => {
+    await whole();
+    const { code, stderr } = await s2t2(['--backend', 'reference', ...job(at('whole'))]);
+    expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
+  });
+
+  test('--fresh forgets what was there and does what was not', async () => {
+    await whole();
+    await cp(at('whole'), at('afresh'), { recursive: true });
+    // The later option holds.
+    const { code, stderr } = await s2t2(
+      job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'),
+    );
+    expect([code, stderr.includes('Error')]).toEqual([0, false]);
+    expect((await readdir(at('afresh'))).sort()).toEqual(['report.html', 'results.json', 'work']);
+    expect((await readdir(at('afresh', 'work'))).filter(name => !/^(run|truncated)\./.test(name))).toEqual([]);
+  });
+
+  test('without a test file a part of the data is held out', async () => {
+    const texts = (await readCorpus(fixture.train)).documents.length;
+    const { stderr, code } = await s2t2([
+      'adapt',
+      '--model',
+      fixture.model,
+      '--data',
+      fixture.train,
+      '--test-share',
+      '0.25',
+      '--out',
+      at('parted'),
+      '--vocab-size',
+      '64',
+      '--max-bytes',
+      '100',
+      '--tokens',
+      '1',
+      '--batch-tokens',
+      '128',
+      '--methods',
+      'source',
+    ]);
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringContaining(`${texts - texts / 4} training texts, ${texts / 4} held out`),
+    ]);
+  });
+
+  test('explain, report, evaluate, generate and tokenize work on its files', async () => {
+    await whole();
+    const explained = await s2t2([
+      'explain',
+      '--plan',
+      at('whole', 'plan.safetensors'),
+      '--source',
+      fixture.model,
+      '--target',
+      at('whole', 'model'),
+      '--count',
+      '3',
+    ]);
+    expect(explained.stdout.trim().split('\n')).toHaveLength(5);
+    const again = await s2t2(['report', '--run', at('whole'), '--source', fixture.model, '--out', at('again.html')]);
+    expect([again.code, again.stdout.trim()]).toEqual([0, at('again.html')]);
+    expect(await readFile(at('again.html'), 'utf8')).toBe(await readFile(at('whole', 'report.html'), 'utf8'));
+    const evaluated = await s2t2([
+      'evaluate',
+      '--model',
+      at('whole', 'model'),
+      '--data',
+      fixture.test,
+      '--max-bytes',
+      '100',
+    ]);
+    const results = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
+    const { after, tokensPerByte } = results.methods.find(m => m.name === 's2t2')!;
+    const held = (await readCorpus(fixture.test)).documents;
+    // Of texts of 120 letters at most there are pieces of 100 and of the rest.
+    const pieces = held.reduce((n, d) => n + Math.ceil(d.text.length / 100), 0);
+    expect(
+      evaluated.stdout
+        .split('\n')[2]
+        .split(/\s{2,}/)
+        .slice(0, 5),
+    ).toEqual([
+      String(pieces),
+      String(held.reduce((n, d) => n + d.text.length, 0)),
+      tokensPerByte.toFixed(3),
+      after.perplexity.toPrecision(4),
+      `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
+    ]);
+    const generated = await s2t2(['generate', '--model', at('whole', 'model'), '--prompt', 'MK', '--max-tokens', '8']);
+    expect(generated.stdout).toMatch(/^MK[A-Z]*\n$/);
+    const likeliest = (seed: string) =>
+      s2t2([
+        'generate',
+        '--model',
+        at('whole', 'model'),
+        '--prompt',
+        'MK',
+        '--max-tokens',
+        '8',
+        '--temperature',
+        '0',
+        '--seed',
+        seed,
+      ]);
+    const [one, two] = [await likeliest('1'), await likeliest('2')];
+    expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^MK[A-Z]*\n$/)]);
+    expect(two.stdout).toBe(one.stdout);
+    const tokenized = await s2t2(['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('t.json')]);
+    const tokenizer = parseTokenizerJson(await readFile(at('t.json'), 'utf8'), 't.json');
+    const texts = (await readCorpus(fixture.train)).documents.map(d => d.text);
+    const [tokens, bytes] = [texts.reduce((n, t) => n + tokenizer.encode(t).length, 0), texts.join('').length];
+    expect(tokenized.stdout).toBe(
+      `64 tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${at('t.json')}\n`,
+    );
+  });
+});
+
+describe('mistakes are one line, exit code 2, and nothing written', () => {
+  /** A copy of the model directory with one file changed. */
+  async function brokenModel(name: string, change: (dir: string) => Promise<void>): Promise<string> {
+    await cp(fixture.model, at(name), { recursive: true });
+    await change(at(name));
+    return at(name);
+  }
+  const withData = async (name: string, text: string) => {
+    await writeFile(at(name), text);
+    return ['adapt', '--model', fixture.model, '--data', at(name), '--out', at('none')];
+  };
+  const withModel = async (name: string, change: (dir: string) => Promise<void>) => [
+    'adapt',
+    '--model',
+    await brokenModel(name, change),
+    '--data',
+    fixture.train,
+    '--out',
+    at('none'),
+  ];
+
+  const cases: [string, () => Promise<string[]>, RegExp][] = [
+    [
+      'a missing file',
+      async () => ['adapt', '--model', fixture.model, '--data', at('missing.fasta'), '--out', at('none')],
+      /missing\.fasta: no such file/,
+    ],
+    [
+      'a missing model',
+      async () => ['adapt', '--model', at('missing'), '--data', fixture.train, '--out', at('none')],
+      /missing.*no such file/,
+    ],
+    ['an empty FASTA file', () => withData('empty.fasta', ''), /empty\.fasta: is empty/],
+    ['a FASTA file with digits', () => withData('digits.fasta', '>a\nMKV\n>b\nMK3V\n'), /digits\.fasta:4: /],
+    [
+      'truncated weights',
+      () => withModel('cut', dir => truncate(join(dir, 'model.safetensors'), 5000)),
+      /model\.safetensors: /,
+    ],
+    [
+      'a header whose offsets lie',
+      () =>
+        withModel('lies', async dir => {
+          const file = join(dir, 'model.safetensors');
+          const bytes = await readFile(file);
+          const text = bytes
+            .toString('latin1')
+            .replace(/"data_offsets":\[0,(\d)/, (_, d: string) => `"data_offsets":[0,${(Number(d) % 9) + 1}`);
+          await writeFile(file, Buffer.from(text, 'latin1'));
+        }),
+      /model\.safetensors: /,
+    ],
+    [
+      'a tokenizer that does not fit the model',
+      () =>
+        withModel('misfit', async dir => {
+          const config = JSON.parse(await readFile(join(dir, 'config.json'), 'utf8')) as { vocab_size: number };
+          await writeFile(join(dir, 'config.json'), JSON.stringify({ ...config, vocab_size: 100 }));
+        }),
+      /has 320 tokens and the model 100 rows/,
+    ],
+    [
+      'a plan for another vocabulary',
+      async () => {
+        await whole();
+        return [
+          'explain',
+          '--plan',
+          at('whole', 'plan.safetensors'),
+          '--source',
+          at('whole', 'model'),
+          '--target',
+          at('whole', 'model'),
+        ];
+      },
+      /plan\.safetensors: was made for another source vocabulary/,
+    ],
+    ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
+    [
+      'an unknown ablation',
+      async () => ['paper', '--ablate', 'share,magic', '--out', at('none')],
+      /argument 'share,magic' is invalid\. There are alpha, /,
+    ],
+    [
+      'an unknown domain',
+      async () => ['paper', '--domain', 'rna,magic', '--out', at('none')],
+      /There is no domain magic; there are /,
+    ],
+    [
+      'a state of another run',
+      async () => {
+        await whole();
+        await cp(at('whole'), at('other'), { recursive: true });
+        return job(at('other'), '--seed', '1');
+      },
+      /belongs to a run with other settings/,
+    ],
+  ];
+  test.each(cases)('%s', async (_, args, message) => {
+    const { code, stdout, stderr } = await s2t2(await args());
+    expect(stderr).toMatch(message);
+    expect([code, stdout, existsSync(at('none'))]).toEqual([2, '', false]);
+    const own = stderr
+      .trim()
+      .split('\n')
+      .filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
+    expect(own).toHaveLength(1);
+  });
+
+  const least = { '--vocab-size': 4, '--tokens': 1, '--batch-tokens': 1, '--iterations': 1, '--seed': 0 };
+  const wrong: [string, string[], string, string][] = [
+    ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [
+      ['adapt', [], option, String(n - 1)],
+    ]),
+    ['no command, which is start', [], '--tokens', 'many'],
+    ['start', [], '--max-test', '1'],
+    ...['0.5'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
+    ...['-0.1', ''].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
+    ...['0', 'Infinity'].map((value): [string, string[], string, string] => ['adapt', [], '--rate', value]),
+    ['tokenize', [], '--vocab-size', '3'],
+    ['evaluate', [], '--max-bytes', '0'],
+    ['generate', [], '--max-tokens', '0'],
+    ['generate', [], '--top-p', '2'],
+    ['explain', [], '--top', '0'],
+    ['explain', [], '--count', '0'],
+    ['paper', [], '--held-out', '1'],
+    ...['--train', '--validation', '--test'].map((option): [string, string[], string, string] => [
+      'data',
+      ['rna'],
+      option,
+      '0',
+    ]),
+    ['pretrain', [], '--vocab-size', '258'],
+  ];
+  test('a number out of range, or none', async () => {
+    const asked = {
+      whole: 'It is a whole number of',
+      positive: 'It is a positive number',
+      fraction: 'It is a number between 0 and 1',
+    };
+    const kindOf = (option: string) =>
+      ['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole';
+    for (let i = 0; i < wrong.length; i += 4)
+      await Promise.all(
+        wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
+          const { code, stdout, stderr } = await s2t2([
+            ...(command.includes(' ') ? [] : [command]),
+            ...positional,
+            option,
+            value,
+          ]);
+          const lowest =
+            option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
+          expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
+          expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
+        }),
+      );
+  }, 60_000);
+
+  test('the weights of another model do not load', async () => {
+    await whole();
+    const dir = await brokenModel('shapes', async d => {
+      await copyFile(at('whole', 'model', 'model.safetensors'), join(d, 'model.safetensors'));
+    });
+    const { code, stderr } = await s2t2(['evaluate', '--model', dir, '--data', fixture.test]);
+    expect([code, /has shape \[\d+, 32\], and config\.json asks for \[320, 32\]/.test(stderr)]).toEqual([2, true]);
+  });
+});

@@ -1,0 +1,361 @@
+/** Splits hold none of each other's relatives, whatever is related to what; domains are made the same each time from packages of a few files; what is missing is told. */
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import fc from 'fast-check';
+import { afterEach, describe, expect, test } from 'vitest';
+import { sha256 } from '../../../../models/sha256.ts';
+import { loadDomain } from '../../../../s2t2/app/data/domains.ts';
+import { makeDomain, type MakeOptions } from '../../../../s2t2/app/data/make.ts';
+import type { Item } from '../../../../s2t2/app/data/readers.ts';
+import {
+  chooseApart,
+  cluster,
+  countRelatives,
+  type Hit,
+  searchSequences,
+  searchTexts,
+  split,
+  stretch,
+} from '../../../../s2t2/app/data/relatives.ts';
+import { dataFolder } from '../../../../s2t2/app/data/tools.ts';
+import { refusal, temporaryDirectory } from '../../../models/temporary.ts';
+
+const directory = temporaryDirectory();
+const hit = (query: string, target: string, similarity: number, coverage = 1): Hit => ({
+  query,
+  target,
+  similarity,
+  coverage,
+});
+const item = (name: string, label?: string): Item => ({ name, text: name, label });
+
+describe('split', () => {
+  const close = { similarity: 0.5, coverage: 0.8 };
+  /** Items i and j are related as drawn; the search tells it of either as the query, once. */
+  const relations = fc.record({
+    count: fc.integer({ min: 3, max: 40 }),
+    labels: fc.integer({ min: 1, max: 3 }),
+    pairs: fc.array(
+      fc.tuple(
+        fc.nat(39),
+        fc.nat(39),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+        fc.double({ min: 0, max: 1, noNaN: true }),
+      ),
+      { maxLength: 30 },
+    ),
+    sizes: fc.record({
+      train: fc.integer({ min: 1, max: 20 }),
+      validation: fc.integer({ min: 1, max: 5 }),
+      test: fc.integer({ min: 1, max: 5 }),
+    }),
+    seed: fc.nat(9),
+  });
+
+  test('takes as many as asked for, none twice, labels by turns, and no close pair across splits or among the held out', async () => {
+    await fc.assert(
+      fc.asyncProperty(relations, async ({ count, labels, pairs, sizes, seed }) => {
+        const items = Array.from({ length: count }, (_, i) =>
+          item(`${i}`, labels > 1 ? `label ${i % labels}` : undefined),
+        );
+        const hits = pairs
+          .filter(([a, b]) => a !== b)
+          .map(([a, b, similarity, coverage]) => hit(`${a}`, `${b}`, similarity, coverage));
+        const search = (queries: readonly Item[], targets: readonly Item[]) => {
+          const [from, to] = [new Set(queries.map(q => q.name)), new Set(targets.map(t => t.name))];
+          return hits.filter(h => from.has(h.query) && to.has(h.target));
+        };
+        const make = () => split(items, sizes, { seed, close, search });
+        const wanted = sizes.train + sizes.validation + sizes.test;
+        if (count < wanted) {
+          expect(await refusal(make())).toBe(
+            `there are ${count} texts, fewer than the ${wanted} asked for; ask for fewer`,
+          );
+          return;
+        }
+        const result = await make().catch((error: Error) => error);
+        if (result instanceof Error) {
+          expect(result.message).toMatch(/^only \d+ of \d+ held-out texts have no close relative; ask for fewer$/);
+          return;
+        }
+        expect(await make()).toEqual(result);
+        const { train, validation, test } = result.splits;
+        expect([train.length, validation.length, test.length]).toEqual([sizes.train, sizes.validation, sizes.test]);
+        const names = (items: readonly Item[]) => items.map(i => i.name);
+        expect(new Set(names([...train, ...validation, ...test])).size).toBe(wanted);
+        const held = new Set(names([...validation, ...test]));
+        const known = new Set([...held, ...names(train)]);
+        // A hit of a training item in a held-out one is not asked for: candidates are the queries.
+        expect(
+          hits.filter(h => h.similarity >= 0.5 && h.coverage >= 0.8 && held.has(h.query) && known.has(h.target)),
+        ).toEqual([]);
+        const shares = Array.from(
+          { length: labels },
+          (_, l) => train.filter(i => Number(i.name) % labels === l).length,
+        );
+        const available = Math.floor(count / labels);
+        if (sizes.train <= available * labels) expect(Math.max(...shares) - Math.min(...shares)).toBeLessThanOrEqual(1);
+      }),
+    );
+  });
+
+  test('passes over relatives of training and of those chosen before, whichever way the hit goes', () => {
+    const candidates = ['a', 'b', 'c', 'd'].map(name => item(name));
+    const hits = [hit('a', 'train', 1), hit('c', 'b', 1)];
+    const choose = (count: number) => chooseApart(candidates, [item('train')], count, hits);
+    expect(choose(9)).toEqual({ chosen: [candidates[1], candidates[3]], rejected: 2 });
+    expect(choose(1)).toEqual({ chosen: [candidates[1]], rejected: 1 });
+    expect(chooseApart([item('x')], [item('train')], 1, [hit('train', 'x', 1)])).toEqual({ chosen: [], rejected: 1 });
+  });
+
+  test('a hit just below either bound keeps nobody out', async () => {
+    const items = ['a', 'b', 'c'].map(name => item(name));
+    const related = (similarity: number, coverage: number) =>
+      split(
+        items,
+        { train: 1, validation: 1, test: 1 },
+        {
+          seed: 0,
+          close,
+          search: () => items.flatMap(({ name: a }) => items.map(({ name: b }) => hit(a, b, similarity, coverage))),
+        },
+      );
+    expect((await related(0.49, 1)).replaced).toBe(0);
+    expect((await related(1, 0.79)).replaced).toBe(0);
+    expect(await refusal(related(0.5, 0.8))).toBe('only 0 of 2 held-out texts have no close relative; ask for fewer');
+  });
+
+  test('a query counts once, by its closest hit; hits that cover too little count apart', () => {
+    const hits = [
+      hit('a', 't', 0.2, 0.9),
+      hit('a', 'u', 0.4, 0.9),
+      hit('b', 't', 0.29, 0.8),
+      hit('c', 't', 0.7, 0.3),
+      hit('d', 't', 0.5, 0.8),
+    ];
+    expect(
+      countRelatives(
+        ['a', 'b', 'c', 'd', 'e'].map(name => item(name)),
+        hits,
+        close,
+      ),
+    ).toEqual({ close: 1, closest: { '0.2': 1, '0.4': 1, '0.5': 1 }, withoutHit: 2, withShortCloseHit: 1 });
+  });
+});
+
+test('shared stretches are counted as by hand', () => {
+  // Pieces that repeat, so that stretches are shared within a text and between texts.
+  const text = fc
+    .array(fc.constantFrom('a'.repeat(20), 'b'.repeat(13), 'abcdefghijklmnopqrstuvwxyz', '日本語'), {
+      minLength: 1,
+      maxLength: 6,
+    })
+    .map(pieces => pieces.join(''));
+  const texts = fc
+    .array(text, { minLength: 1, maxLength: 5 })
+    .map(all => all.map((t, i) => ({ name: `${i}`, text: t })));
+  const stretchesOf = ({ text }: Item) => [
+    ...new Set(
+      text.length < stretch
+        ? [text]
+        : Array.from({ length: text.length - stretch + 1 }, (_, i) => text.slice(i, i + stretch)),
+    ),
+  ];
+  const order = (hits: readonly Hit[]) =>
+    [...hits].sort((a, b) => Number(a.query) - Number(b.query) || Number(a.target) - Number(b.target));
+  fc.assert(
+    fc.property(texts, fc.nat(4), (all, n) => {
+      const queries = all.slice(0, 1 + n);
+      const expected = queries
+        .flatMap(query =>
+          all
+            .filter(target => target !== query)
+            .map(target => {
+              const [own, others] = [stretchesOf(query), new Set(stretchesOf(target))];
+              return hit(query.name, target.name, own.filter(s => others.has(s)).length / own.length);
+            }),
+        )
+        .filter(h => h.similarity > 0);
+      expect(order(searchTexts(queries, all))).toEqual(expected);
+    }),
+  );
+});
+
+/** Folders for a domain's making. */
+const options = (more: Partial<MakeOptions> = {}): MakeOptions => {
+  const root = mkdtempSync(join(directory, 'run-'));
+  return { out: join(root, 'out'), work: join(root, 'work'), seed: 0, log: () => {}, ...more };
+};
+
+const unpack = (work: string, files: Readonly<Record<string, string>>) => {
+  for (const [path, content] of Object.entries(files)) {
+    mkdirSync(join(work, path, '..'), { recursive: true });
+    writeFileSync(join(work, path), content);
+  }
+};
+
+describe('making a domain', () => {
+  /** Pages of kana, no two alike. */
+  const pages = (count: number) =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, i) => {
+        const sentence = (j: number) =>
+          String.fromCodePoint(...Array.from({ length: 60 }, (_, k) => 0x3042 + ((i * 7 + j * 11 + k * (i + 1)) % 80)));
+        return [
+          `libreoffice-help-ja/usr/share/libreoffice/help/ja/text/${i}.html`,
+          `<div id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div id="SearchFrame">`,
+        ];
+      }),
+    );
+
+  test('gives the same files each time, apart, as the record says, which loadDomain reads', async () => {
+    const runs = [options({ train: 12, validation: 3, test: 4 }), options({ train: 12, validation: 3, test: 4 })];
+    for (const run of runs) unpack(run.work, pages(40));
+    const records = await Promise.all(runs.map(run => makeDomain('japanese', run)));
+    expect(records[1]).toEqual(records[0]);
+    expect(records[0]).toMatchObject({
+      package: 'libreoffice-help-ja (Debian)',
+      command: 'npm run s2t2 -- data japanese --train 12 --validation 3 --test 4 --seed 0',
+      texts: 40,
+    });
+    const files = readdirSync(runs[0].out).sort();
+    expect(files).toEqual([
+      'japanese.json',
+      'japanese.test.jsonl.gz',
+      'japanese.train.jsonl.gz',
+      'japanese.validation.jsonl.gz',
+    ]);
+    for (const file of files)
+      expect(readFileSync(join(runs[1].out, file))).toEqual(readFileSync(join(runs[0].out, file)));
+    for (const part of ['train', 'validation', 'test'] as const)
+      expect(sha256(gunzipSync(readFileSync(join(runs[0].out, `japanese.${part}.jsonl.gz`))))).toBe(
+        records[0].splits[part].sha256,
+      );
+    expect(JSON.parse(readFileSync(join(runs[0].out, 'japanese.json'), 'utf8'))).toEqual(
+      JSON.parse(JSON.stringify(records[0])),
+    );
+
+    const { train, validation, test, unit } = await loadDomain('japanese', { work: runs[0].out, full: true });
+    const bytes = (texts: readonly string[]) => Buffer.byteLength(texts.join(''));
+    expect(unit).toBe('byte');
+    expect(records[0].splits).toMatchObject({
+      train: { texts: 12, units: bytes(train) },
+      validation: { texts: 3, units: bytes(validation) },
+      test: { texts: 4, units: bytes(test) },
+    });
+    expect(new Set([...train, ...validation, ...test]).size).toBe(19);
+
+    const other = options({ train: 12, validation: 3, test: 4, seed: 1 });
+    unpack(other.work, pages(40));
+    expect((await makeDomain('japanese', other)).splits).not.toEqual(records[0].splits);
+  });
+
+  test('more texts than there are is told with the number there is', async () => {
+    const run = options({ train: 50 });
+    unpack(run.work, pages(40));
+    expect(await refusal(makeDomain('japanese', run))).toBe(
+      'japanese: there are 40 texts, fewer than the 82 asked for; ask for fewer',
+    );
+    expect(readdirSync(run.out)).toEqual([]);
+  });
+});
+
+describe('programs of the system', () => {
+  const { PATH } = process.env;
+  afterEach(() => {
+    process.env.PATH = PATH;
+  });
+  /** From here on the only programs there are. */
+  const programs = (scripts: Readonly<Record<string, string>>) => {
+    const bin = mkdtempSync(join(directory, 'bin-'));
+    for (const [name, script] of Object.entries(scripts)) {
+      writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`);
+      chmodSync(join(bin, name), 0o755);
+    }
+    process.env.PATH = bin;
+  };
+
+  test('a missing one is named, with what to do about it', async () => {
+    programs({});
+    expect(await refusal(makeDomain('dna', options()))).toBe(
+      'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE',
+    );
+    expect(await refusal(makeDomain('code', options()))).toBe('npm: not found; it comes with Node');
+    const file = join(directory, 'some.deb');
+    writeFileSync(file, '');
+    expect(await refusal(makeDomain('rna', options({ package: file })))).toBe(
+      'dpkg-deb: not found; install it with your package manager (dpkg)',
+    );
+    const run = options();
+    unpack(run.work, {
+      'microbiomeutil-data/usr/share/microbiomeutil-data/RESOURCES/rRNA16S.gold.fasta': '>a\nACGT\n',
+    });
+    expect(await refusal(makeDomain('rna', run))).toBe('mmseqs: not found; install it with: apt-get install mmseqs2');
+    unpack(run.work, { 'kleborate-examples/x': '' });
+    expect(await refusal(makeDomain('dna', run))).toBe('xz: not found; install it with: apt-get install xz-utils');
+  });
+
+  test('one that fails is told with its last line, and leaves no half of a package', async () => {
+    programs({ 'apt-get': 'echo "Reading lists" >&2; echo "E: Unable to locate package" >&2; exit 100' });
+    expect(await refusal(makeDomain('dna', options()))).toBe(
+      'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from packages.debian.org and give --package FILE',
+    );
+    programs({ npm: 'echo "npm error code ENOTFOUND" >&2; echo "npm error network" >&2; exit 1' });
+    expect(await refusal(makeDomain('code', options()))).toBe(
+      'npm: failed: npm error code ENOTFOUND; check that the network is there, and run again',
+    );
+    programs({
+      'apt-get': ': > kleborate-examples_1.deb',
+      'dpkg-deb': '/bin/mkdir "$3"; echo "dpkg-deb: error: not an archive" >&2; exit 2',
+    });
+    const run = options();
+    expect(await refusal(makeDomain('dna', run))).toBe(
+      'dpkg-deb: failed: dpkg-deb: error: not an archive; is the package whole, and is there room on the disk?',
+    );
+    expect(existsSync(join(run.work, 'kleborate-examples'))).toBe(false);
+  });
+
+  test("MMseqs2's tables: representatives of clusters; hits of others with the smaller coverage", async () => {
+    const work = mkdtempSync(join(directory, 'mmseqs-'));
+    // What it is asked, and what it answers: tables with tabs.
+    programs({
+      mmseqs: `echo "$@" >> asked
+case $1 in
+  easy-linclust) printf 'a\\ta\\na\\tb\\nc\\tc\\n' > clusters_cluster.tsv ;;
+  easy-search) printf 'a\\ta\\t1\\t1\\t1\\na\\tc\\t0.5\\t0.9\\t0.25\\nc\\ta\\t0.5\\t0.25\\t0.75\\n' > hits.tsv ;;
+esac`,
+    });
+    const items = ['a', 'b', 'c'].map(name => item(name));
+    expect(await cluster(items, ['--min-seq-id', '0.3'], work)).toEqual([items[0], items[2]]);
+    expect(await searchSequences(['-s', '7'], work)(items, items)).toEqual([
+      hit('a', 'c', 0.5, 0.25),
+      hit('c', 'a', 0.5, 0.25),
+    ]);
+    expect(readFileSync(join(work, 'all.fasta'), 'utf8')).toBe('>a\na\n>b\nb\n>c\nc\n');
+    expect(readFileSync(join(work, 'asked'), 'utf8')).toMatch(
+      /^easy-linclust all\.fasta clusters tmp --min-seq-id 0\.3.*\neasy-search queries\.fasta targets\.fasta hits\.tsv tmp -s 7 --format-output query,target,fident,qcov,tcov/,
+    );
+  });
+
+  test('npm is asked once, and again when its lockfile has changed', async () => {
+    const run = options();
+    const fixed = readFileSync(join(dataFolder('code'), 'package-lock.json'), 'utf8');
+    unpack(run.work, { 'code/package-lock.json': fixed, 'code/node_modules/.package-lock.json': '{}' });
+    programs({ npm: 'exit 1' });
+    expect(await refusal(makeDomain('code', run))).toMatch(/this is not the package that it should be$/);
+    unpack(run.work, { 'code/package-lock.json': fixed.replace('"lockfileVersion": 3', '"lockfileVersion": 2') });
+    expect(await refusal(makeDomain('code', run))).toMatch(/^npm: failed/);
+    expect(readFileSync(join(run.work, 'code/package-lock.json'), 'utf8')).toBe(fixed);
+  });
+
+  test('a package that is not there, or that is none of Debian, is told', async () => {
+    const missing = join(directory, 'none.deb');
+    expect(await refusal(makeDomain('greek', options({ package: missing })))).toBe(
+      `${missing}: no such file; --package names Debian's package libreoffice-help-el`,
+    );
+    expect(await refusal(makeDomain('code', options({ package: missing })))).toBe(
+      `${missing}: --package names a package of Debian, and these texts come from npm`,
+    );
+  });
+});

@@ -1,0 +1,79 @@
+/** A cell of a table: what it says it spent, and its learning curve, against the sequences themselves. */
+import { mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { expect, test } from 'vitest';
+import { score } from '../../../models/score.ts';
+import { embeddingName, headName } from '../../../models/transformer.ts';
+import { runExperiment } from '../../../s2t2/app/experiment.ts';
+import { methods } from '../../../s2t2/methods.ts';
+import { temporaryDirectory } from '../../models/temporary.ts';
+import { tinyContext } from '../fixture.ts';
+
+const directory = temporaryDirectory();
+
+test('over one pass with a model that stands still, the curve is its bits per byte, and what was spent is the pass', async () => {
+  const { source, target, settings, train } = await tinyContext();
+  const tokens = train.source.reduce((n, s) => n + s.ids.length - 1, 0);
+  const bytes = train.source.reduce((n, s) => n + s.bytes, 0);
+  const { row } = await runExperiment(
+    {
+      source,
+      target,
+      fingerprint: '',
+      work: await mkdtemp(join(directory, 'run-')),
+      sequences: { train, test: train },
+      settings: { ...settings, rate: 1e-30, budget: { unit: 'tokens', amount: tokens }, batchTokens: 64 },
+    },
+    methods.source,
+  );
+  expect(row).toMatchObject({ tokens, bytes, steps: row.curve.length });
+  // The end token stands for no bytes and is not counted.
+  expect(row.tokensPerByte).toBe((tokens - train.source.length) / bytes);
+  expect(row.steps).toBeGreaterThan(1);
+  expect(row.curve.at(-1)).toMatchObject({ tokens, bytes });
+  const nats = (await score(source.model, train.source)).reduce((n, s) => n + s.nats + s.endNats, 0);
+  const onCurve = row.curve.reduce(
+    (sum, point, i) => sum + point.bitsPerByte * (point.bytes - (row.curve[i - 1]?.bytes ?? 0)),
+    0,
+  );
+  // Losses are float32: as many roundings as tokens, and those of a decay of 1e-31, which are none.
+  expect(Math.abs((onCurve * Math.LN2) / nats - 1)).toBeLessThan(tokens * 2 ** -24);
+  row.curve.forEach((point, i) => expect(point.seconds).toBeGreaterThan(row.curve[i - 1]?.seconds ?? 0));
+});
+
+test('what lies between the ends learns at its own rate: at 0 it stays as it was', async () => {
+  const { source, target, settings, train } = await tinyContext();
+  const finetuned = async (bodyRate: number) =>
+    (
+      await runExperiment(
+        {
+          source,
+          target,
+          fingerprint: '',
+          work: await mkdtemp(join(directory, 'run-')),
+          sequences: { train, test: train },
+          settings: { ...settings, bodyRate, budget: { unit: 'tokens', amount: 200 } },
+        },
+        methods.truncated,
+      )
+    ).model;
+  const [still, moved] = [await finetuned(0), await finetuned(1)];
+  const ends = [embeddingName(source.model.config), headName];
+  for (const [name, w] of Object.entries(source.model.weights)) {
+    if (ends.includes(name)) continue;
+    expect(still.weights[name].dataSync(), name).toEqual(w.dataSync());
+    expect(moved.weights[name].dataSync(), name).not.toEqual(w.dataSync());
+  }
+  const start = (
+    await methods.truncated.start({
+      source,
+      target,
+      settings,
+      train,
+      runStage: async () => {
+        throw new Error('nothing to learn');
+      },
+    })
+  ).model;
+  for (const name of ends) expect(still.weights[name].dataSync(), name).not.toEqual(start.weights[name].dataSync());
+});
