@@ -10,14 +10,16 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Random } from '../engine/index.ts';
-import { formatConfig } from '../models/node/checkpoint.ts';
-import { writeSafetensors, type TensorData } from '../models/node/safetensors.ts';
+import { formatConfig } from '../models/config.ts';
+import { writeSafetensors } from '../models/node/safetensors.ts';
+import { type TensorData } from '../models/safetensors/write.ts';
 import { Tokenizer, tokenizerToJson, trainBPE, type Merge } from '../models/tokenizer/index.ts';
 import { weightShapes, type TransformerConfig } from '../models/transformer.ts';
 import { readCorpus } from '../s2t2/app/corpus.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { tokenMap } from '../s2t2/methods.ts';
-import { compress, savePlan } from '../s2t2/plan.ts';
+import { compress } from '../s2t2/plan.ts';
+import { savePlan } from '../s2t2/app/plan-file.ts';
 
 const [layers = 8, rounds = 3] = process.argv.slice(2).map(Number);
 const config: TransformerConfig = {

@@ -1,12 +1,17 @@
-/** Language models on the engine: tokenizer, transformer, optimiser, training, checkpoints, generation. Knows nothing of S2T2. */
+/**
+ * Language models on the engine: tokenizer, transformer, optimisers, training, checkpoints, generation. Knows nothing of
+ * S2T2, and runs in any JavaScript: what needs Node is in `node/`.
+ */
 export * from './adamw.ts';
 export * from './batches.ts';
-export * from './node/checkpoint.ts';
-export * from './node/files.ts';
+export * from './checkpoint.ts';
+export * from './config.ts';
+export { UserError } from './errors.ts';
 export * from './generate.ts';
 export * from './muon.ts';
 export * from './ngram.ts';
-export * from './node/safetensors.ts';
+export * from './safetensors/source.ts';
+export * from './safetensors/write.ts';
 export * from './score.ts';
 export * from './tokenizer/index.ts';
 export * from './train.ts';

@@ -3,16 +3,21 @@ import { oneLine, UserError } from './errors.ts';
 
 const MAX_DEPTH = 64;
 /** More than in any tokenizer of 256,000 tokens; a property counts as two. */
-export const maxJsonValues = 2 ** 23;
+let mostValues = 2 ** 23;
 /** What V8 takes for a value at most: an empty object, 56 bytes and its place. */
-export const bytesPerJsonValue = 64;
+const VALUE_BYTES = 64;
 const [QUOTE, BACKSLASH, OPEN_BRACKET, CLOSE_BRACKET, OPEN_BRACE, CLOSE_BRACE, COMMA, COLON] = Array.from(
   '"\\[]{},:',
   c => c.charCodeAt(0),
 );
 
-/** The value of a JSON text; `where` begins an error's message. Deep nesting, or more values than fit into the heap, are refused before the parser begins. */
-export function parseJson(text: string, where: string, maxValues = maxJsonValues): unknown {
+/** Lowers the limit on the values of a text to what fits into half of a heap of this many bytes. */
+export function limitJson(heapBytes: number): void {
+  mostValues = Math.min(mostValues, Math.floor(heapBytes / 2 / VALUE_BYTES));
+}
+
+/** The value of a JSON text; `where` begins an error's message. */
+export function parseJson(text: string, where: string): unknown {
   let [depth, values] = [0, 0];
   for (let i = 0; i < text.length; i++) {
     const character = text.charCodeAt(i);
@@ -24,9 +29,9 @@ export function parseJson(text: string, where: string, maxValues = maxJsonValues
     } else if (character === CLOSE_BRACE || character === CLOSE_BRACKET) depth--;
     else if (character === COMMA || character === COLON) values++;
   }
-  if (values > maxValues)
+  if (values > mostValues)
     throw new UserError(
-      `${where}: JSON of ${values} values, more than the ${maxValues} read at once; is it the right file?`,
+      `${where}: JSON of ${values} values, more than the ${mostValues} read at once; is it the right file?`,
     );
   try {
     return JSON.parse(text);

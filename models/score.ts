@@ -5,6 +5,7 @@
  */
 import { crossEntropy, div, noGrad, reshape, scope, sum, type Tensor } from '../engine/index.ts';
 import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
+import { nextTurn } from './turn.ts';
 import { endsOf, forward, type Ends, type Transformer } from './transformer.ts';
 
 export interface Score {
@@ -58,7 +59,7 @@ export async function score(
       scores.set(s, { nats, endNats: end, tokens: scoredTokens(s) - (endToken ? 1 : 0), bytes: s.bytes });
     });
     options.onProgress?.(batch.tokens);
-    await new Promise(resolve => setImmediate(resolve));
+    await nextTurn();
   }
   return sequences.map(s => scores.get(s)!);
 }

@@ -1,14 +1,16 @@
 /**
  * The training loop: one for pretraining, for learning a plan and for finetuning. It changes a record of parameters
- * by the gradients of a loss over planned batches, and can be stopped and killed: its whole state is one safetensors
- * file, written every so often, and a resumed run goes through the same numbers as one never stopped.
+ * by the gradients of a loss over planned batches, and can be stopped and killed: its whole state is a set of tensors,
+ * kept in a store every so often, and a resumed run goes through the same numbers as one never stopped.
  */
 import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
 import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
 import { makeBatch, type Batch, type Sequence } from './batches.ts';
 import { parseJson } from './json.ts';
 import { UserError } from './errors.ts';
-import { readSafetensors, writeSafetensors, type TensorData } from './node/safetensors.ts';
+import type { TensorSource } from './safetensors/source.ts';
+import type { TensorData } from './safetensors/write.ts';
+import { nextTurn } from './turn.ts';
 
 export interface Training {
   readonly parameters: Readonly<Record<string, Tensor>>;
@@ -36,9 +38,19 @@ export interface Progress {
   readonly seconds: number;
 }
 
+/** Where a training state is kept between runs; `fileState` of `node/state.ts` is one safetensors file. */
+export interface StateStore {
+  /** Named in errors. */
+  readonly name: string;
+  /** The state kept last; null where there is none. */
+  read(): Promise<TensorSource | null>;
+  /** Keeps a state in place of the one before, whole or not at all. */
+  write(tensors: Readonly<Record<string, TensorData>>, metadata: Readonly<Record<string, string>>): Promise<void>;
+}
+
 export interface TrainingOptions {
   /** Where the state is kept; missing: nowhere. */
-  readonly state?: string;
+  readonly state?: StateStore;
   /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
   readonly fingerprint?: string;
   readonly saveEverySeconds?: number;
@@ -93,7 +105,7 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       };
       times[step] = progress.seconds;
       options.onStep?.(progress);
-      await new Promise(resolve => setImmediate(resolve)); // signals arrive here
+      await nextTurn(); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
       if (
         stop ||
@@ -127,7 +139,7 @@ async function save(
     for (const [name, t] of Object.entries(members))
       tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
   }
-  await writeSafetensors(state, tensors, { fingerprint, progress: JSON.stringify(progress) });
+  await state.write(tensors, { fingerprint, progress: JSON.stringify(progress) });
 }
 
 /** Loads a saved state into parameters and optimiser; null where there is none yet. */
@@ -137,19 +149,16 @@ async function restore(
   history: History,
 ): Promise<Progress | null> {
   if (state === undefined) return null;
-  const file = await readSafetensors(state).catch(error => {
-    if (error instanceof UserError && error.message.includes('no such file')) return null;
-    throw error;
-  });
+  const file = await state.read();
   if (file === null) return null;
   if (file.metadata.get('fingerprint') !== fingerprint)
     throw new UserError(
-      `${state}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
+      `${state.name}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
     );
-  const progress = parseProgress(file.metadata.get('progress') ?? '', state, history.losses.length);
+  const progress = parseProgress(file.metadata.get('progress') ?? '', state.name, history.losses.length);
   const floats = async (name: string, shape: readonly number[]) => {
     if (file.tensors.get(name)?.shape.join() !== shape.join())
-      throw damaged(state, `"${name}" has not the shape [${shape.join(', ')}]`);
+      throw damaged(state.name, `"${name}" has not the shape [${shape.join(', ')}]`);
     return file.readFloats(name);
   };
   for (const [group, members] of Object.entries(optimizer.state)) {

@@ -4,6 +4,7 @@
  */
 import { KneserNey } from '../models/ngram.ts';
 import type { Score } from '../models/score.ts';
+import { utf8Length } from '../models/utf8.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 
 export interface Metrics {
@@ -70,7 +71,7 @@ export function unigram(train: readonly string[], test: readonly string[], token
       nats: Array.from(ids).reduce((sum, id) => sum - Math.log(counts[id] / total), 0),
       endNats: 0,
       tokens: ids.length,
-      bytes: Buffer.byteLength(text),
+      bytes: utf8Length(text),
     };
   });
 }

@@ -18,7 +18,7 @@ import {
 } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { planBatches, type Sequence } from '../models/batches.ts';
-import type { LanguageModel } from '../models/node/checkpoint.ts';
+import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';

@@ -17,8 +17,10 @@ import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
 import { UserError } from '../errors.ts';
-import { bytesPerJsonValue, maxJsonValues, parseJson } from '../json.ts';
+import { limitJson, parseJson } from '../json.ts';
 import { isUtf8, lineOfBadUtf8 } from '../utf8.ts';
+
+limitJson(getHeapStatistics().heap_size_limit);
 
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'no such file or directory; check the path',
@@ -79,13 +81,9 @@ export async function readText(path: string, maxBytes = 64 * 2 ** 20): Promise<s
   }
 }
 
-/** How many JSON values fit into half of this process's heap. */
-export const heapJsonValues = (): number =>
-  Math.min(maxJsonValues, Math.floor(getHeapStatistics().heap_size_limit / 2 / bytesPerJsonValue));
-
 /** The value of a JSON file. */
 export async function readJson(path: string): Promise<unknown> {
-  return parseJson(await readText(path), path, heapJsonValues());
+  return parseJson(await readText(path), path);
 }
 
 export type Chunk = string | Uint8Array;
@@ -196,6 +194,13 @@ export async function makeDirectory(path: string): Promise<void> {
     throw explain(error, path);
   }
 }
+
+/** Whether something has this name. */
+export const exists = (path: string): Promise<boolean> =>
+  stat(path).then(
+    () => true,
+    () => false,
+  );
 
 async function isDirectory(path: string): Promise<boolean> {
   try {

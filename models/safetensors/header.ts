@@ -13,6 +13,7 @@
  */
 
 import { oneLine, UserError } from '../errors.ts';
+import { utf8 } from '../utf8.ts';
 
 /** Bytes an element takes. */
 export const DTYPE_BYTES = {
@@ -136,10 +137,10 @@ export function formatHeader(header: Header): Uint8Array {
     ([name, { dtype, shape, begin, end }]) =>
       [name, JSON.stringify({ dtype, shape, data_offsets: [begin, end] })] as const,
   );
-  const json = Buffer.from(object(header.metadata.size > 0 ? [[METADATA, metadata], ...tensors] : tensors));
-  const bytes = Buffer.alloc(8 + Math.ceil(json.length / 8) * 8, ' ');
-  bytes.writeBigUInt64LE(BigInt(bytes.length - 8));
-  json.copy(bytes, 8);
+  const json = utf8(object(header.metadata.size > 0 ? [[METADATA, metadata], ...tensors] : tensors));
+  const bytes = new Uint8Array(8 + Math.ceil(json.length / 8) * 8).fill(0x20);
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(bytes.length - 8), true);
+  bytes.set(json, 8);
   return bytes;
 }
 

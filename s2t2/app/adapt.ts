@@ -10,14 +10,16 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { saveModel } from '../../models/node/checkpoint.ts';
+import { type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { runExperiment, type Experiment, type Row } from './experiment.ts';
 import { withLock } from './lock.ts';
 import { methods } from '../methods.ts';
-import { reportPlan, savePlan, type Plan, type PlanReport } from '../plan.ts';
+import { reportPlan, type Plan, type PlanReport } from '../plan.ts';
+import { savePlan } from './plan-file.ts';
 import { floors, prepare, type Domain, type Prepared } from './prepare.ts';
 import type { Settings } from '../settings.ts';
 

@@ -6,11 +6,12 @@ import { join } from 'node:path';
 import { Random } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
 import { planBatches, type Sequence } from '../../models/batches.ts';
-import type { LanguageModel } from '../../models/node/checkpoint.ts';
+import type { LanguageModel } from '../../models/checkpoint.ts';
 import { readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { batchLoss, score, type Score } from '../../models/score.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { fileState } from '../../models/node/state.ts';
 import { train, type Training, type TrainingResult } from '../../models/train.ts';
 import { embeddingName, headName, type Transformer } from '../../models/transformer.ts';
 import { metrics, tokensPerByte, type Metrics } from '../evaluate.ts';
@@ -78,7 +79,7 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
       'tokens',
     );
     const result = await train(training, {
-      state: join(work, `${stage}.safetensors`),
+      state: fileState(join(work, `${stage}.safetensors`)),
       fingerprint: sha256(`${fingerprint} ${stage}`),
       saveEverySeconds: experiment.saveEverySeconds,
       signal,

@@ -4,7 +4,7 @@
  */
 import { getBackend } from '../../engine/index.ts';
 import type { Sequence } from '../../models/batches.ts';
-import type { LanguageModel } from '../../models/node/checkpoint.ts';
+import type { LanguageModel } from '../../models/checkpoint.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
 import type { Score } from '../../models/score.ts';

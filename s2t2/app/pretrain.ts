@@ -6,7 +6,8 @@ import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
 import { planBatches, scoredTokens, windows, type Sequence } from '../../models/batches.ts';
-import { loadModel, saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { loadModel, saveModel } from '../../models/node/checkpoint.ts';
+import { type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
@@ -16,6 +17,7 @@ import { KneserNey } from '../../models/ngram.ts';
 import { score } from '../../models/score.ts';
 import { taughtLoss } from '../../models/teacher.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { fileState } from '../../models/node/state.ts';
 import { train } from '../../models/train.ts';
 import {
   forwardFlops,
@@ -138,7 +140,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
             }),
     },
     {
-      state: join(options.work, 'pretrain.safetensors'),
+      state: fileState(join(options.work, 'pretrain.safetensors')),
       fingerprint: sha256(
         JSON.stringify({
           config,

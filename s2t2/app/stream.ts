@@ -11,23 +11,22 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkTokenizer, loadTokenizer, readFields, saveTokenizer, type Fields } from '../../models/node/checkpoint.ts';
+import { checkTokenizer } from '../../models/checkpoint.ts';
+import { loadTokenizer, readFields, saveTokenizer } from '../../models/node/checkpoint.ts';
+import { type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
 import { FLOAT_CODECS } from '../../models/safetensors/codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../../models/safetensors/header.ts';
-import {
-  openCheckpoint,
-  writeSafetensors,
-  type Checkpoint,
-  type TensorData,
-  type TensorSource,
-} from '../../models/node/safetensors.ts';
+import { openCheckpoint, writeSafetensors } from '../../models/node/safetensors.ts';
+import { type Checkpoint, type TensorSource } from '../../models/safetensors/source.ts';
+import { type TensorData } from '../../models/safetensors/write.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { embeddingName, families, headName } from '../../models/transformer.ts';
 import { withLock } from './lock.ts';
-import { loadPlan, type Plan } from '../plan.ts';
+import { loadPlan } from './plan-file.ts';
+import { type Plan } from '../plan.ts';
 import { planApplication, targetSize } from '../translate.ts';
 
 export interface CheckpointTranslation {
@@ -65,7 +64,7 @@ export async function translateCheckpoint({
   });
   const checkpoint = await openCheckpoint(model);
   const ends = findEnds(checkpoint, config);
-  checkTokenizer(model, source, ends.rows);
+  checkTokenizer(join(model, 'tokenizer.json'), source, ends.rows);
   const record = {
     source: source.hash,
     target: target.hash,

@@ -1,7 +1,7 @@
 /** Safetensors files as their writer sees them: named tensors of every dtype with numbers, and metadata. */
 
 import fc from 'fast-check';
-import type { TensorData } from '../../models/node/safetensors.ts';
+import type { TensorData } from '../../models/safetensors/write.ts';
 import type { SafetensorsDType } from '../../models/safetensors/header.ts';
 import { bfloat16ToFloat32, float16ToFloat32 } from '../../models/float16.ts';
 

@@ -1,4 +1,5 @@
 /** Laws of the transformer: causality, the cache, batching, padding; and a training run that resumes bit for bit. */
+import { fileState } from '../../models/node/state.ts';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -331,11 +332,15 @@ describe('training', () => {
     const stop = new AbortController();
     const first = fresh();
     await expect(
-      train(first.training, { state, signal: stop.signal, onStep: p => p.step === 7 && stop.abort() }),
+      train(first.training, {
+        state: fileState(state),
+        signal: stop.signal,
+        onStep: p => p.step === 7 && stop.abort(),
+      }),
     ).rejects.toThrow(Interrupted);
     const second = fresh();
     const before = memory();
-    const result = await train(second.training, { state });
+    const result = await train(second.training, { state: fileState(state) });
     expect(result.step).toBe(result.steps);
     expect(hash(second.m)).toBe(hash(straight.m));
     expect(memory()).toEqual(before);
@@ -345,9 +350,13 @@ describe('training', () => {
     const state = join(directory, 'another.safetensors');
     const stop = new AbortController();
     await expect(
-      train(fresh().training, { state, signal: stop.signal, onStep: p => p.step === 1 && stop.abort() }),
+      train(fresh().training, {
+        state: fileState(state),
+        signal: stop.signal,
+        onStep: p => p.step === 1 && stop.abort(),
+      }),
     ).rejects.toThrow(Interrupted);
-    await expect(train(fresh().training, { state, fingerprint: 'another' })).rejects.toThrow(
+    await expect(train(fresh().training, { state: fileState(state), fingerprint: 'another' })).rejects.toThrow(
       'belongs to a run with other settings',
     );
   });

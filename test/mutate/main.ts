@@ -84,7 +84,7 @@ async function filesOf(directory: string, ending: string): Promise<string[]> {
 }
 
 /** Its functions run in a browser's page, where nothing tells which mutants are reached. */
-const inPage = 's2t2/report/client.ts';
+const inPage = 's2t2/app/report/client.ts';
 
 /** The first `sample` of a tree's mutants in a random order, of those that are programs. */
 async function sampleOf(tree: Tree, sources: Map<string, string>): Promise<Mutant[]> {

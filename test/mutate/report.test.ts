@@ -21,8 +21,8 @@ test('a hung test has noticed, a place that no test reaches is one that nothing 
     verdict(0, 'engine/shape.ts', 'killed'),
     verdict(1, 'engine/shape.ts', 'hung'),
     verdict(2, 's2t2/plan.ts', 'survived'),
-    verdict(3, 's2t2/cli.ts', 'not reached'),
-    verdict(4, 's2t2/cli.ts', 'killed'),
+    verdict(3, 's2t2/app/cli.ts', 'not reached'),
+    verdict(4, 's2t2/app/cli.ts', 'killed'),
   ];
   expect(
     summary(verdicts)
@@ -43,22 +43,22 @@ test('numerical code is what computes: all of the engine, and none that reads, w
     'models/tokenizer/train.ts',
     'models/checkpoint.ts',
     's2t2/sinkhorn.ts',
-    's2t2/pretrain.ts',
+    's2t2/app/pretrain.ts',
     's2t2/settings.ts',
-    's2t2/paper/statistics.ts',
-    's2t2/paper/run.ts',
+    's2t2/app/paper/statistics.ts',
+    's2t2/app/paper/run.ts',
     's2t2/translate.ts',
   ];
   const around = [
-    'models/files.ts',
-    'models/safetensors-header.ts',
+    'models/node/files.ts',
+    'models/safetensors/header.ts',
     'models/tokenizer/json-read.ts',
-    's2t2/cli.ts',
-    's2t2/corpus.ts',
-    's2t2/corpus/fasta.ts',
-    's2t2/data/make.ts',
-    's2t2/report/chart.ts',
-    's2t2/paper/markdown.ts',
+    's2t2/app/cli.ts',
+    's2t2/app/corpus.ts',
+    's2t2/app/corpus/fasta.ts',
+    's2t2/app/data/make.ts',
+    's2t2/app/report/chart.ts',
+    's2t2/app/paper/markdown.ts',
   ];
   expect([...numerical, ...around].filter(isNumerical)).toEqual(numerical);
 });

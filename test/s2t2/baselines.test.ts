@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createReferenceBackend, memory, scope, tensor, type Tensor } from '../../engine/index.ts';
-import type { LanguageModel } from '../../models/node/checkpoint.ts';
+import type { LanguageModel } from '../../models/checkpoint.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';

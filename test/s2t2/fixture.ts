@@ -2,7 +2,8 @@
 import { join } from 'node:path';
 import { Random } from '../../engine/index.ts';
 import { planBatches } from '../../models/batches.ts';
-import { saveModel, type LanguageModel } from '../../models/node/checkpoint.ts';
+import { saveModel } from '../../models/node/checkpoint.ts';
+import { type LanguageModel } from '../../models/checkpoint.ts';
 import { writeFileAtomic } from '../../models/node/files.ts';
 import { batchLoss } from '../../models/score.ts';
 import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';

@@ -1,7 +1,7 @@
 /** The starts of a model in a new vocabulary, on a tiny model: what each is made of, and what learning a plan does. */
 import { beforeAll, describe, expect, test } from 'vitest';
 import { memory, tensor } from '../../engine/index.ts';
-import type { LanguageModel } from '../../models/node/checkpoint.ts';
+import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/errors.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';

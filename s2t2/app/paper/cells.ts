@@ -12,7 +12,8 @@ import { sha256 } from '../../../models/sha256.ts';
 import { runExperiment, type Row } from '../experiment.ts';
 import { InUse, withLock } from '../lock.ts';
 import type { Method } from '../../methods.ts';
-import { loadPlan, reportPlan, savePlan, type Plan, type PlanReport } from '../../plan.ts';
+import { loadPlan, savePlan } from '../plan-file.ts';
+import { reportPlan, type Plan, type PlanReport } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
 import type { Settings } from '../../settings.ts';
 

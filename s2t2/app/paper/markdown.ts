@@ -1,6 +1,6 @@
 /** The paper's results as Markdown tables: what the README quotes. */
 import { stretches, type CurveUnit } from './crossings.ts';
-import type { Paper } from './run.ts';
+import type { Paper } from './paper.ts';
 import type { Interval } from './statistics.ts';
 import type { TableRow } from './table.ts';
 

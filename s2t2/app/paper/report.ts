@@ -3,7 +3,7 @@ import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import type { Plan } from '../../plan.ts';
 import type { Cell, CurvePlot, ReportData, ReportTable } from '../report/data.ts';
 import type { Ablation } from './ablations.ts';
-import type { Paper } from './run.ts';
+import type { Paper } from './paper.ts';
 import type { Interval } from './statistics.ts';
 import type { TableRow } from './table.ts';
 

@@ -17,10 +17,11 @@ import { withLock } from '../lock.ts';
 import { prepare } from '../prepare.ts';
 import { renderReport } from '../report/page.ts';
 import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
-import { ablate, type Ablation, type AblationName } from './ablations.ts';
+import { ablate, type AblationName } from './ablations.ts';
 import { planOf, type Bench } from './cells.ts';
-import { meaning, type Meaning } from './meaning.ts';
+import { meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
+import type { Paper } from './paper.ts';
 import { describePaper } from './report.ts';
 import {
   chooseRates,
@@ -32,9 +33,8 @@ import {
   type Grid,
   type GridRow,
   type Rates,
-  type Table,
 } from './table.ts';
-import { loadReceiver, transfer, type Transfer } from './transfer.ts';
+import { loadReceiver, transfer } from './transfer.ts';
 
 export interface PaperOptions {
   readonly out: string;
@@ -59,23 +59,6 @@ export interface PaperOptions {
   readonly share?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
-}
-
-export interface Paper {
-  readonly domain: { readonly name: string; readonly unit: string; readonly source: string; readonly licence: string };
-  readonly model: {
-    readonly parameters: number;
-    readonly width: number;
-    readonly layers: number;
-    readonly vocabSize: number;
-  };
-  readonly settings: Settings;
-  readonly backend: string;
-  readonly grid: readonly GridRow[];
-  readonly table: Table;
-  readonly ablations: readonly Ablation[];
-  readonly meaning: Meaning | null;
-  readonly transfer: Transfer | null;
 }
 
 export async function paper(options: PaperOptions): Promise<Paper> {

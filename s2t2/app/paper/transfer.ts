@@ -2,7 +2,8 @@
  * Transfer: the plan that was learned on one model, applied to another model of the same vocabulary, which the plan has
  * never seen, beside that model's other starts and a plan learned on it. The other may have another architecture.
  */
-import { loadModel, type LanguageModel } from '../../../models/node/checkpoint.ts';
+import { loadModel } from '../../../models/node/checkpoint.ts';
+import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
 import { modelFromPlan, type Method } from '../../methods.ts';
 import { prepare } from '../prepare.ts';

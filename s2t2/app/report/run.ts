@@ -7,7 +7,8 @@ import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import type { Results } from '../adapt.ts';
 import type { Metrics } from '../../evaluate.ts';
 import type { Row } from '../experiment.ts';
-import { loadPlan, type Plan } from '../../plan.ts';
+import { loadPlan } from '../plan-file.ts';
+import { type Plan } from '../../plan.ts';
 import type { Cell, CurvePlot, ReportData, ReportTable } from './data.ts';
 import { renderReport } from './page.ts';
 

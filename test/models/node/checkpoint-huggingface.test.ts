@@ -6,7 +6,8 @@
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
-import { loadModel, saveModel, type LanguageModel } from '../../../models/node/checkpoint.ts';
+import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
+import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { generate } from '../../../models/generate.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
 import { families, forward } from '../../../models/transformer.ts';

@@ -4,15 +4,9 @@ import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../../engine/index.ts';
-import {
-  checkTokenizer,
-  formatConfig,
-  loadModel,
-  loadTokenizer,
-  parseConfig,
-  saveModel,
-  type LanguageModel,
-} from '../../../models/node/checkpoint.ts';
+import { checkTokenizer, type LanguageModel } from '../../../models/checkpoint.ts';
+import { formatConfig, parseConfig } from '../../../models/config.ts';
+import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
 import { score } from '../../../models/score.ts';
 import { writeSafetensors } from '../../../models/node/safetensors.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';

@@ -6,10 +6,10 @@ import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { chmod, mkdir, mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { transformWithOxc } from 'vite';
 import {
   copyFileAtomic,
   makeDirectory,
@@ -28,8 +28,11 @@ const fresh = () => mkdtemp(join(root, 'd-'));
 
 /** Runs a script that has files.ts's functions in scope, and waits for its first line of output. */
 async function startProcess(directory: string, script: string): Promise<ChildProcess> {
-  const { code } = await transformWithOxc(await readFile('models/files.ts', 'utf8'), 'files.ts');
-  await writeFile(join(directory, 'script.mjs'), code + script);
+  const built = pathToFileURL(resolve('dist/models/node/files.js'));
+  await writeFile(
+    join(directory, 'script.mjs'),
+    `import { join } from 'node:path';\nimport { writeDirectoryAtomic, writeFileAtomic } from '${built}';\n${script}`,
+  );
   const child = spawn(process.execPath, [join(directory, 'script.mjs')], { stdio: ['ignore', 'pipe', 'inherit'] });
   await once(child.stdout!, 'data');
   return child;

@@ -8,12 +8,8 @@ import { sha256 } from '../../../models/sha256.ts';
 import { sha256File } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import { DTYPE_BYTES } from '../../../models/safetensors/header.ts';
-import {
-  openCheckpoint,
-  readSafetensors,
-  type TensorData,
-  writeSafetensors,
-} from '../../../models/node/safetensors.ts';
+import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
+import { type TensorData } from '../../../models/safetensors/write.ts';
 import { safetensorsContent } from '../../arbitraries/safetensors.ts';
 import { refusal, temporaryDirectory } from '../temporary.ts';
 import { cpuTime } from '../../cpu.ts';

@@ -15,7 +15,7 @@ import {
 } from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import type { Sequence } from '../../../models/batches.ts';
-import { parseConfig } from '../../../models/node/checkpoint.ts';
+import { parseConfig } from '../../../models/config.ts';
 import { batchLoss } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
 import { families, weightShapes, type Family, type Transformer } from '../../../models/transformer.ts';

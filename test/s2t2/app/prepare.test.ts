@@ -1,7 +1,7 @@
 /** What an experiment is made of: its fingerprint tells any two apart that are not the same. */
 import { beforeAll, expect, test } from 'vitest';
 import { tensor } from '../../../engine/index.ts';
-import type { LanguageModel } from '../../../models/node/checkpoint.ts';
+import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { metrics, orderZero, unigram, uniformFloor } from '../../../s2t2/evaluate.ts';
 import { floors, prepare } from '../../../s2t2/app/prepare.ts';

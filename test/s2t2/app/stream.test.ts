@@ -5,13 +5,11 @@ import { cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'nod
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
-import { loadModel, saveModel, type FloatDType, type LanguageModel } from '../../../models/node/checkpoint.ts';
-import {
-  openCheckpoint,
-  readSafetensors,
-  writeSafetensors,
-  type TensorData,
-} from '../../../models/node/safetensors.ts';
+import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
+import { type FloatDType } from '../../../models/config.ts';
+import { type LanguageModel } from '../../../models/checkpoint.ts';
+import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
+import { type TensorData } from '../../../models/safetensors/write.ts';
 import { tokenizerToJson, trainBPE } from '../../../models/tokenizer/index.ts';
 import {
   families,
@@ -21,7 +19,8 @@ import {
   type TransformerConfig,
 } from '../../../models/transformer.ts';
 import { modelFromPlan, tokenMap } from '../../../s2t2/methods.ts';
-import { compress, roundToMarginals, savePlan, type Plan } from '../../../s2t2/plan.ts';
+import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
+import { savePlan } from '../../../s2t2/app/plan-file.ts';
 import { translateCheckpoint } from '../../../s2t2/app/stream.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { oraclePython, readThere } from '../../oracles/huggingface.ts';

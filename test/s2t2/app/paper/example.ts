@@ -1,6 +1,6 @@
 /** Results of a paper that nobody ran: every figure another, so that none can stand in another's place unnoticed. */
 import type { CurvePoint } from '../../../../s2t2/app/experiment.ts';
-import type { Paper } from '../../../../s2t2/app/paper/run.ts';
+import type { Paper } from '../../../../s2t2/app/paper/paper.ts';
 import type { Interval } from '../../../../s2t2/app/paper/statistics.ts';
 import type { TableRow } from '../../../../s2t2/app/paper/table.ts';
 import { defaults } from '../../../../s2t2/settings.ts';

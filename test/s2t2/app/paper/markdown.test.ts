@@ -5,7 +5,7 @@ import { domainsMarkdown, paperMarkdown } from '../../../../s2t2/app/paper/markd
 import { example } from './example.ts';
 
 test('the whole of a paper', async () => {
-  expect(paperMarkdown(example)).toBe(await readFile('test/s2t2/paper/example.md', 'utf8'));
+  expect(paperMarkdown(example)).toBe(await readFile('test/s2t2/app/paper/example.md', 'utf8'));
 });
 
 test('without s2t2, grid, ablations, transfer and meaning there is one table', () => {

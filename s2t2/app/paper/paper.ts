@@ -1,0 +1,24 @@
+/** What the paper's table holds once its cells are trained: read by the Markdown and by the page. */
+import type { Settings } from '../../settings.ts';
+import type { Ablation } from './ablations.ts';
+import type { Meaning } from './meaning.ts';
+import type { GridRow, Table } from './table.ts';
+import type { Transfer } from './transfer.ts';
+
+/** A finished table, with all that was measured beside it. */
+export interface Paper {
+  readonly domain: { readonly name: string; readonly unit: string; readonly source: string; readonly licence: string };
+  readonly model: {
+    readonly parameters: number;
+    readonly width: number;
+    readonly layers: number;
+    readonly vocabSize: number;
+  };
+  readonly settings: Settings;
+  readonly backend: string;
+  readonly grid: readonly GridRow[];
+  readonly table: Table;
+  readonly ablations: readonly Ablation[];
+  readonly meaning: Meaning | null;
+  readonly transfer: Transfer | null;
+}
