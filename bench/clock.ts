@@ -36,7 +36,10 @@ export interface Contender {
 
 const rounds = 3;
 
-/** Times contenders in turns, so that a machine that slows down slows everyone down: of each the middle one of its rounds. */
+/**
+ * Times contenders in turns, so that a machine that slows down slows everyone down: of each the middle one of its
+ * rounds.
+ */
 export async function interleaved(
   contenders: readonly Contender[],
   milliseconds: number,

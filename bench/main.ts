@@ -61,7 +61,8 @@ async function main(flags: Flags): Promise<void> {
   if (flags.work && !flags.peers) rows.push(await measureStep(wasm, peak), ...(await measureTokenizer()));
   if (flags.work && !detectRelaxedSimd()) rows.push(await measureRelaxedStep(flags.threads));
   bar.stop();
-  // A busy neighbour halves what two threads reach, and a peak measured too low flatters every share: measured twice, it shows.
+  // A busy neighbour halves what two threads reach, and a peak measured too low flatters every share: measured twice,
+  // it shows.
   const peakAfter = await measurePeak(flags.threads);
   const report: Report = {
     machine: {

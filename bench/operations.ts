@@ -1,4 +1,6 @@
-/** The operation table under the clock: every row, at several sizes, on several backends, verified before it is timed. */
+/**
+ * The operation table under the clock: every row, at several sizes, on several backends, verified before it is timed.
+ */
 import { apply, noGrad, scope, table, type Backend } from '../engine/index.ts';
 import { timed } from './clock.ts';
 import type { Peak } from './peak.ts';

@@ -2,7 +2,8 @@
  * A training step of the benchmark's transformer in jax-js: forward, backward and plain SGD. It has less to do than
  * ours: no rotary embedding, and no moments in the update.
  *
- * Run without `jit`, because that is faster: compiled as a whole, this step takes over one and a half times as long. It may
+ * Run without `jit`, because that is faster: compiled as a whole, this step takes over one and a half times as long. It
+ * may
  * still not be the best that jax-js can do (others have measured more on such machines); the ratio is an upper bound.
  */
 import { Random } from '../engine/index.ts';

@@ -1,5 +1,6 @@
 /**
- * The same work in other libraries, in turns with ours. A peer that does not load is a line in the output, never silence.
+ * The same work in other libraries, in turns with ours. A peer that does not load is a line in the output, never
+ * silence.
  *
  * jax-js and tfjs-backend-wasm are installed by hand (`bench/peers/package.json`), so they are imported by path and
  * described here by the few functions that are used.

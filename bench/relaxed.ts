@@ -1,4 +1,6 @@
-/** The training step with relaxed SIMD, in a process that was started with V8's flag for it; see `measureRelaxedStep`. */
+/**
+ * The training step with relaxed SIMD, in a process that was started with V8's flag for it; see `measureRelaxedStep`.
+ */
 import { createWasmBackend, type Backend } from '../engine/index.ts';
 import { measurePeak } from './peak.ts';
 import { measureStep } from './work.ts';

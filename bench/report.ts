@@ -47,7 +47,9 @@ export function shareOfRoofline(flops: number, bytes: number, seconds: number, p
 
 const peakDrift = 0.1;
 
-/** A line for a run whose peak was not the same before and after it: something else used the machine. Empty if it was. */
+/**
+ * A line for a run whose peak was not the same before and after it: something else used the machine. Empty if it was.
+ */
 export function disturbance(before: Peak, after: Peak): string {
   const drifts = [
     ['multiply and add', before.plain, after.plain, 'GFLOP/s'],

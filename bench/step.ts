@@ -1,4 +1,7 @@
-/** A training step under the clock, wherever it runs: forward, backward and AdamW of a transformer. Nothing here needs Node. */
+/**
+ * A training step under the clock, wherever it runs: forward, backward and AdamW of a transformer. Nothing here needs
+ * Node.
+ */
 import { grad, Random, scope, setBackend, type Backend, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';

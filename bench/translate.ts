@@ -1,9 +1,11 @@
 /**
  * `s2t2 translate` on a checkpoint with OLMo-7B's shapes, against `cp` of the same files: seconds, MB/s, peak memory.
  *
- *     npm run bench:translate [-- LAYERS [ROUNDS]]      8 layers are 4 GB, all 32 are 14 GB, and the disk needs room for them twice
+ *     npm run bench:translate [-- LAYERS [ROUNDS]]      8 layers are 4 GB, all 32 are 14 GB, and the disk needs room
+ * for them twice
  *
- * Both read files that are not in the system's cache and end with the bytes on the disk. They take turns; the medians count.
+ * Both read files that are not in the system's cache and end with the bytes on the disk. They take turns; the medians
+ * count.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';

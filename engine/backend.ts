@@ -40,7 +40,10 @@ export type Reduction = 'sum' | 'max';
 
 export interface Backend<S extends Storage = Storage> {
   readonly name: string;
-  /** Dtypes that floating-point primitives accept. int32 (indices) is always accepted by gather, scatterAdd, oneHot, toFloat, strided, concat. */
+  /**
+   * Dtypes that floating-point primitives accept. int32 (indices) is always accepted by gather, scatterAdd, oneHot,
+   * toFloat, strided, concat.
+   */
   readonly floats: readonly DType[];
   /** One line for people: what runs, with which features, and why. */
   describe(): string;
@@ -67,7 +70,9 @@ export interface Backend<S extends Storage = Storage> {
   /** int32 → float. */
   toFloat(x: View<S>, dtype: DType): S;
 
-  /** Reduces the middle of a buffer seen as (outer, n, inner) to (outer, inner). The empty sum is 0, the empty max −∞. */
+  /**
+   * Reduces the middle of a buffer seen as (outer, n, inner) to (outer, inner). The empty sum is 0, the empty max −∞.
+   */
   reduce(f: Reduction, x: View<S>, outer: number, n: number, inner: number): S;
 
   /**
@@ -76,15 +81,24 @@ export interface Backend<S extends Storage = Storage> {
    */
   matmul(a: View<S>, b: View<S>, transposeA: boolean, transposeB: boolean, out: Shape): S;
 
-  /** Rows of `table` (n, width) named by `index` (int32, any shape): (index size, width). An index outside [0, n) is a RangeError. */
+  /**
+   * Rows of `table` (n, width) named by `index` (int32, any shape): (index size, width). An index outside [0, n) is a
+   * RangeError.
+   */
   gather(table: View<S>, index: View<S>): S;
-  /** The adjoint of gather: sums `rows` (index size, width) into (n, width) by `index`; order of addition is by position, so it is reproducible. */
+  /**
+   * The adjoint of gather: sums `rows` (index size, width) into (n, width) by `index`; order of addition is by
+   * position, so it is reproducible.
+   */
   scatterAdd(rows: View<S>, index: View<S>, n: number): S;
   /** (index size, n): 1 at the index, 0 elsewhere. A negative index gives a row of zeros; index ≥ n is a RangeError. */
   oneHot(index: View<S>, n: number, dtype: DType): S;
 
   // Layout: 2 primitives.
-  /** Copies a strided view out, contiguous: out[i…] = x[offset + Σ i·strides]. Transpose, slice and broadcast are cases of it. */
+  /**
+   * Copies a strided view out, contiguous: out[i…] = x[offset + Σ i·strides]. Transpose, slice and broadcast are cases
+   * of it.
+   */
   strided(x: View<S>, out: Shape, strides: readonly number[], offset: number): S;
   /** Joins views (outer, nᵢ, inner) along the middle: (outer, Σ nᵢ, inner). `lengths` are the nᵢ. */
   concat(xs: readonly View<S>[], outer: number, lengths: readonly number[], inner: number): S;

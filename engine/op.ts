@@ -83,7 +83,9 @@ export function withRecording<R>(on: boolean, fn: () => R): R {
   }
 }
 
-/** Runs an operation on tensors of one backend and one float dtype, and records it where a gradient may be asked for. */
+/**
+ * Runs an operation on tensors of one backend and one float dtype, and records it where a gradient may be asked for.
+ */
 export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Tensor {
   const backend = inputs[0].backend;
   checkInputs(op.name, inputs);

@@ -56,7 +56,10 @@ export class Random {
     return this.index;
   }
 
-  /** A generator with the same seed whose numbers are independent of this one's; `name` tells the streams of a seed apart. */
+  /**
+   * A generator with the same seed whose numbers are independent of this one's; `name` tells the streams of a seed
+   * apart.
+   */
   split(name: string): Random {
     if (name === '') throw new Error('Random: the name of a stream is empty');
     let hash = 0x811c9dc5 ^ this.stream; // FNV-1a

@@ -177,7 +177,10 @@ function checkIndex(op: string, index: V, n: number, least: number): TypedArray 
   return values;
 }
 
-/** The maximum of every line. In the name of the operation that was called, refuses lines without one and masses that are none. */
+/**
+ * The maximum of every line. In the name of the operation that was called, refuses lines without one and masses that
+ * are none.
+ */
 function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedArray {
   const { outer, n, inner } = aroundDim(x.shape, dim);
   const top = reduce('max', x, outer, n, inner).values;
@@ -192,7 +195,10 @@ function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedAr
   return top;
 }
 
-/** A check in the name of an operation whose definition does the rest: what that calls would refuse it under its own name. */
+/**
+ * A check in the name of an operation whose definition does the rest: what that calls would refuse it under its own
+ * name.
+ */
 const checkLines = (op: string): Kernel<ReferenceStorage> => ({
   forward([x, mass], { dim }: { dim: number }) {
     topOfLines(op, x, mass, dim);

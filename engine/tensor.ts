@@ -104,7 +104,10 @@ export class Tensor {
     return this.alias();
   }
 
-  /** Takes over the values of `source`, which is freed: how an optimiser renews a parameter. Shapes and dtypes must match. */
+  /**
+   * Takes over the values of `source`, which is freed: how an optimiser renews a parameter. Shapes and dtypes must
+   * match.
+   */
   assign(source: Tensor): void {
     const [from, to] = [source.live('assign'), this.live('assign')];
     if (sizeOf(source.shape) !== this.size || source.dtype !== this.dtype || source.backend !== this.backend) {

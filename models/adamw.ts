@@ -110,7 +110,10 @@ export class AdamW implements Optimizer {
   }
 }
 
-/** The share of the peak learning rate at step 0 … steps−1: a linear rise over `warmup` steps, then a linear fall to zero. */
+/**
+ * The share of the peak learning rate at step 0 … steps−1: a linear rise over `warmup` steps, then a linear fall to
+ * zero.
+ */
 export function linearSchedule(step: number, steps: number, warmup: number): number {
   if (step < warmup) return (step + 1) / warmup;
   return (steps - step) / Math.max(1, steps - warmup);

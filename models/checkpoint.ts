@@ -1,5 +1,6 @@
 /**
- * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), read
+ * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`),
+ * read
  * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
 import { tensor, type Tensor } from '../engine/index.ts';
@@ -66,7 +67,9 @@ export function fieldsOf(text: string, where: string): Fields {
   return json as Fields;
 }
 
-/** A tokenizer whose special tokens play the parts that `tokenizer_config.json` names; the file itself only lists them. */
+/**
+ * A tokenizer whose special tokens play the parts that `tokenizer_config.json` names; the file itself only lists them.
+ */
 function withRoles(tokenizer: Tokenizer, fields: Fields): Tokenizer {
   const roles = { ...tokenizer.specialTokens };
   for (const role of ['bos', 'eos', 'pad', 'unk'] as const) {

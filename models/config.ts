@@ -24,7 +24,9 @@ const onlyWay: Readonly<Record<Family, Fields>> = {
   },
 };
 
-/** Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it. */
+/**
+ * Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it.
+ */
 export function parseConfig(fields: Fields, file: string): TransformerConfig {
   const family = families.find(f => f === fields.model_type);
   if (family === undefined)
@@ -88,7 +90,10 @@ function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): Tr
   };
 }
 
-/** Rotary positions: θ, and how they are scaled. transformers 5 writes both into `rope_parameters`, earlier versions into `rope_scaling` and beside it. */
+/**
+ * Rotary positions: θ, and how they are scaled. transformers 5 writes both into `rope_parameters`, earlier versions
+ * into `rope_scaling` and beside it.
+ */
 function parsePositions(fields: Fields, file: string): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling'> {
   const parameters = Object(fields.rope_parameters ?? {}) as Fields;
   const rotaryBase = numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);

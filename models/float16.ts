@@ -24,7 +24,8 @@ export function float16ToFloat32(halves: Uint16Array, out: Floats = new Float32A
     if ((half & 0x7c00) === 0x7c00) {
       words[i] = sign | 0x7f800000 | ((half & 0x3ff) << 13); // Infinity and NaN.
     } else {
-      // The bits in float32's places denote the value times 2^-112, subnormals included: exponents are biased by 15 and 127.
+      // The bits in float32's places denote the value times 2^-112, subnormals included: exponents are biased by 15 and
+      // 127.
       words[i] = sign | ((half & 0x7fff) << 13);
       out[i] *= 2 ** 112;
     }
@@ -32,7 +33,8 @@ export function float16ToFloat32(halves: Uint16Array, out: Floats = new Float32A
   return out;
 }
 
-const FLOAT16_INFINITE = 0x47800000; // 2^16. From 65520, halfway to it from the largest float16, rounding carries into infinity.
+// 2^16. From 65520, halfway to it from the largest float16, rounding carries into infinity.
+const FLOAT16_INFINITE = 0x47800000;
 const FLOAT16_NORMAL = 0x38800000; // 2^-14
 const rounder = new Float32Array(1);
 const rounderBits = bitsOf(rounder);
@@ -72,7 +74,8 @@ export function float32ToBfloat16(values: Float32Array, out: Halves = new Uint16
     const word = words[i];
     const half = word >>> 16;
     if ((word & 0x7fffffff) > 0x7f800000) out[i] = (half & 0x7f) === 0 ? half | 0x40 : half;
-    else out[i] = (word + 0x7fff + (half & 1)) >>> 16; // A carry out of the fraction raises the exponent, up to infinity.
+    // A carry out of the fraction raises the exponent, up to infinity.
+    else out[i] = (word + 0x7fff + (half & 1)) >>> 16;
   }
   return out;
 }

@@ -4,7 +4,8 @@
  *
  *     p(w | h) = max(c(h w) − D, 0) / c(h ·) + D · N₁₊(h ·) / c(h ·) · p(w | h′),    h′ = h without its first token
  *
- * c counts occurrences in the highest order and, below it, the different tokens seen before h w; D = n₁ / (n₁ + 2 n₂) of
+ * c counts occurrences in the highest order and, below it, the different tokens seen before h w; D = n₁ / (n₁ + 2 n₂)
+ * of
  * each order, from how many n-grams have c = 1 and c = 2. Below order 1 stands the uniform distribution.
  */
 
@@ -79,7 +80,10 @@ export class KneserNey {
   readonly #totals: Float64Array;
   readonly #types: Float64Array;
   readonly #discounts: Float64Array;
-  /** The tokens seen after a node and their counts, node by node: those of a node stand from #first[node] to #first[node + 1]. */
+  /**
+   * The tokens seen after a node and their counts, node by node: those of a node stand from #first[node] to #first[node
+   * + 1].
+   */
   readonly #first: Int32Array;
   readonly #followers: Int32Array;
   readonly #counts: Int32Array;
@@ -159,7 +163,8 @@ export class KneserNey {
   }
 
   /**
-   * Adds scale · p(w | context) to out[offset + w] for all w in V, as if this one occurrence of the token at `at` in its
+   * Adds scale · p(w | context) to out[offset + w] for all w in V, as if this one occurrence of the token at `at` in
+   * its
    * context, which must be in the training text, had not been counted: what the model would say of it held out. The
    * discounts stay. Where the longest context is the token's only one there, the next shorter one speaks.
    */

@@ -185,7 +185,10 @@ export function checkConfig(c: TransformerConfig): void {
     throw new Error(`transformer: normEps ${c.normEps} must be positive and rotaryBase ${c.rotaryBase} above 1`);
 }
 
-/** A fresh model: normal weights of deviation 0.02, smaller by √(2 layers) where they write into the residual stream (GPT-2). */
+/**
+ * A fresh model: normal weights of deviation 0.02, smaller by √(2 layers) where they write into the residual stream
+ * (GPT-2).
+ */
 export function initTransformer(config: TransformerConfig, random: Random): Transformer {
   checkConfig(config);
   const weights: Weights = {};
@@ -286,7 +289,10 @@ function queriesKeysValues(c: TransformerConfig, w: Weights, at: string, x: Tens
   ];
 }
 
-/** Radians a position of each of the D/2 pairs where positions are scaled (`_compute_llama3_parameters` of transformers). */
+/**
+ * Radians a position of each of the D/2 pairs where positions are scaled (`_compute_llama3_parameters` of
+ * transformers).
+ */
 function rotarySpeedsOf(c: TransformerConfig): number[] | undefined {
   if (c.rotaryScaling === undefined) return undefined;
   const { factor, lowFrequency, highFrequency, originalContext } = c.rotaryScaling;
@@ -299,11 +305,15 @@ function rotarySpeedsOf(c: TransformerConfig): number[] | undefined {
 
 function feedForward(c: TransformerConfig, w: Weights, at: string, x: Tensor): Tensor {
   const project = (name: string, y: Tensor) => linear(c, w, `${at}.${name}`, y);
-  if (c.family === 'gpt2') return project('c_proj', gelu(project('c_fc', x), { approximate: 'tanh' })); // (B, T, F) → (B, T, C)
+  // (B, T, F) → (B, T, C)
+  if (c.family === 'gpt2') return project('c_proj', gelu(project('c_fc', x), { approximate: 'tanh' }));
   return project('down_proj', swiglu(project('gate_proj', x), project('up_proj', x))); // (B, T, F) → (B, T, C)
 }
 
-/** Multiplications and additions of a forward pass, counted in matrix products only, of a token that attends to T positions. */
+/**
+ * Multiplications and additions of a forward pass, counted in matrix products only, of a token that attends to T
+ * positions.
+ */
 export function forwardFlops(c: TransformerConfig, T: number): number {
   const D = headWidth(c);
   const layer = 2 * c.width * D * (c.heads + c.keyValueHeads) + (c.family === 'gpt2' ? 2 : 3) * c.width * c.feedForward;

@@ -23,10 +23,16 @@ export interface Bundle {
 
 /** The package `webgpu` is Dawn for Node: a browser has its own. */
 const nodeOnly = ['webgpu'];
-/** gpu.js reads the kernels as text, and neither renamed nor rewritten are they what it understands: only whitespace may go. */
+/**
+ * gpu.js reads the kernels as text, and neither renamed nor rewritten are they what it understands: only whitespace may
+ * go.
+ */
 const whitespace = { compress: false, mangle: false, codegen: true } as const;
 
-/** One ES module of a source file, a path from the package's root, and everything that it imports, but packages that are `external`. */
+/**
+ * One ES module of a source file, a path from the package's root, and everything that it imports, but packages that are
+ * `external`.
+ */
 export async function bundle(entry: string, external: readonly string[] = nodeOnly): Promise<Bundle> {
   const build = await rolldown({
     input: join(root, entry),

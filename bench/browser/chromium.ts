@@ -1,4 +1,6 @@
-/** The machine's own Chromium, headless, with WebGPU and WebGL2 on the processor (SwiftShader) where there is no GPU. */
+/**
+ * The machine's own Chromium, headless, with WebGPU and WebGL2 on the processor (SwiftShader) where there is no GPU.
+ */
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { chromium, type Browser } from 'playwright-core';

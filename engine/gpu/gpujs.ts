@@ -1,6 +1,8 @@
 /** What this backend uses of gpu.js, typed: gpu.js's own types leave out modes, pipeline results and their handles. */
 
-/** Modes of gpu.js. The first two are devices; `webasm` and `cpu` run the same kernels where there is none, for tests. */
+/**
+ * Modes of gpu.js. The first two are devices; `webasm` and `cpu` run the same kernels where there is none, for tests.
+ */
 export type GpuMode = 'webgpu' | 'webgl2' | 'webasm' | 'cpu';
 
 /** A buffer or texture on the device that a kernel gave, or plain values in the modes without a device. */
@@ -71,11 +73,13 @@ export interface GpuModule {
 }
 
 /**
- * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It reads
+ * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It
+ * reads
  * arrays flat. What gpu.js makes of it, and so how kernels here are written:
  * - locals are floats on a device, exact up to 2²⁴: they hold rows, columns and lines, and what may be larger, an index
  *   into a tensor, is made where it is used by functions of whole numbers (`indexing.ts`);
- * - loops from a literal count in integers (`i++`), others in floats (`i += 1`), and two loops of one function need two counters;
+ * - loops from a literal count in integers (`i++`), others in floats (`i += 1`), and two loops of one function need two
+ * counters;
  * - no index holds an array's element (WebGL2): that comes into a local first;
  * - an `if` with a block is never all of a loop's body: a bundler drops the loop's braces, and gpu.js then the `if`'s;
  * - an array `a` excludes the names `aSize` and `aDim` (WebGL2);

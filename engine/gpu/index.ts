@@ -2,7 +2,8 @@
  * The backend `gpu`: kernels in the JavaScript that gpu.js translates, on WebGPU or WebGL2. Nothing here imports gpu.js
  * or Node: the module is handed in (`open.ts` does it in Node), so that the same file runs in a page.
  *
- * Values stay on the device; operations queue commands and return at once (`machine.ts`). Finite normal floats give what
+ * Values stay on the device; operations queue commands and return at once (`machine.ts`). Finite normal floats give
+ * what
  * the reference gives, within the bounds of `test/engine/gpu/table.test.ts`; NaN, infinities and denormals are the
  * device's, as WGSL allows any result for them.
  */
@@ -31,7 +32,9 @@ export interface GpuBackend extends Backend<GpuStorage> {
   counts(): Promise<{ readonly kernels: number; readonly buffers: number }>;
 }
 
-/** Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for. */
+/**
+ * Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for.
+ */
 export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): Promise<GpuBackend> {
   const machine = new Machine(gpujs, mode, [...helpers, ...lineHelpers], [...functions, siluSlope]);
   const device = await machine.probe();

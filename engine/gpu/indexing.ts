@@ -2,7 +2,10 @@
 import type { Shape } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 
-/** ⌊i / n⌋. A quotient of floats is a guess, good to 2⁻²² of itself; what is left gives a better one, and that is off by one at most. */
+/**
+ * ⌊i / n⌋. A quotient of floats is a guess, good to 2⁻²² of itself; what is left gives a better one, and that is off by
+ * one at most.
+ */
 export function divide(i: number, n: number): number {
   let q = 0;
   q++; // gpu.js keeps a local whole that is counted up somewhere, and takes a shift for a whole number
@@ -23,7 +26,10 @@ export function place(row: number, width: number, column: number): number {
   return row * width + column;
 }
 
-/** Where element i of an output finds its value in an operand that repeats each value `step` times and itself after `size` values; size 0: at i. */
+/**
+ * Where element i of an output finds its value in an operand that repeats each value `step` times and itself after
+ * `size` values; size 0: at i.
+ */
 export function position(i: number, step: number, size: number): number {
   if (size === 0) return i;
   return divide(i, step) - size * divide(divide(i, step), size);
@@ -31,7 +37,8 @@ export function position(i: number, step: number, size: number): number {
 
 /**
  * Functions that kernels call, of whole numbers that stay so: what their arguments and results are, gpu.js is told. One
- * that calls another is called by kernels only: gpu.js writes shaders' functions in an order that WebGL2 takes no deeper.
+ * that calls another is called by kernels only: gpu.js writes shaders' functions in an order that WebGL2 takes no
+ * deeper.
  */
 export const helpers = [divide, remainder, place, position];
 
@@ -41,7 +48,9 @@ export interface Pattern {
   readonly size: number;
 }
 
-/** The pattern by which `shape` broadcasts to `out`; null where its dims are stretched in more than one place inside. */
+/**
+ * The pattern by which `shape` broadcasts to `out`; null where its dims are stretched in more than one place inside.
+ */
 export function patternOf(shape: Shape, out: Shape): Pattern | null {
   const pad = out.length - shape.length;
   const kept = out.map((n, d) => d >= pad && shape[d - pad] === n);

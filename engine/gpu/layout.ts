@@ -1,4 +1,7 @@
-/** Kernels that move values: strided copies, joins, rows by index. Indices are checked, and their inverse made, on the host. */
+/**
+ * Kernels that move values: strided copies, joins, rows by index. Indices are checked, and their inverse made, on the
+ * host.
+ */
 import type { Shape, View } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 import type { Thread, Values } from './gpujs.ts';
@@ -112,7 +115,10 @@ function summedRows(this: Thread, rows: Values, order: Values, starts: Values, w
   return sum;
 }
 
-/** A scatter as a gather: a device adds floats from many threads in no fixed order, one thread a sum in that of the index. */
+/**
+ * A scatter as a gather: a device adds floats from many threads in no fixed order, one thread a sum in that of the
+ * index.
+ */
 export function scatterAdd(machine: Machine, rows: View<GpuStorage>, index: GpuStorage, n: number): GpuStorage {
   const width = rows.shape.at(-1)!;
   const values = indices('scatterAdd', index, n, 0);

@@ -29,7 +29,10 @@ interface Buffer {
   references: number;
 }
 
-/** Floats live on the device. Indices (int32) live on the host, where they are checked, with a copy as floats made when a kernel needs it. */
+/**
+ * Floats live on the device. Indices (int32) live on the host, where they are checked, with a copy as floats made when
+ * a kernel needs it.
+ */
 export interface GpuStorage extends Storage {
   readonly buffer: Buffer | null;
   readonly host: Int32Array<ArrayBuffer> | null;
@@ -170,7 +173,10 @@ export class Machine {
     return x.host === null ? x : (x.copy ??= this.send(Float32Array.from(x.host)));
   }
 
-  /** Runs a kernel once for every element of an output of up to three dims, x fastest; `each` is how many values one thread gives. */
+  /**
+   * Runs a kernel once for every element of an output of up to three dims, x fastest; `each` is how many values one
+   * thread gives.
+   */
   run(source: KernelSource, dims: readonly number[], args: readonly KernelArgument[], each = 1): GpuStorage {
     const size = dims.reduce((n, d) => n * d, each);
     const buffers = args.map(a => (typeof a === 'object' && 'size' in a ? this.floats(a).buffer : null));
@@ -229,7 +235,8 @@ export class Machine {
       dynamicOutput: true,
       dynamicArguments: true,
       precision: 'single',
-      // Without it WebGL2 takes a shader of lower precision for small outputs, and keeps the old size when it changes to another.
+      // Without it WebGL2 takes a shader of lower precision for small outputs, and keeps the old size when it changes
+      // to another.
       tactic: 'precision',
       // A loop that is bounded by an argument would stop at 1000 in silence.
       loopMaxIterations: 2 ** 30,
@@ -304,7 +311,10 @@ function modeOf({ constructor: { mode }, context }: Kernel['kernel']): string {
 /** What gpu.js keeps of a WebGPU result. */
 type PackedHandle = { output: number[]; componentCount: number };
 
-/** Several floats of a thread follow each other in a WebGPU buffer: flat, it is an array like any other, which gpu.js would refuse as an argument. */
+/**
+ * Several floats of a thread follow each other in a WebGPU buffer: flat, it is an array like any other, which gpu.js
+ * would refuse as an argument.
+ */
 function unpack(handle: PackedHandle): void {
   handle.output = [handle.output.reduce((n, d) => n * d, handle.componentCount)];
   handle.componentCount = 1;

@@ -92,7 +92,9 @@ export function matmul(
   return y;
 }
 
-/** By fours; where n is no multiple of four the last thread of a row computes past the edge, and the surplus is cut off. */
+/**
+ * By fours; where n is no multiple of four the last thread of a row computes past the edge, and the surplus is cut off.
+ */
 function packed(
   machine: Machine,
   args: readonly (GpuStorage | number)[],

@@ -1,4 +1,7 @@
-/** Where the backend comes from in Node: gpu.js and the package `webgpu`, both optional, are imported when a GPU is asked for. */
+/**
+ * Where the backend comes from in Node: gpu.js and the package `webgpu`, both optional, are imported when a GPU is
+ * asked for.
+ */
 import { createGpuBackend, type GpuBackend, type GpuMode, type GpuModule } from './index.ts';
 
 const install =

@@ -110,7 +110,9 @@ const share = 256;
 /** Lines, and elements of one: kernels have them in floats. */
 const most = 2 ** 24;
 
-/** Reduces `inputs` by a kernel; the parts' results are added up, or of maxima the largest taken. Lines are not empty. */
+/**
+ * Reduces `inputs` by a kernel; the parts' results are added up, or of maxima the largest taken. Lines are not empty.
+ */
 export function reduceLines(
   machine: Machine,
   kernel: KernelSource,

@@ -119,7 +119,9 @@ const gradientOp: Row<Dim> = row<Dim>({
   flops: ([g]) => 4 * sizeOf(g),
 });
 
-/** The gradient with respect to x of a projection y of x on simplices along `dim`: 1_S (g − mean_S g) on its support S. */
+/**
+ * The gradient with respect to x of a projection y of x on simplices along `dim`: 1_S (g − mean_S g) on its support S.
+ */
 export const simplexGradient = (g: Tensor, y: Tensor, dim = -1): Tensor =>
   apply(gradientOp, [g, y], { dim: normalizeDim('simplexGradient', dim, y.shape.length) });
 

@@ -94,7 +94,10 @@ export class Allocator {
     return this.fromRegions(size) ?? this.fromEnd(size);
   }
 
-  /** Turns all free blocks into regions, as large as they get; one that touches the end becomes part of what is beyond it. */
+  /**
+   * Turns all free blocks into regions, as large as they get; one that touches the end becomes part of what is beyond
+   * it.
+   */
   private join(): void {
     const pieces = [...this.regions];
     for (const [bytes, starts] of this.free_) for (const start of starts) pieces.push({ start, bytes });

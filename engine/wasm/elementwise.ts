@@ -143,7 +143,9 @@ export function collapse(shape: Shape, strides: readonly (readonly number[])[]):
   return loop;
 }
 
-/** Calls `visit` for every position in the dims before the last `inner`, with the offset in elements of each operand. */
+/**
+ * Calls `visit` for every position in the dims before the last `inner`, with the offset in elements of each operand.
+ */
 export function walkOuter(
   { shape, strides }: Loop,
   inner: number,

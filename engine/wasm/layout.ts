@@ -64,7 +64,8 @@ export function emitLayout(kernels: Kernels): void {
     );
   });
 
-  // y[r, c] = x[r + c · step/4] in groups of four rows: x is read in vectors along r, so a transpose does not stride badly.
+  // y[r, c] = x[r + c · step/4] in groups of four rows: x is read in vectors along r, so a transpose does not stride
+  // badly.
   kernel(
     kernels,
     'transposeRows',

@@ -11,7 +11,10 @@ import type { Func } from './assembler/module.ts';
 /** The vector at a byte offset from a base. */
 export const loadAt = (base: I32, offset: I32): V128 => v128.load(i32.add(base, offset));
 
-/** For each of the vectors of n floats: `body` gets the byte offset and, for a last incomplete one, the mask of its lanes. */
+/**
+ * For each of the vectors of n floats: `body` gets the byte offset and, for a last incomplete one, the mask of its
+ * lanes.
+ */
 export function eachVector(f: Func, n: I32, body: (at: Local<'i32'>, tail: V128 | null) => void): void {
   const at = f.local('i32');
   f.set(at, i32.const(0));
@@ -76,7 +79,8 @@ export function storeVector(f: Func, address: I32, value: V128, n: I32, tail: V1
 }
 
 /**
- * A maximum that NaN wins. On x64 the instruction of that name becomes eight; these are a pseudo-maximum, which is one and
+ * A maximum that NaN wins. On x64 the instruction of that name becomes eight; these are a pseudo-maximum, which is one
+ * and
  * skips NaN in what is added, and a mask that remembers it.
  */
 export interface Maximum {
@@ -170,7 +174,9 @@ export function lineSum(f: Func, n: I32, term: (offset: I32, tail: V128 | null) 
   return f.let(parts.map(sum => total(f, sum)).reduce((a, b) => f64.add(a, b)));
 }
 
-/** The same for terms that are rounded themselves: four are added as floats before they join the sum, which costs less. */
+/**
+ * The same for terms that are rounded themselves: four are added as floats before they join the sum, which costs less.
+ */
 export function lineSumByFours(f: Func, n: I32, term: (offset: I32, tail: V128 | null) => V128): F64 {
   const [sum, four] = [sumLocals(f), f.local('v128')];
   clearSum(f, sum);

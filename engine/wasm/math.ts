@@ -55,7 +55,8 @@ export function exp(f: Func, x: V128): V128 {
 const leastLog = -87.336544;
 
 /**
- * e^x for x ≤ 0 to 2.5 ulp, in two thirds of the instructions of `exp`, for sums of exponentials: 0 where the result would be
+ * e^x for x ≤ 0 to 2.5 ulp, in two thirds of the instructions of `exp`, for sums of exponentials: 0 where the result
+ * would be
  * a denormal, and a shorter polynomial, (e^r − 1)/r by minimax.
  */
 export function expOfNegative(f: Func, x: Local<'v128'>): V128 {

@@ -29,7 +29,10 @@ const word = {
 const firstArg = 64;
 const closed = -1;
 
-/** Turns of a loop before a thread goes to sleep: some tens of microseconds, the time between kernels of a training step. */
+/**
+ * Turns of a loop before a thread goes to sleep: some tens of microseconds, the time between kernels of a training
+ * step.
+ */
 const spins = 20_000;
 
 /** What a worker runs on its data. It is plain text, so that it works whatever compiles or bundles this file. */

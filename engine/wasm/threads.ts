@@ -3,7 +3,10 @@
  * `process` at run time, so that nothing here imports from Node and a bundle works in a browser.
  */
 
-/** Starts a thread that runs `code`, the text of a function, on `data`. One that cannot start does nothing; none keeps the process alive. */
+/**
+ * Starts a thread that runs `code`, the text of a function, on `data`. One that cannot start does nothing; none keeps
+ * the process alive.
+ */
 export type StartThread = (code: string, data: unknown) => void;
 
 export interface ThreadHost {

@@ -40,7 +40,10 @@ const REASONS: Readonly<Record<string, string>> = {
   EMFILE: 'too many open files; raise the limit with ulimit -n',
 };
 
-/** An operating system's error as a `UserError` about `path`, or about the other path it names; any other error as it is. */
+/**
+ * An operating system's error as a `UserError` about `path`, or about the other path it names; any other error as it
+ * is.
+ */
 export function explain(error: unknown, path: string): unknown {
   if (!isSystemError(error) || !Object.hasOwn(REASONS, error.code)) return error;
   // A temporary name is the path's own and something after it: not what a person wants to read.
@@ -89,7 +92,9 @@ export async function readJson(path: string): Promise<unknown> {
 export type Chunk = string | Uint8Array;
 export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>;
 
-/** Writes `data`, or chunk after chunk of it, to `path`: afterwards the whole of it is there, or what was there before. */
+/**
+ * Writes `data`, or chunk after chunk of it, to `path`: afterwards the whole of it is there, or what was there before.
+ */
 export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promise<void> {
   return putInPlace(path, async temporary => {
     const handle = await open(temporary, 'wx');

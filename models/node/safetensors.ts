@@ -47,7 +47,10 @@ export async function readSafetensors(path: string): Promise<TensorSource> {
   }
 }
 
-/** The bytes from `begin` to `end`, `BLOCK_BYTES` at a time; the next block is read while the caller is at work on this one. */
+/**
+ * The bytes from `begin` to `end`, `BLOCK_BYTES` at a time; the next block is read while the caller is at work on this
+ * one.
+ */
 async function* readBlocks(
   handle: FileHandle,
   begin: number,

@@ -127,7 +127,10 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
   if (covered !== dataBytes) throw damaged(path, `${dataBytes - covered} bytes after the last tensor belong to none`);
 }
 
-/** The header of a file that holds the tensors one after another in this order, padded so that the data begins on a multiple of 8. */
+/**
+ * The header of a file that holds the tensors one after another in this order, padded so that the data begins on a
+ * multiple of 8.
+ */
 export function formatHeader(header: Header): Uint8Array {
   // Objects would put names that look like numbers first, and take `__proto__` for something else.
   const object = (fields: (readonly [string, string])[]) =>

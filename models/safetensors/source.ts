@@ -20,7 +20,10 @@ export interface TensorSource {
   read(name: string): Promise<Floats | Ints>;
   /** As `read`; a tensor of integers is an error. */
   readFloats(name: string): Promise<Floats>;
-  /** A tensor's bytes as they lie in the file. Each block but the last has `BLOCK_BYTES`; the next block reuses its memory. */
+  /**
+   * A tensor's bytes as they lie in the file. Each block but the last has `BLOCK_BYTES`; the next block reuses its
+   * memory.
+   */
   blocks(name: string): AsyncGenerator<Uint8Array<ArrayBuffer>>;
 }
 

@@ -4,7 +4,10 @@ import { FLOAT_CODECS, INT_CODECS } from './codec.ts';
 import { DTYPE_BYTES, formatHeader, METADATA, quote, type SafetensorsDType, type TensorEntry } from './header.ts';
 import { BLOCK_BYTES } from './source.ts';
 
-/** Values to write. Floats go to any floating dtype, ints to any integer one; bytes, whole or in chunks, are written as they are. */
+/**
+ * Values to write. Floats go to any floating dtype, ints to any integer one; bytes, whole or in chunks, are written as
+ * they are.
+ */
 export interface TensorData {
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
@@ -14,7 +17,10 @@ export interface TensorData {
 /** Tensors by name, in the order in which they are written. */
 export type NamedTensors = Readonly<Record<string, TensorData>> | ReadonlyMap<string, TensorData>;
 
-/** The bytes of a safetensors file, tensors in the order given. Wrong arguments are a `RangeError`; `path` is named in errors. */
+/**
+ * The bytes of a safetensors file, tensors in the order given. Wrong arguments are a `RangeError`; `path` is named in
+ * errors.
+ */
 export async function* encodeSafetensors(
   path: string,
   tensors: NamedTensors,

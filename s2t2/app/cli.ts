@@ -98,7 +98,10 @@ let opened = null as Backend | null;
 /** Threads for each of so many processes. */
 const share = (jobs: number): number => Math.max(1, Math.floor(availableParallelism() / jobs));
 
-/** Runs `work` while as many processes more run this very command as helpers; they end with it, and when this process dies. */
+/**
+ * Runs `work` while as many processes more run this very command as helpers; they end with it, and when this process
+ * dies.
+ */
 async function withHelpers<R>(count: number, work: () => Promise<R>): Promise<R> {
   let over = false;
   const helpers = Array.from({ length: count }, (_, i) => {
@@ -604,7 +607,8 @@ program
   )
   .action(flags =>
     withLock(flags.work, async () => {
-      if (flags.judge !== undefined) await loadModel(flags.judge); // or learn now, before anything is installed, that there is none
+      // or learn now, before anything is installed, that there is none
+      if (flags.judge !== undefined) await loadModel(flags.judge);
       const common = {
         english: await loadEnglish({ cache: join(flags.work, 'english'), log }),
         signal: stop.signal,

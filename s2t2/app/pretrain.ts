@@ -47,7 +47,9 @@ export interface PretrainOptions {
   readonly width: number;
   readonly layers: number;
   readonly heads: number;
-  /** Tokens in a training window; the context of a gpt2 model, which knows no position beyond those it was trained on. */
+  /**
+   * Tokens in a training window; the context of a gpt2 model, which knows no position beyond those it was trained on.
+   */
   readonly window: number;
   /** Tokens in a batch. */
   readonly batchTokens: number;

@@ -6,7 +6,8 @@
  * or none where it is the embedding itself, and that each has a row for every token. So it also takes models that
  * `transformer.ts` cannot compute, such as Mistral and Qwen.
  *
- * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is no
+ * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is
+ * no
  * model yet. The next run with the same input keeps the files that are there.
  */
 import { readdir, stat } from 'node:fs/promises';
@@ -173,7 +174,10 @@ interface Piece {
   readonly end?: 'embedding' | 'head';
 }
 
-/** What a shard becomes. A head that was the embedding is written beside it, and dropped where it was stored all the same. */
+/**
+ * What a shard becomes. A head that was the embedding is written beside it, and dropped where it was stored all the
+ * same.
+ */
 function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds): Piece[] {
   return Array.from(shard.tensors).flatMap(([stored, entry]): Piece[] => {
     if (stored === embedding) {
@@ -214,7 +218,10 @@ async function writeShard(
   await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata));
 }
 
-/** The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never in a number. */
+/**
+ * The rows of a matrix (rows, width), one after another in the same memory. A block begins anywhere in a row, but never
+ * in a number.
+ */
 async function* rowsOf(
   source: TensorSource,
   name: string,

@@ -1,7 +1,10 @@
 /** Files as an attacker or a broken disk leaves them: changes of valid bytes, and of valid JSON. */
 import fc from 'fast-check';
 
-/** A file's bytes, changed: some overwritten, cut out, doubled or put in, the end cut off; sometimes nothing of them is left. */
+/**
+ * A file's bytes, changed: some overwritten, cut out, doubled or put in, the end cut off; sometimes nothing of them is
+ * left.
+ */
 export function damagedBytes(original: Uint8Array): fc.Arbitrary<Buffer> {
   const place = fc.nat(original.length);
   const byte = fc.oneof(fc.nat(255), fc.constantFrom(...Buffer.from('{}[]",:0123456789-e \\\n\r>;')));

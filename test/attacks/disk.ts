@@ -8,7 +8,10 @@ const methods = ['appendFile', 'sync'] as const;
 
 type Call = (this: unknown, ...args: unknown[]) => Promise<unknown>;
 
-/** Runs `work` on a disk whose calls from number `failing` (counted from 0) to before `end` fail with `code`; gives the number of calls. */
+/**
+ * Runs `work` on a disk whose calls from number `failing` (counted from 0) to before `end` fail with `code`; gives the
+ * number of calls.
+ */
 export async function onFailingDisk(
   code: string,
   failing: number,

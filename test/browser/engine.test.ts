@@ -1,4 +1,7 @@
-/** The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here, on every backend. */
+/**
+ * The engine's bundle in a real headless Chromium: it needs nothing of Node, and computes there what it computes here,
+ * on every backend.
+ */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { bundle, engineBundle } from '../../bench/browser/bundle.ts';

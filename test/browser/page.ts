@@ -26,7 +26,9 @@ async function backendOf(name: BackendName): Promise<Backend> {
   return backend;
 }
 
-/** How often this page has asked a device to run something: where kernels ran, without taking the backend's word for it. */
+/**
+ * How often this page has asked a device to run something: where kernels ran, without taking the backend's word for it.
+ */
 const submissions = { webgpu: 0, webgl2: 0 };
 
 function count<T extends object>(

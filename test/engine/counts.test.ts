@@ -7,7 +7,10 @@ import { randomOfTests } from '../random.ts';
 const random = randomOfTests('counts');
 let flops = 0;
 
-/** The reference, which counts: one for an element of an elementwise function or of a sum, two for a product and its sum. */
+/**
+ * The reference, which counts: one for an element of an elementwise function or of a sum, two for a product and its
+ * sum.
+ */
 const plain = createReferenceBackend() as unknown as Backend;
 const counting: Backend = {
   ...plain,
@@ -65,7 +68,8 @@ describe('on a backend that counts', () => {
         expect(stated).toBeGreaterThanOrEqual(sizeOf(out) / 2); // a product by a sparse matrix is a quarter of its own
         expect(stated).toBeLessThanOrEqual(2 * flops);
       }
-      // All that is read and written, once; less where a part is read, more where a part is read again, none where nothing moves.
+      // All that is read and written, once; less where a part is read, more where a part is read again, none where
+      // nothing moves.
       const [whole, written] = [4 * [...shapes, out].reduce((n, shape) => n + sizeOf(shape), 0), 4 * sizeOf(out)];
       const bytes = op.bytes?.(shapes, attributes, out) ?? whole;
       if (bytes > 0) expect(bytes).toBeGreaterThanOrEqual(written);

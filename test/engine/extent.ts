@@ -1,4 +1,6 @@
-/** What roundings are relative to: the numbers that occur on the way to a result, which may be much larger than it is. */
+/**
+ * What roundings are relative to: the numbers that occur on the way to a result, which may be much larger than it is.
+ */
 import {
   apply,
   createReferenceBackend,
@@ -14,7 +16,8 @@ import {
 const backend = createReferenceBackend() as unknown as Backend;
 
 /**
- * The largest number, or 1, among the values of a row's definition and their gradients, in float64. Where two entries of
+ * The largest number, or 1, among the values of a row's definition and their gradients, in float64. Where two entries
+ * of
  * a line are nearly equal a normalisation's gradient is the small rest of terms that are divided by their difference.
  */
 export function extent(op: Row, inputs: readonly Sample[], attributes: unknown, weights: ArrayLike<number>): number {

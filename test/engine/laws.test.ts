@@ -80,7 +80,10 @@ const values = (t: Tensor): number[] => Array.from(t.dataSync());
 const dot = (a: ArrayLike<number>, b: ArrayLike<number>): number =>
   Array.from(a).reduce((total, x, i) => total + x * b[i], 0);
 
-/** Holds two results together: `terms` roundings of the largest number on the way, which functions of four units make 8 each. */
+/**
+ * Holds two results together: `terms` roundings of the largest number on the way, which functions of four units make 8
+ * each.
+ */
 function expectClose(
   { dtype }: Machine,
   actual: ArrayLike<number>,

@@ -616,7 +616,8 @@ describe('a fused row on wasm equals its definition on the reference', () => {
           ),
         ).dataSync();
         expect(actual.length).toBe(exact.length);
-        // n terms, each with a few roundings and functions good to 4 units: relative to the largest number that is added.
+        // n terms, each with a few roundings and functions good to 4 units: relative to the largest number that is
+        // added.
         const terms = Math.max(...inputs.map(x => sizeOf(x.shape))) / Math.max(1, inputs[0].shape[0]);
         const scale = Math.max(
           1,
@@ -646,7 +647,8 @@ describe('a fused row on wasm equals its definition on the reference', () => {
             scope(() => {
               const actual = apply(op, [place(x, 'float32', wasm)], attributes).dataSync();
               const exact = noGrad(() => op.definition!([place(x, 'float64')], attributes)).dataSync();
-              // The exponent is up to 160 and carries its own rounding; a line that is nearly constant loses what its mean takes away.
+              // The exponent is up to 160 and carries its own rounding; a line that is nearly constant loses what its
+              // mean takes away.
               const condition = range(3).map(r =>
                 name === 'layerNorm' ? centring(values.slice(r * n, (r + 1) * n), 1e-5) : 160,
               );

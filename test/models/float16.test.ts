@@ -23,7 +23,9 @@ describe.each(formats)('$name', ({ widen, narrow, exponentBits, fractionBits }) 
     return sign * (exponent === 0 ? fraction * 2 ** (1 - bias) : (1 + fraction) * 2 ** (exponent - bias));
   }
 
-  /** The non-negative pattern nearest to |x|, by bisection over the increasing values of all patterns up to infinity. */
+  /**
+   * The non-negative pattern nearest to |x|, by bisection over the increasing values of all patterns up to infinity.
+   */
   function nearest(x: number): number {
     let low = 0;
     let high = infinity;

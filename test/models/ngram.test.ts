@@ -42,7 +42,9 @@ function definition(
   return probability;
 }
 
-/** p(w | context of token `at` of sequence `which`) without that occurrence, by recursion from the highest order down. */
+/**
+ * p(w | context of token `at` of sequence `which`) without that occurrence, by recursion from the highest order down.
+ */
 function leftOut(
   sequences: readonly Int32Array[],
   order: number,

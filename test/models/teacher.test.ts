@@ -1,4 +1,6 @@
-/** Learning from an n-gram model: the loss is the mixture of two cross-entropies that it says it is, whatever the share. */
+/**
+ * Learning from an n-gram model: the loss is the mixture of two cross-entropies that it says it is, whatever the share.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { noGrad, Random, scope } from '../../engine/index.ts';

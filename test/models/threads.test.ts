@@ -9,7 +9,10 @@ import { initTransformer } from '../../models/transformer.ts';
 const before = getBackend();
 afterAll(() => setBackend(before));
 
-/** Large enough that every kind of kernel is shared: products, attention, norms, cross-entropy over a vocabulary, the update. */
+/**
+ * Large enough that every kind of kernel is shared: products, attention, norms, cross-entropy over a vocabulary, the
+ * update.
+ */
 const config = {
   family: 'llama',
   vocabSize: 700,

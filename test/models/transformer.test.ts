@@ -177,7 +177,8 @@ describe.each(families)('%s', family => {
       ([name, shape]) => shape.length === 2 && name !== embeddingName(config) && !name.includes('wpe'),
     );
     expect(forwardFlops(config, 0)).toBe(2 * matrices.reduce((n, [, [a, b]]) => n + a * b, 0));
-    // And in each layer and head two, for scores and for what is mixed by them, per position attended to and element of a head.
+    // And in each layer and head two, for scores and for what is mixed by them, per position attended to and element of
+    // a head.
     expect(forwardFlops(config, 10) - forwardFlops(config, 0)).toBe(2 * 2 * 10 * 2 * 4 * 4);
   });
 });

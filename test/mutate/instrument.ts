@@ -12,7 +12,9 @@ const hit =
   'const __hit = id => { const seen = globalThis.__mutantHits ??= new Set(); if (seen.has(id)) return; seen.add(id); ' +
   'const { env, getBuiltinModule } = globalThis.process ?? {}; if (env?.MUTANT_HITS) getBuiltinModule("fs").appendFileSync(env.MUTANT_HITS, id + "\\n"); };';
 
-/** The mutants that each test reaches; under '' those that are reached outside of tests, when the file is read for one. */
+/**
+ * The mutants that each test reaches; under '' those that are reached outside of tests, when the file is read for one.
+ */
 export function hitsOf(text: string): Map<string, Set<number>> {
   const hits = new Map<string, Set<number>>([['', new Set()]]);
   let test = '';

@@ -2,7 +2,8 @@
  * `npm run mutate`: breaks the code in many small ways and counts how often a test notices.
  *
  * A seeded sample of the mutants (`mutants.ts`) of each tree meets the tests about that tree, each mutant those single
- * tests that reach it (`instrument.ts`), in two copies of the project outside of it. It is killed when a test fails or hangs.
+ * tests that reach it (`instrument.ts`), in two copies of the project outside of it. It is killed when a test fails or
+ * hangs.
  * What is known is kept beside the copies, so a second call goes on where the first one stopped.
  */
 import { createHash } from 'node:crypto';
@@ -180,7 +181,10 @@ interface Round {
   readonly milliseconds: number;
 }
 
-/** What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is known. */
+/**
+ * What the tests say of a mutant, as many of them as fit into the round; null where the time is over before anything is
+ * known.
+ */
 async function judge(
   worker: Worker,
   { specimen, among, milliseconds }: Round,

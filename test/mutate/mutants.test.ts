@@ -1,4 +1,6 @@
-/** The tool that tests the tests: what it breaks, what it leaves alone, how it finds what is reached, and its interval. */
+/**
+ * The tool that tests the tests: what it breaks, what it leaves alone, how it finds what is reached, and its interval.
+ */
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

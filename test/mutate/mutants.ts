@@ -1,7 +1,8 @@
 /**
  * What can be broken in a source file: every place where one small change gives a program that does something else.
  *
- * Left alone are types, imports, messages of errors, strings, the sample inputs of the operation table, and what changes
+ * Left alone are types, imports, messages of errors, strings, the sample inputs of the operation table, and what
+ * changes
  * nothing: the order of the operands of a symmetric function, the step of a for loop (it only hangs).
  */
 import { parseAst } from 'vitest/node';

@@ -121,7 +121,10 @@ export class Order {
     return found.sort((a, b) => b.worth - a.worth).map(({ batch }) => batch);
   }
 
-  /** How much a test's name tells of a file: it has a word of it that few others have, or one that stands near the mutant. */
+  /**
+   * How much a test's name tells of a file: it has a word of it that few others have, or one that stands near the
+   * mutant.
+   */
   #kinship(file: string, near: ReadonlySet<string>, named: ReadonlySet<string>): number {
     const own = this.#wordsOf.get(file)!;
     return Math.max(

@@ -45,7 +45,8 @@ export class Worker {
     const outcome = await new Promise<Outcome | 'hung'>(resolve => {
       timer = setTimeout(() => resolve('hung'), limit);
       child.once('message', (answer: Outcome) => resolve(answer));
-      child.once('exit', () => resolve({ passed: false, milliseconds: 0, cases: [] })); // a runner that dies took its test with it
+      // a runner that dies took its test with it
+      child.once('exit', () => resolve({ passed: false, milliseconds: 0, cases: [] }));
       child.send(job, () => {});
     });
     clearTimeout(timer);
@@ -67,7 +68,8 @@ export class Worker {
   private async started(): Promise<ChildProcess> {
     if (this.child) return this.child;
     const runner = fileURLToPath(new URL('runner.js', import.meta.url));
-    // A process group of its own, so that its workers end with it; memory that a runaway mutant cannot take from others.
+    // A process group of its own, so that its workers end with it; memory that a runaway mutant cannot take from
+    // others.
     this.child = fork(runner, [this.copy], {
       cwd: this.copy,
       detached: true,

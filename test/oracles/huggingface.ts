@@ -1,4 +1,7 @@
-/** Hugging Face's libraries reading a model directory, by `huggingface.py`, where `ORACLE_PYTHON` names a Python that has them. */
+/**
+ * Hugging Face's libraries reading a model directory, by `huggingface.py`, where `ORACLE_PYTHON` names a Python that
+ * has them.
+ */
 import { execFileSync } from 'node:child_process';
 
 export const oraclePython = process.env.ORACLE_PYTHON;

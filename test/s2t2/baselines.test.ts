@@ -1,4 +1,7 @@
-/** The baselines of the paper's table: random ends, the unconstrained plan, the dense plan, and a plan started from pieces. */
+/**
+ * The baselines of the paper's table: random ends, the unconstrained plan, the dense plan, and a plan started from
+ * pieces.
+ */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { createReferenceBackend, memory, scope, tensor, type Tensor } from '../../engine/index.ts';
@@ -139,7 +142,8 @@ test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['s2
       const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
       const [u, v] = [targetIds.length, sourceIds.length];
       const P = layers[name](cost, u, v, settings);
-      // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum has v of them.
+      // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum
+      // has v of them.
       const roundings = 4 * settings.iterations * v * 2 ** -24 * Math.max(1, ...cost.map(Math.abs));
       for (const end of ['embedding', 'head'] as const) {
         const [from, to] = [endsOf(source.model)[end].dataSync(), endsOf(model)[end].dataSync()];
@@ -194,7 +198,8 @@ test('the cost starts as noise of the deviation asked for; with pieces, half is 
 
 describe('denseSinkhorn', () => {
   test('is positive, has column sums ν after any number of rounds and row sums μ after many', () => {
-    // Each round shrinks the error by tanh(osc X / 4)² in Hilbert's metric (Franklin & Lorenz 1989), below 0.6 for |X| ≤ 1.
+    // Each round shrinks the error by tanh(osc X / 4)² in Hilbert's metric (Franklin & Lorenz 1989), below 0.6 for |X|
+    // ≤ 1.
     fc.assert(
       fc.property(problems({ scale: 1 }), ({ u, v, x, mu, nu }) => {
         for (const iterations of [1, 200]) {

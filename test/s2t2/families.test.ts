@@ -1,4 +1,7 @@
-/** The whole job on model directories that Hugging Face's libraries wrote (`oracles/huggingface.py`): every family, sharded, in half precision, padded, with LLaMA's kind of tokenizer. */
+/**
+ * The whole job on model directories that Hugging Face's libraries wrote (`oracles/huggingface.py`): every family,
+ * sharded, in half precision, padded, with LLaMA's kind of tokenizer.
+ */
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { loadModel } from '../../models/node/checkpoint.ts';

@@ -55,7 +55,10 @@ const proteins = [
   'AAGIVGLCAMKVLAAGKKLAMKVL',
 ];
 
-/** What a method may use: the tiny model, 20 target tokens for the four proteins above, and a budget that goes to the plan. */
+/**
+ * What a method may use: the tiny model, 20 target tokens for the four proteins above, and a budget that goes to the
+ * plan.
+ */
 export async function tinyContext(): Promise<Context> {
   const source = await tinyModel();
   const target = trainBPE(proteins, { vocabSize: 20, alphabet: 'seen' });

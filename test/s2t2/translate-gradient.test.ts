@@ -20,7 +20,8 @@ import { translateEnds } from '../../s2t2/translate.ts';
 const [u, v, width] = [24, 160, 5];
 const ids = (n: number) => Int32Array.from({ length: n }, (_, i) => i);
 
-// Each column has three rows that it prefers, or none. That makes a dual plan sparse; the others are not after few rounds.
+// Each column has three rows that it prefers, or none. That makes a dual plan sparse; the others are not after few
+// rounds.
 test.each(variants.flatMap(variant => [0, 0.006].map(preference => ({ variant, preference }))))(
   '$variant, preference $preference',
   ({ variant, preference }) =>

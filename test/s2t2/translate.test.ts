@@ -215,7 +215,8 @@ describe('on a model', () => {
         tokenizer.token(specials[2 * s + 1]),
       ]),
     );
-    expect(pairs).toEqual({ '<pad>': '<pad>', '<s>': '<s>', '</s>': '</s>', '<mask>': '</s>' }); // what has no part of its own ends a text
+    // what has no part of its own ends a text
+    expect(pairs).toEqual({ '<pad>': '<pad>', '<s>': '<s>', '</s>': '</s>', '<mask>': '</s>' });
     const targets = [...targetIds, ...specials.filter((_, s) => s % 2 === 0)].sort((a, b) => a - b);
     expect(targets).toEqual(Array.from({ length: targetSize }, (_, id) => id));
     expect([...sourceIds]).toEqual([...tokenizer.ordinaryIds()]);

@@ -1,4 +1,7 @@
-/** The page: the live example, and the microbenchmarks on demand or, with ?measure, at once; ?filter=REGEXP chooses operations. */
+/**
+ * The page: the live example, and the microbenchmarks on demand or, with ?measure, at once; ?filter=REGEXP chooses
+ * operations.
+ */
 import { findBackends, type Candidate } from './backends.ts';
 import { element } from './dom.ts';
 import { startExample } from './example.ts';

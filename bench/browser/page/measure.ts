@@ -65,7 +65,10 @@ const steps: readonly {
 const patience = 0.5;
 const tooLong = 'the scale before took too long';
 const roundSeconds = 0.05;
-/** Operations up to which the plain loops say what is right; beyond, they would take seconds, and the first backend's values do. */
+/**
+ * Operations up to which the plain loops say what is right; beyond, they would take seconds, and the first backend's
+ * values do.
+ */
 const judgedByReference = 3e8;
 const rounds = 5;
 

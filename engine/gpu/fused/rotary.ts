@@ -1,4 +1,7 @@
-/** The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D) or as told. */
+/**
+ * The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D) or as
+ * told.
+ */
 import type { Kernel } from '../../backend.ts';
 import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
 import type { Thread, Values } from '../gpujs.ts';

@@ -10,7 +10,10 @@ import { divide, patternOf, position, remainder } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
 import { elementAt, lineOf, reduce } from '../reduce.ts';
 
-/** τ − max x: relative to the maximum large values lose nothing. τ rises, so the support shrinks; that it stops shrinking is the end. */
+/**
+ * τ − max x: relative to the maximum large values lose nothing. τ rises, so the support shrinks; that it stops
+ * shrinking is the end.
+ */
 function excess(
   this: Thread,
   x: Values,

@@ -173,11 +173,15 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
         eachBlock(block => {
           const [q, g, out, dq] = [p.q, p.g, p.out, p.dq].map(base => f.let(i32.add(base, block.offset)));
           probabilities(f, p, s, q, k, block, P, share.work);
-          f.call(matmul, P, g, dv, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dV += Pᵀ dO
-          f.call(matmul, g, v, dS, s.query, s.key, s.score, zero, one, block.rows, block.keys, p.D, zero, share.work); // dP = dO Vᵀ
+          // dV += Pᵀ dO
+          f.call(matmul, P, g, dv, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work);
+          // dP = dO Vᵀ
+          f.call(matmul, g, v, dS, s.query, s.key, s.score, zero, one, block.rows, block.keys, p.D, zero, share.work);
           scoresGradient(f, p, s, { g, out, P, dS }, block);
-          f.call(matmul, dS, k, dq, s.score, s.key, s.query, zero, zero, block.rows, p.D, block.keys, zero, share.work); // dQ = dS K
-          f.call(matmul, dS, q, dk, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work); // dK += dSᵀ Q
+          // dQ = dS K
+          f.call(matmul, dS, k, dq, s.score, s.key, s.query, zero, zero, block.rows, p.D, block.keys, zero, share.work);
+          // dK += dSᵀ Q
+          f.call(matmul, dS, q, dk, s.score, s.query, s.key, one, zero, block.keys, p.D, block.rows, one, share.work);
         });
       });
     },

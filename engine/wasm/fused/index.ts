@@ -1,4 +1,6 @@
-/** The fused rows that this backend has kernels for; each one's specification is the definition of its row in `ops/`. */
+/**
+ * The fused rows that this backend has kernels for; each one's specification is the definition of its row in `ops/`.
+ */
 import type { Kernel } from '../../backend.ts';
 import type { Kernels } from '../kernel.ts';
 import type { Machine, WasmStorage } from '../machine.ts';

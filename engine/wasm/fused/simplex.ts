@@ -1,5 +1,6 @@
 /**
- * The rows `simplexThreshold`, `simplexProjection`, `sparsemax` and `simplexGradient`: τ of every line with Σ max(x − τ, 0) = mass, and
+ * The rows `simplexThreshold`, `simplexProjection`, `sparsemax` and `simplexGradient`: τ of every line with Σ max(x −
+ * τ, 0) = mass, and
  * the projection max(x − τ, 0) itself. By selection, without a sort.
  *
  * A line is first shifted by its maximum, which the projection does not see and floats do: z = x − max ≤ 0. Newton's
@@ -49,7 +50,10 @@ function keep(f: Func, end: Pointer, z: V128, above: V128): void {
   f.set(end, i32.add(end, select(i32.const(16), i32.const(0), v128.any_true(above))));
 }
 
-/** Sum and size of the support within the list [start, end) at threshold t; vectors that left it are dropped from the list. */
+/**
+ * Sum and size of the support within the list [start, end) at threshold t; vectors that left it are dropped from the
+ * list.
+ */
 function shrink(f: Func, start: I32, end: Pointer, t: V128, sum: Sum, size: Local<'v128'>): void {
   clearSum(f, sum);
   f.set(size, i32x4.const(0));

@@ -28,7 +28,10 @@ const blockBytes = 16 * blockVectors;
 const dims = { v: 'i32', d: 'i32', tile: 'i32' } as const;
 type Dims = { readonly [K in keyof typeof dims]: Local<'i32'> };
 
-/** For each tile and each line: `body` gets the byte offset of the tile's columns in a line, their number, and the pointers. */
+/**
+ * For each tile and each line: `body` gets the byte offset of the tile's columns in a line, their number, and the
+ * pointers.
+ */
 function eachTile<const M extends readonly Moving[]>(
   f: Func,
   { v, tile }: Dims,
@@ -72,7 +75,8 @@ function list(
 export function emitSparse(kernels: Kernels): void {
   const madd = multiplyAdd(kernels.features);
 
-  // y[i] = Σ a[i, j] b[j] over the positive a[i, j]: the terms of a tile in registers, added to those before. NaN counts, as in max(x, 0).
+  // y[i] = Σ a[i, j] b[j] over the positive a[i, j]: the terms of a tile in registers, added to those before. NaN
+  // counts, as in max(x, 0).
   kernel(kernels, 'sparseMatmul', { a: 'i32', b: 'i32', y: 'i32', ...dims }, (f, p, share) => {
     const bytes = f.let(i32.shl(p.d, 2));
     f.do(zeroFill(i32.add(p.y, i32.mul(share.from, bytes)), i32.mul(i32.sub(share.to, share.from), bytes)));

@@ -71,7 +71,9 @@ function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } 
     });
   });
 
-  /** Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: vectors are copied. */
+  /**
+   * Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: vectors are copied.
+   */
   const columns = module.func('packColumns', packParams, (f, p) => {
     eachGroup(f, p, (line, to) => {
       const from = f.let(i32.add(p.source, i32.shl(i32.min_u(line, i32.sub(p.count, 1)), 2)));
@@ -176,7 +178,9 @@ function emitBlock({ module, features }: Kernels): FuncRef {
   });
 }
 
-/** One whole product: strides in bytes between stored rows, `ta` and `tb` say that the stored matrix is the transpose. */
+/**
+ * One whole product: strides in bytes between stored rows, `ta` and `tb` say that the stored matrix is the transpose.
+ */
 export interface MatmulFunctions {
   /** (a, b, c, strideA, strideB, strideC, ta, tb, m, n, k, accumulate, work) */
   readonly matmul: FuncRef;
@@ -249,7 +253,10 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
     });
   });
 
-  /** Few rows of a product with a transposed matrix go another way; `rows` is m of the whole product, so that cutting it changes no sum. */
+  /**
+   * Few rows of a product with a transposed matrix go another way; `rows` is m of the whole product, so that cutting it
+   * changes no sum.
+   */
   const isFew = (rows: I32, ta: I32, tb: I32) => i32.and(i32.le_u(rows, fewRows), i32.and(i32.eqz(ta), tb));
   const matmul = module.func('matmul', { ...operands, accumulate: 'i32', work: 'i32' }, (f, p) => {
     f.if(

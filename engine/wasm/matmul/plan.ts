@@ -3,7 +3,9 @@
  * shares of threads. `emit.ts` turns the sizes into code.
  */
 
-/** The tile of the micro-kernel: 4 × 8 outputs are 8 vectors, which with two of B and one of A stay below 16 registers. */
+/**
+ * The tile of the micro-kernel: 4 × 8 outputs are 8 vectors, which with two of B and one of A stay below 16 registers.
+ */
 export const tileRows = 4;
 export const tileColumns = 8;
 /** Depth of a panel: 8 columns of B, 8 KiB, stay in the first-level cache. It is also the length of a partial sum. */

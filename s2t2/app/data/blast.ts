@@ -60,7 +60,9 @@ export function parseBlastDatabase(index: Buffer, sequences: Buffer, headers: Bu
   });
 }
 
-/** The first value with ASN.1's tag of VisibleString (0x1A); its length takes one byte, or 0x80 + n and n bytes more. */
+/**
+ * The first value with ASN.1's tag of VisibleString (0x1A); its length takes one byte, or 0x80 + n and n bytes more.
+ */
 function firstVisibleString(header: Buffer): string {
   const tag = header.indexOf(0x1a);
   if (tag < 0 || tag + 1 >= header.length) throw new Error('a header holds no name');

@@ -1,4 +1,7 @@
-/** BLOSUM62: how readily one residue takes another's place in related proteins, in half bits (Henikoff and Henikoff, 1992; NCBI's table). */
+/**
+ * BLOSUM62: how readily one residue takes another's place in related proteins, in half bits (Henikoff and Henikoff,
+ * 1992; NCBI's table).
+ */
 import { readText } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import { dataFolder } from './tools.ts';

@@ -30,7 +30,10 @@ export interface DomainData {
   readonly licence: string;
 }
 
-/** How relatives are found: options of `mmseqs easy-linclust` (where one text of a cluster is kept) and `easy-search`; without either, shared stretches. */
+/**
+ * How relatives are found: options of `mmseqs easy-linclust` (where one text of a cluster is kept) and `easy-search`;
+ * without either, shared stretches.
+ */
 export interface Kin {
   readonly linclust?: readonly string[];
   readonly easySearch?: readonly string[];
@@ -147,7 +150,10 @@ export function domainOf(name: string): Domain {
 export const splitFile = (folder: string, name: string, split: string): string =>
   join(folder, `${name}.${split}.${domainOf(name).unit === 'byte' ? 'jsonl' : 'fasta'}.gz`);
 
-/** The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from `work` in any case. */
+/**
+ * The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from
+ * `work` in any case.
+ */
 export async function loadDomain(
   name: string,
   { work, full = false }: { readonly work: string; readonly full?: boolean },

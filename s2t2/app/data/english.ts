@@ -60,7 +60,10 @@ export async function loadEnglish({ cache, log }: { cache: string; log: (line: s
   };
 }
 
-/** Beside its chapters, the package holds the whole book again, which would put held-out chapters into training, and its table of contents. */
+/**
+ * Beside its chapters, the package holds the whole book again, which would put held-out chapters into training, and its
+ * table of contents.
+ */
 const notChapters = ['data.txt', 'contents.txt'];
 
 /** The text files of a folder, by name. */

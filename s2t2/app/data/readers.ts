@@ -19,7 +19,10 @@ export type Reader = (root: string) => Promise<Item[]>;
 /** EC classes 1 to 6 (7, translocases, is of 2018): the GO terms of their activities. */
 const enzymeClasses = ['GO:0016491', 'GO:0016740', 'GO:0016787', 'GO:0016829', 'GO:0016853', 'GO:0016874'];
 
-/** Every protein of metastudent-data once, by accession and by sequence, of 50 to 512 standard residues, with its EC classes. */
+/**
+ * Every protein of metastudent-data once, by accession and by sequence, of 50 to 512 standard residues, with its EC
+ * classes.
+ */
 async function readSwissProt(root: string): Promise<(Item & { classes: number[] })[]> {
   const base = join(root, 'usr/share/metastudent-data');
   const dataset = (await names(base)).find(name => name.startsWith('dataset_'));
@@ -53,7 +56,10 @@ export const readEnzymes: Reader = async root =>
     .filter(p => p.classes.length === 1)
     .map(({ name, text, classes }) => ({ name, text, label: `EC ${classes[0]}` }));
 
-/** Pieces of `length` bases of one genome. The package has four of one species: a second would repeat the first's held-out pieces. */
+/**
+ * Pieces of `length` bases of one genome. The package has four of one species: a second would repeat the first's
+ * held-out pieces.
+ */
 export const readGenome =
   (length: number): Reader =>
   async root => {
@@ -100,7 +106,10 @@ export const readHelp =
     return pages.filter(p => p.text.length >= shortest);
   };
 
-/** Headings and paragraphs of a help page; those that differ by program or system, which hold all their variants at once, are left out. */
+/**
+ * Headings and paragraphs of a help page; those that differ by program or system, which hold all their variants at
+ * once, are left out.
+ */
 export function helpParagraphs(html: string): string[] {
   const [, body = ''] = /<div id="DisplayArea"([^]*?)<div id="SearchFrame"/.exec(html) ?? [];
   return [...body.matchAll(/<(h[1-6]|p)\b[^>]*>([^]*?)<\/\1>/g)]
@@ -153,7 +162,10 @@ const hebrewVerse = (xml: string): string =>
   ) // points, accents, and the slash before a suffix
     .replace(/(?<=\u05be) | (?=\u05c3)/g, ''); // no space behind the hyphen nor before the stop of a verse
 
-/** Source files in the `src` of packages, labelled by language, without tests and without what is longer than 30,000 characters: tables. */
+/**
+ * Source files in the `src` of packages, labelled by language, without tests and without what is longer than 30,000
+ * characters: tables.
+ */
 export const readCode =
   (...packages: readonly string[]): Reader =>
   async root =>

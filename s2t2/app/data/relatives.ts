@@ -14,7 +14,10 @@ import { mmseqs } from './tools.ts';
 export interface Hit {
   readonly query: string;
   readonly target: string;
-  /** Share of identical letters in the alignment; for other text the share of the query's stretches that the target holds. */
+  /**
+   * Share of identical letters in the alignment; for other text the share of the query's stretches that the target
+   * holds.
+   */
   readonly similarity: number;
   /** The smaller share of a sequence that the alignment covers; 1 for other text. */
   readonly coverage: number;
@@ -110,7 +113,10 @@ export function chooseApart(
   return { chosen, rejected };
 }
 
-/** How related the queries are to what was searched; a hit that covers too little (a shared domain, a fragment) counts apart. */
+/**
+ * How related the queries are to what was searched; a hit that covers too little (a shared domain, a fragment) counts
+ * apart.
+ */
 export interface Relatives {
   readonly close: number;
   /** Queries by the similarity of their closest hit of enough coverage, in tenths rounded down. */

@@ -76,7 +76,10 @@ export async function debianPackage(
   return root;
 }
 
-/** `node_modules` of a manifest of `s2t2/data` after `npm ci` in `cache`, which is spared where this very lockfile has been installed already. */
+/**
+ * `node_modules` of a manifest of `s2t2/data` after `npm ci` in `cache`, which is spared where this very lockfile has
+ * been installed already.
+ */
 export async function npmPackages(manifest: string, cache: string, log: Log): Promise<string> {
   const lockOf = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => undefined);
   const [from, modules] = [dataFolder(manifest), join(cache, 'node_modules')];

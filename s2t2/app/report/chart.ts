@@ -1,5 +1,6 @@
 /**
- * Plots as SVG that stretches with the page: places are percentages, lines lie in a stretched inner picture with strokes
+ * Plots as SVG that stretches with the page: places are percentages, lines lie in a stretched inner picture with
+ * strokes
  * that keep their width, and text stays its size. What the pointer and the keyboard do is in client.ts.
  */
 import type { CurvePlot } from './data.ts';
@@ -10,7 +11,9 @@ import { colours } from './style.ts';
 /** Of lines, so that they differ by more than colour. */
 const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 
-/** What client.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs. */
+/**
+ * What client.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs.
+ */
 export interface PlotView {
   readonly x: Scale & { readonly label: string };
   readonly y: Scale;
@@ -34,7 +37,8 @@ const scaleOf = (values: readonly number[], log = false): Scale => {
 };
 
 /**
- * The range of y. Where the first few points tower over the rest (an untrained start), the axis ends above the lower nine
+ * The range of y. Where the first few points tower over the rest (an untrained start), the axis ends above the lower
+ * nine
  * tenths of them and lines leave the picture there.
  */
 function yScale({ y, series }: CurvePlot): Scale {
@@ -135,7 +139,9 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
 const anyAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): boolean =>
   plots.some((plot, i) => plot.series.some(s => s.points.some(p => p.y > views[i].y.max)));
 
-/** Plots of one section under one legend, whose buttons show and hide a series in all of them. Ids count from `first`. */
+/**
+ * Plots of one section under one legend, whose buttons show and hide a series in all of them. Ids count from `first`.
+ */
 export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html {
   const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
   return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series]

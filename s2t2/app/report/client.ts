@@ -140,7 +140,8 @@ export function runPicture(view: PictureView): void {
   /** Rows from top to bottom. */
   let shown: number[] = [];
 
-  // The view: `zoom` 0 fits the whole plan, 1 gives a cell its largest size; `left` and `top` are the cells at the corner.
+  // The view: `zoom` 0 fits the whole plan, 1 gives a cell its largest size; `left` and `top` are the cells at the
+  // corner.
   const gutter = { left: 78, top: 72 };
   const largestCell = 20;
   let [width, height, zoom, left, top] = [0, 0, 0, 0, 0];
@@ -418,7 +419,8 @@ export function runPicture(view: PictureView): void {
   });
   for (const type of ['pointerup', 'pointercancel'] as const)
     canvas.addEventListener(type, event => down.delete(event.pointerId));
-  // The wheel scrolls the page unless the pointer has clicked here since it came; a pinch on a touchpad comes as a wheel with Ctrl.
+  // The wheel scrolls the page unless the pointer has clicked here since it came; a pinch on a touchpad comes as a
+  // wheel with Ctrl.
   let clicked = false;
   canvas.addEventListener('pointerdown', () => {
     clicked = true;

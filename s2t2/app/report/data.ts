@@ -1,4 +1,6 @@
-/** What a report shows: one record, made from a run (run.ts) or by whoever has tables, curves and a plan of their own. */
+/**
+ * What a report shows: one record, made from a run (run.ts) or by whoever has tables, curves and a plan of their own.
+ */
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import type { Plan } from '../../plan.ts';
 

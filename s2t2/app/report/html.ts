@@ -38,7 +38,8 @@ export const base64 = (data: Uint8Array | Uint16Array | Uint32Array): string =>
 const named: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 /**
- * A token as something to look at: a space as ␣; what leaves no mark, or changes the direction of its neighbours, as its
+ * A token as something to look at: a space as ␣; what leaves no mark, or changes the direction of its neighbours, as
+ * its
  * number, as Tokenizer.token writes bytes that are no text; a combining mark on a dotted circle.
  */
 export function visible(token: string): string {

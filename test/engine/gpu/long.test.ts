@@ -1,4 +1,7 @@
-/** Kernels on lines longer than the table's samples: sums in several passes, lines in several parts, matrices with ragged ends. */
+/**
+ * Kernels on lines longer than the table's samples: sums in several passes, lines in several parts, matrices with
+ * ragged ends.
+ */
 import { expect, test } from 'vitest';
 import {
   attention,

@@ -1,4 +1,7 @@
-/** Every row of the operation table on `gpu` against float64 on the reference: values, and gradients along a random direction. */
+/**
+ * Every row of the operation table on `gpu` against float64 on the reference: values, and gradients along a random
+ * direction.
+ */
 import { afterAll, describe, expect, test } from 'vitest';
 import { table, type Backend } from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';

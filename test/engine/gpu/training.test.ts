@@ -1,4 +1,7 @@
-/** Training on the device: the same losses as on the reference and on wasm, flat memory, no kernel compiled after the first steps. */
+/**
+ * Training on the device: the same losses as on the reference and on wasm, flat memory, no kernel compiled after the
+ * first steps.
+ */
 import { expect, test } from 'vitest';
 import { createWasmBackend, memory, type Backend } from '../../../engine/index.ts';
 import { trainingStep } from '../../../bench/step.ts';

@@ -1,4 +1,7 @@
-/** Every instruction of the assembler does what its name says in the WebAssembly specification: against JavaScript's numbers. */
+/**
+ * Every instruction of the assembler does what its name says in the WebAssembly specification: against JavaScript's
+ * numbers.
+ */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import type { Expr, F64, Statement, V128 } from '../../../engine/wasm/assembler/code.ts';

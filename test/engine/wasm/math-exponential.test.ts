@@ -1,4 +1,7 @@
-/** Error bounds of exp and what is made of it; the other functions are in `math.test.ts`, so that two threads share the work. */
+/**
+ * Error bounds of exp and what is made of it; the other functions are in `math.test.ts`, so that two threads share the
+ * work.
+ */
 import { test } from 'vitest';
 import * as math from '../../../engine/wasm/math.ts';
 import { expectError, timeout, tiny } from './ulp.ts';

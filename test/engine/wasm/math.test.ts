@@ -1,4 +1,7 @@
-/** Error bounds of logarithm, root, error function, sine and cosine; those of exponentials are in `math-exponential.test.ts`. */
+/**
+ * Error bounds of logarithm, root, error function, sine and cosine; those of exponentials are in
+ * `math-exponential.test.ts`.
+ */
 import { expect, test } from 'vitest';
 import { createReferenceBackend } from '../../../engine/index.ts';
 import { f32x4 } from '../../../engine/wasm/assembler/instructions.ts';

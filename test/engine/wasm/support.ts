@@ -1,4 +1,6 @@
-/** What the tests of the backend share: the backend under test, the reference, values, and tolerances by size of sum. */
+/**
+ * What the tests of the backend share: the backend under test, the reference, values, and tolerances by size of sum.
+ */
 import { expect } from 'vitest';
 import type { Backend, Shape, Storage, TypedArray, View } from '../../../engine/backend.ts';
 import { createReferenceBackend } from '../../../engine/index.ts';

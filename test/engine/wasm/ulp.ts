@@ -1,5 +1,6 @@
 /**
- * The largest error of a vector function in units in the last place, against double precision. By default over one float
+ * The largest error of a vector function in units in the last place, against double precision. By default over one
+ * float
  * of a few thousand, spread over all signs and exponents; with LONG_TESTS set over every one of the 2³² floats, which
  * takes half a minute or more a function. So the functions are run in a module of their own, in place on bit patterns.
  */
@@ -79,7 +80,10 @@ export function worstError(
   return { error: worst, x: at };
 }
 
-/** Smaller than this in size, sine, tangent and the like are x, and cosine and e^(x/2¹⁶) are 1, to a hundredth of an ulp. */
+/**
+ * Smaller than this in size, sine, tangent and the like are x, and cosine and e^(x/2¹⁶) are 1, to a hundredth of an
+ * ulp.
+ */
 export const tiny = 2 ** -16;
 
 /** Expects the error to stay below a bound; a run over all floats says what it is. */

@@ -1,4 +1,7 @@
-/** Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit is refused. */
+/**
+ * Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit
+ * is refused.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';

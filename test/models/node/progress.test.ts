@@ -1,4 +1,7 @@
-/** Progress where output is no terminal: a line at once, then one every ten seconds, with the rate of this process and the time left. */
+/**
+ * Progress where output is no terminal: a line at once, then one every ten seconds, with the rate of this process and
+ * the time left.
+ */
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { progressBar } from '../../../models/node/progress.ts';
 

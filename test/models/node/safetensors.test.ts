@@ -1,4 +1,7 @@
-/** Safetensors: what is written is read, as every other program reads it; and no file, however hostile, gives half an object. */
+/**
+ * Safetensors: what is written is read, as every other program reads it; and no file, however hostile, gives half an
+ * object.
+ */
 
 import { mkdir, readFile, symlink, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

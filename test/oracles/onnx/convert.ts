@@ -43,7 +43,9 @@ try {
   rmSync(directory, { recursive: true });
 }
 
-/** The same float32 in as few digits as give it again; any other number as it is; as a text what JSON has no number for. */
+/**
+ * The same float32 in as few digits as give it again; any other number as it is; as a text what JSON has no number for.
+ */
 function shortest(value: number): number | string {
   if (!Number.isFinite(value)) return String(value);
   if (Math.fround(value) !== value) return value;

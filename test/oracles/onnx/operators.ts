@@ -94,7 +94,10 @@ const integers = (v: Values | null | undefined): readonly number[] | undefined =
 const elementwise =
   (f: (...xs: Tensor[]) => Tensor): Operator =>
   ({ xs, dtype }) => [f(...xs.map(x => (x.dtype === 'int32' ? toFloat(x, dtype) : x)))];
-/** On floats: ONNX's integers wrap and truncate. Not by the old rule of broadcasting (before version 7), which had to be asked for. */
+/**
+ * On floats: ONNX's integers wrap and truncate. Not by the old rule of broadcasting (before version 7), which had to be
+ * asked for.
+ */
 const floating =
   (f: (...xs: Tensor[]) => Tensor): Operator =>
   call =>

@@ -1,4 +1,7 @@
-/** Pretraining on a few made-up documents: what is written is what the record says, and a stopped run goes on to the same files. */
+/**
+ * Pretraining on a few made-up documents: what is written is what the record says, and a stopped run goes on to the
+ * same files.
+ */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -78,7 +81,8 @@ test('the record says what the model does, and what a 5-gram model of the same d
   ])
     expect(record.command).toContain(` --${flag} ${value}`);
 
-  // Documents between begin and end tokens, in windows of 32 tokens that begin every 16, the first half of each context only; the text is what the record's two shares of it say.
+  // Documents between begin and end tokens, in windows of 32 tokens that begin every 16, the first half of each context
+  // only; the text is what the record's two shares of it say.
   const { bos, eos } = tokenizer.specialTokens;
   const stream = (texts: readonly string[]) =>
     Int32Array.from(texts.flatMap(text => [bos!, ...tokenizer.encode(text), eos!]));

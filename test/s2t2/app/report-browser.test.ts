@@ -1,4 +1,7 @@
-/** The report in a real headless Chromium, opened as a file: at both widths and in both colour schemes, by pointer and by keys. */
+/**
+ * The report in a real headless Chromium, opened as a file: at both widths and in both colour schemes, by pointer and
+ * by keys.
+ */
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';

@@ -212,7 +212,8 @@ test('ticks lie at the roundest numbers, with names of four digits at most', () 
   expect(ticks({ min: 1, max: 1000, log: true }, 4)).toEqual([1, 10, 100, 1000]);
   expect(ticks({ min: 1, max: 100, log: true }, 4)).toEqual([1, 10, 100]);
   expect(ticks({ min: 1, max: 60, log: true }, 4)).toEqual([1, 2, 5, 10, 20, 50]);
-  expect(ticks({ min: 1, max: 9, log: true }, 4)).toEqual([2, 4, 6, 8]); // less than a decade is told apart like any range
+  // less than a decade is told apart like any range
+  expect(ticks({ min: 1, max: 9, log: true }, 4)).toEqual([2, 4, 6, 8]);
   expect([0, 0.12345, 999, 1000, 1500, -2500, 1e6, 2_500_000, 1e9, 7.5e9].map(tickLabel)).toEqual([
     '0',
     '0.1235',

@@ -1,4 +1,7 @@
-/** A plan applied to a checkpoint on disk: what it writes is the model with its ends rewritten in memory, whatever the files look like and wherever it was killed. */
+/**
+ * A plan applied to a checkpoint on disk: what it writes is the model with its ends rewritten in memory, whatever the
+ * files look like and wherever it was killed.
+ */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';

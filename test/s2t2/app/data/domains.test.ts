@@ -1,4 +1,7 @@
-/** What is bundled is whole and apart: texts, letters and hashes as recorded, no text or long stretch of it in two splits; what is missing is told in one line. */
+/**
+ * What is bundled is whole and apart: texts, letters and hashes as recorded, no text or long stretch of it in two
+ * splits; what is missing is told in one line.
+ */
 import { readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { gunzipSync } from 'node:zlib';

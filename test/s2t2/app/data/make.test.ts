@@ -1,4 +1,7 @@
-/** Splits hold none of each other's relatives, whatever is related to what; domains are made the same each time from packages of a few files; what is missing is told. */
+/**
+ * Splits hold none of each other's relatives, whatever is related to what; domains are made the same each time from
+ * packages of a few files; what is missing is told.
+ */
 import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';

@@ -33,7 +33,8 @@ test('the bundled models share a vocabulary, fit into 8 MB, and know English by 
   for (const { heldOut, kneserNey5 } of records)
     expect(heldOut.bitsPerByte / kneserNey5.bitsPerByte).toBeLessThan(0.95);
 
-  // Not the words of the training text, so no figure of the record, but English: letters drawn by chance would cost 4.7 bits.
+  // Not the words of the training text, so no figure of the record, but English: letters drawn by chance would cost 4.7
+  // bits.
   const english = [
     'The Congress of the United States has the power to lay and collect taxes, and to provide for the common defense.',
     'The ship sailed over the sea, and the captain looked for the whale.',

@@ -1,4 +1,7 @@
-/** What is asked of a plan: the overlap of supports against counting cells, rows that change hands and nothing else, and its cosines against BLOSUM62. */
+/**
+ * What is asked of a plan: the overlap of supports against counting cells, rows that change hands and nothing else, and
+ * its cosines against BLOSUM62.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { trainBPE } from '../../../../models/tokenizer/index.ts';

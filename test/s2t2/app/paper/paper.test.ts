@@ -135,7 +135,8 @@ describe('paper', () => {
     await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(
       /nowhere\/rates.json: no such file/,
     );
-    expect(JSON.parse(await readFile(join(directory, 'second/rates.json'), 'utf8'))).toEqual(first.grid); // so that a later table can take it from there
+    // so that a later table can take it from there
+    expect(JSON.parse(await readFile(join(directory, 'second/rates.json'), 'utf8'))).toEqual(first.grid);
     await writeFile(join(directory, 'none.json'), '[]');
     await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(
       /none.json: holds no learning rates/,

@@ -31,7 +31,8 @@ import { temporaryDirectory } from '../../../models/temporary.ts';
 const root = temporaryDirectory();
 const texts = { train: ['MKVL', 'AAGM'], test: ['MK', 'VLA', 'GGGG'] };
 const bytes = 9;
-const target = trainBPE(['GGGG', ...texts.train], { vocabSize: 11, alphabet: 'seen' }); // pad, bos, eos, six letters, GG and GGGG
+// pad, bos, eos, six letters, GG and GGGG
+const target = trainBPE(['GGGG', ...texts.train], { vocabSize: 11, alphabet: 'seen' });
 const base: Settings = { ...defaults, alpha: 0.5, budget: { unit: 'tokens', amount: 700 } };
 
 const benchOf = async (): Promise<Bench> => ({
