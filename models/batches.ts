@@ -83,24 +83,97 @@ export interface Budget {
   readonly amount: number;
 }
 
-/** The batches of a run, pass after pass over the data, until a budget is spent. */
+/** What a run trains on, in order. An array of batches is one; so is a plan, which makes them when asked. */
+export interface Batches extends Iterable<readonly Sequence[]> {
+  readonly length: number;
+  at(step: number): readonly Sequence[] | undefined;
+}
+
+/** Scored tokens of all batches. */
+export function tokensIn(batches: Batches): number {
+  if (batches instanceof BatchPlan) return batches.tokens;
+  let tokens = 0;
+  for (const group of batches) for (const s of group) tokens += scoredTokens(s);
+  return tokens;
+}
+
+/**
+ * The batches of a run, pass after pass over the data, until a budget is spent. A plan stores one pass at a time: a
+ * batch is a function of the seed and the step, so a budget of any size costs no memory.
+ *
+ * @throws Error if there is no sequence, or none that counts towards the budget.
+ */
 export function planBatches(
   sequences: readonly Sequence[],
   tokensPerBatch: number,
   budget: Budget,
   random: Random,
-): Sequence[][] {
-  if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
-  const plan: Sequence[][] = [];
-  let spent = 0;
-  for (let pass = 0; spent < budget.amount; pass++) {
-    for (const group of epoch(sequences, tokensPerBatch, random.split(`epoch ${pass}`))) {
-      if (spent >= budget.amount) break;
-      plan.push(group);
-      for (const s of group) spent += budget.unit === 'tokens' ? scoredTokens(s) : s.bytes;
+): BatchPlan {
+  return new BatchPlan(sequences, tokensPerBatch, budget, random);
+}
+
+/** Orders of the data that differ, counted in sequences; a longer run goes through the same orders again. */
+const distinctSequences = 2 ** 20;
+
+export class BatchPlan implements Batches {
+  /** Batches in all. */
+  readonly length: number;
+  /** Scored tokens in all. */
+  readonly tokens: number;
+  /** Orders that differ; pass p has the order p mod cycle. */
+  private readonly cycle: number;
+  /** The first step of each of the first passes, and where the last of them ends. */
+  private readonly starts: number[] = [0];
+  private readonly groupsOf: (order: number) => Sequence[][];
+  private last: { readonly order: number; readonly groups: Sequence[][] } | undefined;
+
+  constructor(sequences: readonly Sequence[], tokensPerBatch: number, { unit, amount }: Budget, random: Random) {
+    if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
+    const spend = (list: readonly Sequence[], in_ = unit): number =>
+      list.reduce((sum, s) => sum + (in_ === 'tokens' ? scoredTokens(s) : s.bytes), 0);
+    const perPass = spend(sequences);
+    if (perPass === 0) throw new Error(`planBatches: the sequences have no ${unit} to spend the budget on`);
+    this.groupsOf = order => epoch(sequences, tokensPerBatch, random.split(`epoch ${order}`));
+    this.cycle = Math.max(2, Math.floor(distinctSequences / sequences.length));
+    // All passes but the last are whole.
+    const whole = Math.max(0, Math.ceil(amount / perPass) - 1);
+    let spent = whole * perPass;
+    let tokens = whole * spend(sequences, 'tokens');
+    let steps = this.stepsBefore(whole);
+    for (const group of amount > 0 ? this.groups(whole % this.cycle) : []) {
+      if (spent >= amount) break;
+      spent += spend(group);
+      tokens += spend(group, 'tokens');
+      steps++;
     }
+    [this.length, this.tokens] = [steps, tokens];
   }
-  return plan;
+
+  at(step: number): readonly Sequence[] | undefined {
+    if (!(step >= 0 && step < this.length)) return undefined;
+    const ofCycle = this.starts.length > this.cycle ? this.starts[this.cycle] : Infinity;
+    const rest = step % ofCycle;
+    let order = this.starts.length - 1;
+    while (this.starts[order] > rest) order--;
+    return this.groups(order)[rest - this.starts[order]];
+  }
+
+  *[Symbol.iterator](): Iterator<readonly Sequence[]> {
+    for (let step = 0; step < this.length; step++) yield this.at(step)!;
+  }
+
+  /** Steps of so many whole passes; remembers where each of them begins. */
+  private stepsBefore(passes: number): number {
+    while (this.starts.length <= Math.min(passes, this.cycle))
+      this.starts.push(this.starts[this.starts.length - 1] + this.groups(this.starts.length - 1).length);
+    const cycles = Math.floor(passes / this.cycle);
+    return (cycles > 0 ? cycles * this.starts[this.cycle] : 0) + this.starts[passes % this.cycle];
+  }
+
+  private groups(order: number): Sequence[][] {
+    if (this.last?.order !== order) this.last = { order, groups: this.groupsOf(order) };
+    return this.last.groups;
+  }
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
 import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
-import { makeBatch, type Batch, type Sequence } from './batches.ts';
+import { makeBatch, type Batch, type Batches } from './batches.ts';
 import { parseJson } from './json.ts';
 import { UserError } from './errors.ts';
 import type { TensorSource } from './safetensors/source.ts';
@@ -14,7 +14,7 @@ import { nextTurn } from './turn.ts';
 
 export interface Training {
   readonly parameters: Readonly<Record<string, Tensor>>;
-  readonly batches: readonly (readonly Sequence[])[];
+  readonly batches: Batches;
   /** The mean loss of a batch in nats per scored token, a scalar; `done` is the share of the steps behind it. */
   readonly loss: (batch: Batch, done: number) => Tensor;
   /** The peak learning rate. */
@@ -75,35 +75,36 @@ export async function train(training: Training, options: TrainingOptions = {}): 
   const { parameters, batches, rate, warmup } = training;
   const optimizer = training.optimizer?.(parameters) ?? new AdamW(parameters);
   const list = Object.values(parameters);
-  const [losses, times] = [new Float32Array(batches.length), new Float32Array(batches.length)];
+  const history: History = { losses: [], times: [] };
   let progress: Progress = { step: 0, steps: batches.length, loss: Number.NaN, tokens: 0, bytes: 0, seconds: 0 };
   try {
-    progress = (await restore(options, optimizer, { losses, times })) ?? progress;
+    progress = (await restore(options, optimizer, history, batches.length)) ?? progress;
     let saved = performance.now();
     while (progress.step < batches.length) {
       const { step } = progress;
       const start = performance.now();
-      const batch = makeBatch(batches[step]);
+      const batch = makeBatch(batches.at(step)!);
       const loss = scope(() => {
         const mean = training.loss(batch, step / batches.length);
         optimizer.update(grad(mean, list), rate * linearSchedule(step, batches.length, warmup));
         return mean.detach();
       });
-      losses[step] = await loss.item();
+      const value = await loss.item();
       loss.dispose();
-      if (!Number.isFinite(losses[step]))
+      if (!Number.isFinite(value))
         throw new Error(
-          `train: the loss is ${losses[step]} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
+          `train: the loss is ${value} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
         );
       progress = {
         step: step + 1,
         steps: batches.length,
-        loss: losses[step],
+        loss: value,
         tokens: progress.tokens + batch.tokens,
         bytes: progress.bytes + batch.bytes,
         seconds: progress.seconds + (performance.now() - start) / 1000,
       };
-      times[step] = progress.seconds;
+      history.losses.push(value);
+      history.times.push(progress.seconds);
       options.onStep?.(progress);
       await nextTurn(); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
@@ -112,19 +113,19 @@ export async function train(training: Training, options: TrainingOptions = {}): 
         progress.step === batches.length ||
         performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)
       ) {
-        await save(options, optimizer, { losses, times }, progress);
+        await save(options, optimizer, history, progress);
         saved = performance.now();
       }
       if (stop) throw new Interrupted(`stopped after step ${progress.step} of ${progress.steps}`);
     }
-    return { ...progress, losses, times };
+    return { ...progress, losses: Float32Array.from(history.losses), times: Float32Array.from(history.times) };
   } finally {
     optimizer.dispose();
   }
 }
 
-/** What a run keeps of every step. */
-type History = Readonly<Record<'losses' | 'times', Float32Array>>;
+/** What a run keeps of every step done. */
+type History = Readonly<Record<'losses' | 'times', number[]>>;
 
 async function save(
   { state, fingerprint = '' }: TrainingOptions,
@@ -134,7 +135,8 @@ async function save(
 ): Promise<void> {
   if (state === undefined) return;
   const tensors: Record<string, TensorData> = {};
-  for (const [name, data] of Object.entries(history)) tensors[name] = { dtype: 'F32', shape: [data.length], data };
+  for (const [name, values] of Object.entries(history))
+    tensors[name] = { dtype: 'F32', shape: [values.length], data: Float32Array.from(values) };
   for (const [group, members] of Object.entries(optimizer.state)) {
     for (const [name, t] of Object.entries(members))
       tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
@@ -147,6 +149,7 @@ async function restore(
   { state, fingerprint = '' }: TrainingOptions,
   optimizer: Optimizer,
   history: History,
+  steps: number,
 ): Promise<Progress | null> {
   if (state === undefined) return null;
   const file = await state.read();
@@ -155,7 +158,7 @@ async function restore(
     throw new UserError(
       `${state.name}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
     );
-  const progress = parseProgress(file.metadata.get('progress') ?? '', state.name, history.losses.length);
+  const progress = parseProgress(file.metadata.get('progress') ?? '', state.name, steps);
   const floats = async (name: string, shape: readonly number[]) => {
     if (file.tensors.get(name)?.shape.join() !== shape.join())
       throw damaged(state.name, `"${name}" has not the shape [${shape.join(', ')}]`);
@@ -168,7 +171,8 @@ async function restore(
       );
     }
   }
-  for (const [name, data] of Object.entries(history)) data.set(await floats(name, [data.length]));
+  for (const [name, values] of Object.entries(history))
+    for (const value of await floats(name, [progress.step])) values.push(value);
   optimizer.steps = progress.step;
   return progress;
 }

@@ -5,7 +5,7 @@
 import { join } from 'node:path';
 import { Random } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
-import { planBatches, type Sequence } from '../../models/batches.ts';
+import { planBatches, tokensIn, type Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -73,11 +73,7 @@ export async function runExperiment(experiment: Experiment, method: Method): Pro
   const { settings, work, signal, fingerprint } = experiment;
   const stages: { training: Training; result: TrainingResult }[] = [];
   const runStage = async (stage: string, training: Training) => {
-    const bar = progressBar(
-      stage,
-      training.batches.flat().reduce((n, s) => n + s.ids.length - 1, 0),
-      'tokens',
-    );
+    const bar = progressBar(stage, tokensIn(training.batches), 'tokens');
     const result = await train(training, {
       state: fileState(join(work, `${stage}.safetensors`)),
       fingerprint: sha256(`${fingerprint} ${stage}`),
@@ -152,14 +148,16 @@ function curveOf(stages: readonly { training: Training; result: TrainingResult }
   const points: CurvePoint[] = [];
   let [tokens, bytes, nats, stretchBytes, step, secondsBefore] = [0, 0, 0, 0, 0, 0];
   for (const { training, result } of stages) {
-    training.batches.forEach((batch, i) => {
+    let i = -1;
+    for (const batch of training.batches) {
+      i++;
       for (const s of batch) {
         nats += result.losses[i] * (s.ids.length - 1);
         tokens += s.ids.length - 1;
         bytes += s.bytes;
         stretchBytes += s.bytes;
       }
-      if (++step % stretch !== 0) return;
+      if (++step % stretch !== 0) continue;
       points.push({
         tokens,
         bytes,
@@ -167,7 +165,7 @@ function curveOf(stages: readonly { training: Training; result: TrainingResult }
         bitsPerByte: nats / Math.LN2 / stretchBytes,
       });
       [nats, stretchBytes] = [0, 0];
-    });
+    }
     secondsBefore += result.seconds;
   }
   return points;

@@ -2,7 +2,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { epoch, groupByLength, makeBatch, planBatches, windows, type Sequence } from '../../models/batches.ts';
+import {
+  epoch,
+  groupByLength,
+  makeBatch,
+  planBatches,
+  tokensIn,
+  windows,
+  type Sequence,
+} from '../../models/batches.ts';
 
 const sequences: fc.Arbitrary<Sequence[]> = fc.array(
   fc
@@ -78,7 +86,7 @@ describe('batches', () => {
       fc.property(sequences, fc.nat(), (list, seed) => {
         const passes = [0, 1].flatMap(pass => epoch(list, 40, new Random(seed).split(`epoch ${pass}`)));
         const whole = passes.flat().reduce((n, s) => n + s.bytes, 0);
-        expect(planBatches(list, 40, { unit: 'bytes', amount: whole }, new Random(seed))).toEqual(passes);
+        expect([...planBatches(list, 40, { unit: 'bytes', amount: whole }, new Random(seed))]).toEqual(passes);
       }),
     );
   });
@@ -90,16 +98,49 @@ describe('batches', () => {
         fc.integer({ min: 1, max: 500 }),
         fc.constantFrom('tokens' as const, 'bytes' as const),
         (list, amount, unit) => {
-          const plan = planBatches(list, 40, { unit, amount }, new Random(1));
-          const spent = (groups: Sequence[][]) =>
+          const plan = [...planBatches(list, 40, { unit, amount }, new Random(1))];
+          const spent = (groups: readonly (readonly Sequence[])[]) =>
             unit === 'tokens' ? scored(groups.flat()) : groups.flat().reduce((n, s) => n + s.bytes, 0);
           expect(spent(plan)).toBeGreaterThanOrEqual(amount);
           expect(spent(plan.slice(0, -1))).toBeLessThan(amount);
-          expect(planBatches(list, 40, { unit, amount }, new Random(1))).toEqual(plan);
+          expect([...planBatches(list, 40, { unit, amount }, new Random(1))]).toEqual(plan);
         },
       ),
     );
     expect(() => planBatches([], 40, { unit: 'tokens', amount: 1 }, new Random(1))).toThrow('no sequence to train on');
+  });
+
+  test('a batch is a function of the step, and tokens are counted without making the batches', () => {
+    fc.assert(
+      fc.property(sequences, fc.integer({ min: 1, max: 900 }), fc.nat(), (list, amount, n) => {
+        const plan = () => planBatches(list, 40, { unit: 'tokens', amount }, new Random(1));
+        const all = [...plan()];
+        expect([plan().length, plan().tokens, tokensIn(all)]).toEqual([all.length, scored(all.flat()), plan().tokens]);
+        const step = n % all.length;
+        expect(plan().at(step)).toEqual(all[step]);
+        for (const none of [-1, all.length, 0.5 + all.length]) expect(plan().at(none)).toBeUndefined();
+      }),
+    );
+  });
+
+  test('the largest budget is planned at once; its orders come round again', () => {
+    const list = Array.from({ length: 2 ** 19 }, (_, i) => ({ ids: new Int32Array(3 + (i % 2)), bytes: 2 }));
+    const plan = planBatches(list, 4096, { unit: 'tokens', amount: Number.MAX_SAFE_INTEGER }, new Random(1));
+    const perPass = [0, 1].map(pass => epoch(list, 4096, new Random(1).split(`epoch ${pass}`)));
+    const passes = Math.ceil(Number.MAX_SAFE_INTEGER / scored(list));
+    expect(plan.length).toBeGreaterThan((passes - 1) * perPass[0].length * 0.99);
+    const [first, second] = perPass.map(groups => groups.length);
+    expect(plan.at(3)).toEqual(perPass[0][3]);
+    expect(plan.at(first + 5)).toEqual(perPass[1][5]);
+    expect(plan.at(first + second + 7)).toEqual(perPass[0][7]);
+    expect(plan.at(10 ** 6 * (first + second) + first)).toEqual(perPass[1][0]);
+  });
+
+  test('sequences that count for nothing cannot spend a budget', () => {
+    const list = [{ ids: new Int32Array(4), bytes: 0 }];
+    expect(() => planBatches(list, 40, { unit: 'bytes', amount: 1 }, new Random(1))).toThrow(
+      'planBatches: the sequences have no bytes to spend the budget on',
+    );
   });
 
   test('windows share a token, or more that are context; each token of the stream is scored once, but for a rest', () => {
@@ -135,7 +176,7 @@ describe('batches', () => {
         );
         expect(part.tokens).toBe(part.targets.filter(id => id >= 0).length);
         if (part.tokens === 0) return;
-        const plan = planBatches(withContext, 40, { unit: 'tokens', amount: 1 }, new Random(1));
+        const plan = [...planBatches(withContext, 40, { unit: 'tokens', amount: 1 }, new Random(1))];
         expect(plan.slice(0, -1).reduce((sum, group) => sum + makeBatch(group).tokens, 0)).toBe(0);
         expect(makeBatch(plan.at(-1)!).tokens).toBeGreaterThan(0);
       }),

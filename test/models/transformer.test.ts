@@ -316,7 +316,7 @@ describe('training', () => {
     expect(seconds).toBeLessThanOrEqual((performance.now() - begun) / 1000);
     expect(times.every((t, i) => t > (times[i - 1] ?? 0))).toBe(true);
     expect(times.at(-1)).toBe(Math.fround(seconds));
-    const all = training.batches.flat();
+    const all = [...training.batches].flat();
     expect([step, steps, losses.length]).toEqual(Array.from({ length: 3 }, () => training.batches.length));
     expect([tokens, bytes]).toEqual([
       all.reduce((n, s) => n + s.ids.length - 1, 0),
