@@ -1,0 +1,131 @@
+/** `start` and `adapt`: the whole job; `report`: what it shows, written again. */
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { getBackend, Random } from '../../../engine/index.ts';
+import { UserError } from '../../../models/errors.ts';
+import { loadModel, loadTokenizer } from '../../../models/node/checkpoint.ts';
+import { explainPlan } from '../../explain.ts';
+import { methods } from '../../methods.ts';
+import { adapt } from '../adapt.ts';
+import { readCorpus } from '../corpus.ts';
+import { dataFolder } from '../data/tools.ts';
+import { writeRunReport } from '../report/run.ts';
+import { explanationTable, resultsTable } from '../tables.ts';
+import { fraction, nameList, whole } from './arguments.ts';
+import { log, print, stop } from './process.ts';
+import { settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
+
+interface AdaptFlags extends SettingsFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly test?: string;
+  readonly testShare: number;
+  readonly out: string;
+  readonly methods: readonly string[];
+  readonly maxTest?: number;
+}
+
+async function runAdaptation(flags: AdaptFlags): Promise<void> {
+  const source = await loadModel(flags.model);
+  const texts = (await readCorpus(flags.data)).documents.map(d => d.text);
+  const domain =
+    flags.test === undefined
+      ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
+      : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
+  const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
+  log(
+    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`,
+  );
+  const { results, target, plan } = await adapt({
+    source,
+    domain,
+    settings,
+    methods: flags.methods,
+    out: flags.out,
+    fresh: flags.fresh,
+    saveEverySeconds: flags.saveEvery,
+    signal: stop.signal,
+    log,
+  });
+  print(resultsTable(results));
+  const report = await writeRunReport(flags.out, source.tokenizer);
+  if (!plan || !results.plan) {
+    print(`\nresults: ${join(flags.out, 'results.json')}   to look at: ${report}`);
+    return;
+  }
+  const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
+  print(
+    `\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`,
+  );
+  print(explanationTable(explainPlan(plan, source.tokenizer, target)));
+  print(
+    `\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`,
+  );
+}
+
+function splitRandomly(
+  texts: readonly string[],
+  share: number,
+  seed: number,
+  file: string,
+): { train: string[]; test: string[] } {
+  const order = new Random(seed).split('split').shuffle([...texts]);
+  const n = Math.round(share * order.length);
+  if (n < 1 || n >= order.length)
+    throw new UserError(
+      `${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`,
+    );
+  return { train: order.slice(n), test: order.slice(0, n) };
+}
+
+/** Adds `start`, `adapt` and `report`. */
+export function addAdaptCommands(program: Command): void {
+  withSettings(
+    program
+      .command('start', { isDefault: true })
+      .description('adapt the bundled English model to the bundled proteins and print the table'),
+  )
+    .option('--out <dir>', 'directory of the run', 'runs/proteins')
+    .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
+    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
+      'source',
+      'truncated',
+      'fvt',
+      's2t2',
+      'scratch',
+    ])
+    .action((flags: AdaptFlags) =>
+      runAdaptation({
+        ...flags,
+        model: dataFolder('source'),
+        data: dataFolder('proteins.train.fasta.gz'),
+        test: dataFolder('proteins.test.fasta.gz'),
+      }),
+    );
+
+  withSettings(
+    program
+      .command('adapt')
+      .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'),
+  )
+    .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)')
+    .requiredOption('--data <file>', 'training texts')
+    .option(
+      '--test <file>',
+      'held-out texts; without it a random part of the data, which is no protection against relatives',
+    )
+    .option('--test-share <x>', 'that part', fraction, 0.05)
+    .requiredOption('--out <dir>', 'directory of the run')
+    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, ['source', 's2t2'])
+    .action(runAdaptation);
+
+  program
+    .command('report')
+    .description('write the report of a run anew: one HTML file, to open in any browser')
+    .requiredOption('--run <dir>', 'directory of the run')
+    .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
+    .option('--out <file>', 'the HTML file; default report.html in the run')
+    .action(async ({ run, source, out }: { run: string; source: string; out?: string }) =>
+      print(await writeRunReport(run, await loadTokenizer(source), out)),
+    );
+}

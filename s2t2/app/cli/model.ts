@@ -1,0 +1,104 @@
+/** `evaluate` and `generate`: what a model directory does as it is. */
+import type { Command } from 'commander';
+import { Random } from '../../../engine/index.ts';
+import { generate } from '../../../models/generate.ts';
+import { loadModel } from '../../../models/node/checkpoint.ts';
+import { progressBar } from '../../../models/node/progress.ts';
+import { score } from '../../../models/score.ts';
+import { metrics } from '../../evaluate.ts';
+import { defaults } from '../../settings.ts';
+import { readCorpus } from '../corpus.ts';
+import { cutAll, toSequences } from '../prepare.ts';
+import { renderTable } from '../tables.ts';
+import { fraction, positive, whole } from './arguments.ts';
+import { print, stop } from './process.ts';
+
+/** Adds `evaluate` and `generate`. */
+export function addModelCommands(program: Command): void {
+  program
+    .command('evaluate')
+    .description('perplexity and bits per byte of a model directory on a corpus')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--data <file>', 'texts')
+    .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
+      const { model, tokenizer } = await loadModel(directory);
+      const texts = cutAll(
+        (await readCorpus(data)).documents.map(d => d.text),
+        maxBytes,
+      );
+      const sequences = toSequences(texts, tokenizer, model.config.context);
+      const bar = progressBar(
+        'evaluating',
+        sequences.reduce((n, s) => n + s.ids.length - 1, 0),
+        'tokens',
+      );
+      const started = performance.now();
+      let done = 0;
+      const scores = await score(model, sequences, {
+        signal: stop.signal,
+        onProgress: n => bar.update((done += n)),
+      }).finally(() => bar.stop());
+      const m = metrics(scores);
+      const [tokens, bytes] = [scores.reduce((n, s) => n + s.tokens, 0), scores.reduce((n, s) => n + s.bytes, 0)];
+      print(
+        renderTable(
+          ['texts', 'bytes', 'tokens/byte', 'perplexity', 'bits/byte', 'end token, bits', 's per 1000 bytes'],
+          [
+            [
+              String(texts.length),
+              String(bytes),
+              (tokens / bytes).toFixed(3),
+              m.perplexity.toPrecision(4),
+              `${m.bitsPerByte.toFixed(4)} ± ${m.standardError.toFixed(4)}`,
+              (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2),
+              ((performance.now() - started) / bytes).toFixed(3),
+            ],
+          ],
+        ),
+      );
+    });
+
+  program
+    .command('generate')
+    .description('continue a prompt')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .option('--prompt <text>', 'what to continue', '')
+    .option('--max-tokens <n>', 'at most', whole(1), 100)
+    .option('--temperature <x>', '0 takes the likeliest token', t => (t === '0' ? 0 : positive(t)), 1)
+    .option('--top-p <x>', 'sample among the likeliest tokens that hold this probability', fraction, 0.95)
+    .option('--seed <n>', 'fixes the text', whole(0), 0)
+    .action(
+      async ({
+        model: directory,
+        prompt,
+        maxTokens,
+        temperature,
+        topP,
+        seed,
+      }: {
+        model: string;
+        prompt: string;
+        maxTokens: number;
+        temperature: number;
+        topP: number;
+        seed: number;
+      }) => {
+        const { model, tokenizer } = await loadModel(directory);
+        const { bos, eos } = tokenizer.specialTokens;
+        const start = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt)];
+        const ids: number[] = [];
+        for await (const id of generate(model, Int32Array.from(start), {
+          maxTokens,
+          temperature,
+          topP,
+          stop: eos,
+          random: new Random(seed),
+        })) {
+          ids.push(id);
+          if (stop.signal.aborted) break;
+        }
+        print(prompt + tokenizer.decode(ids));
+      },
+    );
+}

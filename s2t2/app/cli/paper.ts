@@ -1,0 +1,88 @@
+/** `paper`: every method over several seeds. */
+import { join } from 'node:path';
+import { Option, type Command } from 'commander';
+import { writeFileAtomic } from '../../../models/node/files.ts';
+import { Interrupted } from '../../../models/train.ts';
+import { defaults } from '../../settings.ts';
+import { domains, type DomainName } from '../data/domains.ts';
+import { ablationNames } from '../paper/ablations.ts';
+import { rotated } from '../paper/cells.ts';
+import { domainsMarkdown, paperMarkdown } from '../paper/markdown.ts';
+import type { Paper } from '../paper/paper.ts';
+import { helpPaper, paper, type PaperOptions } from '../paper/run.ts';
+import { lines } from '../paper/table.ts';
+import { ablationList, domainList, fraction, nameList, whole } from './arguments.ts';
+import { withHelpers } from './helpers.ts';
+import { log, print, stop } from './process.ts';
+
+/** Adds `paper`. */
+export function addPaperCommand(program: Command): void {
+  program
+    .command('paper')
+    .description('the table of the paper, with every baseline, over several seeds; resumable')
+    .option('--out <dir>', 'where cells and results are kept', 'runs/paper')
+    .option('--model <dir>', 'source model; the bundled one, if missing')
+    .option(
+      '--domain <names>',
+      `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, and a table of them all`,
+      domainList,
+      ['proteins'],
+    )
+    .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
+    .option('--seeds <n>', 'seeds', whole(1), 5)
+    .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
+    .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
+    .option(
+      '--lines <names>',
+      `rows of the table: ${lines.map(l => l.name).join(', ')}`,
+      nameList,
+      lines.map(l => l.name),
+    )
+    .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
+    .option(
+      '--rates <path>',
+      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json',
+    )
+    .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
+    .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
+    .addOption(new Option('--helper <share>').argParser(fraction).hideHelp())
+    .action(
+      async ({
+        domain: names,
+        out,
+        jobs,
+        helper,
+        ...flags
+      }: Omit<PaperOptions, 'domain'> & {
+        readonly domain: readonly DomainName[];
+        readonly jobs: number;
+        readonly helper?: number;
+      }) => {
+        const papers = names.map(domain => ({
+          ...flags,
+          domain,
+          out: names.length === 1 ? out : join(out, domain),
+          signal: stop.signal,
+          log,
+        }));
+        if (helper !== undefined) {
+          process.once('disconnect', () => stop.abort(new Interrupted('no longer needed')));
+          process.channel?.unref();
+          for (const options of rotated(papers, helper)) await helpPaper({ ...options, share: helper });
+          return;
+        }
+        const results: Paper[] = [];
+        await withHelpers(jobs - 1, async () => {
+          for (const options of papers) {
+            results.push(await paper(options));
+            print(paperMarkdown(results.at(-1)!));
+          }
+        });
+        if (names.length > 1) {
+          print(domainsMarkdown(results));
+          await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
+        }
+        print(`written to ${out}`);
+      },
+    );
+}

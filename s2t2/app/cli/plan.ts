@@ -1,0 +1,75 @@
+/** `explain` and `translate`: what a plan says, and what it does to another model. */
+import type { Command } from 'commander';
+import { loadTokenizer } from '../../../models/node/checkpoint.ts';
+import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
+import { explainPlan } from '../../explain.ts';
+import { loadPlan } from '../plan-file.ts';
+import { translateCheckpoint } from '../stream.ts';
+import { explanationTable } from '../tables.ts';
+import { whole } from './arguments.ts';
+import { print, stop } from './process.ts';
+
+/** Adds `explain` and `translate`. */
+export function addPlanCommands(program: Command): void {
+  program
+    .command('explain')
+    .description('the source tokens that target tokens are made of')
+    .requiredOption('--plan <file>', 'plan.safetensors of a run')
+    .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
+    .requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json')
+    .option('--top <n>', 'source tokens a row', whole(1), 5)
+    .option('--count <n>', 'rows, the most concentrated first', whole(1), 12)
+    .option('--token <texts...>', 'these target tokens instead')
+    .action(
+      async ({
+        plan: file,
+        source,
+        target,
+        top,
+        count,
+        token,
+      }: {
+        plan: string;
+        source: string;
+        target: string;
+        top: number;
+        count: number;
+        token?: string[];
+      }) => {
+        const [from, to] = [await loadTokenizer(source), await loadTokenizer(target)];
+        const plan = await loadPlan(file, {
+          source: from.hash,
+          target: to.hash,
+          sourceSize: from.vocabSize,
+          targetSize: to.vocabSize,
+        });
+        print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
+      },
+    );
+
+  program
+    .command('translate')
+    .description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
+    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--plan <file>', 'plan.safetensors of a run')
+    .requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json")
+    .requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier')
+    .action(async (options: { model: string; plan: string; target: string; out: string }) => {
+      const started = performance.now();
+      let bar: ProgressBar | undefined;
+      let bytes = 0;
+      await translateCheckpoint({
+        ...options,
+        signal: stop.signal,
+        onProgress: (done, total, file) => {
+          bar ??= progressBar('translating', total / 1e6, 'MB');
+          bytes = done;
+          bar.update(done / 1e6, file);
+        },
+      }).finally(() => bar?.stop());
+      const seconds = (performance.now() - started) / 1000;
+      print(
+        `${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
+      );
+    });
+}
