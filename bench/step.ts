@@ -2,10 +2,11 @@
  * A training step under the clock, wherever it runs: forward, backward and AdamW of a transformer. Nothing here needs
  * Node.
  */
-import { grad, Random, scope, setBackend, type Backend, type Tensor } from '../engine/index.ts';
+import { Random, setBackend, type Backend, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';
 import { batchLoss } from '../models/score.ts';
+import { trainStep } from '../models/train.ts';
 import { forwardFlops, initTransformer, type TransformerConfig } from '../models/transformer.ts';
 
 /** The step that peers are measured on too: 8 × 256 tokens. */
@@ -52,12 +53,7 @@ export function trainingStep(
   return {
     tokens: batch.tokens,
     flops: 3 * batch.tokens * forwardFlops(config, length / 2),
-    run: () =>
-      scope(() => {
-        const loss = batchLoss(model, batch);
-        optimizer.update(grad(loss, weights), 1e-3);
-        return loss;
-      }),
+    run: () => trainStep(() => batchLoss(model, batch), weights, optimizer, 1e-3),
     dispose: () => {
       optimizer.dispose();
       weights.forEach(w => w.dispose());

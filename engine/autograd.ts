@@ -12,6 +12,11 @@ export interface GradOptions {
   readonly outputGrad?: Tensor;
   /** Record the backward pass, so that its result can be differentiated again. */
   readonly createGraph?: boolean;
+  /**
+   * Free every value between inputs and output as soon as the pass is done with it (PyTorch's `retain_graph=False`), so
+   * that gradients fill the memory that activations leave. The graph cannot be walked again.
+   */
+  readonly freeGraph?: boolean;
 }
 
 /**
@@ -21,7 +26,7 @@ export interface GradOptions {
 export function grad(
   output: Tensor,
   inputs: readonly Tensor[],
-  { outputGrad, createGraph = false }: GradOptions = {},
+  { outputGrad, createGraph = false, freeGraph = false }: GradOptions = {},
 ): Tensor[] {
   if (!outputGrad && output.size !== 1)
     throw new Error(`grad: an output of shape ${show(output.shape)} is no scalar; reduce it, or give outputGrad`);
@@ -29,6 +34,7 @@ export function grad(
     throw new Error(
       `grad: outputGrad ${show(outputGrad.shape)} does not have the output's shape ${show(output.shape)}`,
     );
+  if (createGraph && freeGraph) throw new Error('grad: createGraph needs the graph that freeGraph would free');
   const order = nodesBetween(output, inputs);
   inputs.forEach((x, i) => {
     if (x !== output && !order.reaches.has(x)) {
@@ -56,6 +62,7 @@ export function grad(
           if (before && !createGraph) [before, gx].forEach(t => t.dispose());
         }
         if (!wanted.has(y) && !createGraph) g.dispose();
+        if (freeGraph && y !== output && !wanted.has(y)) y.dispose();
       }
       return inputs.map(x => gradients.get(x) ?? full(x.shape, 0, { dtype: x.dtype, backend: x.backend }));
     }),
@@ -68,12 +75,13 @@ function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>, creat
   const views = inputs.map(x => x.view(`grad of ${op.name}`));
   const kernel = createGraph ? undefined : y.backend.kernels[op.name];
   const storages = kernel?.vjp?.(g.view('grad'), views, y.view(`grad of ${op.name}`), attributes as never) ?? null;
+  const needed = inputs.map(x => reaches.has(x));
   const made = storages?.map((s, i) => s && fromStorage(y.backend, s, inputs[i].shape));
-  const rules = made ? made.map(t => t && (() => t)) : op.vjp!(g, inputs, y, attributes);
+  const rules = made ? made.map(t => t && (() => t)) : op.vjp!(g, inputs, y, attributes, needed);
   const given = [g, y, ...inputs];
   return inputs.flatMap((x, i): [Tensor, Tensor][] => {
     const rule = rules[i];
-    if (!reaches.has(x) || !rule) return [];
+    if (!needed[i] || !rule) return [];
     const gx = rule();
     if (!sameShape(gx.shape, x.shape))
       throw new Error(

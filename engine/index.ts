@@ -5,6 +5,7 @@ import { setDefaultBackend } from './tensor.ts';
 export type * from './backend.ts';
 export * from './autograd.ts';
 export * from './backends.ts';
+export * from './checkpoint.ts';
 export { apply, noGrad, row, table, withGradient, type Node, type Op, type Row, type Sample } from './op.ts';
 export * from './ops/elementwise.ts';
 export * from './ops/layout.ts';

@@ -24,11 +24,17 @@ export interface Op<A = unknown> {
   definition?(inputs: readonly Tensor[], attributes: A): Tensor;
   /**
    * The vector-Jacobian product: from `g`, the gradient with respect to the output, one function per input that
-   * gives the gradient with respect to it, or null where there is none (indices, masks). Only those needed are
-   * called. A row with a definition and no vjp is differentiated through its definition; a primitive row without one
+   * gives the gradient with respect to it, or null where there is none (indices, masks). Only those that `needed` marks
+   * are called. A row with a definition and no vjp is differentiated through its definition; a primitive row without one
    * has no gradient.
    */
-  vjp?(g: Tensor, inputs: readonly Tensor[], output: Tensor, attributes: A): readonly ((() => Tensor) | null)[];
+  vjp?(
+    g: Tensor,
+    inputs: readonly Tensor[],
+    output: Tensor,
+    attributes: A,
+    needed: readonly boolean[],
+  ): readonly ((() => Tensor) | null)[];
 }
 
 /** An operation in the table. */
@@ -72,6 +78,9 @@ export function noGrad<R>(fn: () => R): R {
   return withRecording(false, fn);
 }
 
+/** @internal Whether operations are recorded now. */
+export const isRecording = (): boolean => recording;
+
 /** @internal */
 export function withRecording<R>(on: boolean, fn: () => R): R {
   const before = recording;
@@ -114,15 +123,19 @@ export function apply<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): T
 
 /**
  * A value with a gradient of one's own: `output` is computed from `inputs` in any way, and `vjp` gives, for its
- * gradient, one function per input, or null. Tensors that `vjp` closes over must live until the gradient is taken.
+ * gradient and the inputs whose gradients are needed, one function per input, or null. Tensors that `vjp` closes over must live until the gradient is taken.
  */
 export function withGradient(
   name: string,
   inputs: readonly Tensor[],
   output: Tensor,
-  vjp: (g: Tensor) => readonly ((() => Tensor) | null)[],
+  vjp: (g: Tensor, needed: readonly boolean[]) => readonly ((() => Tensor) | null)[],
 ): Tensor {
-  return apply<null>({ name, shape: () => output.shape, definition: () => output, vjp }, inputs, null);
+  return apply<null>(
+    { name, shape: () => output.shape, definition: () => output, vjp: (g, _, __, ___, needed) => vjp(g, needed) },
+    inputs,
+    null,
+  );
 }
 
 function checkInputs(op: string, inputs: readonly Tensor[]): void {

@@ -24,7 +24,10 @@ export interface Optimizer {
   readonly state: Readonly<Record<string, Readonly<Record<string, Tensor>>>>;
   /** Updates made. */
   steps: number;
-  /** One update at a learning rate; `gradients` in the order of the parameters. */
+  /**
+   * One update at a learning rate; `gradients` in the order of the parameters. Each is freed once it is used, so that at
+   * no time all gradients and all new values are in memory.
+   */
   update(gradients: readonly Tensor[], rate: number): void;
   dispose(): void;
 }
@@ -78,31 +81,34 @@ export class AdamW implements Optimizer {
     this.steps++;
     noGrad(() =>
       scope(() => {
-        const clipped = this.clipped(gradients);
+        const scale = this.clipping(gradients);
         Object.entries(this.parameters).forEach(([name, p], i) => {
-          const m = adamwMean(this.mean[name], clipped[i], beta1);
-          const v = adamwVariance(this.variance[name], clipped[i], beta2);
-          const next = adamwStep(p, m, v, {
-            rate: rate * rateOf(name),
-            decay: p.shape.length > 1 ? weightDecay : 0,
-            epsilon,
-            correction1: 1 - beta1 ** this.steps,
-            correction2: 1 - beta2 ** this.steps,
-          });
-          this.mean[name].assign(m);
-          this.variance[name].assign(v);
-          p.assign(next);
+          const [mean, variance] = [this.mean[name], this.variance[name]];
+          const g = scale ? mul(gradients[i], scale) : gradients[i].detach();
+          gradients[i].dispose();
+          mean.assign(adamwMean(mean, g, beta1));
+          variance.assign(adamwVariance(variance, g, beta2));
+          g.dispose();
+          p.assign(
+            adamwStep(p, mean, variance, {
+              rate: rate * rateOf(name),
+              decay: p.shape.length > 1 ? weightDecay : 0,
+              epsilon,
+              correction1: 1 - beta1 ** this.steps,
+              correction2: 1 - beta2 ** this.steps,
+            }),
+          );
         });
       }),
     );
   }
 
-  private clipped(gradients: readonly Tensor[]): readonly Tensor[] {
+  /** What every gradient is multiplied by, a scalar; null where nothing is clipped. */
+  private clipping(gradients: readonly Tensor[]): Tensor | null {
     const { clip } = this.options;
-    if (clip === Infinity || gradients.length === 0) return gradients;
-    const norm = sqrt(gradients.map(g => sum(square(g))).reduce((a, b) => add(a, b)));
-    const scale = minimum(1, div(clip, add(norm, 1e-6)));
-    return gradients.map(g => mul(g, scale));
+    if (clip === Infinity || gradients.length === 0) return null;
+    const norm = sqrt(gradients.map(g => scope(() => sum(square(g)))).reduce((a, b) => add(a, b)));
+    return minimum(1, div(clip, add(norm, 1e-6)));
   }
 
   dispose(): void {

@@ -82,6 +82,7 @@ export class Muon implements Optimizer {
           const step = orthogonalise(add(g, mul(m, momentum))); // Nesterov
           p.assign(sub(mul(p, 1 - rate * weightDecay), mul(step, 0.2 * rate * Math.sqrt(Math.max(...p.shape)))));
           this.momentum[name].assign(m);
+          g.dispose();
         }),
       );
     }

@@ -84,11 +84,12 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       const { step } = progress;
       const start = performance.now();
       const batch = makeBatch(batches.at(step)!);
-      const loss = scope(() => {
-        const mean = training.loss(batch, step / batches.length);
-        optimizer.update(grad(mean, list), rate * linearSchedule(step, batches.length, warmup));
-        return mean.detach();
-      });
+      const loss = trainStep(
+        () => training.loss(batch, step / batches.length),
+        list,
+        optimizer,
+        rate * linearSchedule(step, batches.length, warmup),
+      );
       const value = await loss.item();
       loss.dispose();
       if (!Number.isFinite(value))
@@ -122,6 +123,26 @@ export async function train(training: Training, options: TrainingOptions = {}): 
   } finally {
     optimizer.dispose();
   }
+}
+
+/**
+ * One step: the loss, its gradients and the update; gives the loss before it, which the caller frees. Activations are
+ * gone before the update begins, and gradients before it ends.
+ */
+export function trainStep(
+  loss: () => Tensor,
+  parameters: readonly Tensor[],
+  optimizer: Optimizer,
+  rate: number,
+): Tensor {
+  return scope(() => {
+    const { value, gradients } = scope(() => {
+      const mean = loss();
+      return { value: mean.detach(), gradients: grad(mean, parameters, { freeGraph: true }) };
+    });
+    optimizer.update(gradients, rate);
+    return value;
+  });
 }
 
 /** What a run keeps of every step done. */

@@ -282,6 +282,31 @@ describe("an operation of one's own", () => {
   });
 });
 
+describe('freeGraph', () => {
+  test('gives the same gradients, frees what is between, and keeps the inputs and the output', () => {
+    const a = leaf([1, 2, 3]);
+    const graph = () => {
+      const b = exp(mul(a, 2));
+      const view = reshape(b, [3, 1]);
+      return { b, view, y: sum(mul(view, reshape(square(b), [3, 1]))) };
+    };
+    scope(() => {
+      const [kept, freed] = [graph(), graph()];
+      const expected = grad(kept.y, [a, kept.b]).map(list);
+      expect(grad(freed.y, [a, freed.b], { freeGraph: true }).map(list)).toEqual(expected);
+      expect([a, freed.b, freed.y, freed.view].map(t => t.freed)).toEqual([false, false, false, true]);
+      expect(() => grad(freed.y, [a])).toThrow('was freed');
+    });
+  });
+
+  test('cannot go with createGraph', () => {
+    const a = leaf([1]);
+    expect(() => grad(square(a), [a], { createGraph: true, freeGraph: true })).toThrow(
+      'createGraph needs the graph that freeGraph would free',
+    );
+  });
+});
+
 describe('higher derivatives', () => {
   test('of x³: 3x², 6x, 6', () => {
     fc.assert(
