@@ -6,7 +6,7 @@ import { renderTable } from '../../s2t2/app/tables.ts';
 import { launchChromium } from './chromium.ts';
 import { pageFiles } from './files.ts';
 import type { PageReport } from './page/main.ts';
-import { serve } from './serve.ts';
+import { serve } from '../../s2t2/app/site/serve.ts';
 
 interface Flags {
   readonly filter: string;
@@ -37,7 +37,10 @@ async function main({ filter, headless, gpu, port, json }: Flags): Promise<void>
   const report = new Promise<PageReport>((resolve, reject) => {
     [arrived, failed] = [resolve, reject];
   });
-  const site = await serve(await pageFiles(), text => arrived(JSON.parse(text) as PageReport), port);
+  const site = await serve(await pageFiles(), {
+    onResults: text => arrived(JSON.parse(text) as PageReport),
+    port,
+  });
   const browser = headless ? await launchChromium({ gpu }).catch((error: Error) => failed(error)) : null;
   const bar = browser && progressBar('benchmarks', 1, '');
   try {

@@ -15,12 +15,13 @@ import { type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
-import { runExperiment, type Experiment, type Row } from './experiment.ts';
+import { floors, type Results, type Row } from '../cell.ts';
+import { runExperiment, type Experiment } from './experiment.ts';
 import { withLock } from './lock.ts';
 import { methods } from '../methods.ts';
-import { reportPlan, type Plan, type PlanReport } from '../plan.ts';
+import { reportPlan, type Plan } from '../plan.ts';
 import { savePlan } from './plan-file.ts';
-import { floors, prepare, type Domain, type Prepared } from './prepare.ts';
+import { prepare, type Domain, type Prepared } from './prepare.ts';
 import type { Settings } from '../settings.ts';
 
 export interface Adaptation {
@@ -36,14 +37,6 @@ export interface Adaptation {
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
-}
-
-export interface Results {
-  readonly seed: number;
-  readonly methods: readonly Row[];
-  readonly plan: PlanReport | null;
-  /** A held-out text, to show how it is tokenised. */
-  readonly sample: string;
 }
 
 export interface Adapted {
@@ -73,7 +66,7 @@ async function runMethods(
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
   await claim(join(work, 'run.json'), experiment.fingerprint);
-  const rows: Row[] = floors(experiment);
+  const rows: Row[] = floors(experiment.texts.train, experiment.texts.test, target);
   let plan: Plan | null = null;
   for (const name of names) {
     const result = await runExperiment(experiment, methods[name]);

@@ -5,6 +5,6 @@ export { domains, loadDomain, type DomainData, type DomainName } from './data/do
 export * from './experiment.ts';
 export * from './plan-file.ts';
 export * from './prepare.ts';
-export type { ReportData } from './report/data.ts';
+export type { ReportData } from '../view/data.ts';
 export { renderReport } from './report/page.ts';
 export * from './stream.ts';

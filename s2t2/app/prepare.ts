@@ -7,11 +7,9 @@ import type { Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
-import type { Score } from '../../models/score.ts';
 import { trainBPE, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { weightShapes } from '../../models/transformer.ts';
-import { metrics, orderZero, tokensPerByte, uniformFloor, unigram } from '../evaluate.ts';
-import type { Experiment, Row } from './experiment.ts';
+import type { Experiment } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import type { Vocabulary } from '../methods.ts';
 import type { Settings } from '../settings.ts';
@@ -68,26 +66,6 @@ export async function prepare(
 /** Text beyond ASCII will hold characters, and so bytes, that it has not held yet; sequences of letters will not. A small vocabulary has no place for all. */
 export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes' | 'seen' =>
   vocabSize >= 2 * 256 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen';
-
-/** Rows of models that see frequencies only: of bytes, and of target tokens. */
-export function floors({ texts: { train, test }, target }: Prepared): Row[] {
-  const row = (name: string, scores: Score[]): Row => ({
-    name,
-    before: null,
-    after: metrics(scores),
-    tokensPerByte: tokensPerByte(scores),
-    steps: 0,
-    tokens: 0,
-    bytes: 0,
-    seconds: 0,
-    curve: [],
-  });
-  return [
-    row('uniform', uniformFloor(train, test)),
-    row('order0', orderZero(train, test)),
-    row('unigram', unigram(train, test, target)),
-  ];
-}
 
 /** Documents in pieces of at most `maxBytes`, cut between characters: the same spans for every tokenizer. */
 export function cutAll(texts: readonly string[], maxBytes: number): string[] {

@@ -1,7 +1,6 @@
 /** Results as text for a terminal. */
-import type { Results } from './adapt.ts';
+import type { Results, Row } from '../cell.ts';
 import type { Metrics } from '../evaluate.ts';
-import type { Row } from './experiment.ts';
 import type { Explanation } from '../explain.ts';
 
 /** Columns padded to their widest cell; the first is aligned left, the others right. */

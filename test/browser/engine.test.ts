@@ -4,9 +4,10 @@
  */
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { bundle, engineBundle } from '../../bench/browser/bundle.ts';
+import { engineBundle } from '../../bench/browser/bundle.ts';
+import { bundle } from '../../s2t2/app/site/bundle.ts';
 import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
-import { serve, type Site } from '../../bench/browser/serve.ts';
+import { serve, type Site } from '../../s2t2/app/site/serve.ts';
 import { createWasmBackend, table, type Backend } from '../../engine/index.ts';
 import type { inPage as InPage } from './page.ts';
 import { boundsOf } from '../engine/gpu/bounds.ts';
@@ -43,10 +44,10 @@ describe.skipIf(missing)('in Chromium', () => {
     const { code } = await bundle('test/browser/page.ts');
     site = await serve({
       '/': {
-        type: 'text/html',
+        type: 'text/html; charset=utf-8',
         body: '<!doctype html><link rel="icon" href="data:,"><script type="module" src="page.js"></script>',
       },
-      '/page.js': { type: 'text/javascript', body: code },
+      '/page.js': { type: 'text/javascript; charset=utf-8', body: code },
     });
     browser = await launchChromium();
     page = await browser.newPage();

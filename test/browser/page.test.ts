@@ -5,7 +5,7 @@ import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
 import { pageFiles } from '../../bench/browser/files.ts';
 import type { PageReport } from '../../bench/browser/page/main.ts';
 import { measure, type Result } from '../../bench/browser/page/measure.ts';
-import { serve, type Site } from '../../bench/browser/serve.ts';
+import { serve, type Site } from '../../s2t2/app/site/serve.ts';
 import { createWasmBackend, type Backend } from '../../engine/index.ts';
 
 test('a wrong kernel gets no time, a right one does', async () => {
@@ -41,7 +41,7 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
     posted = new Promise(resolve => {
       arrived = text => resolve(JSON.parse(text) as PageReport);
     });
-    site = await serve(await pageFiles(), arrived);
+    site = await serve(await pageFiles(), { onResults: arrived });
     browser = await launchChromium();
     page = await browser.newPage({ viewport: { width: 390, height: 800 } });
     page.on('pageerror', error => {

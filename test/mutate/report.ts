@@ -28,7 +28,7 @@ export const survives = ({ status }: Status): boolean => status === 'survived' |
 
 /** What reads, writes, shows or fetches; all else is numerical code. */
 const around =
-  /^models\/((errors|json|utf8|sha256|turn|tokenizer\/json.*)\.ts|(node|safetensors)\/)|^s2t2\/(plan-format\.ts|app\/((cli|corpus|lock|plan-file|tables)\.ts|(corpus|data|report)\/|paper\/(markdown|report)\.ts))/;
+  /^models\/((errors|json|utf8|sha256|turn|tokenizer\/json.*)\.ts|(node|safetensors)\/)|^s2t2\/(plan-format\.ts|view\/|playground\/|app\/((cli|corpus|lock|plan-file|tables)\.ts|(corpus|data|report|site)\/|paper\/(markdown|report)\.ts))/;
 
 export const isNumerical = (file: string): boolean => !around.test(file);
 

@@ -1,5 +1,5 @@
 /** Where learning curves cross: which of two is lower over which stretch of training. */
-import type { CurvePoint } from '../experiment.ts';
+import type { CurvePoint } from '../../cell.ts';
 
 export type CurveUnit = 'tokens' | 'bytes' | 'seconds';
 

@@ -1,7 +1,7 @@
 /** The paper's results as a report: the table, learning curves, ablations as pictures, the plan of the first seed. */
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import type { Plan } from '../../plan.ts';
-import type { Cell, CurvePlot, ReportData, ReportTable } from '../report/data.ts';
+import type { Cell, CurvePlot, ReportData, ReportTable } from '../../view/data.ts';
 import type { Ablation } from './ablations.ts';
 import type { Paper } from './paper.ts';
 import type { Interval } from './statistics.ts';

@@ -162,7 +162,7 @@ async function write(options: PaperOptions, { domain, test, rates, ...trained }:
   const plan = hasPlans ? await planOf(test, s2t2Cell(trained.settings, rates, 0)) : null;
   await writeFileAtomic(
     join(out, 'report.html'),
-    renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })),
+    await renderReport(describePaper({ results, source: source.tokenizer, target, plan, sample: texts.test[0] })),
   );
   for (const split of ['validation', 'test'])
     await rm(join(out, split, 'work'), { recursive: true, force: true, maxRetries: 5 });

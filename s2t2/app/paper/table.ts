@@ -5,7 +5,7 @@
 import { UserError } from '../../../models/errors.ts';
 import type { Score } from '../../../models/score.ts';
 import { markov, metrics, orderZero, tokensPerByte, uniformFloor, unigram } from '../../evaluate.ts';
-import type { CurvePoint } from '../experiment.ts';
+import type { CurvePoint } from '../../cell.ts';
 import { methods, type Method, type Vocabulary } from '../../methods.ts';
 import type { Settings } from '../../settings.ts';
 import { rotated, runCells, type Bench, type Cell, type CellResult } from './cells.ts';

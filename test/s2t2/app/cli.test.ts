@@ -11,7 +11,7 @@ import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { sha256File } from '../../../models/node/files.ts';
 import { parseTokenizerJson } from '../../../models/tokenizer/index.ts';
-import type { Results } from '../../../s2t2/app/adapt.ts';
+import type { Results } from '../../../s2t2/cell.ts';
 import type { Paper } from '../../../s2t2/app/paper/paper.ts';
 import { readCorpus } from '../../../s2t2/app/corpus.ts';
 import { explainPlan } from '../../../s2t2/explain.ts';

@@ -4,7 +4,8 @@ import { tensor } from '../../../engine/index.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { metrics, orderZero, unigram, uniformFloor } from '../../../s2t2/evaluate.ts';
-import { floors, prepare } from '../../../s2t2/app/prepare.ts';
+import { floors } from '../../../s2t2/cell.ts';
+import { prepare } from '../../../s2t2/app/prepare.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
 import { tinyModel } from '../fixture.ts';
 
@@ -71,7 +72,7 @@ test('the floors count in the training texts and are judged on the others', asyn
     texts: { train, test: held },
     target,
   } = prepared;
-  expect(floors(prepared).map(row => [row.name, row.before, row.after])).toEqual([
+  expect(floors(train, held, target).map(row => [row.name, row.before, row.after])).toEqual([
     ['uniform', null, metrics(uniformFloor(train, held))],
     ['order0', null, metrics(orderZero(train, held))],
     ['unigram', null, metrics(unigram(train, held, target))],

@@ -11,8 +11,8 @@ import { chromiumPath, launchChromium } from '../../../bench/browser/chromium.ts
 import { Random } from '../../../engine/index.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { compress, type Plan } from '../../../s2t2/plan.ts';
-import type { ReportData } from '../../../s2t2/app/report/data.ts';
-import { visible } from '../../../s2t2/app/report/html.ts';
+import type { ReportData } from '../../../s2t2/view/data.ts';
+import { visible } from '../../../s2t2/view/html.ts';
 import { renderReport } from '../../../s2t2/app/report/page.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { exampleReport, hostile, tokenizerOf } from './report-example.ts';
@@ -124,7 +124,7 @@ describe.skipIf(missing)('in Chromium', () => {
 
   async function write(report: ReportData): Promise<string> {
     const file = join(directory, 'report.html');
-    await writeFile(file, renderReport(report));
+    await writeFile(file, await renderReport(report));
     return file;
   }
 
@@ -389,10 +389,10 @@ describe.skipIf(missing)('in Chromium', () => {
 
   test('a token of the sample lights up the tokens of the same bytes on the other side', async () => {
     const { page } = await open(data);
-    const token = page.locator('#sample > div:nth-child(2) .token').nth(3);
+    const token = page.locator('.sample > div:nth-child(2) .token').nth(3);
     await token.hover();
     const [start, end] = [await token.getAttribute('data-start'), await token.getAttribute('data-end')].map(Number);
-    const lit = await page.locator('#sample > div:nth-child(1) .token.lit').allTextContents();
+    const lit = await page.locator('.sample > div:nth-child(1) .token.lit').allTextContents();
     expect(lit.join('')).toBe(data.sample!.text.slice(start, end));
     await page.close();
   });

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { Tokenizer } from '../../../models/tokenizer/index.ts';
 import { encodeUtf8 } from '../../../models/tokenizer/alphabet.ts';
 import type { Plan } from '../../../s2t2/plan.ts';
-import type { ReportData } from '../../../s2t2/app/report/data.ts';
+import type { ReportData } from '../../../s2t2/view/data.ts';
 import { plans } from '../../arbitraries/plans.ts';
 
 /** Texts that would break a page that forgot to escape one. */

@@ -5,17 +5,17 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { writeFileAtomic } from '../../../models/node/files.ts';
 import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
-import type { Results } from '../../../s2t2/app/adapt.ts';
+import type { Results } from '../../../s2t2/cell.ts';
 import { compress, reportPlan, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
-import { renderHistogram } from '../../../s2t2/app/report/chart.ts';
-import type { Cell, CurvePlot, ReportTable } from '../../../s2t2/app/report/data.ts';
-import { escape, visible } from '../../../s2t2/app/report/html.ts';
-import { renderReport } from '../../../s2t2/app/report/page.ts';
-import { rowStatistics, viewPlan, type PictureView } from '../../../s2t2/app/report/picture.ts';
+import { renderHistogram } from '../../../s2t2/view/chart.ts';
+import type { Cell, CurvePlot, ReportData, ReportTable } from '../../../s2t2/view/data.ts';
+import { escape, visible } from '../../../s2t2/view/html.ts';
+import { reportPage } from '../../../s2t2/view/report.ts';
+import { packPicture, rowStatistics, unpackPicture, viewPlan, type PackedPicture } from '../../../s2t2/view/picture.ts';
 import { writeRunReport } from '../../../s2t2/app/report/run.ts';
-import { place, tickLabel, ticks } from '../../../s2t2/app/report/scale.ts';
-import { style } from '../../../s2t2/app/report/style.ts';
+import { place, tickLabel, ticks } from '../../../s2t2/view/scale.ts';
+import { style } from '../../../s2t2/view/style.ts';
 import { plans } from '../../arbitraries/plans.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { exampleReport, reports, texts, tokenizerOf } from './report-example.ts';
@@ -28,6 +28,7 @@ const unescape = (text: string): string =>
   );
 const dataBlock = (page: string): string =>
   page.match(/<script type="application\/json" id="data">(.*?)<\/script>/s)![1];
+const renderReport = (data: ReportData): string => reportPage(data, 'run()');
 const nothing = { title: '', lead: '', facts: [], tables: [], curves: [] };
 
 describe('escaping', () => {
@@ -82,7 +83,7 @@ describe('escaping', () => {
             ),
         ).toBe(true);
         expect(dataBlock(page)).not.toContain('<');
-        const data = JSON.parse(dataBlock(page)) as { picture: PictureView };
+        const data = JSON.parse(dataBlock(page)) as { picture: PackedPicture };
         expect(data.picture.rows).toHaveLength(plan.mu.length);
       }),
       { numRuns: 50 },
@@ -448,11 +449,8 @@ describe('the plan', () => {
     fc.assert(
       fc.property(plans(), ({ plan, dense, sourceSize, targetSize }) => {
         const view = viewPlan(plan, tokenizerOf([], sourceSize), tokenizerOf([], targetSize));
-        const read = (text: string, size: 2 | 4) => {
-          const bytes = Buffer.from(text, 'base64');
-          return Array.from({ length: bytes.length / size }, (_, i) => bytes.readUIntLE(i * size, size));
-        };
-        const [pointers, columns, values] = [read(view.pointers, 4), read(view.entries, 2), read(view.values, 2)];
+        const { pointers, entries: columns, values } = view;
+        expect(unpackPicture(packPicture(view))).toEqual(view);
         const [u, v] = [plan.mu.length, plan.nu.length];
         expect(pointers[u]).toBe(values.length);
         for (let i = 0; i < u; i++) {
@@ -484,10 +482,7 @@ describe('the plan', () => {
       gap: 0,
     };
     const view = viewPlan(plan, tokenizerOf([], n), tokenizerOf([], 256));
-    expect([view.wide, [...new Uint32Array(new Uint8Array(Buffer.from(view.entries, 'base64')).buffer)]]).toEqual([
-      true,
-      [1, n - 1],
-    ]);
+    expect([...unpackPicture(packPicture(view)).entries]).toEqual([1, n - 1]);
   });
 
   test('support and entropy of its rows average to those of its report', () => {

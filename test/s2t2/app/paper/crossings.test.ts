@@ -1,7 +1,7 @@
 /** Where curves cross: on curves whose crossings are known, and laws for any two. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import type { CurvePoint } from '../../../../s2t2/app/experiment.ts';
+import type { CurvePoint } from '../../../../s2t2/cell.ts';
 import { stretches } from '../../../../s2t2/app/paper/crossings.ts';
 
 const curve = (points: readonly (readonly [number, number])[]): CurvePoint[] =>

@@ -1,5 +1,5 @@
 /** Results of a paper that nobody ran: every figure another, so that none can stand in another's place unnoticed. */
-import type { CurvePoint } from '../../../../s2t2/app/experiment.ts';
+import type { CurvePoint } from '../../../../s2t2/cell.ts';
 import type { Paper } from '../../../../s2t2/app/paper/paper.ts';
 import type { Interval } from '../../../../s2t2/app/paper/statistics.ts';
 import type { TableRow } from '../../../../s2t2/app/paper/table.ts';

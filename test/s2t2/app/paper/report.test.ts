@@ -4,7 +4,7 @@ import type { Plan } from '../../../../s2t2/plan.ts';
 import { paperMarkdown } from '../../../../s2t2/app/paper/markdown.ts';
 import { describePaper } from '../../../../s2t2/app/paper/report.ts';
 import type { Paper } from '../../../../s2t2/app/paper/paper.ts';
-import type { Cell } from '../../../../s2t2/app/report/data.ts';
+import type { Cell } from '../../../../s2t2/view/data.ts';
 import { tokenizerOf } from '../report-example.ts';
 import { example } from './example.ts';
 

@@ -1,136 +1,41 @@
 /**
- * What runs in the page. Functions here are sent as their source text: each may use nothing but what is inside it, and
- * types.
+ * The picture of the plan at work: draws what is in view, moves it with pointer, wheel and keys, and takes a new plan at
+ * any time. Its markup is `renderPicture`'s.
  */
-import type { PlotView } from './chart.ts';
-import type { PictureView } from './picture.ts';
+import type { PictureView } from '../picture.ts';
 
-/** Legend buttons, and a readout of all curves at the pointer or, by arrow keys, at a point. */
-export function runCurves(plots: readonly PlotView[]): void {
-  for (const button of document.querySelectorAll<HTMLElement>('.legend button')) {
-    button.addEventListener('click', () => {
-      const off = button.getAttribute('aria-pressed') === 'true';
-      button.setAttribute('aria-pressed', String(!off));
-      for (const path of button.closest('section')!.querySelectorAll(`.plots [data-series="${button.dataset.series}"]`))
-        path.classList.toggle('off', off);
-    });
-  }
-
-  plots.forEach(({ x, series }, i) => {
-    const area = document.querySelector<HTMLElement>(`[data-plot="${i}"] .area`)!;
-    const chart = area.querySelector<SVGElement>('.chart')!;
-    const [hair, readout] = [area.querySelector<SVGElement>('.hair')!, area.querySelector<HTMLElement>('.readout')!];
-    const f = x.log ? Math.log : (value: number) => value;
-    const place = (value: number) => (f(value) - f(x.min)) / (f(x.max) - f(x.min) || 1);
-    const places = [...new Set(series.flatMap(s => s.points.filter((_, k) => k % 2 === 0)))].sort((a, b) => a - b);
-    let at = -1;
-
-    const show = (value: number) => {
-      const rows = series
-        .filter(s => s.points.length > 0 && !area.querySelector(`.off[data-series="${s.index}"]`))
-        .map(s => {
-          let best = 0;
-          for (let k = 2; k < s.points.length; k += 2)
-            if (Math.abs(place(s.points[k]) - place(value)) < Math.abs(place(s.points[best]) - place(value))) best = k;
-          return { ...s, px: s.points[best], py: s.points[best + 1] };
-        })
-        .filter(r => Math.abs(place(r.px) - place(value)) < 0.05)
-        .sort((a, b) => b.py - a.py);
-      const hairAt = `${100 * place(value)}%`;
-      hair.setAttribute('x1', hairAt);
-      hair.setAttribute('x2', hairAt);
-      hair.setAttribute('visibility', 'visible');
-      const heading = document.createElement('b');
-      heading.textContent = `${Number(value.toPrecision(4)).toLocaleString('en')} ${x.label}`;
-      readout.replaceChildren(
-        heading,
-        ...rows.map(r => {
-          const line = document.createElement('span');
-          line.className = `s${r.colour}`;
-          const [name, number] = [document.createElement('span'), document.createElement('span')];
-          name.textContent = r.name;
-          number.textContent = r.py.toFixed(3);
-          line.append(name, number);
-          return line;
-        }),
-      );
-      readout.hidden = false;
-      const [{ width, left: chartLeft }, inset] = [chart.getBoundingClientRect(), area.getBoundingClientRect().left];
-      const left = place(value) * width;
-      readout.style.left = `${chartLeft - inset + (left + readout.offsetWidth + 12 > width ? Math.max(0, left - readout.offsetWidth - 12) : left + 12)}px`;
-    };
-    const hide = () => {
-      readout.hidden = true;
-      hair.setAttribute('visibility', 'hidden');
-      at = -1;
-    };
-    const nearest = (fraction: number) =>
-      places.reduce(
-        (best, value, k) => (Math.abs(place(value) - fraction) < Math.abs(place(places[best]) - fraction) ? k : best),
-        0,
-      );
-
-    area.addEventListener('pointermove', event => {
-      if (places.length === 0) return;
-      const box = chart.getBoundingClientRect();
-      at = nearest((event.clientX - box.left) / box.width);
-      show(places[at]);
-    });
-    area.addEventListener('pointerleave', hide);
-    area.addEventListener('blur', hide);
-    area.addEventListener('keydown', event => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (step === undefined || places.length === 0) return;
-      event.preventDefault();
-      at = Math.min(places.length - 1, Math.max(0, at + step));
-      show(places[at]);
-      area.setAttribute(
-        'aria-label',
-        [...readout.children].map(c => [...c.childNodes].map(n => n.textContent).join(' ')).join(', '),
-      );
-    });
-  });
+export interface Picture {
+  /** Shows another plan. Of the same size, it is seen from the same place. */
+  update(view: PictureView): void;
+  /** Ends what it listens to outside its own elements. */
+  dispose(): void;
 }
 
-/** A token and what covers the same bytes on the other side light up together. */
-export function runSample(): void {
-  const sample = document.querySelector('#sample')!;
-  const tokens = [...sample.querySelectorAll<HTMLElement>('.token')];
-  const light = (from: number, to: number) => {
-    for (const t of tokens) t.classList.toggle('lit', Number(t.dataset.start) < to && Number(t.dataset.end) > from);
-  };
-  sample.addEventListener('pointerover', event => {
-    const token = (event.target as Element).closest<HTMLElement>('.token');
-    light(Number(token?.dataset.start ?? 0), Number(token?.dataset.end ?? 0));
-  });
-  sample.addEventListener('pointerleave', () => light(0, 0));
-}
-
-/** The picture of the plan: draws what is in view, and moves it with pointer, wheel and keys. */
-export function runPicture(view: PictureView): void {
-  const root = document.querySelector<HTMLElement>('#picture')!;
+export function mountPicture(root: HTMLElement, first: PictureView): Picture {
   const canvas = root.querySelector('canvas')!;
   const context = canvas.getContext('2d')!;
   const find = root.querySelector<HTMLInputElement>('[data-find]')!;
   const order = root.querySelector<HTMLSelectElement>('[data-order]')!;
-  const bytes = (text: string) => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
-  const pointers = new Uint32Array(bytes(view.pointers));
-  const columns = view.wide ? new Uint32Array(bytes(view.entries)) : new Uint16Array(bytes(view.entries));
-  const values = new Uint16Array(bytes(view.values));
-  const [u, v] = [view.rows.length, view.columns.length];
   const full = 65535;
-  const probability = (entry: number) => (values[entry] / full) * view.largest;
   const percentage = (p: number) => `${(100 * p).toPrecision(3)}%`;
 
-  // Of every row: entries by falling mass, and entropy.
-  const falling = Array.from({ length: u }, (_, i) =>
-    Uint32Array.from({ length: pointers[i + 1] - pointers[i] }, (_, e) => pointers[i] + e).sort(
-      (a, b) => values[b] - values[a],
-    ),
-  );
-  const entropy = falling.map(entries =>
-    entries.reduce((bits, e) => bits - probability(e) * Math.log2(probability(e)), 0),
-  );
+  let view = first;
+  let { pointers, entries: columns, values } = view;
+  let [u, v] = [view.rows.length, view.columns.length];
+  const probability = (entry: number) => (values[entry] / full) * view.largest;
+  /** Of every row: entries by falling mass, and entropy in bits. */
+  let falling: readonly Uint32Array[] = [];
+  let entropy: readonly number[] = [];
+  const load = () => {
+    ({ pointers, entries: columns, values } = view);
+    [u, v] = [view.rows.length, view.columns.length];
+    falling = Array.from({ length: u }, (_, i) =>
+      Uint32Array.from({ length: pointers[i + 1] - pointers[i] }, (_, e) => pointers[i] + e).sort(
+        (a, b) => values[b] - values[a],
+      ),
+    );
+    entropy = falling.map(entries => entries.reduce((bits, e) => bits - probability(e) * Math.log2(probability(e)), 0));
+  };
   const keys: Record<string, (row: number) => number> = {
     id: row => row,
     main: row => (falling[row].length > 0 ? columns[falling[row][0]] : v),
@@ -287,6 +192,10 @@ export function runPicture(view: PictureView): void {
   const name = (row: number, column: number) => {
     if (cursor.row === row && cursor.column === column) return;
     cursor = { row, column };
+    describe();
+  };
+  const describe = () => {
+    const { row, column } = cursor;
     const i = shown[row];
     let entry = pointers[i];
     while (entry < pointers[i + 1] && columns[entry] < column) entry++;
@@ -382,7 +291,6 @@ export function runPicture(view: PictureView): void {
   };
   order.addEventListener('change', sort);
 
-  root.querySelector('datalist')!.replaceChildren(...view.rows.map(text => new Option(text)));
   find.addEventListener('input', () => {
     const i =
       view.rows.indexOf(find.value) >= 0 ? view.rows.indexOf(find.value) : view.rows.indexOf(find.value.toUpperCase());
@@ -471,19 +379,53 @@ export function runPicture(view: PictureView): void {
     follow();
   });
 
-  new ResizeObserver(() => {
+  const resized = new ResizeObserver(() => {
     [width, height] = [canvas.clientWidth, canvas.clientHeight];
     [canvas.width, canvas.height] = [Math.round(width * devicePixelRatio), Math.round(height * devicePixelRatio)];
     clamp();
     redraw();
-  }).observe(canvas);
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => {
+  });
+  resized.observe(canvas);
+  const dark = matchMedia('(prefers-color-scheme: dark)');
+  const recolour = () => {
     readColours();
     redraw();
-  });
+  };
+  dark.addEventListener('change', recolour);
   readColours();
-  sort();
-  // Something to begin with: the row that is the clearest.
-  const clearest = entropy.indexOf(Math.min(...entropy));
-  name(shown.indexOf(clearest), columns[falling[clearest][0]] ?? 0);
+
+  /** Takes over `view`: names, order, and something to begin with, the row that is the clearest. */
+  const begin = () => {
+    load();
+    root.querySelector('datalist')!.replaceChildren(...view.rows.map(text => new Option(text)));
+    root.querySelector('.ramp .most')!.textContent = percentage(view.largest);
+    [zoom, left, top] = [0, 0, 0];
+    cursor = { row: -1, column: -1 };
+    sort();
+    const clearest = entropy.indexOf(Math.min(...entropy));
+    if (clearest >= 0) name(shown.indexOf(clearest), columns[falling[clearest][0]] ?? 0);
+    clamp();
+  };
+  begin();
+
+  return {
+    update(next) {
+      const same =
+        next.rows.length === u && next.columns.length === v && next.rows.every((row, i) => row === view.rows[i]);
+      view = next;
+      if (!same) {
+        begin();
+        return;
+      }
+      load();
+      root.querySelector('.ramp .most')!.textContent = percentage(view.largest);
+      sort();
+      if (cursor.row >= 0) describe();
+    },
+    dispose() {
+      resized.disconnect();
+      dark.removeEventListener('change', recolour);
+      cancelAnimationFrame(pending);
+    },
+  };
 }

@@ -6,8 +6,8 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 export interface File {
-  readonly type: 'text/html' | 'text/css' | 'text/javascript';
-  readonly body: string;
+  readonly type: string;
+  readonly body: string | Uint8Array;
 }
 
 export interface Site {
@@ -15,18 +15,26 @@ export interface Site {
   close(): Promise<void>;
 }
 
-const headers = {
+export interface ServeOptions {
+  /** What a page posts to /results. */
+  readonly onResults?: (text: string) => void;
+  /** 0 is any that is free. */
+  readonly port?: number;
+  /** Without it the server is like most on the web: a page gets no shared memory unless its service worker asks. */
+  readonly isolated?: boolean;
+}
+
+const isolation = {
   'Cross-Origin-Opener-Policy': 'same-origin',
   'Cross-Origin-Embedder-Policy': 'require-corp',
-  'Cache-Control': 'no-store',
 };
 
-/** Serves files by path; what a page posts to /results goes to `onResults`. */
+/** Serves files by path. */
 export async function serve(
   files: Readonly<Record<string, File>>,
-  onResults: (text: string) => void = () => {},
-  port = 0,
+  { onResults = () => {}, port = 0, isolated = true }: ServeOptions = {},
 ): Promise<Site> {
+  const headers = { 'Cache-Control': 'no-store', ...(isolated ? isolation : {}) };
   const server = createServer((request, response) => {
     const path = new URL(request.url ?? '/', 'http://localhost').pathname;
     if (request.method === 'POST' && path === '/results') {
@@ -44,7 +52,7 @@ export async function serve(
     }
     const file = Object.hasOwn(files, path) ? files[path] : undefined;
     if (!file) response.writeHead(404, headers).end();
-    else response.writeHead(200, { ...headers, 'Content-Type': `${file.type}; charset=utf-8` }).end(file.body);
+    else response.writeHead(200, { ...headers, 'Content-Type': file.type }).end(file.body);
   });
   await new Promise<void>((resolve, reject) => server.once('error', reject).listen(port, '127.0.0.1', resolve));
   return {

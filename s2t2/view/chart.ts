@@ -1,7 +1,7 @@
 /**
  * Plots as SVG that stretches with the page: places are percentages, lines lie in a stretched inner picture with
  * strokes
- * that keep their width, and text stays its size. What the pointer and the keyboard do is in client.ts.
+ * that keep their width, and text stays its size. What the pointer and the keyboard do is in live/curves.ts.
  */
 import type { CurvePlot } from './data.ts';
 import { html, type Html } from './html.ts';
@@ -12,7 +12,7 @@ import { colours } from './style.ts';
 const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 
 /**
- * What client.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs.
+ * What live/curves.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs.
  */
 export interface PlotView {
   readonly x: Scale & { readonly label: string };

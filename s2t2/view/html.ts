@@ -32,8 +32,12 @@ export function html(strings: TemplateStringsArray, ...contents: readonly Conten
 export const json = (value: unknown): Html => new Html(JSON.stringify(value).replaceAll('<', '\\u003c'));
 
 /** A typed array for `json`: base64 of its little-endian bytes. */
-export const base64 = (data: Uint8Array | Uint16Array | Uint32Array): string =>
-  Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64');
+export function base64(data: Uint8Array | Uint16Array | Uint32Array): string {
+  const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+  let text = '';
+  for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
+  return btoa(text);
+}
 
 const named: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 

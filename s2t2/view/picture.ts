@@ -1,22 +1,22 @@
-/** The plan: its picture, which client.ts draws, support and entropy of its rows, and its most telling translations. */
-import type { Tokenizer } from '../../../models/tokenizer/index.ts';
-import { explainPlan } from '../../explain.ts';
-import { rowSums, type Plan } from '../../plan.ts';
+/** The plan: its picture, which live/picture.ts draws, support and entropy of its rows, and its most telling translations. */
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { explainPlan } from '../explain.ts';
+import { rowSums, type Plan } from '../plan.ts';
 import { renderHistogram } from './chart.ts';
 import { base64, html, visible, type Html } from './html.ts';
 import { percent } from './scale.ts';
 
-/** The plan as the page has it: P(source | target) by rows, with names. */
+/** P(source | target) of a plan, with names, as a picture needs it. */
 export interface PictureView {
+  /** Names of target and of source tokens. */
   readonly rows: readonly string[];
   readonly columns: readonly string[];
-  /** Uint32: row i has the entries pointers[i] … pointers[i+1]. */
-  readonly pointers: string;
-  /** Uint16, or Uint32 where a column does not fit; rising within a row. */
-  readonly entries: string;
-  readonly wide: boolean;
-  /** Uint16: 65,535 stands for `largest`. */
-  readonly values: string;
+  /** Row i has the entries pointers[i] … pointers[i+1]. */
+  readonly pointers: Uint32Array;
+  /** The column of each entry, rising within a row. */
+  readonly entries: Uint32Array;
+  /** P(source | target) of each entry: 65,535 stands for `largest`. */
+  readonly values: Uint16Array;
   readonly largest: number;
 }
 
@@ -28,14 +28,48 @@ export function viewPlan(plan: Plan, source: Tokenizer, target: Tokenizer): Pict
   for (let i = 0; i < totals.length; i++)
     for (let e = plan.pointers[i]; e < plan.pointers[i + 1]; e++) conditional[e] = plan.values[e] / totals[i];
   const largest = conditional.reduce((a, b) => Math.max(a, b), 0);
-  const wide = plan.nu.length > full + 1;
   return {
     rows: Array.from(plan.targetIds, id => visible(target.token(id))),
     columns: Array.from(plan.sourceIds, id => visible(source.token(id))),
-    pointers: base64(Uint32Array.from(plan.pointers)),
-    entries: base64(wide ? Uint32Array.from(plan.columns) : Uint16Array.from(plan.columns)),
+    pointers: Uint32Array.from(plan.pointers),
+    entries: Uint32Array.from(plan.columns),
+    values: Uint16Array.from(conditional, p => Math.max(1, Math.round((full * p) / largest))),
+    largest,
+  };
+}
+
+/** A view as JSON holds it: arrays in base64, columns in 16 bits where they fit. */
+export interface PackedPicture {
+  readonly rows: readonly string[];
+  readonly columns: readonly string[];
+  readonly pointers: string;
+  readonly entries: string;
+  readonly wide: boolean;
+  readonly values: string;
+  readonly largest: number;
+}
+
+export function packPicture({ rows, columns, pointers, entries, values, largest }: PictureView): PackedPicture {
+  const wide = columns.length > full + 1;
+  return {
+    rows,
+    columns,
+    pointers: base64(pointers),
+    entries: base64(wide ? entries : Uint16Array.from(entries)),
     wide,
-    values: base64(Uint16Array.from(conditional, p => Math.max(1, Math.round((full * p) / largest)))),
+    values: base64(values),
+    largest,
+  };
+}
+
+export function unpackPicture({ rows, columns, pointers, entries, wide, values, largest }: PackedPicture): PictureView {
+  const bytes = (text: string) => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
+  return {
+    rows,
+    columns,
+    pointers: new Uint32Array(bytes(pointers)),
+    entries: Uint32Array.from(wide ? new Uint32Array(bytes(entries)) : new Uint16Array(bytes(entries))),
+    values: new Uint16Array(bytes(values)),
     largest,
   };
 }
@@ -58,20 +92,25 @@ export function rowStatistics(plan: Plan): { support: number[]; entropy: number[
 const button = (action: string, label: string, text: string): Html =>
   html`<button type="button" data-action="${action}" aria-label="${label}" title="${label}">${text}</button>`;
 
-export function renderPicture({ rows, columns, largest }: PictureView, plan: Plan): Html {
-  const { support, entropy } = rowStatistics(plan);
+/** The frame of the picture, which `mountPicture` fills. */
+export function renderPicture({ rows, columns, largest }: Pick<PictureView, 'rows' | 'columns' | 'largest'>): Html {
   return html`<p>Each row is one of ${rows.length} target tokens, each column one of ${columns.length.toLocaleString('en')} source tokens. A cell is <i>P</i>(source | target): how much of the target token is made of that source token.</p>
-<div id="picture">
+<div class="picture">
 <div class="bar"><span class="group">${button('out', 'Zoom out', '−')}${button('in', 'Zoom in', '+')}${button('fit', 'Show the whole plan', 'Fit')}</span>
 <label>Rows <select data-order><option value="main">by main source token</option><option value="id">by token id</option><option value="entropy">by entropy</option><option value="support">by support</option></select></label>
 <label>Find <input data-find type="search" list="rows" placeholder="target token" size="12" autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
-<span class="ramp">0<span aria-hidden="true"></span>${percent(largest)}</span></div>
+<span class="ramp">0<span aria-hidden="true"></span><span class="most">${percent(largest)}</span></span></div>
 <canvas tabindex="0" role="application" aria-roledescription="picture of the plan" aria-label="The plan, target tokens by source tokens" aria-describedby="picture-keys"></canvas>
 <div class="detail" aria-live="polite"><p class="cell"></p><p class="row"></p><ol></ol></div>
 <p class="note" id="picture-keys">Point at a cell to see what it is. Drag to move. Pinch, or click and turn the wheel, to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
 <noscript><p class="note">The picture needs JavaScript.</p></noscript>
-</div>
-<div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
+</div>`;
+}
+
+/** Histograms of the support and the entropy of rows. */
+export function renderRowStatistics(plan: Plan): Html {
+  const { support, entropy } = rowStatistics(plan);
+  return html`<div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
 }
 
 export function renderExplanations(plan: Plan, source: Tokenizer, target: Tokenizer): Html {

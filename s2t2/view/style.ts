@@ -112,7 +112,7 @@ canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pa
 .detail ol { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; margin: .35rem 0 0; padding: 0; list-style: none; height: 1.7rem; overflow: hidden; }
 .lit, .lit .token { background: var(--accent); color: var(--paper); }
 .detail li.lit { background: none; color: inherit; }
-#picture + .plots { margin-top: 2rem; }
+.picture + .plots { margin-top: 2rem; }
 .pair { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 24rem), 1fr)); gap: .5rem 2.5rem; }
 .pair > div { min-width: 0; }
 .tokens { line-height: 1.95; max-width: none; }

@@ -1,8 +1,8 @@
 /**
  * What a report shows: one record, made from a run (run.ts) or by whoever has tables, curves and a plan of their own.
  */
-import type { Tokenizer } from '../../../models/tokenizer/index.ts';
-import type { Plan } from '../../plan.ts';
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import type { Plan } from '../plan.ts';
 
 /** A number with its uncertainty, in the units of its column. */
 export interface Interval {

@@ -1,0 +1,178 @@
+/**
+ * One cell of a table: a method is started, evaluated, finetuned and evaluated again. Everything an adaptation or the
+ * paper's table does is made of these. Where states are kept and how progress is shown is the host's: a directory and
+ * bars in the application, the browser's storage in the playground.
+ */
+import { Random } from '../engine/index.ts';
+import { AdamW } from '../models/adamw.ts';
+import { planBatches, type Sequence } from '../models/batches.ts';
+import type { LanguageModel } from '../models/checkpoint.ts';
+import { batchLoss, type Score } from '../models/score.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
+import type { Training, TrainingResult } from '../models/train.ts';
+import { embeddingName, headName, type Transformer } from '../models/transformer.ts';
+import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
+import type { Context, Method, Vocabulary } from './methods.ts';
+import type { Plan, PlanReport } from './plan.ts';
+import type { Settings } from './settings.ts';
+
+/** What all cells of a table share. */
+export interface Cell {
+  readonly source: LanguageModel;
+  readonly target: Tokenizer;
+  /** The texts in either vocabulary: to train on, and held out to evaluate on. */
+  readonly sequences: Readonly<Record<'train' | 'test', Readonly<Record<Vocabulary, readonly Sequence[]>>>>;
+  readonly settings: Settings;
+}
+
+/** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
+export interface CellHost {
+  /** Trains, resumably. `stage` names the training within its table. */
+  runStage(stage: string, training: Training): Promise<TrainingResult>;
+  /** Scores held-out sequences. */
+  evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
+}
+
+export interface Evaluation {
+  readonly scores: readonly Score[];
+  readonly seconds: number;
+}
+
+/** A row of the table. */
+export interface Row {
+  readonly name: string;
+  /** Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such thing. */
+  readonly before: Metrics | null;
+  readonly after: Metrics;
+  readonly tokensPerByte: number;
+  /** Spent in training, the plan's part included. */
+  readonly steps: number;
+  readonly tokens: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Bits per byte of the training batches in the course of training, each before the model learns from it. */
+  readonly curve: readonly CurvePoint[];
+}
+
+export interface CurvePoint {
+  /** Spent so far. */
+  readonly tokens: number;
+  readonly bytes: number;
+  readonly seconds: number;
+  /** Mean since the last point; end tokens are in it. */
+  readonly bitsPerByte: number;
+}
+
+export interface Outcome {
+  readonly row: Row;
+  readonly model: Transformer;
+  readonly plan?: Plan;
+  readonly scores: { readonly before: readonly Score[] | null; readonly after: readonly Score[] };
+  /** Spent on scoring the held-out texts after finetuning. */
+  readonly evaluationSeconds: number;
+}
+
+/** A table with what else is kept of a run: `results.json`. */
+export interface Results {
+  readonly seed: number;
+  readonly methods: readonly Row[];
+  readonly plan: PlanReport | null;
+  /** A held-out text, to show how it is tokenised. */
+  readonly sample: string;
+}
+
+export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
+  const { settings } = cell;
+  const stages: { training: Training; result: TrainingResult }[] = [];
+  const runStage = async (stage: string, training: Training) => {
+    const result = await host.runStage(stage, training);
+    stages.push({ training, result });
+    return result;
+  };
+  const { source, target, sequences } = cell;
+  const context: Context = { settings, source, target, train: sequences.train, runStage };
+  const test = sequences.test[method.vocabulary];
+
+  const start = await method.start(context);
+  const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
+  const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
+  const batches = planBatches(
+    sequences.train[method.vocabulary],
+    settings.batchTokens,
+    budget,
+    new Random(settings.seed).split('finetuning batches'),
+  );
+  const ends = [embeddingName(start.model.config), headName];
+  await runStage(`${method.name}.finetune`, {
+    parameters: start.model.weights,
+    batches,
+    loss: batch => batchLoss(start.model, batch),
+    rate: method.name === 'scratch' ? settings.scratchRate : settings.rate,
+    warmup: Math.ceil(settings.warmupShare * batches.length),
+    optimizer: parameters => new AdamW(parameters, { rateOf: name => (ends.includes(name) ? 1 : settings.bodyRate) }),
+  });
+  const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', start.model, test);
+  const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
+  const row: Row = {
+    name: method.name,
+    before: before && metrics(before),
+    after: metrics(after),
+    tokensPerByte: tokensPerByte(after),
+    steps: total(s => s.steps),
+    tokens: total(s => s.tokens),
+    bytes: total(s => s.bytes),
+    seconds: total(s => s.seconds),
+    curve: curveOf(stages),
+  };
+  return { row, model: start.model, plan: start.plan, scores: { before, after }, evaluationSeconds };
+}
+
+/** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */
+function curveOf(stages: readonly { training: Training; result: TrainingResult }[]): CurvePoint[] {
+  const steps = stages.reduce((n, { result }) => n + result.steps, 0);
+  const stretch = Math.max(1, Math.round(steps / 40));
+  const points: CurvePoint[] = [];
+  let [tokens, bytes, nats, stretchBytes, step, secondsBefore] = [0, 0, 0, 0, 0, 0];
+  for (const { training, result } of stages) {
+    let i = -1;
+    for (const batch of training.batches) {
+      i++;
+      for (const s of batch) {
+        nats += result.losses[i] * (s.ids.length - 1);
+        tokens += s.ids.length - 1;
+        bytes += s.bytes;
+        stretchBytes += s.bytes;
+      }
+      if (++step % stretch !== 0) continue;
+      points.push({
+        tokens,
+        bytes,
+        seconds: secondsBefore + result.times[i],
+        bitsPerByte: nats / Math.LN2 / stretchBytes,
+      });
+      [nats, stretchBytes] = [0, 0];
+    }
+    secondsBefore += result.seconds;
+  }
+  return points;
+}
+
+/** Rows of models that see frequencies only: of bytes, and of target tokens. */
+export function floors(train: readonly string[], test: readonly string[], target: Tokenizer): Row[] {
+  const row = (name: string, scores: Score[]): Row => ({
+    name,
+    before: null,
+    after: metrics(scores),
+    tokensPerByte: tokensPerByte(scores),
+    steps: 0,
+    tokens: 0,
+    bytes: 0,
+    seconds: 0,
+    curve: [],
+  });
+  return [
+    row('uniform', uniformFloor(train, test)),
+    row('order0', orderZero(train, test)),
+    row('unigram', unigram(train, test, target)),
+  ];
+}

@@ -1,0 +1,119 @@
+/** What the report of one adaptation says, from its results. */
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import type { Results, Row } from '../cell.ts';
+import type { Metrics } from '../evaluate.ts';
+import type { Plan } from '../plan.ts';
+import type { Cell, CurvePlot, ReportData, ReportTable } from './data.ts';
+
+export interface RunParts {
+  readonly results: Results;
+  readonly source: Tokenizer;
+  /** Null where no plan was learned. */
+  readonly target: Tokenizer | null;
+  readonly plan: Plan | null;
+}
+
+/** 95 % of a normal distribution lie within this many standard errors. */
+const quantile = 1.96;
+
+const bits = (m: Metrics | null): Cell =>
+  m
+    ? {
+        mean: m.bitsPerByte,
+        low: m.bitsPerByte - quantile * m.standardError,
+        high: m.bitsPerByte + quantile * m.standardError,
+        digits: 3,
+      }
+    : '';
+const perplexity = (m: Metrics | null): string =>
+  m ? m.perplexity.toLocaleString('en', { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }) : '';
+const count = (n: number): string => (n > 0 ? n.toLocaleString('en') : '');
+
+function resultsTable(rows: readonly Row[]): ReportTable {
+  return {
+    title: 'Held-out bits per byte',
+    note: 'Lower is better. Intervals of 95 % are 1.96 standard errors over held-out sequences on either side; all rows are scored on the same sequences, so differences between rows are surer than these. Before: the model as it starts, for s2t2 with the plan learned and the model frozen. Perplexity is per token, and does not compare between tokenizers.',
+    columns: [
+      'method',
+      'bits/byte before',
+      'bits/byte after',
+      'perplexity before',
+      'perplexity after',
+      'tokens/byte',
+      'training tokens',
+      'training bytes',
+      'seconds',
+    ],
+    rows: rows.map(r => ({
+      cells: [
+        r.name,
+        bits(r.before),
+        bits(r.after),
+        perplexity(r.before),
+        perplexity(r.after),
+        r.tokensPerByte.toFixed(3),
+        count(r.tokens),
+        count(r.bytes),
+        r.seconds > 0 ? r.seconds.toFixed(0) : '',
+      ],
+      emphasis: r.name === 's2t2',
+    })),
+  };
+}
+
+function curvePlots(rows: readonly Row[]): CurvePlot[] {
+  const drawn = rows.filter(r => r.curve.length > 1);
+  if (drawn.length === 0) return [];
+  const plot = (unit: 'tokens' | 'bytes' | 'seconds', title: string): CurvePlot => ({
+    title,
+    x: { label: unit },
+    y: { label: 'bits per byte, training' },
+    series: drawn.map(r => ({
+      name: r.name,
+      emphasis: r.name === 's2t2',
+      points: r.curve.map(p => ({ x: p[unit], y: p.bitsPerByte })),
+    })),
+  });
+  return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
+}
+
+export function describeRun({ results, source, target, plan }: RunParts): ReportData {
+  const { methods, plan: report } = results;
+  const best = methods
+    .filter(r => r.tokens > 0)
+    .reduce<Row | undefined>((a, b) => (a && a.after.bitsPerByte <= b.after.bitsPerByte ? a : b), undefined);
+  const translated = methods.find(r => r.name === 's2t2');
+  const order0 = methods.find(r => r.name === 'order0');
+  const facts: (readonly [string, string])[] = [];
+  if (best) facts.push(['Fewest bits per byte', `${best.after.bitsPerByte.toFixed(3)} (${best.name})`]);
+  if (translated?.before)
+    facts.push(
+      ['s2t2, model frozen', translated.before.bitsPerByte.toFixed(3)],
+      ['s2t2, finetuned', translated.after.bitsPerByte.toFixed(3)],
+    );
+  if (order0) facts.push(['Byte frequencies alone', order0.after.bitsPerByte.toFixed(3)]);
+  if (translated) facts.push(['Target tokens per byte', translated.tokensPerByte.toFixed(3)]);
+  if (report && plan) {
+    facts.push(
+      [
+        `Plan, ${plan.settings.variant}, ${plan.settings.iterations} rounds`,
+        `${report.rows.toLocaleString('en')} × ${report.columns.toLocaleString('en')}`,
+      ],
+      ['Source tokens per target token', report.supportPerRow[1].toFixed(1)],
+      ['Mass misplaced', `${(100 * report.residual).toFixed(2)}%`],
+    );
+  }
+  return {
+    title: 'An adapted language model',
+    lead: `${
+      target
+        ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every method had the same training budget; what learning the plan cost is inside it.`
+        : 'A language model was adapted to a domain. Every method had the same training budget.'
+    } Seed ${results.seed}.`,
+    facts,
+    tables: [resultsTable(methods)],
+    curves: curvePlots(methods),
+    plan: plan && target ? { plan, source, target } : undefined,
+    sample: target ? { text: results.sample, source, target } : undefined,
+  };
+}

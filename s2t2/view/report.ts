@@ -1,0 +1,94 @@
+/** report.html: one file that shows a run and makes no network requests. */
+import { sha256 } from '../../models/sha256.ts';
+import { renderCurves, seriesNames, viewPlot, type PlotView } from './chart.ts';
+import type { CurvePlot, ReportData } from './data.ts';
+import { base64, Html, html, json, type Content } from './html.ts';
+import {
+  packPicture,
+  renderExplanations,
+  renderPicture,
+  renderRowStatistics,
+  viewPlan,
+  type PackedPicture,
+} from './picture.ts';
+import { renderSample } from './sample.ts';
+import { style } from './style.ts';
+import { renderTable } from './table.ts';
+
+interface Section {
+  readonly id: string;
+  readonly title: string;
+  readonly content: Html;
+}
+
+/** The hash by which a content policy knows a script or a style. */
+const hash = (text: string): string =>
+  `'sha256-${base64(Uint8Array.from(sha256(text).match(/../g)!, pair => parseInt(pair, 16)))}'`;
+
+/** What the page's script is given, as JSON: see live/report.ts. */
+export interface ReportPayload {
+  readonly plots: readonly PlotView[];
+  readonly picture?: PackedPicture;
+}
+
+/** The page. `script` is the bundle of live/report.ts. */
+export function reportPage({ title, lead, facts, tables, curves, plan, sample }: ReportData, script: string): string {
+  const names = seriesNames(curves);
+  const headingOf = ({ section = 'Learning curves' }: CurvePlot) => section;
+  const headings = [...new Set(curves.map(headingOf))];
+  const groups = headings.map(heading => curves.filter(plot => headingOf(plot) === heading));
+  const plots = groups.flat().map(plot => viewPlot(plot, names));
+  const picture = plan && viewPlan(plan.plan, plan.source, plan.target);
+  const sections: Section[] = [];
+  const add = (id: string, heading: string, content: Html) => sections.push({ id, title: heading, content });
+  if (tables.length > 0) add('results', 'Results', html`${tables.map((table, i) => renderTable(table, `table-${i}`))}`);
+  groups.forEach((group, i) => {
+    const first = groups.slice(0, i).flat().length;
+    add(`curves-${i}`, headings[i], renderCurves(group, plots.slice(first, first + group.length), first));
+  });
+  if (plan && picture) {
+    add('plan', 'The plan', html`${renderPicture(picture)}${renderRowStatistics(plan.plan)}`);
+    add('translations', 'Most telling translations', renderExplanations(plan.plan, plan.source, plan.target));
+  }
+  if (sample) add('tokens', 'One text, both ways', renderSample(sample.text, sample.source, sample.target));
+
+  const payload: ReportPayload = { plots, picture: picture && packPicture(picture) };
+  const live = curves.length > 0 || picture !== undefined || sample !== undefined;
+  // Nothing is fetched, and no script or style runs but these two.
+  const policy = `default-src 'none'; img-src data:; script-src ${live ? hash(script) : "'none'"}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
+  const page: Content = html`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="${policy}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>${title}</title>
+<link rel="icon" href="data:,">
+<style>${new Html(style)}</style>
+</head>
+<body>
+<header>
+<p class="kicker">Sparse Sinkhorn Token Translation</p>
+<h1>${title}</h1>
+<p class="lead">${lead}</p>
+<nav aria-label="Sections">${sections.map(s => html`<a href="#${s.id}">${s.title}</a>`)}</nav>
+${facts.length > 0 ? html`<dl class="facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>` : ''}
+</header>
+<main>${sections.map(
+    s => html`
+<section aria-labelledby="${s.id}"><h2 id="${s.id}">${s.title}</h2>
+${s.content}
+</section>`,
+  )}
+</main>
+${
+  live
+    ? html`<script type="application/json" id="data">${json(payload)}</script>
+<script>${new Html(script)}</script>`
+    : ''
+}
+</body>
+</html>
+`;
+  return page.text;
+}
