@@ -55,6 +55,8 @@ export interface Backend<S extends Storage = Storage> {
   // Storage: 3 primitives, and a synchronous read where the machine has one.
   /** Copies `values` in. */
   upload(values: TypedArray): S;
+  /** A float32 storage whose values `write` puts in place, where the machine can spare the copy that `upload` makes. */
+  place?(size: number, write: (to: Float32Array) => void): S;
   /** Copies the values out. */
   read(x: S): Promise<TypedArray>;
   readSync?(x: S): TypedArray;

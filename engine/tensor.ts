@@ -17,11 +17,36 @@ import {
 import type { Node } from './op.ts';
 import { checkShape, show, sizeOf } from './shape.ts';
 
-/** A backend's storage with a count of the tensors that read it: reshape and alias share, nobody writes. */
-interface Buffer {
+/** @internal Values with a count of the tensors that read them: reshape and alias share, nobody writes. */
+export interface Buffer {
   readonly backend: Backend;
-  readonly storage: Storage;
+  readonly dtype: DType;
+  /** Of the tensors that read it. */
   references: number;
+  /** Where the backend has the values, for the operation that is about to run. */
+  storage(): Storage;
+  /** A copy of the values, where it can be had without the backend (`parking.ts`). */
+  read?(): TypedArray;
+  /** Leaves the backend until the next use: a hint, when a reader has got values of its own. */
+  evict?(): void;
+  /** Gives up all memory; no use after it. */
+  free(): void;
+}
+
+/** Values that are in the backend's memory. */
+function resident(backend: Backend, storage: Storage): Buffer {
+  const bytes = storage.size * bytesPerElement[storage.dtype];
+  account(bytes);
+  return {
+    backend,
+    dtype: storage.dtype,
+    references: 1,
+    storage: () => storage,
+    free() {
+      account(-bytes);
+      backend.free(storage);
+    },
+  };
 }
 
 const live = { tensors: 0, bytes: 0 };
@@ -38,6 +63,12 @@ export function peakBytes(): number {
   const most = peak;
   peak = live.bytes;
   return most;
+}
+
+/** @internal Counts bytes that a backend has taken or, negative, given back. */
+export function account(bytes: number): void {
+  live.bytes += bytes;
+  peak = Math.max(peak, live.bytes);
 }
 
 /** Tensors are made on this backend unless told otherwise. */
@@ -71,7 +102,7 @@ export class Tensor {
   constructor(buffer: Buffer, shape: Shape, node: Node | null, requiresGrad: boolean) {
     this.buffer = buffer;
     this.backend = buffer.backend;
-    this.dtype = buffer.storage.dtype;
+    this.dtype = buffer.dtype;
     this.shape = shape;
     this.node = node;
     this.requiresGrad = requiresGrad;
@@ -89,7 +120,7 @@ export class Tensor {
 
   /** @internal The values as a backend sees them; an error in the name of `user` when they were freed. */
   view(user: string): View {
-    return { storage: this.live(user).storage, shape: this.shape };
+    return { storage: this.live(user).storage(), shape: this.shape };
   }
 
   /** A tensor over the same buffer. */
@@ -115,21 +146,25 @@ export class Tensor {
     }
     from.references++;
     source.dispose();
+    to.evict?.();
     release(to);
     this.buffer = from;
   }
 
   /** The values, row-major. */
   async data(): Promise<TypedArray> {
-    return this.backend.read(this.live('data').storage);
+    const buffer = this.live('data');
+    return buffer.read?.() ?? this.backend.read(buffer.storage());
   }
 
   /** The values at once, on backends that can. */
   dataSync(): TypedArray {
     const { backend } = this;
+    const waiting = this.live('dataSync').read?.();
+    if (waiting) return waiting;
     if (!backend.readSync)
       throw new Error(`dataSync: backend '${backend.name}' reads asynchronously; use await tensor.data()`);
-    return backend.readSync(this.live('dataSync').storage);
+    return backend.readSync(this.live('dataSync').storage());
   }
 
   /** The value of a tensor with one element. */
@@ -163,9 +198,7 @@ export class Tensor {
 }
 
 function release(buffer: Buffer): void {
-  if (--buffer.references > 0) return;
-  live.bytes -= buffer.storage.size * bytesPerElement[buffer.storage.dtype];
-  buffer.backend.free(buffer.storage);
+  if (--buffer.references === 0) buffer.free();
 }
 
 /** @internal A tensor over a fresh storage. */
@@ -176,9 +209,7 @@ export function fromStorage(
   node: Node | null = null,
   requiresGrad = node !== null,
 ): Tensor {
-  live.bytes += storage.size * bytesPerElement[storage.dtype];
-  peak = Math.max(peak, live.bytes);
-  return new Tensor({ backend, storage, references: 1 }, shape, node, requiresGrad);
+  return new Tensor(resident(backend, storage), shape, node, requiresGrad);
 }
 
 /**

@@ -77,6 +77,7 @@ export function createWasmBackend({
     floats: ['float32'],
     describe: () => `wasm: ${features.join(', ')}`,
     upload: values => machine.upload(values),
+    place: (size, write) => machine.place(size, write),
     read: async x => machine.read(x),
     readSync: x => machine.read(x),
     free: x => machine.free(x),
@@ -87,7 +88,7 @@ export function createWasmBackend({
 
 type Computing = Omit<
   Backend<WasmStorage>,
-  'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'read' | 'readSync' | 'free'
+  'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'place' | 'read' | 'readSync' | 'free'
 >;
 
 /** What makes storages from storages. */

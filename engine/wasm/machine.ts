@@ -117,6 +117,18 @@ export class Machine {
     return x;
   }
 
+  /** A storage that `write` fills where it lies. */
+  place(size: number, write: (to: Float32Array) => void): WasmStorage {
+    const x = this.allocate('float32', size);
+    try {
+      write(this.floats(x.pointer, size));
+    } catch (error) {
+      this.free(x);
+      throw error;
+    }
+    return x;
+  }
+
   read(x: WasmStorage): TypedArray {
     const copy = x.dtype === 'int32' ? new Int32Array(x.size) : new Float32Array(x.size);
     copy.set(this.view(x));
