@@ -3,13 +3,19 @@
  * by the gradients of a loss over planned batches, and can be stopped and killed: its whole state is a set of tensors,
  * kept in a store every so often, and a resumed run goes through the same numbers as one never stopped.
  */
-import { grad, scope, type Tensor, tensor } from '../engine/index.ts';
+import { grad, scope, type Tensor } from '../engine/index.ts';
 import { AdamW, linearSchedule, type Optimizer } from './adamw.ts';
 import { makeBatch, type Batch, type Batches } from './batches.ts';
-import { parseJson } from './json.ts';
-import { UserError } from './errors.ts';
-import type { TensorSource } from './safetensors/source.ts';
-import type { TensorData } from './safetensors/write.ts';
+import {
+  expectedSaveRate,
+  restoreState,
+  saveInterval,
+  saveState,
+  stateBytes,
+  type History,
+  type Progress,
+  type StateStore,
+} from './state.ts';
 import { nextTurn } from './turn.ts';
 
 export interface Training {
@@ -25,34 +31,17 @@ export interface Training {
   readonly optimizer?: (parameters: Readonly<Record<string, Tensor>>) => Optimizer;
 }
 
-export interface Progress {
-  /** Steps done, of all steps. */
-  readonly step: number;
-  readonly steps: number;
-  /** Of the last batch, nats per token. */
-  readonly loss: number;
-  /** Scored so far, without padding. */
-  readonly tokens: number;
-  readonly bytes: number;
-  /** Spent in steps, over all parts of a resumed run. */
-  readonly seconds: number;
-}
-
-/** Where a training state is kept between runs; `fileState` of `node/state.ts` is one safetensors file. */
-export interface StateStore {
-  /** Named in errors. */
-  readonly name: string;
-  /** The state kept last; null where there is none. */
-  read(): Promise<TensorSource | null>;
-  /** Keeps a state in place of the one before, whole or not at all. */
-  write(tensors: Readonly<Record<string, TensorData>>, metadata: Readonly<Record<string, string>>): Promise<void>;
-}
+export type { Progress, StateStore } from './state.ts';
 
 export interface TrainingOptions {
   /** Where the state is kept; missing: nowhere. */
   readonly state?: StateStore;
   /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
   readonly fingerprint?: string;
+  /**
+   * The least time between saves, 20 if missing; a state that takes long to save is saved less often (`saveInterval`). 0
+   * saves after every step.
+   */
   readonly saveEverySeconds?: number;
   /** Stops the run after the current step; the state is saved and `Interrupted` thrown. */
   readonly signal?: AbortSignal;
@@ -73,13 +62,15 @@ export class Interrupted extends Error {
 
 export async function train(training: Training, options: TrainingOptions = {}): Promise<TrainingResult> {
   const { parameters, batches, rate, warmup } = training;
+  const { state, fingerprint = '', saveEverySeconds = 20 } = options;
   const optimizer = training.optimizer?.(parameters) ?? new AdamW(parameters);
   const list = Object.values(parameters);
   const history: History = { losses: [], times: [] };
   let progress: Progress = { step: 0, steps: batches.length, loss: Number.NaN, tokens: 0, bytes: 0, seconds: 0 };
   try {
-    progress = (await restore(options, optimizer, history, batches.length)) ?? progress;
+    if (state) progress = (await restoreState(state, fingerprint, optimizer, history, batches.length)) ?? progress;
     let saved = performance.now();
+    let secondsOfSave = stateBytes(optimizer) / expectedSaveRate;
     while (progress.step < batches.length) {
       const { step } = progress;
       const start = performance.now();
@@ -109,13 +100,12 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       options.onStep?.(progress);
       await nextTurn(); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
-      if (
-        stop ||
-        progress.step === batches.length ||
-        performance.now() - saved > 1000 * (options.saveEverySeconds ?? 20)
-      ) {
-        await save(options, optimizer, history, progress);
+      const due = performance.now() - saved >= 1000 * saveInterval(saveEverySeconds, secondsOfSave);
+      if (state && (stop || due || progress.step === batches.length)) {
+        const begun = performance.now();
+        await saveState(state, fingerprint, optimizer, history, progress);
         saved = performance.now();
+        secondsOfSave = (saved - begun) / 1000;
       }
       if (stop) throw new Interrupted(`stopped after step ${progress.step} of ${progress.steps}`);
     }
@@ -144,68 +134,3 @@ export function trainStep(
     return value;
   });
 }
-
-/** What a run keeps of every step done. */
-type History = Readonly<Record<'losses' | 'times', number[]>>;
-
-async function save(
-  { state, fingerprint = '' }: TrainingOptions,
-  optimizer: Optimizer,
-  history: History,
-  progress: Progress,
-): Promise<void> {
-  if (state === undefined) return;
-  const tensors: Record<string, TensorData> = {};
-  for (const [name, values] of Object.entries(history))
-    tensors[name] = { dtype: 'F32', shape: [values.length], data: Float32Array.from(values) };
-  for (const [group, members] of Object.entries(optimizer.state)) {
-    for (const [name, t] of Object.entries(members))
-      tensors[`${group}/${name}`] = { dtype: 'F32', shape: t.shape, data: (await t.data()) as Float32Array };
-  }
-  await state.write(tensors, { fingerprint, progress: JSON.stringify(progress) });
-}
-
-/** Loads a saved state into parameters and optimiser; null where there is none yet. */
-async function restore(
-  { state, fingerprint = '' }: TrainingOptions,
-  optimizer: Optimizer,
-  history: History,
-  steps: number,
-): Promise<Progress | null> {
-  if (state === undefined) return null;
-  const file = await state.read();
-  if (file === null) return null;
-  if (file.metadata.get('fingerprint') !== fingerprint)
-    throw new UserError(
-      `${state.name}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
-    );
-  const progress = parseProgress(file.metadata.get('progress') ?? '', state.name, steps);
-  const floats = async (name: string, shape: readonly number[]) => {
-    if (file.tensors.get(name)?.shape.join() !== shape.join())
-      throw damaged(state.name, `"${name}" has not the shape [${shape.join(', ')}]`);
-    return file.readFloats(name);
-  };
-  for (const [group, members] of Object.entries(optimizer.state)) {
-    for (const [name, t] of Object.entries(members)) {
-      t.assign(
-        tensor(await floats(`${group}/${name}`, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }),
-      );
-    }
-  }
-  for (const [name, values] of Object.entries(history))
-    for (const value of await floats(name, [progress.step])) values.push(value);
-  optimizer.steps = progress.step;
-  return progress;
-}
-
-function parseProgress(text: string, state: string, steps: number): Progress {
-  const progress = parseJson(text, `${state}: its progress`) as Progress | null;
-  const { step, loss, tokens, bytes, seconds } = progress ?? ({} as Partial<Progress>);
-  if (progress?.steps !== steps || !Number.isInteger(step) || step! < 1 || step! > steps)
-    throw damaged(state, `step ${step} of ${progress?.steps} is none of ${steps}`);
-  if (![loss, tokens, bytes, seconds].every(Number.isFinite)) throw damaged(state, 'its progress lacks numbers');
-  return progress;
-}
-
-const damaged = (state: string, what: string): UserError =>
-  new UserError(`${state}: is damaged: ${what}; delete it to train this part again`);

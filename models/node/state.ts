@@ -1,6 +1,6 @@
 /** A training state as one safetensors file. */
 import { UserError } from '../errors.ts';
-import type { StateStore } from '../train.ts';
+import type { StateStore } from '../state.ts';
 import { readSafetensors, writeSafetensors } from './safetensors.ts';
 
 /** Keeps the state at `path`, written whole or not at all. */
