@@ -1,16 +1,15 @@
 /**
- * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`),
- * read
+ * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), read
  * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
-import { tensor, type Tensor } from '../engine/index.ts';
+import { tensor } from '../engine/index.ts';
 import { formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
-import { UserError } from './errors.ts';
+import { show, UserError } from './errors.ts';
 import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
 import type { TensorData } from './safetensors/write.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
-import { weightShapes, type Transformer, type Weights } from './transformer.ts';
+import { weightShapes, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
 
 /** A model with the tokenizer it was trained with. */
 export interface LanguageModel {
@@ -28,15 +27,55 @@ export interface ModelFiles {
   tensors(): Promise<TensorSource>;
 }
 
-/** Reads a model. Every weight the configuration asks for must be there, in its shape. */
-export async function readModel(files: ModelFiles): Promise<LanguageModel> {
-  const config = parseConfig(await requiredFields(files, 'config.json'), files.path('config.json'));
+/** What the headers of a model tell, before a weight is read. */
+export interface ModelHeaders {
+  readonly config: TransformerConfig;
+  /** `config.json` as it is. */
+  readonly fields: Fields;
+  readonly tokenizer: Tokenizer;
+  readonly source: TensorSource;
+  /** The name in the source of every weight, in the order of a checkpoint. */
+  readonly stored: ReadonlyMap<string, string>;
+}
+
+/** Reads a model's headers. Every weight the configuration asks for must be there, in its shape, and no other in a layer. */
+export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
+  const fields = await requiredFields(files, 'config.json');
+  const config = parseConfig(fields, files.path('config.json'));
   const tokenizer = await readTokenizer(files);
   checkTokenizer(files.path('tokenizer.json'), tokenizer, config.vocabSize);
   const source = await files.tensors();
+  const stored = new Map<string, string>();
+  for (const [name, shape] of Object.entries(weightShapes(config))) {
+    const own = storedName(source, name);
+    const entry = source.tensors.get(own);
+    if (entry === undefined)
+      throw new UserError(
+        `${source.path}: has no tensor ${show(own)} among its ${source.tensors.size}; does it belong to this model?`,
+      );
+    if (entry.shape.join() !== shape.join())
+      throw new UserError(
+        `${source.path}: tensor "${own}" has shape [${entry.shape.join(', ')}], and config.json asks for [${shape.join(', ')}]`,
+      );
+    stored.set(name, own);
+  }
+  const known = new Set(stored.values());
+  for (const name of source.tensors.keys())
+    if (!known.has(name) && /(^|\.)(h|layers)\.\d+\./.test(name) && !buffer.test(name))
+      throw new UserError(`${source.path}: has a tensor ${show(name)}, and the model of config.json does not use it`);
+  return { config, fields, tokenizer, source, stored };
+}
+
+/** Constants that older versions of transformers saved among the weights. */
+const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$/;
+
+/** Reads a model; see `readHeaders` for what must be there. */
+export async function readModel(files: ModelFiles): Promise<LanguageModel> {
+  const { config, tokenizer, source, stored } = await readHeaders(files);
+  const shapes = weightShapes(config);
   const weights: Weights = {};
-  for (const [name, shape] of Object.entries(weightShapes(config)))
-    weights[name] = await readWeight(source, storedName(source, name), shape);
+  for (const [name, own] of stored)
+    weights[name] = tensor(await source.readFloats(own), { shape: shapes[name], requiresGrad: true });
   return { model: { config, weights }, tokenizer };
 }
 
@@ -56,7 +95,7 @@ async function required(files: Pick<ModelFiles, 'path' | 'text'>, name: string):
   return text;
 }
 
-const requiredFields = async (files: ModelFiles, name: string): Promise<Fields> =>
+export const requiredFields = async (files: ModelFiles, name: string): Promise<Fields> =>
   fieldsOf(await required(files, name), files.path(name));
 
 /** A JSON text that must hold an object; `where` begins an error's message. */
@@ -99,16 +138,6 @@ export function checkTokenizer(file: string, tokenizer: Tokenizer, rows: number)
 export function storedName({ tensors }: TensorSource, name: string): string {
   const bare = name.replace(/^(model|transformer)\./, '');
   return !tensors.has(name) && tensors.has(bare) ? bare : name;
-}
-
-async function readWeight(source: TensorSource, name: string, shape: readonly number[]): Promise<Tensor> {
-  const entry = source.tensors.get(name);
-  if (entry !== undefined && entry.shape.join() !== shape.join()) {
-    throw new UserError(
-      `${source.path}: tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json asks for [${shape.join(', ')}]`,
-    );
-  }
-  return tensor(await source.readFloats(name), { shape, requiresGrad: true });
 }
 
 /** The `tokenizer_config.json` by which Hugging Face's AutoTokenizer knows the class and the special tokens. */

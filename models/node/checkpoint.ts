@@ -1,10 +1,11 @@
-/** Hugging Face model directories on disk. */
+/** Hugging Face model directories and GGUF files on disk. */
 import { basename, dirname, join } from 'node:path';
-import { fieldsOf, modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
+import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
 import type { LanguageModel, ModelFiles } from '../checkpoint.ts';
-import type { Fields, FloatDType } from '../config.ts';
+import type { FloatDType } from '../config.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { exists, readText, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
+import { isGguf, openGguf } from './gguf.ts';
 import { openCheckpoint, writeSafetensors } from './safetensors.ts';
 
 const modelFiles = (directory: string): ModelFiles => ({
@@ -13,15 +14,18 @@ const modelFiles = (directory: string): ModelFiles => ({
   tensors: () => openCheckpoint(directory),
 });
 
-/** Reads a model directory. Every weight the configuration asks for must be there, in its shape. */
-export const loadModel = (directory: string): Promise<LanguageModel> => readModel(modelFiles(directory));
+/** The files of a model: those of a directory, or what a GGUF file (`.gguf`) holds in their place. */
+export const openModel = async (path: string): Promise<ModelFiles> =>
+  isGguf(path) ? openGguf(path) : modelFiles(path);
 
-/** Of a directory, or a `tokenizer.json` itself, beside which `tokenizer_config.json` may lie. */
-export const loadTokenizer = (path: string): Promise<Tokenizer> =>
-  path.endsWith('.json') ? readTokenizer(modelFiles(dirname(path)), basename(path)) : readTokenizer(modelFiles(path));
+/** Reads a model directory or GGUF file. Every weight the configuration asks for must be there, in its shape. */
+export const loadModel = async (path: string): Promise<LanguageModel> => readModel(await openModel(path));
 
-/** A JSON file that must hold an object. */
-export const readFields = async (path: string): Promise<Fields> => fieldsOf(await readText(path), path);
+/** Of a directory, a GGUF file, or a `tokenizer.json` itself, beside which `tokenizer_config.json` may lie. */
+export const loadTokenizer = async (path: string): Promise<Tokenizer> =>
+  path.endsWith('.json')
+    ? readTokenizer(modelFiles(dirname(path)), basename(path))
+    : readTokenizer(await openModel(path));
 
 /** Writes `tokenizer.json` and `tokenizer_config.json` into a directory. */
 export async function saveTokenizer(directory: string, tokenizer: Tokenizer): Promise<void> {

@@ -7,20 +7,19 @@
  * `transformer.ts` cannot compute, such as Mistral and Qwen.
  *
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is
- * no
- * model yet. The next run with the same input keeps the files that are there.
+ * no model yet. The next run with the same input keeps the files that are there.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkTokenizer } from '../../models/checkpoint.ts';
-import { loadTokenizer, readFields, saveTokenizer } from '../../models/node/checkpoint.ts';
+import { checkTokenizer, fieldsOf, requiredFields, type ModelFiles } from '../../models/checkpoint.ts';
+import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
 import { FLOAT_CODECS } from '../../models/safetensors/codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../../models/safetensors/header.ts';
-import { openCheckpoint, writeSafetensors } from '../../models/node/safetensors.ts';
+import { writeSafetensors } from '../../models/node/safetensors.ts';
 import { type Checkpoint, type TensorSource } from '../../models/safetensors/source.ts';
 import { type TensorData } from '../../models/safetensors/write.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
@@ -31,7 +30,7 @@ import { type Plan } from '../plan.ts';
 import { planApplication, targetSize } from '../translate.ts';
 
 export interface CheckpointTranslation {
-  /** Directory of the source model. */
+  /** Directory or GGUF file of the source model; what that holds quantised is written as float32. */
   readonly model: string;
   /** `plan.safetensors`. */
   readonly plan: string;
@@ -55,7 +54,8 @@ export async function translateCheckpoint({
   signal,
   onProgress,
 }: CheckpointTranslation): Promise<void> {
-  const config = await readFields(join(model, 'config.json'));
+  const files = await openModel(model);
+  const config = await requiredFields(files, 'config.json');
   const [source, target] = [await loadTokenizer(model), await loadTokenizer(targetPath)];
   const plan = await loadPlan(planFile, {
     source: source.hash,
@@ -63,9 +63,9 @@ export async function translateCheckpoint({
     sourceSize: source.vocabSize,
     targetSize: target.vocabSize,
   });
-  const checkpoint = await openCheckpoint(model);
+  const checkpoint = await shardsOf(files);
   const ends = findEnds(checkpoint, config);
-  checkTokenizer(join(model, 'tokenizer.json'), source, ends.rows);
+  checkTokenizer(files.path('tokenizer.json'), source, ends.rows);
   const record = {
     source: source.hash,
     target: target.hash,
@@ -82,15 +82,24 @@ export async function translateCheckpoint({
     const write = (name: string, content: unknown) =>
       writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
     if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
-    const generation = join(model, 'generation_config.json');
-    if (await isThere(generation))
-      await write('generation_config.json', withTokens(await readFields(generation), target));
+    const generation = await files.text('generation_config.json');
+    if (generation !== undefined)
+      await write(
+        'generation_config.json',
+        withTokens(fieldsOf(generation, files.path('generation_config.json')), target),
+      );
     await write('config.json', {
       ...withTokens(config, target),
       vocab_size: target.vocabSize,
       tie_word_embeddings: false,
     });
   });
+}
+
+/** The files that weights lie in; what is one file becomes `model.safetensors`. */
+async function shardsOf(files: ModelFiles): Promise<Checkpoint> {
+  const source = await files.tensors();
+  return { shards: new Map([['model.safetensors', source]]), ...source };
 }
 
 interface Weights extends Pick<CheckpointTranslation, 'out' | 'signal' | 'onProgress'> {

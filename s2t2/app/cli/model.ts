@@ -1,9 +1,10 @@
-/** `evaluate` and `generate`: what a model directory does as it is. */
-import type { Command } from 'commander';
+/** `import`, `evaluate` and `generate`: a model as it is. */
+import { Option, type Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { progressBar } from '../../../models/node/progress.ts';
+import { importModel } from '../../../models/node/import.ts';
+import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score } from '../../../models/score.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
@@ -13,12 +14,39 @@ import { renderTable } from '../tables.ts';
 import { fraction, positive, whole } from './arguments.ts';
 import { print, stop } from './process.ts';
 
-/** Adds `evaluate` and `generate`. */
+const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+
+/** Adds `import`, `evaluate` and `generate`. */
 export function addModelCommands(program: Command): void {
+  program
+    .command('import')
+    .description('write the model of a GGUF file as a Hugging Face model directory')
+    .argument('<file>', 'GGUF file (a model directory is written anew, in another --dtype)')
+    .requiredOption('--out <dir>', 'model directory to write')
+    .addOption(
+      new Option('--dtype <name>', "of the weights; default: the source's, float16 where that is quantised").choices(
+        Object.keys(dtypes),
+      ),
+    )
+    .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
+      let bar: ProgressBar | undefined;
+      const onProgress = (done: number, total: number) => {
+        bar ??= progressBar('importing', total / 1e6, 'MB');
+        bar.update(done / 1e6);
+      };
+      const written = await importModel(file, {
+        out,
+        dtype: dtype && dtypes[dtype],
+        signal: stop.signal,
+        onProgress,
+      }).finally(() => bar?.stop());
+      print(`${(written.bytes / 1e6).toFixed(0)} MB of weights in ${written.dtype}, written to ${out}`);
+    });
+
   program
     .command('evaluate')
     .description('perplexity and bits per byte of a model directory on a corpus')
-    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file')
     .requiredOption('--data <file>', 'texts')
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
@@ -62,7 +90,7 @@ export function addModelCommands(program: Command): void {
   program
     .command('generate')
     .description('continue a prompt')
-    .requiredOption('--model <dir>', 'Hugging Face model directory')
+    .requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file')
     .option('--prompt <text>', 'what to continue', '')
     .option('--max-tokens <n>', 'at most', whole(1), 100)
     .option('--temperature <x>', '0 takes the likeliest token', t => (t === '0' ? 0 : positive(t)), 1)

@@ -1,0 +1,88 @@
+/** A model from a GGUF file, or a model directory, written as a model directory in one dtype. */
+import { join } from 'node:path';
+import { readHeaders, type ModelHeaders } from '../checkpoint.ts';
+import type { FloatDType } from '../config.ts';
+import { UserError } from '../errors.ts';
+import { FLOAT_CODECS } from '../safetensors/codec.ts';
+import { DTYPE_BYTES } from '../safetensors/header.ts';
+import type { TensorSource } from '../safetensors/source.ts';
+import type { TensorData } from '../safetensors/write.ts';
+import { embeddingName } from '../transformer.ts';
+import { openModel } from './checkpoint.ts';
+import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
+import { writeSafetensors } from './safetensors.ts';
+
+export interface ImportOptions {
+  /** Directory to write. */
+  readonly out: string;
+  /** Of all tensors; where it is missing the dtype of the source, float16 for a quantised one. */
+  readonly dtype?: FloatDType;
+  readonly signal?: AbortSignal;
+  /** Bytes of weights written, of how many. */
+  readonly onProgress?: (done: number, total: number) => void;
+}
+
+/** The files of a directory beside the weights. */
+const texts = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
+
+/** Writes the model whole or not at all, tensor by tensor: memory holds one of them. The dtype that was written. */
+export async function importModel(path: string, { out, dtype: asked, signal, onProgress }: ImportOptions) {
+  const files = await openModel(path);
+  const headers = await readHeaders(files);
+  const { source, stored } = headers;
+  const dtype = asked ?? sourceDType(headers);
+  const tensors = new Map<string, TensorData>();
+  let [done, total] = [0, 0];
+  for (const [name, from] of stored) {
+    const { shape } = source.tensors.get(from)!;
+    total += shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
+    const data = async function* () {
+      for await (const block of converted(source, from, dtype)) {
+        signal?.throwIfAborted();
+        yield block;
+        onProgress?.((done += block.length), total);
+      }
+    };
+    tensors.set(name, { dtype, shape, data });
+  }
+  await writeDirectoryAtomic(out, async temporary => {
+    await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
+    for (const name of texts) {
+      const text = await files.text(name);
+      if (text !== undefined)
+        await writeFileAtomic(join(temporary, name), name === 'config.json' ? withDType(text, dtype) : text);
+    }
+  });
+  return { dtype, bytes: total };
+}
+
+const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+
+/** The dtype that `config.json` names, or else the embedding's. */
+function sourceDType({ config, fields, source, stored }: ModelHeaders): FloatDType {
+  const named = fields.torch_dtype ?? fields.dtype;
+  const dtypes = Object.keys(dtypeNames) as FloatDType[];
+  const stays = source.tensors.get(stored.get(embeddingName(config))!)!.dtype;
+  return dtypes.find(d => dtypeNames[d] === named) ?? dtypes.find(d => d === stays) ?? 'F32';
+}
+
+const withDType = (config: string, dtype: FloatDType): string => {
+  return `${JSON.stringify({ ...(JSON.parse(config) as object), torch_dtype: dtypeNames[dtype] }, null, 2)}\n`;
+};
+
+/** A tensor's bytes in another dtype. */
+async function* converted(source: TensorSource, name: string, dtype: FloatDType): AsyncGenerator<Uint8Array> {
+  const { dtype: own } = source.tensors.get(name)!;
+  for await (const block of source.blocks(name)) {
+    if (own === dtype) {
+      yield block;
+      continue;
+    }
+    const floats = new Float32Array(block.length / DTYPE_BYTES[own]);
+    FLOAT_CODECS[own]!.decode(block.buffer, floats);
+    const encoded = FLOAT_CODECS[dtype]!.encode(floats);
+    if (encoded === undefined)
+      throw new UserError(`${source.path}: tensor "${name}" holds a value beyond ${dtype}; give --dtype float32`);
+    yield new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
+  }
+}

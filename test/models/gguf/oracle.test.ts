@@ -1,0 +1,110 @@
+/**
+ * GGUF files against the libraries that define them: `test/oracles/gguf/make.py` wrote them with the `gguf` package, as
+ * llama.cpp's converter would, and what `gguf.quants`, transformers and sentencepiece make of them.
+ */
+import { readFile } from 'node:fs/promises';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, test } from 'vitest';
+import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
+import { generate } from '../../../models/generate.ts';
+import { decodeBlocks, ggmlTypeNames, parseGguf } from '../../../models/gguf/index.ts';
+import { loadModel } from '../../../models/node/checkpoint.ts';
+import { importModel } from '../../../models/node/import.ts';
+import { readSafetensors } from '../../../models/node/safetensors.ts';
+import { forward, weightShapes } from '../../../models/transformer.ts';
+import { temporaryDirectory } from '../temporary.ts';
+
+const oracles = new URL('../../oracles/', import.meta.url).pathname;
+const directory = temporaryDirectory();
+const bits = (values: Float32Array): Uint32Array =>
+  new Uint32Array(values.buffer, values.byteOffset, values.byteLength / 4);
+
+describe('number formats', async () => {
+  const bytes = new Uint8Array(await readFile(join(oracles, 'gguf/types.gguf')));
+  const { tensors } = parseGguf(bytes, bytes.length, 'types.gguf')!;
+  const oracle = await readSafetensors(join(oracles, 'gguf/types.safetensors'));
+
+  test('all of them are in the file', () => {
+    expect([...tensors.keys()].sort()).toEqual([...ggmlTypeNames].sort());
+  });
+
+  test.each(ggmlTypeNames)('%s: gguf.quants computes the same, bit for bit', async name => {
+    const { type, shape, begin, end } = tensors.get(name)!;
+    expect([type.name, ...shape]).toEqual([name, 3, 256]);
+    const out = new Float32Array(3 * 256);
+    decodeBlocks(type, bytes.subarray(begin, end), out);
+    expect(bits(out)).toEqual(bits(await oracle.readFloats(name)));
+  });
+});
+
+const names = readdirSync(join(oracles, 'gguf'))
+  .filter(name => name.endsWith('.gguf') && !/^(types|quantised)\./.test(name))
+  .map(name => name.replace('.gguf', ''));
+
+describe.each(names)('%s', name => {
+  test('has the configuration, the weights and the tokenizer of the directory it was made from', async () => {
+    const there = await loadModel(join(oracles, 'huggingface', name));
+    const here = await loadModel(join(oracles, 'gguf', `${name}.gguf`));
+    expect(here.model.config).toEqual(there.model.config);
+    for (const weight of Object.keys(weightShapes(there.model.config)))
+      expect([weight, bits((await here.model.weights[weight].data()) as Float32Array)]).toEqual([
+        weight,
+        bits((await there.model.weights[weight].data()) as Float32Array),
+      ]);
+    expect(here.tokenizer.hash).toBe(there.tokenizer.hash);
+    const { unk: _, ...roles } = here.tokenizer.specialTokens;
+    const { unk: __, ...others } = there.tokenizer.specialTokens;
+    expect(roles).toEqual(others);
+  });
+
+  test('imported it is the same directory, in the dtype of its weights', async () => {
+    const out = join(directory, name);
+    await importModel(join(oracles, 'gguf', `${name}.gguf`), { out });
+    const source = await readSafetensors(join(out, 'model.safetensors'));
+    const { config, weights } = (await loadModel(join(oracles, 'huggingface', name))).model;
+    expect((await loadModel(out)).model.config).toEqual(config);
+    for (const weight of Object.keys(weightShapes(config)))
+      expect(bits(await source.readFloats(weight))).toEqual(bits((await weights[weight].data()) as Float32Array));
+  });
+});
+
+describe('a quantised LLaMA model', async () => {
+  const file = join(oracles, 'gguf/quantised.gguf');
+  const { model, tokenizer } = await loadModel(file);
+  const oracle = await readSafetensors(join(oracles, 'gguf/quantised.safetensors'));
+  const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
+
+  test('transformers’ own loader computes the same logits and generates the same tokens', async () => {
+    const own = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+    const there = await oracle.readFloats('logits');
+    const largest = there.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const worst = there.reduce((most, x, i) => Math.max(most, Math.abs(x - own[i])), 0);
+    // What float32 loses against double precision in two layers whose longest sum has 256 terms.
+    expect(worst / largest).toBeLessThan(256 * 2 ** -24);
+    const made: number[] = [];
+    for await (const id of generate(model, ids, { maxTokens: 8, temperature: 0, random: new Random(0) })) made.push(id);
+    expect(made).toEqual([...(await oracle.read('greedy'))]);
+  });
+
+  test('sentencepiece cuts a text into the same tokens', async () => {
+    const text = oracle.metadata.get('text')!;
+    expect([...tokenizer.encode(text)]).toEqual([...(await oracle.read('encoded'))]);
+    expect(tokenizer.decode(tokenizer.encode(text))).toBe(text);
+  });
+
+  test('imported it is float16, each weight the nearest', async () => {
+    const out = join(directory, 'quantised');
+    expect(await importModel(file, { out })).toMatchObject({ dtype: 'F16' });
+    const source = await readSafetensors(join(out, 'model.safetensors'));
+    for (const [name, { dtype }] of source.tensors) {
+      expect(dtype).toBe('F16');
+      const [rounded, exact] = [await source.readFloats(name), (await model.weights[name].data()) as Float32Array];
+      // Half a unit of the last of 11 bits, or of the smallest subnormal.
+      exact.forEach((x, i) => {
+        expect(Math.abs(rounded[i] - x)).toBeLessThanOrEqual(Math.max(2 ** -11 * Math.abs(x), 2 ** -25));
+      });
+    }
+    expect((await loadModel(out)).tokenizer.hash).toBe(tokenizer.hash);
+  });
+});
