@@ -3,6 +3,7 @@ import { createBackend } from './backends.ts';
 import { setDefaultBackend } from './tensor.ts';
 
 export type * from './backend.ts';
+export * from './attributes.ts';
 export * from './autograd.ts';
 export * from './backends.ts';
 export * from './checkpoint.ts';

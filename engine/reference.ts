@@ -266,7 +266,7 @@ export function createReferenceBackend(): Backend<ReferenceStorage> {
     gather: (table, index) => {
       const [n, width] = table.shape;
       const rows = make(table.storage.dtype, index.storage.size * width);
-      checkIndex('gather', index, n, 0).forEach((row, i) =>
+      checkIndex('embedding', index, n, 0).forEach((row, i) =>
         rows.values.set(table.storage.values.subarray(row * width, (row + 1) * width), i * width),
       );
       return rows;

@@ -91,9 +91,9 @@ export class AdamW implements Optimizer {
           g.dispose();
           p.assign(
             adamwStep(p, mean, variance, {
-              rate: rate * rateOf(name),
-              decay: p.shape.length > 1 ? weightDecay : 0,
-              epsilon,
+              lr: rate * rateOf(name),
+              weightDecay: p.shape.length > 1 ? weightDecay : 0,
+              eps: epsilon,
               correction1: 1 - beta1 ** this.steps,
               correction2: 1 - beta2 ** this.steps,
             }),

@@ -14,7 +14,6 @@ import {
   add,
   attention,
   concat,
-  gather,
   gelu,
   layerNorm,
   matmul,
@@ -24,7 +23,7 @@ import {
   reshape,
   rmsNorm,
   rotary,
-  rotarySpeeds,
+  rotaryInvFreq,
   slice,
   swiglu,
   tensor,
@@ -230,7 +229,7 @@ export function forward(model: Transformer, ids: Tensor, ends: Ends = endsOf(mod
   const [, T] = ids.shape;
   if (past + T > c.context)
     throw new Error(`transformer: ${past + T} positions exceed the context of ${c.context}; cut the sequence`);
-  let x = gather(ends.embedding, ids); // (B, T, C)
+  let x = ids.embedding(ends.embedding); // (B, T, C)
   if (c.family === 'gpt2') x = add(x, slice(w[positionsName], 0, past, past + T));
   const grown: { k: Tensor; v: Tensor }[] = [];
   for (let i = 0; i < c.layers; i++) {
@@ -281,7 +280,7 @@ function queriesKeysValues(c: TransformerConfig, w: Weights, at: string, x: Tens
     return [0, 1, 2].map(part => inHeads(slice(all, -1, part * c.width, (part + 1) * c.width), c.heads));
   }
   const project = (name: string, heads: number) => inHeads(linear(c, w, `${at}.${name}`, x), heads);
-  const position = { base: c.rotaryBase, speeds: rotarySpeedsOf(c), offset: past };
+  const position = { base: c.rotaryBase, invFreq: rotaryInvFreqOf(c), offset: past };
   return [
     rotary(project('q_proj', c.heads), position),
     rotary(project('k_proj', c.keyValueHeads), position),
@@ -293,10 +292,10 @@ function queriesKeysValues(c: TransformerConfig, w: Weights, at: string, x: Tens
  * Radians a position of each of the D/2 pairs where positions are scaled (`_compute_llama3_parameters` of
  * transformers).
  */
-function rotarySpeedsOf(c: TransformerConfig): number[] | undefined {
+function rotaryInvFreqOf(c: TransformerConfig): number[] | undefined {
   if (c.rotaryScaling === undefined) return undefined;
   const { factor, lowFrequency, highFrequency, originalContext } = c.rotaryScaling;
-  return rotarySpeeds(headWidth(c), { base: c.rotaryBase }).map(speed => {
+  return rotaryInvFreq(headWidth(c), { base: c.rotaryBase }).map(speed => {
     const turns = (originalContext * speed) / (2 * Math.PI);
     const kept = Math.min(1, Math.max(0, (turns - lowFrequency) / (highFrequency - lowFrequency)));
     return speed * (kept + (1 - kept) / factor);

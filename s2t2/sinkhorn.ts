@@ -182,8 +182,8 @@ export function denseSinkhorn(x: Tensor, mu: Tensor, nu: Tensor, iterations: num
   const [logMu, logNu] = [log(mu), log(nu)]; // (u, 1), (1, v)
   let shifted = x; // X + φ + γ
   for (let t = 0; t < iterations; t++) {
-    const rows = add(shifted, sub(logMu, logsumexp(shifted, 1))); // row sums μ
-    shifted = add(rows, sub(logNu, logsumexp(rows, 0))); // column sums ν
+    const rows = add(shifted, sub(logMu, logsumexp(shifted, 1, { keepdim: true }))); // row sums μ
+    shifted = add(rows, sub(logNu, logsumexp(rows, 0, { keepdim: true }))); // column sums ν
   }
   return { plan: exp(shifted) };
 }

@@ -9,7 +9,6 @@
 import {
   concat,
   div,
-  gather,
   noGrad,
   ones,
   reshape,
@@ -50,8 +49,8 @@ function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<Ar
 function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): Tensor {
   return noGrad(() =>
     scope(() => {
-      const scaled = scope(() => div(gather(head, columns), reshape(nu, [-1, 1]))); // (v, C)
-      return concat([gather(embedding, columns), scaled, ones([nu.size, 1])], 1);
+      const scaled = scope(() => div(columns.embedding(head), reshape(nu, [-1, 1]))); // (v, C)
+      return concat([columns.embedding(embedding), scaled, ones([nu.size, 1])], 1);
     }),
   );
 }
@@ -78,7 +77,7 @@ export function translateEnds(
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
   const assemble = (translated: Tensor, end: Tensor) =>
-    gather(concat([translated, noGrad(() => gather(end, copied))]), place); // (target size, C)
+    place.embedding(concat([translated, noGrad(() => copied.embedding(end))])); // (target size, C)
   const C = source.embedding.shape[1];
   const sums = product(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
   const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu; // (u, 1)

@@ -98,7 +98,7 @@ function gathered(this: Thread, table: Values, index: Values, width: number): nu
 
 export function gather(machine: Machine, table: View<GpuStorage>, index: GpuStorage): GpuStorage {
   const [n, width] = table.shape;
-  indices('gather', index, n, 0);
+  indices('embedding', index, n, 0);
   return machine.run(gathered, [index.size * width], [table.storage, index, width]);
 }
 

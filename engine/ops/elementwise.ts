@@ -1,15 +1,17 @@
 /** Elementwise rows: arithmetic, functions, comparison, selection and activations. NumPy's broadcasting throughout. */
+import type { GeluAttributes } from '../attributes.ts';
 import type { Binary, DType, Shape, Unary } from '../backend.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row, type Row, type Sample } from '../op.ts';
 import type { Random } from '../random.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
-import { sum } from './reduce.ts';
-import { reshape } from './layout.ts';
 import { fromZero, masks, normals, positives } from './samples.ts';
 
 export type Operand = Tensor | number;
 type None = Record<string, never>;
+type UnaryFunction = (x: Tensor) => Tensor;
+type BinaryFunction = (a: Operand, b: Operand) => Tensor;
 
 /** A number as a tensor that fits `like`. */
 const lift = (x: Operand, like: Operand): Tensor => {
@@ -23,7 +25,7 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
   if (sameShape(g.shape, shape)) return g;
   const pad = g.shape.length - shape.length;
   const dims = g.shape.flatMap((n, i) => (i < pad || (shape[i - pad] === 1 && n !== 1) ? [i] : []));
-  return reshape(sum(g, dims), shape);
+  return g.sum(dims).reshape(shape);
 }
 
 const outSize = (_: readonly Shape[], __: unknown, out: Shape): number => sizeOf(out);
@@ -32,12 +34,12 @@ function unary(
   name: Unary,
   derivative: (x: Tensor, y: Tensor) => Tensor,
   domain?: readonly [number, number],
-): (x: Tensor) => Tensor {
+): UnaryFunction {
   const op = row<None>({
     name,
     shape: ([x]) => x,
     primitive: (backend, [x]) => backend.unary(name, x),
-    vjp: (g, [x], y) => [() => mul(g, derivative(x, y))],
+    vjp: (g, [x], y) => [() => g.mul(derivative(x, y))],
     domain: domain && [domain],
     sample: (random, size) => ({ inputs: [(domain ? positives : normals)(random, [size, size])], attributes: {} }),
     flops: outSize,
@@ -46,15 +48,19 @@ function unary(
 }
 
 /** e^x. */
-export const exp = unary('exp', (_, y) => y);
+export const exp: UnaryFunction = unary('exp', (_, y) => y);
 /** Natural logarithm. */
-export const log = unary('log', x => div(1, x), [0, Infinity]);
-export const sqrt = unary('sqrt', (_, y) => div(0.5, y), [0, Infinity]);
-export const tanh = unary('tanh', (_, y) => sub(1, mul(y, y)));
-export const sin = unary('sin', x => cos(x));
-export const cos = unary('cos', x => neg(sin(x)));
+export const log: UnaryFunction = unary('log', x => div(1, x), [0, Infinity]);
+/** √x. */
+export const sqrt: UnaryFunction = unary('sqrt', (_, y) => div(0.5, y), [0, Infinity]);
+/** Hyperbolic tangent. */
+export const tanh: UnaryFunction = unary('tanh', (_, y) => sub(1, y.square()));
+/** Sine of x in radians. */
+export const sin: UnaryFunction = unary('sin', x => x.cos());
+/** Cosine of x in radians. */
+export const cos: UnaryFunction = unary('cos', x => x.sin().neg());
 /** The error function, 2/√π ∫₀ˣ e^(−t²) dt. */
-export const erf = unary('erf', x => mul(2 / Math.sqrt(Math.PI), exp(neg(mul(x, x)))));
+export const erf: UnaryFunction = unary('erf', x => mul(2 / Math.sqrt(Math.PI), x.square().neg().exp()));
 
 /** Two inputs, the second one broadcast along the first dim, as most uses are. */
 const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: Random, size: number) => ({
@@ -63,13 +69,14 @@ const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: R
 });
 
 function binary(
-  name: Binary,
+  name: string,
+  primitive: Binary,
   more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Row<None>['sample'] },
-): (a: Operand, b: Operand) => Tensor {
+): BinaryFunction {
   const op = row<None>({
     name,
     shape: shapes => broadcastShapes(name, ...shapes),
-    primitive: (backend, [a, b], _, out) => backend.binary(name, a, b, out),
+    primitive: (backend, [a, b], _, out) => backend.binary(primitive, a, b, out),
     sample: twoInputs(normals),
     flops: outSize,
     ...more,
@@ -85,13 +92,21 @@ const fromEachOther = ([a, b]: readonly Sample[]): number => {
   return least;
 };
 
-export const add = binary('add', { vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g, b.shape)] });
-export const sub = binary('sub', { vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(neg(g), b.shape)] });
-export const mul = binary('mul', {
-  vjp: (g, [a, b]) => [() => sumTo(mul(g, b), a.shape), () => sumTo(mul(g, a), b.shape)],
+/** a + b. */
+export const add: BinaryFunction = binary('add', 'add', {
+  vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g, b.shape)],
 });
-export const div = binary('div', {
-  vjp: (g, [a, b], y) => [() => sumTo(div(g, b), a.shape), () => sumTo(neg(mul(g, div(y, b))), b.shape)],
+/** a − b. */
+export const sub: BinaryFunction = binary('sub', 'sub', {
+  vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g.neg(), b.shape)],
+});
+/** a b, element by element. */
+export const mul: BinaryFunction = binary('mul', 'mul', {
+  vjp: (g, [a, b]) => [() => sumTo(g.mul(b), a.shape), () => sumTo(g.mul(a), b.shape)],
+});
+/** a / b. */
+export const div: BinaryFunction = binary('div', 'div', {
+  vjp: (g, [a, b], y) => [() => sumTo(g.div(b), a.shape), () => sumTo(g.mul(y.div(b)).neg(), b.shape)],
   domain: [
     [-Infinity, Infinity],
     [0, Infinity],
@@ -99,10 +114,10 @@ export const div = binary('div', {
   sample: (random, size) => ({ inputs: [normals(random, [size, size]), positives(random, [size])], attributes: {} }),
 });
 /** a^b; the gradient with respect to b needs a > 0. */
-export const pow = binary('pow', {
+export const pow: BinaryFunction = binary('pow', 'pow', {
   vjp: (g, [a, b], y) => [
-    () => sumTo(mul(g, mul(b, pow(a, sub(b, 1)))), a.shape),
-    () => sumTo(mul(g, mul(y, log(a))), b.shape),
+    () => sumTo(g.mul(b.mul(a.pow(b.sub(1)))), a.shape),
+    () => sumTo(g.mul(y.mul(a.log())), b.shape),
   ],
   domain: [
     [0, Infinity],
@@ -111,25 +126,39 @@ export const pow = binary('pow', {
   sample: (random, size) => ({ inputs: [positives(random, [size, size]), normals(random, [size])], attributes: {} }),
 });
 /** The larger of two; at a tie each takes half of the gradient, as in PyTorch. NaN wins. */
-export const maximum = binary('maximum', {
+export const maximum: BinaryFunction = binary('maximum', 'maximum', {
   vjp: (g, [a, b]) => {
-    const share = (x: Tensor, y: Tensor) => mul(g, add(less(y, x), mul(0.5, equal(x, y))));
+    const share = (x: Tensor, y: Tensor) => g.mul(y.lt(x).add(mul(0.5, x.eq(y))));
     return [() => sumTo(share(a, b), a.shape), () => sumTo(share(b, a), b.shape)];
   },
   kinks: fromEachOther,
 });
-/** 1 where a = b, else 0. */
-export const equal = binary('equal', {});
-/** 1 where a < b, else 0. */
-export const less = binary('less', {});
+/** 1 where a = b, else 0. No gradient. */
+export const eq: BinaryFunction = binary('eq', 'equal', {});
+/** 1 where a < b, else 0. No gradient. */
+export const lt: BinaryFunction = binary('lt', 'less', {});
 
-export const minimum = (a: Operand, b: Operand): Tensor => neg(maximum(neg(lift(a, b)), neg(lift(b, a))));
-export const greater = (a: Operand, b: Operand): Tensor => less(b, a);
-export const lessEqual = (a: Operand, b: Operand): Tensor => maximum(less(a, b), equal(a, b));
-export const greaterEqual = (a: Operand, b: Operand): Tensor => lessEqual(b, a);
-export const neg = (x: Tensor): Tensor => mul(x, -1);
-export const abs = (x: Tensor): Tensor => maximum(x, neg(x));
-export const square = (x: Tensor): Tensor => mul(x, x);
+/** The smaller of two; ties and NaN as in `maximum`. */
+export const minimum: BinaryFunction = (a, b) => neg(maximum(neg(lift(a, b)), neg(lift(b, a))));
+/** 1 where a > b, else 0. No gradient. */
+export const gt: BinaryFunction = (a, b) => lt(b, a);
+/** 1 where a ≤ b, else 0. No gradient. */
+export const le: BinaryFunction = (a, b) => maximum(lt(a, b), eq(a, b));
+/** 1 where a ≥ b, else 0. No gradient. */
+export const ge: BinaryFunction = (a, b) => le(b, a);
+/** −x. */
+export const neg: UnaryFunction = x => mul(x, -1);
+/** |x|, with derivative 0 at 0. */
+export const abs: UnaryFunction = x => x.maximum(x.neg());
+/** x². */
+export const square: UnaryFunction = x => x.mul(x);
+
+/** x held within [min, max]; no gradient flows where it was moved. */
+export function clamp(x: Tensor, { min = -Infinity, max = Infinity }: { min?: number; max?: number }): Tensor {
+  if (!(min <= max)) throw new Error(`clamp: min ${min} is above max ${max}`);
+  const raised = min === -Infinity ? x : where(lt(x, min), min, x);
+  return max === Infinity ? raised : where(lt(max, raised), max, raised);
+}
 
 const whereOp = row<None>({
   name: 'where',
@@ -147,7 +176,7 @@ const whereOp = row<None>({
   }),
   flops: outSize,
 });
-/** condition ≠ 0 ? a : b. The branch not taken has no influence, be it NaN or infinite. */
+/** condition ≠ 0 ? a : b. The branch not taken has no influence, even if NaN or infinite. */
 export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
   apply(whereOp, [condition, lift(a, condition), lift(b, condition)], {});
 
@@ -170,7 +199,7 @@ function activation<A>(
   flops: number,
   attributes: A,
   more: Pick<Row<A>, 'definition' | 'vjp' | 'kinks'>,
-): (x: Tensor, a?: A) => Tensor {
+): (x: Tensor, attributes?: A) => Tensor {
   const op = row<A>({
     name,
     shape: ([x]) => x,
@@ -182,72 +211,67 @@ function activation<A>(
 }
 
 /** 1 / (1 + e^−x). */
-export const sigmoid = activation<None>(
+export const sigmoid: UnaryFunction = activation<None>(
   'sigmoid',
   4,
   {},
   {
-    definition: ([x]) => div(1, add(1, exp(neg(x)))),
-    vjp: (g, _, y) => [() => mul(g, mul(y, sub(1, y)))],
+    definition: ([x]) => div(1, add(1, x.neg().exp())),
+    vjp: (g, _, y) => [() => g.mul(y.mul(sub(1, y)))],
   },
 );
 
 /** max(x, 0), with derivative 0 at 0. */
-export const relu = activation<None>(
+export const relu: UnaryFunction = activation<None>(
   'relu',
   1,
   {},
   {
-    definition: ([x]) => maximum(x, 0),
-    vjp: (g, [x]) => [() => where(less(0, x), g, 0)],
+    definition: ([x]) => x.maximum(0),
+    vjp: (g, [x]) => [() => where(lt(0, x), g, 0)],
     kinks: fromZero,
   },
 );
 
 /** x · sigmoid(x), also called swish. */
-export const silu = activation<None>(
+export const silu: UnaryFunction = activation<None>(
   'silu',
   5,
   {},
   {
-    definition: ([x]) => mul(x, sigmoid(x)),
+    definition: ([x]) => x.mul(x.sigmoid()),
     vjp: (g, [x]) => {
-      const s = sigmoid(x);
-      return [() => mul(g, mul(s, add(1, mul(x, sub(1, s)))))];
+      const s = x.sigmoid();
+      return [() => g.mul(s.mul(add(1, x.mul(sub(1, s)))))];
     },
   },
 );
-
-export interface GeluAttributes {
-  /** 'none': x Φ(x); 'tanh': the approximation of Hendrycks & Gimpel 2016 that GPT-2 uses. */
-  readonly approximate: 'none' | 'tanh';
-}
 
 /** 1 + erf(x/√2) or its approximation, and the derivative of that: gelu is half of x times it. */
 function twicePhi(x: Tensor, { approximate }: GeluAttributes): { value: Tensor; derivative: () => Tensor } {
   if (approximate === 'none') {
     return {
-      value: add(1, erf(mul(x, Math.SQRT1_2))),
-      derivative: () => mul(Math.sqrt(2 / Math.PI), exp(mul(-0.5, square(x)))),
+      value: add(1, x.mul(Math.SQRT1_2).erf()),
+      derivative: () => mul(Math.sqrt(2 / Math.PI), mul(-0.5, x.square()).exp()),
     };
   }
-  const t = tanh(mul(Math.sqrt(2 / Math.PI), mul(x, add(1, mul(0.044715, square(x))))));
+  const t = mul(Math.sqrt(2 / Math.PI), x.mul(add(1, mul(0.044715, x.square())))).tanh();
   return {
     value: add(1, t),
-    derivative: () => mul(sub(1, square(t)), mul(Math.sqrt(2 / Math.PI), add(1, mul(3 * 0.044715, square(x))))),
+    derivative: () => sub(1, t.square()).mul(mul(Math.sqrt(2 / Math.PI), add(1, mul(3 * 0.044715, x.square())))),
   };
 }
 
 /** x Φ(x), Φ the normal distribution function. */
-export const gelu = activation<GeluAttributes>(
+export const gelu: (x: Tensor, attributes?: GeluAttributes) => Tensor = activation<GeluAttributes>(
   'gelu',
   8,
   { approximate: 'none' },
   {
-    definition: ([x], attributes) => mul(mul(0.5, x), twicePhi(x, attributes).value),
+    definition: ([x], attributes) => mul(0.5, x).mul(twicePhi(x, attributes).value),
     vjp: (g, [x], _, attributes) => {
       const phi = twicePhi(x, attributes);
-      return [() => mul(mul(0.5, g), add(phi.value, mul(x, phi.derivative())))];
+      return [() => mul(0.5, g).mul(phi.value.add(x.mul(phi.derivative())))];
     },
   },
 );
@@ -255,12 +279,12 @@ export const gelu = activation<GeluAttributes>(
 const swigluOp = row<None>({
   name: 'swiglu',
   shape: shapes => broadcastShapes('swiglu', ...shapes),
-  definition: ([gate, up]) => mul(silu(gate), up),
+  definition: ([gate, up]) => gate.silu().mul(up),
   vjp: (g, [gate, up]) => {
-    const s = sigmoid(gate);
+    const s = gate.sigmoid();
     return [
-      () => sumTo(mul(mul(g, up), mul(s, add(1, mul(gate, sub(1, s))))), gate.shape),
-      () => sumTo(mul(g, mul(gate, s)), up.shape),
+      () => sumTo(g.mul(up).mul(s.mul(add(1, gate.mul(sub(1, s))))), gate.shape),
+      () => sumTo(g.mul(gate.mul(s)), up.shape),
     ];
   },
   sample: (random, size) => ({
@@ -271,3 +295,41 @@ const swigluOp = row<None>({
 });
 /** silu(gate) · up (Shazeer 2020, "GLU variants improve transformer"). */
 export const swiglu = (gate: Tensor, up: Tensor): Tensor => apply(swigluOp, [gate, up], {});
+
+const methods = {
+  exp,
+  log,
+  sqrt,
+  tanh,
+  sin,
+  cos,
+  erf,
+  add,
+  sub,
+  mul,
+  div,
+  pow,
+  maximum,
+  minimum,
+  eq,
+  lt,
+  gt,
+  le,
+  ge,
+  neg,
+  abs,
+  square,
+  clamp,
+  toFloat,
+  sigmoid,
+  relu,
+  silu,
+  gelu,
+  swiglu,
+  /** `x` where the condition is not 0, else `other`. */
+  where: (x: Tensor, condition: Tensor, other: Operand): Tensor => where(condition, x, other),
+};
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

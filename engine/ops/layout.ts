@@ -1,5 +1,6 @@
 /** Rows that move values and compute nothing: reshape, transpose, slice, concat, broadcast; and their adjoints. */
 import type { Shape } from '../backend.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row } from '../op.ts';
 import {
   aroundDim,
@@ -22,7 +23,7 @@ const reshapeOp = row<{ shape: Shape }>({
   name: 'reshape',
   shape: (_, { shape }) => shape,
   primitive: (_, [x]) => x.storage,
-  vjp: (g, [x]) => [() => reshape(g, x.shape)],
+  vjp: (g, [x]) => [() => g.reshape(x.shape)],
   sample: (random, size) => ({ inputs: [normals(random, [size, 2 * size])], attributes: { shape: [2, size, size] } }),
   flops: noFlops,
   bytes: noFlops,
@@ -48,13 +49,7 @@ const permuteOp = row<{ dims: readonly number[] }>({
       dims.map(d => stridesOf(x.shape)[d]),
       0,
     ),
-  vjp: (g, _, __, { dims }) => [
-    () =>
-      permute(
-        g,
-        dims.map((_, d) => dims.indexOf(d)),
-      ),
-  ],
+  vjp: (g, _, __, { dims }) => [() => g.permute(dims.map((_, d) => dims.indexOf(d)))],
   sample: (random, size) => ({ inputs: [normals(random, [2, size, size])], attributes: { dims: [1, 2, 0] } }),
   flops: noFlops,
 });
@@ -68,11 +63,11 @@ export function permute(x: Tensor, dims: readonly number[]): Tensor {
 }
 
 /** Swaps two dims, by default the last two. */
-export function transpose(x: Tensor, dim0 = -2, dim1 = -1): Tensor {
+export function transpose(x: Tensor, dim0: number = -2, dim1: number = -1): Tensor {
   const dims = x.shape.map((_, i) => i);
   const [a, b] = [dim0, dim1].map(d => normalizeDim('transpose', d, x.shape.length));
   [dims[a], dims[b]] = [b, a];
-  return permute(x, dims);
+  return x.permute(dims);
 }
 
 const sliceOp = row<{ dim: number; start: number; end: number }>({
@@ -140,7 +135,7 @@ const concatOp = row<{ dim: number }>({
     return xs.map(x => {
       const start = end;
       end += x.shape[dim];
-      return () => slice(g, dim, start, start + x.shape[dim]);
+      return () => g.slice(dim, start, start + x.shape[dim]);
     });
   },
   sample: (random, size) => ({
@@ -172,3 +167,9 @@ const broadcastToOp = row<{ shape: Shape }>({
 
 /** Stretches x to `shape` by NumPy's rule. */
 export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, [x], { shape });
+
+const methods = { reshape, permute, transpose, slice, broadcastTo };
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

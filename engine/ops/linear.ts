@@ -1,13 +1,13 @@
 /**
- * Linear rows: the matrix product, dense and with a sparse factor, and the product with one-hot rows (gather) with its
- * adjoint (scatterAdd).
+ * Linear rows: the matrix product, dense and with a sparse factor, and the product with one-hot rows (embedding)
+ * with its adjoint (scatterAdd).
  */
 import type { DType, Shape } from '../backend.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row } from '../op.ts';
 import { broadcastShapes, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { less, relu, sumTo, where } from './elementwise.ts';
-import { reshape } from './layout.ts';
+import { lt, sumTo, where } from './elementwise.ts';
 import { fromZero, indices, normals, sparse, sparseShare } from './samples.ts';
 
 interface MatmulAttributes {
@@ -37,8 +37,8 @@ const matmulOp = row<MatmulAttributes>({
   primitive: (backend, [a, b], { transposeA, transposeB }, out) => backend.matmul(a, b, transposeA, transposeB, out),
   // C = AB: dA = g Bᵀ, dB = Aᵀ g; a transposed operand receives the transpose of that, again a product.
   vjp: (g, [a, b], _, { transposeA: ta, transposeB: tb }) => [
-    () => sumTo(ta ? matmul(b, g, { transposeA: tb, transposeB: true }) : matmul(g, b, { transposeB: !tb }), a.shape),
-    () => sumTo(tb ? matmul(g, a, { transposeA: true, transposeB: ta }) : matmul(a, g, { transposeA: !ta }), b.shape),
+    () => sumTo(ta ? b.matmul(g, { transposeA: tb, transposeB: true }) : g.matmul(b, { transposeB: !tb }), a.shape),
+    () => sumTo(tb ? g.matmul(a, { transposeA: true, transposeB: ta }) : a.matmul(g, { transposeA: !ta }), b.shape),
   ],
   sample: (random, size) => {
     const attributes = { transposeA: random.integer(2) === 1, transposeB: random.integer(2) === 1 };
@@ -70,7 +70,8 @@ export function matmul(
   if (a.shape.length > 2 && b.shape.length === 2 && !transposeA) {
     // One matrix for the whole batch: the batch becomes rows, one large product forward and backward.
     const [m, n] = [a.shape.slice(0, -1), b.shape[transposeB ? 0 : 1]];
-    return reshape(apply(matmulOp, [reshape(a, [sizeOf(m), a.shape.at(-1)!]), b], attributes), [...m, n]);
+    const rows = a.reshape([sizeOf(m), a.shape.at(-1)!]);
+    return apply(matmulOp, [rows, b], attributes).reshape([...m, n]);
   }
   return apply(matmulOp, [a, b], attributes);
 }
@@ -84,8 +85,8 @@ const sparseMatmulOp = row<None>({
       throw new Error(`sparseMatmul: needs (u, v) and (v, d), got ${show(a)} and ${show(b)}`);
     return [a[0], b[1]];
   },
-  definition: ([a, b]) => matmul(relu(a), b),
-  vjp: (g, [a, b]) => [() => sampledMatmul(g, b, a), () => matmul(relu(a), g, { transposeA: true })],
+  definition: ([a, b]) => a.relu().matmul(b),
+  vjp: (g, [a, b]) => [() => g.sampledMatmul(b, a), () => a.relu().matmul(g, { transposeA: true })],
   kinks: fromZero,
   sample: (random, size) => ({
     inputs: [sparse(random, [size, size + 1]), normals(random, [size + 1, size + 2])],
@@ -111,10 +112,10 @@ const sampledMatmulOp = row<None>({
       throw new Error(`sampledMatmul: needs (u, d), (v, d) and (u, v), got ${[l, r, a].map(show).join(', ')}`);
     return a;
   },
-  definition: ([l, r, a]) => where(less(0, a), matmul(l, r, { transposeB: true }), 0),
+  definition: ([l, r, a]) => where(lt(0, a), l.matmul(r, { transposeB: true }), 0),
   vjp: (g, [l, r, a]) => {
-    const sampled = where(less(0, a), g, 0);
-    return [() => matmul(sampled, r), () => matmul(sampled, l, { transposeA: true }), null];
+    const sampled = where(lt(0, a), g, 0);
+    return [() => sampled.matmul(r), () => sampled.matmul(l, { transposeA: true }), null];
   },
   masks: [2],
   sample: (random, size) => ({
@@ -131,26 +132,26 @@ const sampledMatmulOp = row<None>({
 /** l rᵀ at the positive entries of a (u, v), 0 elsewhere: l (u, d), r (v, d) → (u, v). The sampled product (SDDMM). */
 export const sampledMatmul = (l: Tensor, r: Tensor, a: Tensor): Tensor => apply(sampledMatmulOp, [l, r, a], {});
 
-const gatherOp = row<None>({
-  name: 'gather',
-  shape: ([table, index]) => {
-    if (table.length !== 2) throw new Error(`gather: the table has two dims, not ${show(table)}`);
+const embeddingOp = row<None>({
+  name: 'embedding',
+  shape: ([index, table]) => {
+    if (table.length !== 2) throw new Error(`embedding: the table has two dims, not ${show(table)}`);
     return [...index, table[1]];
   },
-  primitive: (backend, [table, index]) => backend.gather(table, index),
-  vjp: (g, [table, index]) => [() => scatterAdd(g, index, table.shape[0]), null],
+  primitive: (backend, [index, table]) => backend.gather(table, index),
+  vjp: (g, [index, table]) => [null, () => g.scatterAdd(index, table.shape[0])],
   sample: (random, size) => ({
-    inputs: [normals(random, [size, size]), indices(random, [2, size], size)],
+    inputs: [indices(random, [2, size], size), normals(random, [size, size])],
     attributes: {},
   }),
   flops: () => 0,
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
 
-/** Rows of `table` (n, d) named by `index` (int32, any shape): (…index, d). An embedding. */
-export function gather(table: Tensor, index: Tensor): Tensor {
-  checkIndex('gather', index);
-  return apply(gatherOp, [table, index], {});
+/** The rows of `table` (n, d) that `index` (int32, any shape) names: (…index, d). An index outside [0, n) is an error. */
+export function embedding(index: Tensor, table: Tensor): Tensor {
+  checkIndex('embedding', index);
+  return apply(embeddingOp, [index, table], {});
 }
 
 const scatterAddOp = row<{ n: number }>({
@@ -161,7 +162,7 @@ const scatterAddOp = row<{ n: number }>({
     return [n, rows.at(-1)!];
   },
   primitive: (backend, [rows, index], { n }) => backend.scatterAdd(rows, index, n),
-  vjp: (g, [, index]) => [() => gather(g, index), null],
+  vjp: (g, [, index]) => [() => index.embedding(g), null],
   sample: (random, size) => ({
     inputs: [normals(random, [2, size, size]), indices(random, [2, size], size)],
     attributes: { n: size },
@@ -169,7 +170,7 @@ const scatterAddOp = row<{ n: number }>({
   flops: ([rows]) => sizeOf(rows),
 });
 
-/** The adjoint of gather: adds `rows` (…index, d) up into (n, d) by `index`. */
+/** The adjoint of `embedding`: adds `rows` (…index, d) up into (n, d) by `index`. */
 export function scatterAdd(rows: Tensor, index: Tensor, n: number): Tensor {
   checkIndex('scatterAdd', index);
   return apply(scatterAddOp, [rows, index], { n });
@@ -193,3 +194,9 @@ function checkIndex(op: string, index: Tensor): void {
   if (index.dtype !== 'int32')
     throw new Error(`${op}: the index must be int32, not ${index.dtype}; make it with tensor(…, { dtype: 'int32' })`);
 }
+
+const methods = { matmul, sparseMatmul, sampledMatmul, embedding, scatterAdd, oneHot };
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

@@ -1,12 +1,12 @@
 /** Fused rows of neural networks: normalisation, cross-entropy, rotary embedding, attention, AdamW. */
+import { rotaryInvFreq, type AdamwStepAttributes, type RotaryAttributes } from '../attributes.ts';
 import type { Shape } from '../backend.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row, type Row } from '../op.ts';
 import { show, sizeOf } from '../shape.ts';
 import { type Tensor, tensor } from '../tensor.ts';
-import { add, div, mul, neg, sqrt, square, sub, sumTo, where } from './elementwise.ts';
-import { concat, permute, reshape, slice } from './layout.ts';
-import { matmul, oneHot } from './linear.ts';
-import { logSoftmax, mean, softmax, sum } from './reduce.ts';
+import { mul, sumTo, where } from './elementwise.ts';
+import { concat } from './layout.ts';
 import { indices, normals, positives } from './samples.ts';
 
 type None = Record<string, never>;
@@ -16,20 +16,22 @@ interface NormAttributes {
   readonly eps: number;
 }
 
+type Norm = (x: Tensor, eps?: number) => Tensor;
+
 /** y = (x − shift) / scale over the last dim, where shift and scale are statistics of the line. */
-function normalisation(name: string, flops: number, centre: boolean): (x: Tensor, eps?: number) => Tensor {
-  const centred = (x: Tensor) => (centre ? sub(x, mean(x, -1, true)) : x);
-  const scale = (c: Tensor, eps: number) => sqrt(add(mean(square(c), -1, true), eps));
+function normalisation(name: string, flops: number, centre: boolean): Norm {
+  const centred = (x: Tensor) => (centre ? x.sub(x.mean(-1, { keepdim: true })) : x);
+  const scale = (c: Tensor, eps: number) => c.square().mean(-1, { keepdim: true }).add(eps).sqrt();
   const op = row<NormAttributes>({
     name,
     shape: ([x]) => x,
     definition: ([x], { eps }) => {
       const c = centred(x);
-      return div(c, scale(c, eps));
+      return c.div(scale(c, eps));
     },
     // The line loses its component along y, and along 1 if centred, and shrinks by the scale.
     vjp: (g, [x], y, { eps }) => [
-      () => div(centred(sub(g, mul(y, mean(mul(g, y), -1, true)))), scale(centred(x), eps)),
+      () => centred(g.sub(y.mul(g.mul(y).mean(-1, { keepdim: true })))).div(scale(centred(x), eps)),
     ],
     sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { eps: 1e-5 } }),
     flops: (_, __, out) => flops * sizeOf(out),
@@ -38,10 +40,10 @@ function normalisation(name: string, flops: number, centre: boolean): (x: Tensor
 }
 
 /** (x − mean) / √(var + eps) over the last dim, biased variance (Ba et al. 2016). Scale and shift are the caller's. */
-export const layerNorm = normalisation('layerNorm', 7, true);
+export const layerNorm: Norm = normalisation('layerNorm', 7, true);
 
 /** x / √(mean(x²) + eps) over the last dim (Zhang & Sennrich 2019). The scale is the caller's. */
-export const rmsNorm = normalisation('rmsNorm', 4, false);
+export const rmsNorm: Norm = normalisation('rmsNorm', 4, false);
 
 const crossEntropyOp = row<None>({
   name: 'crossEntropy',
@@ -51,15 +53,15 @@ const crossEntropyOp = row<None>({
     return targets;
   },
   definition: ([logits, targets]) => {
-    const hit = oneHot(targets, logits.shape[1], logits.dtype); // (N, V)
-    return neg(sum(where(hit, logSoftmax(logits), 0), -1));
+    const hit = targets.oneHot(logits.shape[1], logits.dtype); // (N, V)
+    return where(hit, logits.logSoftmax(), 0).sum(-1).neg();
   },
   // d/dx −log softmax(x)_t = softmax(x) − 1_t, and nothing where the target is ignored.
   vjp: (g, [logits, targets]) => [
     () => {
-      const hit = oneHot(targets, logits.shape[1], logits.dtype);
-      const counted = sum(hit, -1, true); // (N, 1)
-      return mul(mul(reshape(g, [-1, 1]), counted), sub(softmax(logits), hit));
+      const hit = targets.oneHot(logits.shape[1], logits.dtype);
+      const counted = hit.sum(-1, { keepdim: true }); // (N, 1)
+      return g.reshape([-1, 1]).mul(counted).mul(logits.softmax().sub(hit));
     },
     null,
   ],
@@ -77,44 +79,27 @@ const crossEntropyOp = row<None>({
  */
 export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply(crossEntropyOp, [logits, targets], {});
 
-export interface RotaryAttributes {
-  /** θ: the pair i turns by base^(−2i/D) a position. 10,000 as a rule. */
-  readonly base: number;
-  /** What each of the D/2 pairs turns by instead, where positions are scaled. */
-  readonly speeds?: readonly number[];
-  /** Position of the first row, for generation with a cache. */
-  readonly offset: number;
-  /** Turn backwards: the adjoint. */
-  readonly inverse: boolean;
-}
-
-/** Radians that each of the D/2 pairs turns by from one position to the next. For every kernel of the row. */
-export const rotarySpeeds = (
-  D: number,
-  { base, speeds }: Pick<RotaryAttributes, 'base' | 'speeds'>,
-): readonly number[] => speeds ?? Array.from({ length: D / 2 }, (_, i) => base ** ((-2 * i) / D));
-
 const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
   name: 'rotary',
-  shape: ([x], { speeds }) => {
+  shape: ([x], { invFreq }) => {
     if (x.length !== 4 || x[3] % 2 !== 0)
       throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
-    if (speeds && speeds.length !== x[3] / 2)
-      throw new Error(`rotary: ${speeds.length} speeds do not fit the ${x[3] / 2} pairs of ${show(x)}`);
+    if (invFreq && invFreq.length !== x[3] / 2)
+      throw new Error(`rotary: ${invFreq.length} invFreq do not fit the ${x[3] / 2} pairs of ${show(x)}`);
     return x;
   },
   definition: ([x], { offset, inverse, ...turning }) => {
     const [, T, , D] = x.shape;
-    const speeds = rotarySpeeds(D, turning);
+    const invFreq = rotaryInvFreq(D, turning);
     const angles = Float64Array.from(
       { length: (T * D) / 2 },
-      (_, i) => (offset + Math.floor(i / (D / 2))) * speeds[i % (D / 2)],
+      (_, i) => (offset + Math.floor(i / (D / 2))) * invFreq[i % (D / 2)],
     );
     const constant = (f: (a: number) => number) =>
       tensor(angles.map(f), { shape: [T, 1, D / 2], dtype: x.dtype, backend: x.backend });
     const [cos, sin] = [constant(Math.cos), constant(a => Math.sin(inverse ? -a : a))];
-    const [a, b] = [slice(x, -1, 0, D / 2), slice(x, -1, D / 2)]; // (B, T, H, D/2)
-    return concat([sub(mul(a, cos), mul(b, sin)), add(mul(b, cos), mul(a, sin))], -1);
+    const [a, b] = [x.slice(-1, 0, D / 2), x.slice(-1, D / 2)]; // (B, T, H, D/2)
+    return concat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
   },
   vjp: (g, _, __, attributes) => [() => apply(rotaryOp, [g], { ...attributes, inverse: !attributes.inverse })],
   sample: (random, size) => ({
@@ -126,23 +111,23 @@ const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
 
 /**
  * Rotary position embedding (Su et al. 2021) of x (B, T, H, D): the pair (i, i + D/2) of the row at position p turns by
- * p · base^(−2i/D), or by p · speeds[i]. The pairing is that of Hugging Face's LLaMA and OLMo.
+ * p · base^(−2i/D), or by p · invFreq[i]. The pairing is that of Hugging Face's LLaMA and OLMo.
  */
 export const rotary = (
   x: Tensor,
-  { base = 10000, speeds, offset = 0 }: Partial<Omit<RotaryAttributes, 'inverse'>> = {},
-): Tensor => apply(rotaryOp, [x], { base, speeds, offset, inverse: false });
+  { base = 10000, invFreq, offset = 0 }: Partial<Omit<RotaryAttributes, 'inverse'>> = {},
+): Tensor => apply(rotaryOp, [x], { base, invFreq, offset, inverse: false });
 
 /** Heads in front: (B, T, H, D) → (B, G, H/G, T, D), so that G key/value heads broadcast over their H/G query heads. */
 function headsFirst(x: Tensor, G: number): Tensor {
   const [B, T, H, D] = x.shape;
-  return permute(reshape(x, [B, T, G, H / G, D]), [0, 2, 3, 1, 4]);
+  return x.reshape([B, T, G, H / G, D]).permute([0, 2, 3, 1, 4]);
 }
 
 /** The inverse of `headsFirst`. */
 function headsLast(x: Tensor): Tensor {
   const [B, G, R, T, D] = x.shape;
-  return reshape(permute(x, [0, 3, 1, 2, 4]), [B, T, G * R, D]);
+  return x.permute([0, 3, 1, 2, 4]).reshape([B, T, G * R, D]);
 }
 
 /** softmax(q kᵀ/√D + mask) of heads in front: q (B, G, R, T, D), k (B, G, 1, S, D) → (B, G, R, T, S). */
@@ -150,7 +135,8 @@ function attentionWeights(q: Tensor, k: Tensor): Tensor {
   const [T, S, D] = [q.shape[3], k.shape[3], q.shape[4]];
   const hidden = Float64Array.from({ length: T * S }, (_, i) => (i % S > Math.floor(i / S) + S - T ? -Infinity : 0));
   const mask = tensor(hidden, { shape: [T, S], dtype: q.dtype, backend: q.backend });
-  return softmax(add(mul(matmul(q, k, { transposeB: true }), 1 / Math.sqrt(D)), mask));
+  const scores = q.matmul(k, { transposeB: true }).mul(1 / Math.sqrt(D));
+  return scores.add(mask).softmax();
 }
 
 const attentionOp = row<None>({
@@ -172,19 +158,19 @@ const attentionOp = row<None>({
   },
   definition: ([q, k, v]) => {
     const G = k.shape[2];
-    return headsLast(matmul(attentionWeights(headsFirst(q, G), headsFirst(k, G)), headsFirst(v, G)));
+    return headsLast(attentionWeights(headsFirst(q, G), headsFirst(k, G)).matmul(headsFirst(v, G)));
   },
   vjp: (g, [q, k, v]) => {
     const G = k.shape[2];
     const [Q, K, V, O] = [q, k, v, g].map(x => headsFirst(x, G));
     const P = attentionWeights(Q, K); // (B, G, R, T, S)
-    const dP = matmul(O, V, { transposeB: true });
-    const dS = mul(mul(P, sub(dP, sum(mul(P, dP), -1, true))), 1 / Math.sqrt(q.shape[3]));
+    const dP = O.matmul(V, { transposeB: true });
+    const dS = P.mul(dP.sub(P.mul(dP).sum(-1, { keepdim: true }))).mul(1 / Math.sqrt(q.shape[3]));
     const back = (x: Tensor, like: Tensor) => headsLast(sumTo(x, like.shape));
     return [
-      () => back(matmul(dS, K), Q),
-      () => back(matmul(dS, Q, { transposeA: true }), K),
-      () => back(matmul(P, O, { transposeA: true }), V),
+      () => back(dS.matmul(K), Q),
+      () => back(dS.matmul(Q, { transposeA: true }), K),
+      () => back(P.matmul(O, { transposeA: true }), V),
     ];
   },
   sample: (random, size) => ({
@@ -215,7 +201,7 @@ const sameShapes = (shapes: readonly Shape[]): Shape => {
 const adamwMeanOp = row<{ beta: number }>({
   name: 'adamwMean',
   shape: sameShapes,
-  definition: ([m, g], { beta }) => add(mul(m, beta), mul(g, 1 - beta)),
+  definition: ([m, g], { beta }) => m.mul(beta).add(g.mul(1 - beta)),
   sample: (random, size) => ({
     inputs: [normals(random, [size, size]), normals(random, [size, size])],
     attributes: { beta: 0.9 },
@@ -228,7 +214,7 @@ export const adamwMean = (m: Tensor, g: Tensor, beta: number): Tensor => apply(a
 const adamwVarianceOp = row<{ beta: number }>({
   name: 'adamwVariance',
   shape: sameShapes,
-  definition: ([v, g], { beta }) => add(mul(v, beta), mul(square(g), 1 - beta)),
+  definition: ([v, g], { beta }) => v.mul(beta).add(g.square().mul(1 - beta)),
   sample: (random, size) => ({
     inputs: [positives(random, [size, size]), normals(random, [size, size])],
     attributes: { beta: 0.99 },
@@ -238,21 +224,11 @@ const adamwVarianceOp = row<{ beta: number }>({
 /** The running mean of squared gradients: β v + (1 − β) g². */
 export const adamwVariance = (v: Tensor, g: Tensor, beta: number): Tensor => apply(adamwVarianceOp, [v, g], { beta });
 
-export interface AdamwStepAttributes {
-  readonly rate: number;
-  /** Weight decay, decoupled: multiplied by the rate. */
-  readonly decay: number;
-  readonly epsilon: number;
-  /** 1 − β₁ᵗ and 1 − β₂ᵗ. */
-  readonly correction1: number;
-  readonly correction2: number;
-}
-
 const adamwStepOp = row<AdamwStepAttributes>({
   name: 'adamwStep',
   shape: sameShapes,
-  definition: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }) =>
-    sub(mul(p, 1 - rate * decay), mul(rate, div(div(m, correction1), add(sqrt(div(v, correction2)), epsilon)))),
+  definition: ([p, m, v], { lr, weightDecay, eps, correction1, correction2 }) =>
+    p.mul(1 - lr * weightDecay).sub(mul(lr, m.div(correction1).div(v.div(correction2).sqrt().add(eps)))),
   domain: [
     [-Infinity, Infinity],
     [-Infinity, Infinity],
@@ -260,10 +236,16 @@ const adamwStepOp = row<AdamwStepAttributes>({
   ],
   sample: (random, size) => ({
     inputs: [normals(random, [size, size]), normals(random, [size, size]), positives(random, [size, size])],
-    attributes: { rate: 0.01, decay: 0.1, epsilon: 1e-8, correction1: 0.1, correction2: 0.01 },
+    attributes: { lr: 0.01, weightDecay: 0.1, eps: 1e-8, correction1: 0.1, correction2: 0.01 },
   }),
   flops: (_, __, out) => 7 * sizeOf(out),
 });
-/** p (1 − rate · decay) − rate · m̂ / (√v̂ + ε). */
+/** p (1 − lr · weightDecay) − lr · m̂ / (√v̂ + eps). */
 export const adamwStep = (p: Tensor, m: Tensor, v: Tensor, attributes: AdamwStepAttributes): Tensor =>
   apply(adamwStepOp, [p, m, v], attributes);
+
+const methods = { layerNorm, rmsNorm, crossEntropy, rotary, attention };
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

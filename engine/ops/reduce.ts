@@ -1,16 +1,22 @@
 /** Reductions over one, several or all dims, and the softmax family. */
 import type { Reduction, Shape } from '../backend.ts';
+import type { Dim } from '../attributes.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row, type Row, type Sample } from '../op.ts';
 import { aroundDim, normalizeDim, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { div, equal, exp, log, mul, sub, add } from './elementwise.ts';
-import { broadcastTo, reshape } from './layout.ts';
 import { normals } from './samples.ts';
 
-/** Attributes of rows that work along one dim; it is resolved, so not negative. */
-export interface Dim {
-  readonly dim: number;
+/** One dim, several, or, where it is missing, all. */
+export type Dims = number | readonly number[];
+
+export interface ReduceOptions {
+  /** Reduced dims stay, with length 1. */
+  readonly keepdim?: boolean;
 }
+
+type Reduce = (x: Tensor, dims?: Dims, options?: ReduceOptions) => Tensor;
+type AlongDim = (x: Tensor, dim?: number) => Tensor;
 
 const inSize = ([x]: readonly Shape[]): number => sizeOf(x);
 const keepDim = ([x]: readonly Shape[], { dim }: Dim): Shape => x.map((n, i) => (i === dim ? 1 : n));
@@ -31,9 +37,9 @@ function gapOfLargest([x]: readonly Sample[], { dim }: Dim): number {
   return least;
 }
 
-function reduction(f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row<Dim>['kinks']): Row<Dim> {
+function reduction(name: string, f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row<Dim>['kinks']): Row<Dim> {
   return row<Dim>({
-    name: f,
+    name,
     shape: keepDim,
     primitive: (backend, [x], { dim }) => {
       const { outer, n, inner } = aroundDim(x.shape, dim);
@@ -46,20 +52,21 @@ function reduction(f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row<Dim>['kinks']
   });
 }
 
-const sumOp = reduction('sum', (g, [x]) => [() => broadcastTo(g, x.shape)]);
-const maxOp = reduction(
+const sumOp = reduction('sum', 'sum', (g, [x]) => [() => g.broadcastTo(x.shape)]);
+const amaxOp = reduction(
+  'amax',
   'max',
   (g, [x], y, { dim }) => [
     () => {
-      const ties = equal(x, y);
-      return mul(g, div(ties, sum(ties, dim, true)));
+      const ties = x.eq(y);
+      return g.mul(ties.div(ties.sum(dim, { keepdim: true })));
     },
   ],
   gapOfLargest,
 );
 
-/** Reduces dims one by one, last first; drops them unless `keep`. */
-function overDims(op: Row<Dim>, x: Tensor, dims: number | readonly number[] | undefined, keep: boolean): Tensor {
+/** Reduces dims one by one, last first; drops them unless `keepdim`. */
+function overDims(op: Row<Dim>, x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
   const all = x.shape.map((_, i) => i);
   const list =
     dims === undefined
@@ -67,27 +74,23 @@ function overDims(op: Row<Dim>, x: Tensor, dims: number | readonly number[] | un
       : (typeof dims === 'number' ? [dims] : dims).map(d => normalizeDim(op.name, d, x.shape.length));
   const reduced = [...new Set(list)].sort((a, b) => b - a);
   const kept = reduced.reduce((t, dim) => apply(op, [t], { dim }), x);
-  return keep
-    ? kept
-    : reshape(
-        kept,
-        x.shape.filter((_, i) => !reduced.includes(i)),
-      );
+  return keepdim ? kept : kept.reshape(x.shape.filter((_, i) => !reduced.includes(i)));
 }
 
 /** The sum over `dims` (all of them by default). */
-export const sum = (x: Tensor, dims?: number | readonly number[], keep = false): Tensor =>
-  overDims(sumOp, x, dims, keep);
+export const sum: Reduce = (x, dims, options) => overDims(sumOp, x, dims, options);
 
-/** The largest value over `dims`; tied values share the gradient, as in PyTorch's amax. */
-export const max = (x: Tensor, dims?: number | readonly number[], keep = false): Tensor =>
-  overDims(maxOp, x, dims, keep);
+/** The largest value over `dims` (all of them by default). Tied values share the gradient; NaN wins. */
+export const amax: Reduce = (x, dims, options) => overDims(amaxOp, x, dims, options);
+
+/** The smallest value over `dims` (all of them by default). Tied values share the gradient; NaN wins. */
+export const amin: Reduce = (x, dims, options) => x.neg().amax(dims, options).neg();
 
 /** The mean over `dims` (all of them by default). */
-export function mean(x: Tensor, dims?: number | readonly number[], keep = false): Tensor {
-  const total = sum(x, dims, keep);
-  return div(total, x.size / total.size);
-}
+export const mean: Reduce = (x, dims, options) => {
+  const total = x.sum(dims, options);
+  return total.div(x.size / total.size);
+};
 
 /** A fused row along one dim. */
 function along(
@@ -96,7 +99,7 @@ function along(
   shape: Row<Dim>['shape'],
   definition: NonNullable<Row<Dim>['definition']>,
   vjp: Row<Dim>['vjp'],
-): (x: Tensor, dim?: number) => Tensor {
+): AlongDim {
   const op = row<Dim>({
     name,
     shape,
@@ -108,37 +111,53 @@ function along(
   return (x, dim = -1) => apply(op, [x], { dim: normalizeDim(name, dim, x.shape.length) });
 }
 
-/** log Σ e^x along `dim`, which keeps length 1; shifted by the maximum, so that it does not overflow. */
-export const logsumexp = along(
+const logsumexpKept: AlongDim = along(
   'logsumexp',
   4,
   keepDim,
   ([x], { dim }) => {
-    const m = max(x, dim, true).detach();
-    return add(m, log(sum(exp(sub(x, m)), dim, true)));
+    const m = x.amax(dim, { keepdim: true }).detach();
+    return m.add(x.sub(m).exp().sum(dim, { keepdim: true }).log());
   },
-  (g, [x], y) => [() => mul(g, exp(sub(x, y)))],
+  (g, [x], y) => [() => g.mul(x.sub(y).exp())],
 );
+
+/** log Σ e^x along `dim`, shifted by the maximum, so that it does not overflow. */
+export const logsumexp: (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor = (
+  x,
+  dim = -1,
+  { keepdim = false } = {},
+) => {
+  const kept = logsumexpKept(x, dim);
+  const d = normalizeDim('logsumexp', dim, x.shape.length);
+  return keepdim ? kept : kept.reshape(x.shape.filter((_, i) => i !== d));
+};
 
 const same: Row<Dim>['shape'] = ([x]) => x;
 
 /** e^x / Σ e^x along `dim`. */
-export const softmax = along(
+export const softmax: AlongDim = along(
   'softmax',
   5,
   same,
   ([x], { dim }) => {
-    const e = exp(sub(x, max(x, dim, true).detach()));
-    return div(e, sum(e, dim, true));
+    const e = x.sub(x.amax(dim, { keepdim: true }).detach()).exp();
+    return e.div(e.sum(dim, { keepdim: true }));
   },
-  (g, _, y, { dim }) => [() => mul(y, sub(g, sum(mul(g, y), dim, true)))],
+  (g, _, y, { dim }) => [() => y.mul(g.sub(g.mul(y).sum(dim, { keepdim: true })))],
 );
 
 /** log softmax along `dim`. */
-export const logSoftmax = along(
+export const logSoftmax: AlongDim = along(
   'logSoftmax',
   5,
   same,
-  ([x], { dim }) => sub(x, logsumexp(x, dim)),
-  (g, _, y, { dim }) => [() => sub(g, mul(exp(y), sum(g, dim, true)))],
+  ([x], { dim }) => x.sub(x.logsumexp(dim, { keepdim: true })),
+  (g, _, y, { dim }) => [() => g.sub(y.exp().mul(g.sum(dim, { keepdim: true })))],
 );
+
+const methods = { sum, amax, amin, mean, logsumexp, softmax, logSoftmax };
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

@@ -5,12 +5,13 @@
  * Σ max(x − τ, 0) = m (Martins & Astudillo 2016, Duchi et al. 2008). Everything sparse in S2T2 is this τ, along rows
  * or columns.
  */
+import type { Dim } from '../attributes.ts';
 import type { Shape } from '../backend.ts';
+import { addMethods, type Methods } from '../methods.ts';
 import { apply, row, type Row, type Sample } from '../op.ts';
 import { aroundDim, broadcastShapes, normalizeDim, sameShape, show, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
-import { add, div, less, mul, neg, relu, sub, sumTo, where, type Operand } from './elementwise.ts';
-import { max, sum, type Dim } from './reduce.ts';
+import { add, lt, mul, sumTo, where, type Operand } from './elementwise.ts';
 import { normals, positives } from './samples.ts';
 
 const lineShape = (x: Shape, dim: number): Shape => x.map((n, i) => (i === dim ? 1 : n));
@@ -64,24 +65,26 @@ const thresholdOp = row<Dim>({
    * No sort, no step that depends on data: it runs on every backend. The largest entry always stays in S.
    */
   definition: ([x, mass], { dim }) => {
-    const top = max(x, dim, true);
-    const shifted = sub(x, top); // ≤ 0, so that large values lose nothing
+    const keepdim = true;
+    const top = x.amax(dim, { keepdim });
+    const shifted = x.sub(top); // ≤ 0, so that large values lose nothing
     const z = shifted.detach(); // the search has no gradient, its result has
-    let low = neg(add(mass, mul(0, top))); // full line shape
+    let low = mass.add(mul(0, top)).neg(); // full line shape
     let high = mul(0, low);
     for (let step = 0; step < (x.dtype === 'float64' ? 60 : 30); step++) {
       const middle = mul(0.5, add(low, high));
-      const tooLow = less(mass, sum(relu(sub(z, middle)), dim, true));
+      const tooLow = mass.lt(z.sub(middle).relu().sum(dim, { keepdim }));
       [low, high] = [where(tooLow, middle, low), where(tooLow, high, middle)];
     }
-    const inside = less(low, z);
-    return add(top, div(sub(sum(where(inside, shifted, 0), dim, true), mass), sum(inside, dim, true)));
+    const inside = low.lt(z);
+    const total = where(inside, shifted, 0).sum(dim, { keepdim });
+    return top.add(total.sub(mass).div(inside.sum(dim, { keepdim })));
   },
   // On the support S: ∂τ/∂x = 1_S / |S|, ∂τ/∂m = −1 / |S|.
   vjp: (g, [x, mass], tau, { dim }) => {
-    const inside = less(tau, x);
-    const share = div(g, sum(inside, dim, true));
-    return [() => mul(share, inside), () => sumTo(neg(share), mass.shape)];
+    const inside = tau.lt(x);
+    const share = g.div(inside.sum(dim, { keepdim: true }));
+    return [() => share.mul(inside), () => sumTo(share.neg(), mass.shape)];
   },
   domain: [
     [-Infinity, Infinity],
@@ -93,10 +96,10 @@ const thresholdOp = row<Dim>({
 });
 
 /** τ with Σ max(x − τ, 0) = mass along `dim`, which keeps length 1. `mass` is positive and broadcasts to the lines. */
-export const simplexThreshold = (x: Tensor, mass: Operand, dim = -1): Tensor =>
+export const simplexThreshold = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
   apply(thresholdOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexThreshold', dim, x.shape.length) });
 
-const gradientOp: Row<Dim> = row<Dim>({
+const gradientOp = row<Dim>({
   name: 'simplexGradient',
   shape: ([g, y]) => {
     if (!sameShape(g, y))
@@ -104,11 +107,11 @@ const gradientOp: Row<Dim> = row<Dim>({
     return g;
   },
   definition: ([g, y], { dim }) => {
-    const inside = less(0, y);
-    return mul(inside, sub(g, supportMean(g, inside, dim)));
+    const inside = lt(0, y);
+    return inside.mul(g.sub(supportMean(g, inside, dim)));
   },
   // Linear in g, and its own adjoint: the orthogonal projection on { zero outside S, sum zero }.
-  vjp: (h, [, y], _, { dim }) => [() => simplexGradient(h, y, dim), null],
+  vjp: (h, [, y], _, { dim }) => [() => h.simplexGradient(y, dim), null],
   masks: [1],
   sample: (random, size) => {
     const y = positives(random, [size, size + 1]);
@@ -122,22 +125,25 @@ const gradientOp: Row<Dim> = row<Dim>({
 /**
  * The gradient with respect to x of a projection y of x on simplices along `dim`: 1_S (g − mean_S g) on its support S.
  */
-export const simplexGradient = (g: Tensor, y: Tensor, dim = -1): Tensor =>
+export const simplexGradient = (g: Tensor, y: Tensor, dim: number = -1): Tensor =>
   apply(gradientOp, [g, y], { dim: normalizeDim('simplexGradient', dim, y.shape.length) });
 
 const supportMean = (g: Tensor, inside: Tensor, dim: number): Tensor =>
-  div(sum(mul(g, inside), dim, true), sum(inside, dim, true));
+  g
+    .mul(inside)
+    .sum(dim, { keepdim: true })
+    .div(inside.sum(dim, { keepdim: true }));
 
 const projectionOp = row<Dim>({
   name: 'simplexProjection',
   shape: (shapes, attributes) => checkMass('simplexProjection', shapes, attributes),
   definition: ([x, mass], { dim }) => {
-    const z = sub(x, max(x, dim, true)); // the projection does not see a shift of the line, a float does
-    return relu(sub(z, simplexThreshold(z, mass, dim)));
+    const z = x.sub(x.amax(dim, { keepdim: true })); // the projection does not see a shift of the line, a float does
+    return z.sub(z.simplexThreshold(mass, dim)).relu();
   },
   vjp: (g, [, mass], y, { dim }) => [
-    () => simplexGradient(g, y, dim),
-    () => sumTo(supportMean(g, less(0, y), dim), mass.shape),
+    () => g.simplexGradient(y, dim),
+    () => sumTo(supportMean(g, lt(0, y), dim), mass.shape),
   ],
   domain: [
     [-Infinity, Infinity],
@@ -149,22 +155,28 @@ const projectionOp = row<Dim>({
 });
 
 /** The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). */
-export const simplexProjection = (x: Tensor, mass: Operand, dim = -1): Tensor =>
+export const simplexProjection = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
   apply(projectionOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexProjection', dim, x.shape.length) });
 
 const sparsemaxOp = row<Dim>({
   name: 'sparsemax',
   shape: ([x]) => x,
-  definition: ([x], { dim }) => simplexProjection(x, 1, dim),
-  vjp: (g, _, y, { dim }) => [() => simplexGradient(g, y, dim)],
+  definition: ([x], { dim }) => x.simplexProjection(1, dim),
+  vjp: (g, _, y, { dim }) => [() => g.simplexGradient(y, dim)],
   kinks: fromSupportChange,
   sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim: random.integer(2) } }),
   flops: ([x]) => 5 * sizeOf(x),
 });
 
 /** The Euclidean projection on the probability simplex along `dim` (Martins & Astudillo 2016, equation 2). */
-export const sparsemax = (x: Tensor, dim = -1): Tensor =>
+export const sparsemax = (x: Tensor, dim: number = -1): Tensor =>
   apply(sparsemaxOp, [x], { dim: normalizeDim('sparsemax', dim, x.shape.length) });
 
 const asMass = (mass: Operand, x: Tensor): Tensor =>
   mass instanceof Tensor ? mass : full([], mass, { dtype: x.dtype, backend: x.backend });
+
+const methods = { simplexThreshold, simplexGradient, simplexProjection, sparsemax };
+declare module '../tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

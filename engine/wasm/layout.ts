@@ -205,7 +205,7 @@ export function checkedIndex(machine: Machine, op: string, index: WasmStorage, n
 }
 
 export function gather(machine: Machine, table: WasmStorage, [n, width]: Shape, index: WasmStorage): WasmStorage {
-  checkedIndex(machine, 'gather', index, n, 0);
+  checkedIndex(machine, 'embedding', index, n, 0);
   const y = machine.allocate(table.dtype, index.size * width);
   machine.run('gather', [table.pointer, index.pointer, y.pointer, width], share(index.size, width));
   return y;

@@ -11,9 +11,9 @@ import {
   div,
   exp,
   full,
-  gather,
+  embedding,
   grad,
-  less,
+  lt,
   matmul,
   memory,
   mul,
@@ -139,17 +139,17 @@ describe('which gradients', () => {
   test('a condition decides and has no gradient of its own: zeros', () => {
     const x = leaf([-1, 2]);
     expect(list(grad(sum(where(x, constant([3, 4]), mul(x, 0))), [x])[0])).toEqual([0, 0]);
-    expect(less(x, 0).requiresGrad).toBe(false);
+    expect(lt(x, 0).requiresGrad).toBe(false);
   });
 
   test('the branch not taken gives no gradient, not even NaN', () => {
     const x = leaf([0, 4]);
-    expect(list(grad(sum(where(less(0, x), div(1, x), 0)), [x])[0]).map(v => (Number.isNaN(v) ? 'NaN' : v))).toEqual([
+    expect(list(grad(sum(where(lt(0, x), div(1, x), 0)), [x])[0]).map(v => (Number.isNaN(v) ? 'NaN' : v))).toEqual([
       'NaN',
       -1 / 16,
     ]); // 0 · (−1/0²): mask the input as well
-    const safe = where(less(0, x), x, 1);
-    expect(list(grad(sum(where(less(0, x), div(1, safe), 0)), [x])[0]).map(v => v + 0)).toEqual([0, -1 / 16]);
+    const safe = where(lt(0, x), x, 1);
+    expect(list(grad(sum(where(lt(0, x), div(1, safe), 0)), [x])[0]).map(v => v + 0)).toEqual([0, -1 / 16]);
   });
 
   test('at a kink: ties of maximum share, relu gives 0, |x| gives 0', () => {
@@ -407,7 +407,7 @@ describe('adjoints', () => {
     );
   });
 
-  test('gather and scatterAdd are adjoint to each other, repeated indices too', () => {
+  test('embedding and scatterAdd are adjoint to each other, repeated indices too', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: 5 }), fc.array(fc.nat(4), { maxLength: 8 }), (width, picks) =>
         scope(() => {
@@ -416,7 +416,7 @@ describe('adjoints', () => {
             constant(normals([5, width]), [5, width]),
             constant(normals([picks.length, width]), [picks.length, width]),
           ];
-          expect(dot(list(gather(tab, index)), list(rows))).toBeCloseTo(
+          expect(dot(list(embedding(index, tab)), list(rows))).toBeCloseTo(
             dot(list(tab), list(scatterAdd(rows, index, 5))),
             10,
           );

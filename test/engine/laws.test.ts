@@ -399,7 +399,7 @@ describe('⟨w, J u⟩ = ⟨Jᵀ w, u⟩', () => {
         'broadcastTo 0',
         'matmul 0',
         'matmul 1',
-        'gather 0',
+        'embedding 1',
         'scatterAdd 0',
         'sum 0',
         'rotary 0',

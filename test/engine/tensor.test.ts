@@ -9,7 +9,7 @@ import {
   createWasmBackend,
   exp,
   full,
-  gather,
+  embedding,
   getBackend,
   grad,
   matmul,
@@ -252,7 +252,7 @@ describe('a freed tensor', () => {
     ['matmul', x => matmul(x, zeros([3, 1]))],
     ['reshape', x => reshape(x, [6])],
     ['concat', x => concat([zeros([2, 3]), x])],
-    ['gather', x => gather(x, zeros([1], { dtype: 'int32' }))],
+    ['embedding', x => embedding(zeros([1], { dtype: 'int32' }), x)],
     ['softmax', x => softmax(x)],
     ['where', x => where(zeros([2, 3]), x, 0)],
   ])('names the user: %s', (user, use) => {

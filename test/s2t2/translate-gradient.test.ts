@@ -1,19 +1,6 @@
 /** The sparse products of the translation give the layer the gradient that dense ones would. */
 import { expect, test } from 'vitest';
-import {
-  add,
-  concat,
-  div,
-  gather,
-  grad,
-  matmul,
-  mul,
-  Random,
-  scope,
-  sum,
-  tensor,
-  type Tensor,
-} from '../../engine/index.ts';
+import { add, concat, div, grad, matmul, mul, Random, scope, sum, tensor, type Tensor } from '../../engine/index.ts';
 import { sparseSinkhorn, variants } from '../../s2t2/sinkhorn.ts';
 import { translateEnds } from '../../s2t2/translate.ts';
 
@@ -57,10 +44,13 @@ test.each(variants.flatMap(variant => [0, 0.006].map(preference => ({ variant, p
       const sparse = values(plan => translateEnds(plan, mu, nu, { embedding, head }, map, 'actual'));
       const inner = tensor(ids(v));
       const withSpecial = (translated: Tensor, end: Tensor) =>
-        concat([translated, gather(end, tensor(Int32Array.of(v)))]);
+        concat([translated, tensor(Int32Array.of(v)).embedding(end)]);
       const dense = values(plan => ({
-        embedding: withSpecial(div(matmul(plan, gather(embedding, inner)), sum(plan, 1, true)), embedding),
-        head: withSpecial(matmul(div(plan, nu), gather(head, inner)), head),
+        embedding: withSpecial(
+          div(matmul(plan, inner.embedding(embedding)), sum(plan, 1, { keepdim: true })),
+          embedding,
+        ),
+        head: withSpecial(matmul(div(plan, nu), inner.embedding(head)), head),
       }));
       // Kernels take a plan of which less than a quarter is positive; for others the definition runs.
       expect(sparse.density < 0.25).toBe(variant === 'dual' && preference > 0);

@@ -3,7 +3,7 @@
  * parallel (`reduce.ts`), then one thread an element applies the formula of the row.
  */
 import type { Kernel, Shape, View } from '../../backend.ts';
-import type { Dim } from '../../ops/reduce.ts';
+import type { Dim } from '../../attributes.ts';
 import { aroundDim, sizeOf } from '../../shape.ts';
 import type { KernelSource, Thread, Values } from '../gpujs.ts';
 import { divide, place, remainder } from '../indexing.ts';

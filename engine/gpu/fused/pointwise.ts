@@ -1,7 +1,6 @@
 /** Activations and AdamW: one thread an element, the definition of the row in one expression. */
 import type { Kernel } from '../../backend.ts';
-import type { GeluAttributes } from '../../ops/elementwise.ts';
-import type { AdamwStepAttributes } from '../../ops/nn.ts';
+import type { AdamwStepAttributes, GeluAttributes } from '../../attributes.ts';
 import { sameShape } from '../../shape.ts';
 import { erfOf, sigmoidOf, tanhOf } from '../functions.ts';
 import type { KernelSource, Thread, Values } from '../gpujs.ts';
@@ -66,14 +65,13 @@ function adamwStep(
   m: Values,
   v: Values,
   kept: number,
-  rate: number,
-  epsilon: number,
+  lr: number,
+  eps: number,
   correction1: number,
   correction2: number,
 ): number {
   return (
-    p[this.thread.x] * kept -
-    rate * (m[this.thread.x] / correction1 / (Math.sqrt(v[this.thread.x] / correction2) + epsilon))
+    p[this.thread.x] * kept - lr * (m[this.thread.x] / correction1 / (Math.sqrt(v[this.thread.x] / correction2) + eps))
   );
 }
 
@@ -110,15 +108,15 @@ export function pointwise(machine: Machine): Record<string, Kernel<GpuStorage>> 
         run(adamwVariance, v.storage, g.storage, real(beta), real(1 - beta)),
     },
     adamwStep: {
-      forward: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }: AdamwStepAttributes) =>
+      forward: ([p, m, v], { lr, weightDecay, eps, correction1, correction2 }: AdamwStepAttributes) =>
         run(
           adamwStep,
           p.storage,
           m.storage,
           v.storage,
-          real(1 - rate * decay),
-          real(rate),
-          real(epsilon),
+          real(1 - lr * weightDecay),
+          real(lr),
+          real(eps),
           real(correction1),
           real(correction2),
         ),

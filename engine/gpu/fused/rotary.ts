@@ -3,7 +3,7 @@
  * told.
  */
 import type { Kernel } from '../../backend.ts';
-import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
+import { rotaryInvFreq, type RotaryAttributes } from '../../attributes.ts';
 import type { Thread, Values } from '../gpujs.ts';
 import { divide, place, remainder } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
@@ -24,11 +24,11 @@ export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
   const turn = (
     x: GpuStorage,
     [, T, H, D]: readonly number[],
-    { base, speeds, offset, inverse }: RotaryAttributes,
+    { base, invFreq, offset, inverse }: RotaryAttributes,
   ): GpuStorage => {
     const half = D / 2;
-    const turns = machine.constant(`rotary ${T} ${half} ${speeds ?? base} ${offset} ${inverse}`, () => {
-      const radians = rotarySpeeds(D, { base, speeds });
+    const turns = machine.constant(`rotary ${T} ${half} ${invFreq ?? base} ${offset} ${inverse}`, () => {
+      const radians = rotaryInvFreq(D, { base, invFreq });
       return Float32Array.from({ length: T * D }, (_, i) => {
         const angle = (offset + Math.floor(i / D)) * radians[Math.floor((i % D) / 2)];
         return i % 2 === 0 ? Math.cos(angle) : Math.sin(inverse ? -angle : angle);

@@ -3,7 +3,7 @@
  * τ until nothing is; one thread a line, since how long it takes depends on the values.
  */
 import type { Kernel, View } from '../../backend.ts';
-import type { Dim } from '../../ops/reduce.ts';
+import type { Dim } from '../../attributes.ts';
 import { aroundDim } from '../../shape.ts';
 import type { Thread, Values } from '../gpujs.ts';
 import { divide, patternOf, position, remainder } from '../indexing.ts';

@@ -1,4 +1,5 @@
 /** The rows `adamwMean`, `adamwVariance` and `adamwStep` (Loshchilov & Hutter 2019), each in one pass over memory. */
+import type { AdamwStepAttributes } from '../../attributes.ts';
 import type { Kernel } from '../../backend.ts';
 import { f32x4 } from '../assembler/instructions.ts';
 import type { Kernels } from '../kernel.ts';
@@ -7,14 +8,6 @@ import { emitPointwise, pointwise } from './pointwise.ts';
 
 const { add, sub, mul, div, sqrt } = f32x4;
 
-interface StepAttributes {
-  readonly rate: number;
-  readonly decay: number;
-  readonly epsilon: number;
-  readonly correction1: number;
-  readonly correction2: number;
-}
-
 export function emitAdamw(kernels: Kernels): void {
   emitPointwise(kernels, 'adamwMean', 2, 1, ['keep', 'renew'], (_, [m, g], [keep, renew]) => [
     add(mul(m, keep), mul(g, renew)),
@@ -22,7 +15,7 @@ export function emitAdamw(kernels: Kernels): void {
   emitPointwise(kernels, 'adamwVariance', 2, 1, ['keep', 'renew'], (_, [v, g], [keep, renew]) => [
     add(mul(v, keep), mul(mul(g, g), renew)),
   ]);
-  // p · keep − step · m / (√(v · scale) + ε), with step = rate / correction1 and scale = 1 / correction2.
+  // p · keep − step · m / (√(v · scale) + ε), with step = lr / correction1 and scale = 1 / correction2.
   emitPointwise(
     kernels,
     'adamwStep',
@@ -44,12 +37,12 @@ export function adamw(machine: Machine): Record<string, Kernel<WasmStorage>> {
     adamwMean: average('adamwMean'),
     adamwVariance: average('adamwVariance'),
     adamwStep: {
-      forward: ([p, m, v], { rate, decay, epsilon, correction1, correction2 }: StepAttributes) =>
+      forward: ([p, m, v], { lr, weightDecay, eps, correction1, correction2 }: AdamwStepAttributes) =>
         pointwise(machine, 'adamwStep', [p.storage, m.storage, v.storage], 1, [
-          1 - rate * decay,
-          rate / correction1,
+          1 - lr * weightDecay,
+          lr / correction1,
           1 / correction2,
-          epsilon,
+          eps,
         ])[0],
     },
   };

@@ -4,7 +4,7 @@
  * host in double precision; the tables of the last few calls are kept, since every layer asks for the same.
  */
 import type { Kernel, View } from '../../backend.ts';
-import { rotarySpeeds, type RotaryAttributes } from '../../ops/nn.ts';
+import { rotaryInvFreq, type RotaryAttributes } from '../../attributes.ts';
 import { f32x4, i32, v128 } from '../assembler/instructions.ts';
 import { eachItem, kernel, type Kernels } from '../kernel.ts';
 import { eachVector, loadAt, storeVector } from '../lines.ts';
@@ -54,11 +54,11 @@ const tablesKept = 4;
 export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const tables = new Map<string, WasmStorage>(); // in order of use
 
-  const tableFor = (T: number, D: number, { base, speeds, offset }: RotaryAttributes): WasmStorage => {
-    const key = `${T} ${D} ${speeds ?? base} ${offset}`;
+  const tableFor = (T: number, D: number, { base, invFreq, offset }: RotaryAttributes): WasmStorage => {
+    const key = `${T} ${D} ${invFreq ?? base} ${offset}`;
     const known = tables.get(key);
     tables.delete(key);
-    const table = known ?? machine.keep(machine.upload(anglesTable(T, rotarySpeeds(D, { base, speeds }), offset)));
+    const table = known ?? machine.keep(machine.upload(anglesTable(T, rotaryInvFreq(D, { base, invFreq }), offset)));
     tables.set(key, table);
     if (tables.size > tablesKept) {
       const [oldest, storage] = tables.entries().next().value!;
@@ -88,13 +88,13 @@ export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
 }
 
 /** (T, 2, D/2): cosines and sines of every position. */
-function anglesTable(T: number, speeds: readonly number[], offset: number): Float32Array<ArrayBuffer> {
-  const half = speeds.length;
+function anglesTable(T: number, invFreq: readonly number[], offset: number): Float32Array<ArrayBuffer> {
+  const half = invFreq.length;
   const D = 2 * half;
   const table = new Float32Array(T * D);
   for (let t = 0; t < T; t++) {
     for (let i = 0; i < half; i++) {
-      const angle = (offset + t) * speeds[i];
+      const angle = (offset + t) * invFreq[i];
       table[t * D + i] = Math.cos(angle);
       table[t * D + half + i] = Math.sin(angle);
     }

@@ -236,7 +236,7 @@ describe('index', () => {
     const index = { values: Int32Array.of(0, 3), shape: [2] };
     const table = { values: normals([3, 2]), shape: [3, 2] };
     expect(() => on(wasm, [table, index], (backend, [t, i]) => backend.gather(t, i))).toThrow(
-      new RangeError('gather: index 3 at position 1 is outside [0, 3)'),
+      new RangeError('embedding: index 3 at position 1 is outside [0, 3)'),
     );
     expect(() =>
       on(wasm, [{ values: normals([2, 2]), shape: [2, 2] }, index], (backend, [x, i]) => backend.scatterAdd(x, i, 3)),

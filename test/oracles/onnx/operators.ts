@@ -10,20 +10,20 @@ import {
   cos,
   crossEntropy,
   div,
-  equal,
+  eq,
   erf,
   exp,
-  gather,
-  greater,
-  greaterEqual,
+  embedding,
+  gt,
+  ge,
   layerNorm,
-  less,
-  lessEqual,
+  lt,
+  le,
   log,
   logSoftmax,
   logsumexp,
   matmul,
-  max,
+  amax,
   maximum,
   mean,
   minimum,
@@ -146,17 +146,17 @@ const loss =
       { backend: x.backend },
     );
     const scores = reshape(toEnd(x, 1), [index.size, x.shape[1]]);
-    const counted = sub(1, less(toFloat(index, dtype), 0));
+    const counted = sub(1, lt(toFloat(index, dtype), 0));
     const weight = weights
       ? mul(
           counted,
           reshape(
-            gather(
-              reshape(weights, [-1, 1]),
+            embedding(
               tensor(
                 Int32Array.from(labels!.values, label => (label === ignored ? 0 : label)),
                 { backend: x.backend },
               ),
+              reshape(weights, [-1, 1]),
             ),
             [-1],
           ),
@@ -207,11 +207,11 @@ export const operators: Readonly<Record<string, Operator>> = {
     if (given[0]?.type !== 'float') return null;
     return [minimum(maximum(x, low ?? flag(attributes, 'min', -Infinity)), high ?? flag(attributes, 'max', Infinity))];
   },
-  Equal: elementwise(equal),
-  Less: elementwise(less),
-  Greater: elementwise(greater),
-  LessOrEqual: elementwise(lessEqual),
-  GreaterOrEqual: elementwise(greaterEqual),
+  Equal: elementwise(eq),
+  Less: elementwise(lt),
+  Greater: elementwise(gt),
+  LessOrEqual: elementwise(le),
+  GreaterOrEqual: elementwise(ge),
   Where: elementwise(where),
 
   Reshape: ({ xs: [x], given: [, shape], attributes }) => {
@@ -265,12 +265,12 @@ export const operators: Readonly<Record<string, Operator>> = {
     const [rank, dim] = [x.shape.length, from(flag(attributes, 'axis', 0), x.shape.length)];
     const rest = [...x.shape.keys()].filter(d => d !== dim);
     const n = x.shape[dim];
-    const rows = gather(
-      reshape(permute(x, [dim, ...rest]), [n, -1]),
+    const rows = embedding(
       tensor(
         Int32Array.from(index!.values, i => from(i, n)),
         { shape: index!.shape, backend: x.backend },
       ),
+      reshape(permute(x, [dim, ...rest]), [n, -1]),
     );
     // (…index, …rest) → the index's dims where the axis was.
     const m = index!.shape.length;
@@ -301,15 +301,15 @@ export const operators: Readonly<Record<string, Operator>> = {
     return [fromEnd(add(mul(hot, on - off), off), from(flag(attributes, 'axis', -1), hot.shape.length))];
   },
 
-  ReduceSum: reduction((x, dims) => sum(x, dims, true)),
-  ReduceMax: reduction((x, dims) => max(x, dims, true)),
-  ReduceMin: reduction((x, dims) => neg(max(neg(x), dims, true))),
-  ReduceMean: reduction((x, dims) => mean(x, dims, true)),
-  ReduceSumSquare: reduction((x, dims) => sum(square(x), dims, true)),
-  ReduceL1: reduction((x, dims) => sum(abs(x), dims, true)),
-  ReduceL2: reduction((x, dims) => sqrt(sum(square(x), dims, true))),
-  ReduceLogSum: reduction((x, dims) => log(sum(x, dims, true))),
-  ReduceLogSumExp: reduction((x, dims) => dims.reduce((y, dim) => logsumexp(y, dim), x)),
+  ReduceSum: reduction((x, dims) => sum(x, dims, { keepdim: true })),
+  ReduceMax: reduction((x, dims) => amax(x, dims, { keepdim: true })),
+  ReduceMin: reduction((x, dims) => neg(amax(neg(x), dims, { keepdim: true }))),
+  ReduceMean: reduction((x, dims) => mean(x, dims, { keepdim: true })),
+  ReduceSumSquare: reduction((x, dims) => sum(square(x), dims, { keepdim: true })),
+  ReduceL1: reduction((x, dims) => sum(abs(x), dims, { keepdim: true })),
+  ReduceL2: reduction((x, dims) => sqrt(sum(square(x), dims, { keepdim: true }))),
+  ReduceLogSum: reduction((x, dims) => log(sum(x, dims, { keepdim: true }))),
+  ReduceLogSumExp: reduction((x, dims) => dims.reduce((y, dim) => logsumexp(y, dim, { keepdim: true }), x)),
   Softmax: normalised(softmax),
   LogSoftmax: normalised(logSoftmax),
 
@@ -337,9 +337,9 @@ export const operators: Readonly<Record<string, Operator>> = {
       const v = adamwVariance(state[3 * n + i], g, flag(attributes, 'beta', 0.999));
       return [
         adamwStep(x, m, v, {
-          rate: given[0]!.values[0],
-          decay: 0,
-          epsilon: flag(attributes, 'epsilon', 1e-6),
+          lr: given[0]!.values[0],
+          weightDecay: 0,
+          eps: flag(attributes, 'epsilon', 1e-6),
           correction1: 1,
           correction2: 1,
         }),
