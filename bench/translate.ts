@@ -60,7 +60,7 @@ function largeTokenizer(): Tokenizer {
     const [a, b] = [Math.floor(merges.length / 256), merges.length % 256];
     merges.push({ left: a + 2, right: b + 2, merged: tokens.push(Uint8Array.of(a, b)) - 1 });
   }
-  return new Tokenizer({ tokens, merges, added: special, patterns: [] });
+  return new Tokenizer({ tokens, merges, added: special, splits: [] });
 }
 
 /** Shards of bfloat16 numbers between 2⁻⁷ and 2⁻⁶, the same block again and again. */

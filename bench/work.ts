@@ -75,7 +75,7 @@ export interface TokenizerWork {
 export function tokenizerWork(): TokenizerWork {
   const text = syntheticText(2_000_000);
   const documents = text.match(/.{1,2000}/g)!;
-  const train = () => trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern });
+  const train = () => trainBPE(documents, { vocabSize: 2048, pattern: gpt2Pattern, alphabet: 'bytes' });
   const tokenizer = train();
   return {
     bytes: text.length,

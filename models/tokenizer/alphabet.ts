@@ -6,8 +6,8 @@ import { isUtf8 } from '../utf8.ts';
 import { UserError } from '../errors.ts';
 
 export interface Alphabet {
-  symbolsOfText(text: string): Int32Array;
-  symbolsOfBytes(bytes: Uint8Array): Int32Array;
+  symbolsOfText(text: string): Int32Array<ArrayBuffer>;
+  symbolsOfBytes(bytes: Uint8Array): Int32Array<ArrayBuffer>;
 }
 
 /** Character tokens as SentencePiece has them: a space is written ▁ (U+2581), a byte as a token of its own. */
@@ -35,12 +35,26 @@ export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: n
   tokens.forEach((bytes, id) => {
     if (bytes?.length === 1) ids[bytes[0]] = id;
   });
-  const symbolsOfBytes = (bytes: Uint8Array) =>
-    Int32Array.from(bytes, (byte, at) => {
-      if (ids[byte] < 0) throw new UnknownByte(byte, at);
-      return ids[byte];
-    });
-  return { symbolsOfBytes, symbolsOfText: text => symbolsOfBytes(encodeUtf8(text)) };
+  const symbolsOfBytes = (bytes: Uint8Array) => {
+    const symbols = new Int32Array(bytes.length);
+    for (let at = 0; at < bytes.length; at++) {
+      const id = ids[bytes[at]];
+      if (id < 0) throw new UnknownByte(bytes[at], at);
+      symbols[at] = id;
+    }
+    return symbols;
+  };
+  const symbolsOfText = (text: string) => {
+    const symbols = new Int32Array(text.length);
+    for (let at = 0; at < text.length; at++) {
+      const unit = text.charCodeAt(at);
+      if (unit > 127) return symbolsOfBytes(encodeUtf8(text));
+      if (ids[unit] < 0) throw new UnknownByte(unit, at);
+      symbols[at] = ids[unit];
+    }
+    return symbols;
+  };
+  return { symbolsOfBytes, symbolsOfText };
 }
 
 export class UnknownByte extends UserError {

@@ -1,4 +1,4 @@
-/** GPT-2's way of writing bytes as printable characters, in which byte-level vocabularies are kept. */
+/** Bytes as text: GPT-2's printable characters, in which byte-level vocabularies are kept, hexadecimal, Latin-1. */
 
 /** Printable bytes are themselves, the others follow from U+0100 on. */
 const characters: readonly string[] = (() => {
@@ -22,4 +22,24 @@ export function readBytes(token: string): Uint8Array | undefined {
     bytes[i] = byte;
   }
   return bytes;
+}
+
+export const hexOf = (bytes: Uint8Array): string =>
+  Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
+
+/** A text with one character for each byte: a key for maps. */
+export const latin1Of = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const byte of bytes) text += String.fromCharCode(byte);
+  return text;
+};
+
+export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }

@@ -10,22 +10,27 @@ import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
 import { readBytes } from './bytes.ts';
 import { Cursor, isIndex } from './json-cursor.ts';
 import { byteToken } from './json-write.ts';
-import { compilePattern, gpt2Pattern, quotePattern } from './pattern.ts';
-import { pairKey, Tokenizer, type Merge, type SpecialTokens } from './tokenizer.ts';
+import { pairKey, type Merge } from './merge.ts';
+import { compilePattern, gpt2Pattern, quotePattern, type Split } from './pattern.ts';
+import { Tokenizer, type SpecialTokens } from './tokenizer.ts';
 
 /** No vocabulary is larger; a larger id would only fill memory. */
 const maxId = 2 ** 22;
+/** Ids without a token: each takes a row of the model. */
+const maxHoles = 2 ** 16;
 
 /** `roles` (from a `config.json`) override what the names of special tokens tell. */
 export function parseTokenizerJson(text: string, file: string, roles?: SpecialTokens): Tokenizer {
   const root = new Cursor(parseJson(text, file), file);
   const model = root.get('model');
-  model.get('type').mustBe('BPE');
+  // GPT-2's own file has no type; of the models that may be meant, only BPE has merges.
+  if (!model.get('type').isNull || model.get('merges').isNull) model.get('type').mustBe('BPE');
   for (const neutral of ['dropout', 'continuing_subword_prefix', 'end_of_word_suffix'])
     model.get(neutral).mustBe(null, undefined, '', 0);
 
   const added = readAdded(root.get('added_tokens'));
   const names = readVocabulary(model.get('vocab'), added);
+  const products = readProducts(model, added);
   const steps = stepsOf(root.get('pre_tokenizer'), 'pretokenizers');
   const byteLevel = steps.some(step => step.get('type').value === 'ByteLevel');
   if (!byteLevel && model.get('byte_fallback').value !== true) {
@@ -38,7 +43,7 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
   const ignoreMerges = model.get('ignore_merges').flag(false);
   const unk = readUnknown(model.get('unk_token'), names, added);
   const rest = {
-    merges: readMerges(model.get('merges'), names),
+    merges: readMerges(model.get('merges'), name => names.get(name) ?? products.get(name)),
     added,
     ignoreMerges,
     roles: { ...(unk === undefined ? {} : { unk }), ...roles },
@@ -50,7 +55,7 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
     return new Tokenizer({
       ...rest,
       tokens: characterTokens(names, characters.fallback, added),
-      patterns: [],
+      splits: [],
       nfc,
       characters,
     });
@@ -63,7 +68,7 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
   const decoders = stepsOf(root.get('decoder'), 'decoders');
   if (decoders.length !== 1) root.get('decoder').refuse('must be ByteLevel, as the pre-tokenizer is');
   decoders[0].get('type').mustBe('ByteLevel');
-  return new Tokenizer({ ...rest, tokens, nfc, patterns: readPatterns(steps) });
+  return new Tokenizer({ ...rest, tokens, nfc, splits: readSplits(steps) });
 }
 
 function readAdded(list: Cursor): AddedToken[] {
@@ -108,7 +113,16 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
     }
   }
   if (names.size === 0) vocab.refuse('has no tokens');
+  const largest = [...taken.keys()].reduce((a, b) => Math.max(a, b), 0);
+  if (largest >= taken.size + maxHoles)
+    vocab.refuse(`has ${taken.size} tokens and ids up to ${largest}; at most ${maxHoles} ids may be without a token`);
   return names;
+}
+
+/** Added tokens that the vocabulary has as well, under the same id (`readVocabulary` sees to it): merges may name them. */
+function readProducts(model: Cursor, added: readonly AddedToken[]): Map<string, number> {
+  const vocab = model.get('vocab').object();
+  return new Map(added.filter(t => Object.hasOwn(vocab, t.content)).map(t => [t.content, t.id]));
 }
 
 function readUnknown(
@@ -126,7 +140,7 @@ function readUnknown(
 }
 
 /** Each merge is "left right" or ["left", "right"], and names three tokens of the vocabulary. */
-function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
+function readMerges(list: Cursor, idOf: (name: string) => number | undefined): Merge[] {
   const ranks = new Map<number, number>();
   return list.list().map((entry, i) => {
     const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
@@ -134,7 +148,7 @@ function readMerges(list: Cursor, names: ReadonlyMap<string, number>): Merge[] {
       list.item(i).refuse('is no pair of tokens');
     const [a, b] = pair as [string, string];
     const [left, right, merged] = [a, b, a + b].map(
-      name => names.get(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`),
+      name => idOf(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`),
     );
     const key = pairKey(left, right);
     if (ranks.has(key)) list.item(i).refuse(`repeats model.merges[${ranks.get(key)}]`);
@@ -161,31 +175,29 @@ function addedTokens(added: readonly AddedToken[]): (Uint8Array | undefined)[] {
   return tokens;
 }
 
-/** The patterns of Split and Digits, and GPT-2's where ByteLevel uses it. */
-function readPatterns(steps: readonly Cursor[]): string[] {
-  const patterns: string[] = [];
-  for (const [i, step] of steps.entries()) {
+/** The steps Split and Digits, and GPT-2's pattern where ByteLevel uses it. */
+function readSplits(steps: readonly Cursor[]): Split[] {
+  return steps.flatMap((step, i): Split[] => {
     const type = step.get('type').text();
     if ((type === 'ByteLevel') !== (i === steps.length - 1))
       step.refuse(`${type} stands where it is not supported: ByteLevel must come once and last`);
     if (type === 'ByteLevel') {
-      step.get('add_prefix_space').mustBe(false, undefined);
-      if (step.get('use_regex').flag(true)) patterns.push(gpt2Pattern.source);
-    } else if (type === 'Digits') {
-      patterns.push(step.get('individual_digits').flag(false) ? String.raw`\p{N}` : String.raw`\p{N}+`);
-    } else if (type === 'Split') {
-      patterns.push(readSplit(step));
-    } else {
-      step.get('type').mustBe('Split', 'Digits', 'ByteLevel');
+      const pattern = step.get('use_regex').flag(true) ? { pattern: gpt2Pattern.source } : {};
+      const prefix = step.get('add_prefix_space').flag(false) ? { prefixSpace: true } : {};
+      return Object.keys({ ...pattern, ...prefix }).length > 0 ? [{ ...pattern, ...prefix }] : [];
     }
-  }
-  return patterns;
+    if (type === 'Digits')
+      return [{ pattern: step.get('individual_digits').flag(false) ? String.raw`\p{N}` : String.raw`\p{N}+` }];
+    step.get('type').mustBe('Split', 'Digits', 'ByteLevel');
+    return [readSplit(step)];
+  });
 }
 
-function readSplit(step: Cursor): string {
-  // "Removed", inverted, keeps what the pattern matches: the same wherever the pattern matches every character.
+/** `invert` makes what lies between the matches of the pattern; only "Removed" tells the two apart. */
+function readSplit(step: Cursor): Split {
   const inverted = step.get('invert').flag(false);
-  step.get('behavior').mustBe(...(inverted ? ['Isolated', 'Removed'] : ['Isolated']));
+  const behavior = step.get('behavior');
+  behavior.mustBe('Isolated', 'Removed');
   const regex = step.get('pattern').get('Regex');
   const source = regex.isNull ? quotePattern(step.get('pattern').get('String').text()) : regex.text();
   try {
@@ -194,7 +206,7 @@ function readSplit(step: Cursor): string {
     if (error instanceof UserError) regex.refuse(error.message);
     throw error;
   }
-  return source;
+  return { pattern: source, ...(behavior.value === 'Removed' && { drops: inverted ? 'gaps' : 'matches' }) };
 }
 
 /** The rules by which SentencePiece's spaces and bytes are written, as normalizer, Metaspace and decoder tell them. */

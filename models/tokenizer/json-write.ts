@@ -1,7 +1,7 @@
 /** Writes Hugging Face's `tokenizer.json`. What is read is written back with the same meaning, though not letter by letter. */
 import { type CharacterUnits, decodeUtf8 } from './alphabet.ts';
 import { writeBytes } from './bytes.ts';
-import { gpt2Pattern } from './pattern.ts';
+import { gpt2Pattern, type Split } from './pattern.ts';
 import { type Tokenizer } from './tokenizer.ts';
 
 /** The file's text. Loads in Hugging Face's tokenizers. */
@@ -30,7 +30,7 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
     ]),
     pre_tokenizer: sequence(
       'pretokenizers',
-      characters ? metaspace(characters) : byteLevelSteps(tokenizer.parts.patterns),
+      characters ? metaspace(characters) : byteLevelSteps(tokenizer.parts.splits),
     ),
     post_processor: postProcessor,
     decoder: characters ? sequence('decoders', characterDecoders(characters)) : byteLevel(true, true),
@@ -76,12 +76,19 @@ const byteLevel = (useRegex: boolean, addPrefixSpace: boolean): Step => ({
   use_regex: useRegex,
 });
 
-function byteLevelSteps(patterns: readonly string[]): Step[] {
-  const last = patterns.at(-1) === gpt2Pattern.source;
-  const splits = last ? patterns.slice(0, -1) : patterns;
+function byteLevelSteps(splits: readonly Split[]): Step[] {
+  const last = splits.at(-1);
+  // The last step is ByteLevel's own if ByteLevel can do it.
+  const own = last && !last.drops && (last.pattern === gpt2Pattern.source || last.pattern === undefined) ? last : {};
+  const others = own === last ? splits.slice(0, -1) : splits;
   return [
-    ...splits.map(source => ({ type: 'Split', pattern: { Regex: source }, behavior: 'Isolated', invert: false })),
-    byteLevel(last, false),
+    ...others.map(({ pattern, drops, prefixSpace }) => {
+      if (prefixSpace || pattern === undefined)
+        throw new Error('tokenizer.json: only the last step can put a space first, with the pattern of GPT-2 or none');
+      const behavior = drops ? 'Removed' : 'Isolated';
+      return { type: 'Split', pattern: { Regex: pattern }, behavior, invert: drops === 'gaps' };
+    }),
+    byteLevel(own.pattern !== undefined, own.prefixSpace ?? false),
   ];
 }
 

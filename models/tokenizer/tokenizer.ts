@@ -5,8 +5,9 @@
  * an alphabet. In each word the pair with the lowest rank is merged, leftmost first, until no pair has a rank. A
  * tokenizer is a value: nothing about it changes.
  */
-import { isUtf8 } from '../utf8.ts';
+import { UserError } from '../errors.ts';
 import { sha256 } from '../sha256.ts';
+import { isUtf8, utf8Length } from '../utf8.ts';
 import { addedSplitter, type AddedToken, type Part, type SplitAdded } from './added.ts';
 import {
   byteAlphabet,
@@ -17,8 +18,11 @@ import {
   type Alphabet,
   type CharacterUnits,
 } from './alphabet.ts';
-import { Heap } from './heap.ts';
-import { compilePattern, splitWords } from './pattern.ts';
+import { concatBytes, hexOf, latin1Of } from './bytes.ts';
+import { Merger, type Merge } from './merge.ts';
+import { compileSplits, type Split, type Splitter } from './pattern.ts';
+
+export type { Merge } from './merge.ts';
 
 export interface SpecialTokens {
   /** Begins a sequence; a vocabulary without one uses its end token. */
@@ -29,21 +33,14 @@ export interface SpecialTokens {
   readonly unk?: number;
 }
 
-/** Two neighbours, by id, and what they become. */
-export interface Merge {
-  readonly left: number;
-  readonly right: number;
-  readonly merged: number;
-}
-
 export interface TokenizerParts {
   /** The bytes of each token by id; undefined for special tokens and for ids that mean nothing. */
   readonly tokens: readonly (Uint8Array | undefined)[];
   /** In order of rank. */
   readonly merges: readonly Merge[];
   readonly added: readonly AddedToken[];
-  /** Patterns that cut text into words, one after another, in the dialect of pattern.ts; none takes a text as one word. */
-  readonly patterns: readonly string[];
+  /** Steps that cut text into words, one after another; none takes a text as one word. */
+  readonly splits: readonly Split[];
   /** Which special tokens play a part; by default told from their content. */
   readonly roles?: SpecialTokens;
   /** Text is brought into Unicode's normal form C. */
@@ -52,6 +49,8 @@ export interface TokenizerParts {
   readonly ignoreMerges?: boolean;
   /** Symbols are characters and not bytes. */
   readonly characters?: CharacterUnits;
+  /** Rows of the model it is used with: a token beyond them is an error where a text has it, and plays no part. */
+  readonly rows?: number;
   /** Kept as read, for writing: what other libraries put around a text. */
   readonly postProcessor?: unknown;
 }
@@ -67,9 +66,6 @@ const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
   pad: ['<pad>', '<|padding|>', '<|pad|>', '[PAD]'],
   unk: ['<unk>', '[UNK]'],
 };
-
-/** Two ids as one number, exact for vocabularies up to 2²⁶. */
-export const pairKey = (left: number, right: number): number => left * 2 ** 26 + right;
 
 /** Words up to this length, in UTF-16 units, are remembered with their tokens. */
 const longestCached = 64;
@@ -87,8 +83,10 @@ export class Tokenizer {
    */
   readonly hash: string;
   private readonly alphabet: Alphabet;
-  private readonly patterns: readonly RegExp[];
-  private readonly ranks = new Map<number, { readonly rank: number; readonly merged: number }>();
+  private readonly split: Splitter;
+  private readonly merger: Merger;
+  /** What `encode` fills. */
+  private readonly ids = new Ids();
   private readonly special: ReadonlyMap<number, AddedToken>;
   private readonly splitAdded: Record<'ordinary' | 'all', SplitAdded>;
   /** Tokens by their bytes, as Latin-1; filled only where words are looked up whole. */
@@ -101,14 +99,16 @@ export class Tokenizer {
     this.parts = { ...parts, special: new Map(special.map(t => [t.content, t.id])) };
     this.vocabSize = added.reduce((size, { id }) => Math.max(size, id + 1), tokens.length);
     this.special = new Map(special.map(t => [t.id, t]));
-    this.specialTokens = { ...rolesByName(added), ...parts.roles };
+    this.specialTokens = withinRows({ ...rolesByName(added), ...parts.roles }, parts.rows);
     this.splitAdded = { ordinary: addedSplitter(added.filter(t => !t.special)), all: addedSplitter(added) };
     this.alphabet = characters ? characterAlphabet(characters) : byteAlphabet(tokens, this.specialTokens.unk);
-    this.patterns = parts.patterns.map(compilePattern);
-    merges.forEach(({ left, right, merged }, rank) => this.ranks.set(pairKey(left, right), { rank, merged }));
+    this.split = compileSplits(parts.splits);
+    // A special token is never made of text: where a text may hold one, it was found before any merge.
+    const isPlain = ({ left, right, merged }: Merge) => ![left, right, merged].some(id => this.special.has(id));
+    this.merger = new Merger(this.special.size > 0 ? merges.filter(isPlain) : merges);
     if (parts.ignoreMerges)
       tokens.forEach((bytes, id) => {
-        if (bytes) this.whole.set(latin1(bytes), id);
+        if (bytes) this.whole.set(latin1Of(bytes), id);
       });
     this.hash = sha256(canonical(parts));
   }
@@ -117,25 +117,39 @@ export class Tokenizer {
   encode(text: string | Uint8Array, { allowSpecial = false }: EncodeOptions = {}): Int32Array<ArrayBuffer> {
     if (typeof text !== 'string') {
       if (!isUtf8(text))
-        return this.encodeBytes(this.needsPrefix(decodeUtf8(text), true) ? Buffer.concat([space, text]) : text);
+        return this.encodeBytes(this.needsPrefix(decodeUtf8(text), true) ? concatBytes([space, text]) : text);
       return this.encode(decodeUtf8(text), { allowSpecial });
     }
-    const ids: number[] = [];
+    const { ids } = this;
+    ids.length = 0;
     for (const part of this.splitAdded[allowSpecial ? 'all' : 'ordinary'](text)) {
-      if (part.token) ids.push(part.token.id);
+      if (part.token) ids.add(part.token.id);
       else this.encodePart(text, part, ids);
     }
-    return Int32Array.from(ids);
+    return this.checked(ids.take());
   }
 
   /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
-    return Int32Array.from(this.merge(this.alphabet.symbolsOfBytes(bytes)));
+    const symbols = this.alphabet.symbolsOfBytes(bytes);
+    return this.checked(symbols.slice(0, this.merger.merge(symbols, symbols.length)));
+  }
+
+  /** The same ids, if the model has a row for each. */
+  private checked(ids: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+    const { rows = Infinity } = this.parts;
+    if (this.vocabSize <= rows) return ids;
+    const beyond = ids.find(id => id >= rows);
+    if (beyond !== undefined)
+      throw new UserError(
+        `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the model has no row: it has ${rows}`,
+      );
+    return ids;
   }
 
   /** The bytes that ids stand for; special tokens stand for none. A space that encoding put first is taken off. */
   decodeBytes(ids: ArrayLike<number>): Uint8Array<ArrayBuffer> {
-    const bytes = new Uint8Array(Buffer.concat(Array.from(ids, id => this.tokenBytes(id))));
+    const bytes = concatBytes(Array.from(ids, id => this.tokenBytes(id)));
     return this.parts.characters?.strip && bytes[0] === space[0] ? bytes.subarray(1) : bytes;
   }
 
@@ -155,11 +169,10 @@ export class Tokenizer {
     return this.special.has(id);
   }
 
-  /** Ids that stand for bytes, in order: all but special tokens and holes. */
+  /** Ids that stand for bytes, in order: all but special tokens, holes and what the model has no row for. */
   ordinaryIds(): Int32Array<ArrayBuffer> {
-    return Int32Array.from(this.parts.tokens.keys()).filter(
-      id => this.parts.tokens[id] !== undefined && !this.isSpecial(id),
-    );
+    const { tokens, rows = Infinity } = this.parts;
+    return Int32Array.from(tokens.keys()).filter(id => id < rows && tokens[id] !== undefined && !this.isSpecial(id));
   }
 
   /** A token for people: its text, bytes that are no text as \xNN. */
@@ -174,20 +187,18 @@ export class Tokenizer {
   }
 
   /** A part of a text between added tokens. */
-  private encodePart(text: string, part: Part, ids: number[]): void {
+  private encodePart(text: string, part: Part, ids: Ids): void {
     const normal = this.parts.nfc ? part.text.normalize('NFC') : part.text;
     const prefixed = this.needsPrefix(normal, part.start === 0) ? ` ${normal}` : normal;
-    let at = part.start;
-    for (const word of splitWords(prefixed, this.patterns)) {
+    this.split(prefixed, (word, at) => {
       try {
-        for (const id of this.encodeWord(word)) ids.push(id);
+        this.encodeWord(word, ids);
       } catch (error) {
         throw error instanceof UnknownByte
-          ? new UnknownByte(error.byte, encodeUtf8(text.slice(0, at)).length + error.offset)
+          ? new UnknownByte(error.byte, utf8Length(text.slice(0, part.start + at)) + error.offset)
           : error;
       }
-      at += word.length;
-    }
+    });
   }
 
   private needsPrefix(text: string, first: boolean): boolean {
@@ -203,52 +214,51 @@ export class Tokenizer {
     }
   }
 
-  private encodeWord(word: string): readonly number[] {
-    if (word.length > longestCached) return this.encodeNewWord(word);
+  private encodeWord(word: string, ids: Ids): void {
+    if (word.length > longestCached) return this.encodeNewWord(word, ids);
     const known = this.cache.get(word);
-    if (known) return known;
-    const ids = this.encodeNewWord(word);
-    if (this.cache.size < mostCached) this.cache.set(word, ids);
-    return ids;
+    if (known) return ids.addAll(known, known.length);
+    const from = ids.length;
+    this.encodeNewWord(word, ids);
+    if (this.cache.size < mostCached) this.cache.set(word, ids.since(from));
   }
 
-  private encodeNewWord(word: string): readonly number[] {
-    const whole = this.parts.ignoreMerges ? this.whole.get(latin1(encodeUtf8(word))) : undefined;
-    return whole === undefined ? this.merge(this.alphabet.symbolsOfText(word)) : [whole];
+  private encodeNewWord(word: string, ids: Ids): void {
+    const whole = this.parts.ignoreMerges ? this.whole.get(latin1Of(encodeUtf8(word))) : undefined;
+    if (whole !== undefined) return ids.add(whole);
+    const symbols = this.alphabet.symbolsOfText(word);
+    ids.addAll(symbols, this.merger.merge(symbols, symbols.length));
+  }
+}
+
+/** A list of ids that grows. */
+class Ids {
+  length = 0;
+  private values = new Int32Array(256);
+
+  add(id: number): void {
+    this.reserve(1);
+    this.values[this.length++] = id;
   }
 
-  /** The merges of one word: pairs wait in a heap by rank, then position; a linked list tells the neighbours. Overwrites `symbols`. */
-  private merge(symbols: Int32Array): number[] {
-    const n = symbols.length;
-    const next = Int32Array.from(symbols, (_, i) => i + 1);
-    const previous = Int32Array.from(symbols, (_, i) => i - 1);
-    const heap = new Heap<number>((a, b) => a < b);
-    const rankAt = (i: number) =>
-      i >= 0 && next[i] < n ? this.ranks.get(pairKey(symbols[i], symbols[next[i]])) : undefined;
-    const offer = (i: number) => {
-      const pair = rankAt(i);
-      if (pair) heap.push(pair.rank * 2 ** 30 + i);
-    };
-    for (let i = 0; i < n; i++) offer(i);
-    for (let key = heap.pop(); key !== undefined; key = heap.pop()) {
-      const i = key % 2 ** 30;
-      const pair = symbols[i] >= 0 ? rankAt(i) : undefined;
-      if (pair === undefined || pair.rank !== Math.floor(key / 2 ** 30)) continue; // no longer there
-      symbols[next[i]] = -1;
-      symbols[i] = pair.merged;
-      next[i] = next[next[i]];
-      if (next[i] < n) previous[next[i]] = i;
-      offer(previous[i]);
-      offer(i);
-    }
-    return Array.from(symbols).filter(s => s >= 0);
+  addAll(ids: ArrayLike<number>, count: number): void {
+    this.reserve(count);
+    for (let i = 0; i < count; i++) this.values[this.length + i] = ids[i];
+    this.length += count;
+  }
+
+  since = (from: number): number[] => Array.from(this.values.subarray(from, this.length));
+  take = (): Int32Array<ArrayBuffer> => this.values.slice(0, this.length);
+
+  private reserve(count: number): void {
+    if (this.length + count <= this.values.length) return;
+    const larger = new Int32Array(2 * Math.max(this.values.length, count));
+    larger.set(this.values);
+    this.values = larger;
   }
 }
 
 const space = Uint8Array.of(0x20);
-
-const latin1 = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1');
 
 function rolesByName(added: readonly AddedToken[]): SpecialTokens {
   const ids = new Map(added.map(t => [t.content, t.id]));
@@ -257,22 +267,27 @@ function rolesByName(added: readonly AddedToken[]): SpecialTokens {
   return { bos: bos ?? eos, eos: eos ?? bos, pad, unk };
 }
 
+function withinRows(roles: SpecialTokens, rows = Infinity): SpecialTokens {
+  const keep = (id: number | undefined) => (id !== undefined && id < rows ? id : undefined);
+  return { bos: keep(roles.bos), eos: keep(roles.eos), pad: keep(roles.pad), unk: keep(roles.unk) };
+}
+
 /** One text for one encoding: bytes in hexadecimal, lists in the order of ids, and what is absent left out. */
-function canonical({ tokens, merges, added, patterns, nfc, ignoreMerges, characters }: TokenizerParts): string {
+function canonical({ tokens, merges, added, splits, nfc, ignoreMerges, characters }: TokenizerParts): string {
   const byId = added.toSorted((a, b) => a.id - b.id);
   const matched = byId
     .filter(t => !t.special || t.lstrip || t.rstrip)
     .map(t => [t.content, t.id, t.special, t.lstrip, t.rstrip]);
+  // A step that only cuts is its pattern.
+  const steps = splits.map(s => (s.pattern !== undefined && !s.drops && !s.prefixSpace ? s.pattern : s));
   return JSON.stringify({
-    tokens: Array.from(tokens.slice(0, tokens.findLastIndex(Boolean) + 1), bytes =>
-      bytes ? Buffer.from(bytes).toString('hex') : null,
-    ),
+    tokens: Array.from(tokens.slice(0, tokens.findLastIndex(Boolean) + 1), bytes => (bytes ? hexOf(bytes) : null)),
     merges: merges.map(m => [m.left, m.right, m.merged]),
     special: byId.filter(t => t.special).map(t => [t.content, t.id]),
-    pattern: patterns.length > 1 ? patterns : (patterns[0] ?? null),
+    pattern: steps.length > 1 ? steps : (steps[0] ?? null),
     added: matched.length > 0 ? matched : undefined,
     nfc: nfc || undefined,
     ignoreMerges: ignoreMerges || undefined,
-    characters: characters && { ...characters, ids: [...characters.ids] },
+    characters: characters && { ...characters, ids: [...characters.ids].sort((a, b) => a[1] - b[1]) },
   });
 }

@@ -1,33 +1,39 @@
 /**
  * Training of byte-pair encoding by incremental pair counts: a merge changes only the counts around its occurrences,
- * so a vocabulary costs about one pass over the text and not one pass a merge. Ties go to the smaller ids, so the
- * result does not depend on the order of documents.
+ * so a vocabulary costs about one pass over the text and not one pass a merge. Ties go to the smaller ids, with bytes
+ * in the order of their characters in `tokenizer.json`, as in Hugging Face's trainer; so the result does not depend on
+ * the order of documents.
  *
- * Every merge makes a new token. A pair whose bytes are those of an earlier token (a|bc after ab|c) is left alone:
- * `tokenizer.json` names tokens by their text, and with ranks in the order of ids the state of training is the
- * encoding of the training text, so one merge more can only shorten it.
+ * Every merge makes a new token. A pair whose bytes are those of an earlier token (a|bc after ab|c) is left alone, where
+ * Hugging Face's trainer merges it into that token: `tokenizer.json` names tokens by their text, and with ranks in the
+ * order of ids the state of training is the encoding of the training text, so one merge more can only shorten it.
  */
-import { isUtf8 } from '../utf8.ts';
 import { UserError } from '../errors.ts';
+import { nextTurn } from '../turn.ts';
+import { isUtf8 } from '../utf8.ts';
 import { specialToken } from './added.ts';
 import { decodeUtf8, encodeUtf8 } from './alphabet.ts';
-import { writeBytes } from './bytes.ts';
-import { Heap } from './heap.ts';
-import { compilePattern, splitWords } from './pattern.ts';
-import { pairKey, Tokenizer, type Merge } from './tokenizer.ts';
+import { concatBytes, writeBytes } from './bytes.ts';
+import { Pairs, type Words } from './pairs.ts';
+import { compileSplits, type Splitter } from './pattern.ts';
+import { Tokenizer, type Merge } from './tokenizer.ts';
 
 export interface TrainOptions {
   /** Tokens in all: special tokens, bytes, merges. The result has fewer when the text runs out of pairs. */
   readonly vocabSize: number;
   /**
-   * Cuts documents into words that no merge crosses; null merges across whole documents, as proteins want it. Its
-   * source is read in the dialect of `tokenizer.json`, see pattern.ts.
+   * Cuts documents into words that no merge crosses; null merges across whole documents, as for proteins. Its source
+   * is read in the dialect of `tokenizer.json`, see pattern-syntax.ts.
    */
   readonly pattern?: RegExp | null;
-  /** The first ids. */
+  /** The first ids; by default begin, end and padding, and the unknown token unless all 256 bytes are tokens. */
   readonly specialTokens?: readonly string[];
-  /** All 256 bytes, or only those of the text; an unseen byte is then an error in `encode`, or the unknown token. */
-  readonly alphabet?: 'bytes' | 'seen';
+  /**
+   * Bytes that are tokens: all 256, those of the text, or those of the text and these. By default all where the text
+   * goes beyond ASCII (it will hold characters that it has not held yet) and half the vocabulary is left for merges,
+   * else those of the text. Any other byte is the unknown token, or an error in `encode` where there is none.
+   */
+  readonly alphabet?: 'bytes' | 'seen' | Uint8Array;
   /** A pair is merged only if it occurs at least so often. */
   readonly minFrequency?: number;
   /** Called after every merge with the tokens made so far. */
@@ -35,23 +41,63 @@ export interface TrainOptions {
 }
 
 export const defaultSpecialTokens = ['<s>', '</s>', '<pad>'];
+export const unknownToken = '<unk>';
 
-export function trainBPE(documents: Iterable<string | Uint8Array>, options: TrainOptions): Tokenizer {
-  const {
-    vocabSize,
-    pattern = null,
-    specialTokens = defaultSpecialTokens,
-    alphabet = 'bytes',
-    minFrequency = 2,
-    onProgress,
-  } = options;
-  if (pattern && /[ims]/.test(pattern.flags))
-    throw new UserError(
-      `tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`,
-    );
-  const patterns = pattern ? [pattern.source] : [];
-  const words = countWords(documents, patterns.map(compilePattern));
-  const bytes = alphabet === 'bytes' ? Array.from({ length: 256 }, (_, b) => b) : bytesOf(words);
+type Documents = Iterable<string | Uint8Array>;
+
+/** Trains a tokenizer on documents, in one go. @throws UserError for a vocabulary too small for its alphabet. */
+export function trainBPE(documents: Documents, options: TrainOptions): Tokenizer {
+  const counter = new WordCounter(options.pattern);
+  for (const document of documents) counter.add(document);
+  const training = trainOn(counter.take(), options);
+  for (;;) {
+    const { done, value } = training.next();
+    if (done) return value;
+  }
+}
+
+/**
+ * As `trainBPE`, for documents that may come in batches over time. The host gets a turn at least every so often, so
+ * that signals are heard; an aborted one ends the training with its reason.
+ */
+export async function trainBPEAsync(
+  batches: Iterable<Documents> | AsyncIterable<Documents>,
+  options: TrainOptions & { readonly signal?: AbortSignal },
+): Promise<Tokenizer> {
+  const pause = pauser(options.signal);
+  const counter = new WordCounter(options.pattern);
+  for await (const documents of batches) {
+    for (const document of documents) {
+      counter.add(document);
+      if (pause.isDue()) await pause.now();
+    }
+  }
+  const training = trainOn(counter.take(), options);
+  for (;;) {
+    const { done, value } = training.next();
+    if (done) return value;
+    if (pause.isDue()) await pause.now();
+  }
+}
+
+/** Gives the host a turn every 50 ms, and throws the signal's reason where it is aborted. */
+export function pauser(signal?: AbortSignal): { isDue: () => boolean; now: () => Promise<void> } {
+  let last = performance.now();
+  return {
+    isDue: () => performance.now() - last > 50,
+    now: async () => {
+      await nextTurn();
+      signal?.throwIfAborted();
+      last = performance.now();
+    },
+  };
+}
+
+function* trainOn(words: Words, options: TrainOptions): Generator<void, Tokenizer> {
+  const { vocabSize, pattern = null, minFrequency = 2, onProgress } = options;
+  const bytes = alphabetOf(words, options);
+  const specialTokens =
+    options.specialTokens ?? (bytes.length < 256 ? [...defaultSpecialTokens, unknownToken] : defaultSpecialTokens);
   checkSize(vocabSize, specialTokens.length, bytes.length);
 
   const tokens: (Uint8Array | undefined)[] = [
@@ -60,22 +106,31 @@ export function trainBPE(documents: Iterable<string | Uint8Array>, options: Trai
   ];
   const names = firstNames(specialTokens, bytes);
   const merges: Merge[] = [];
-  const pairs = new Pairs(words, byte => specialTokens.length + bytes.indexOf(byte));
-  while (tokens.length < vocabSize) {
+  // A merge takes at least one byte away: more tokens than bytes there will not be.
+  const most = Math.min(vocabSize, tokens.length + words.lengths.reduce((sum, length) => sum + length, 0));
+  const lengths = new Int32Array(most).fill(1);
+  const idOfByte = new Int32Array(256).fill(-1);
+  bytes.forEach((byte, i) => (idOfByte[byte] = specialTokens.length + i));
+  const pairs = new Pairs(words, lengths);
+  yield* pairs.read(words, idOfByte);
+  while (tokens.length < most) {
     const best = pairs.pop();
     if (!best || best.count < minFrequency) break;
     const { left, right } = best;
-    const joined = new Uint8Array(Buffer.concat([tokens[left]!, tokens[right]!]));
+    const joined = concatBytes([tokens[left]!, tokens[right]!]);
     const name = writeBytes(joined);
     if (names.has(name)) continue;
     names.add(name);
     const merged = tokens.length;
     tokens.push(joined);
     merges.push({ left, right, merged });
-    pairs.merge(left, right, merged);
+    lengths[merged] = joined.length;
+    yield* pairs.merge(left, right, merged);
     onProgress?.(tokens.length, vocabSize);
+    yield;
   }
-  return new Tokenizer({ tokens, merges, patterns, added: specialTokens.map(specialToken) });
+  const splits = pattern ? [{ pattern: pattern.source }] : [];
+  return new Tokenizer({ tokens, merges, splits, added: specialTokens.map(specialToken) });
 }
 
 function checkSize(vocabSize: number, special: number, bytes: number): void {
@@ -96,119 +151,83 @@ function firstNames(specialTokens: readonly string[], bytes: readonly number[]):
   return names;
 }
 
-/** Words and how often each occurs, in order of first occurrence. A document that is no UTF-8 is one word. */
-function countWords(documents: Iterable<string | Uint8Array>, patterns: readonly RegExp[]): [Uint8Array, number][] {
-  const counts = new Map<string, number>();
-  const raw: [Uint8Array, number][] = [];
-  for (const document of documents) {
-    if (typeof document !== 'string' && !isUtf8(document)) raw.push([document, 1]);
-    else {
-      const text = typeof document === 'string' ? document : decodeUtf8(document);
-      for (const word of splitWords(text, patterns)) counts.set(word, (counts.get(word) ?? 0) + 1);
-    }
-  }
-  return [...Array.from(counts, ([word, count]): [Uint8Array, number] => [encodeUtf8(word), count]), ...raw];
+/** The bytes that are tokens, in the order of their characters in `tokenizer.json`. */
+function alphabetOf({ blocks }: Words, { alphabet, vocabSize }: TrainOptions): number[] {
+  const seen = new Uint8Array(256);
+  for (const block of blocks) for (let i = 0; i < block.length; i++) seen[block[i]] = 1;
+  const all = alphabet === 'bytes' || (alphabet === undefined && vocabSize >= 512 && seen.includes(1, 128));
+  if (all) seen.fill(1);
+  if (alphabet instanceof Uint8Array) for (const byte of alphabet) seen[byte] = 1;
+  const place = (byte: number) => writeBytes(Uint8Array.of(byte)).charCodeAt(0);
+  return [...seen.keys()].filter(byte => seen[byte] === 1).sort((a, b) => place(a) - place(b));
 }
 
-function bytesOf(words: readonly [Uint8Array, number][]): number[] {
-  const seen = new Set<number>();
-  for (const [word] of words) for (const byte of word) seen.add(byte);
-  return [...seen].sort((a, b) => a - b);
-}
-
-interface Candidate {
-  readonly left: number;
-  readonly right: number;
-  readonly count: number;
-}
+/** Bytes of a block of words, at most. */
+const blockSize = 2 ** 22;
 
 /**
- * All words as one list of symbols with links to the neighbours within the word, the count of every pair, and where it
- * has occurred. Places and heap entries go stale and are checked when used.
+ * Words and how often each occurs. With a pattern each word that differs is kept once, without one every document is a
+ * word. A document that is not UTF-8 is one word.
  */
-class Pairs {
-  private readonly symbols: Int32Array;
-  /** Position of the neighbour in the word, −1 at its ends. */
-  private readonly next: Int32Array;
-  private readonly previous: Int32Array;
-  /** How often the word of a position occurs. */
-  private readonly weight: Int32Array;
-  private readonly counts = new Map<number, number>();
-  private readonly places = new Map<number, number[]>();
-  private readonly heap = new Heap<Candidate>((a, b) =>
-    a.count !== b.count ? a.count > b.count : a.left !== b.left ? a.left < b.left : a.right < b.right,
-  );
+class WordCounter {
+  private readonly split: Splitter | undefined;
+  private readonly counts = new Map<string, number>();
+  private readonly blocks: Uint8Array[] = [];
+  private block = new Uint8Array(0);
+  private used = 0;
+  private lengths = new Int32Array(1024);
+  private words = 0;
 
-  constructor(words: readonly [Uint8Array, number][], idOfByte: (byte: number) => number) {
-    const byteIds = Int32Array.from({ length: 256 }, (_, byte) => idOfByte(byte));
-    const size = words.reduce((sum, [word]) => sum + word.length, 0);
-    [this.symbols, this.next, this.previous, this.weight] = Array.from({ length: 4 }, () => new Int32Array(size));
-    let at = 0;
-    for (const [word, count] of words) {
-      word.forEach((byte, i) => {
-        this.symbols[at] = byteIds[byte];
-        this.previous[at] = i > 0 ? at - 1 : -1;
-        this.next[at] = i + 1 < word.length ? at + 1 : -1;
-        this.weight[at] = count;
-        at++;
-      });
-    }
-    const changed = new Set<number>();
-    for (let p = 0; p < size; p++) this.count(p, 1, changed);
-    this.offer(changed);
+  constructor(pattern: RegExp | null = null) {
+    if (pattern && /[ims]/.test(pattern.flags))
+      throw new UserError(
+        `tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`,
+      );
+    this.split = pattern ? compileSplits([{ pattern: pattern.source }]) : undefined;
   }
 
-  /** The most frequent pair. */
-  pop(): Candidate | undefined {
-    for (let best = this.heap.pop(); best; best = this.heap.pop()) {
-      if (best.count > 0 && this.counts.get(pairKey(best.left, best.right)) === best.count) return best;
-    }
-    return undefined;
+  add(document: string | Uint8Array): void {
+    if (typeof document !== 'string' && (!this.split || !isUtf8(document))) return this.append(document);
+    const text = typeof document === 'string' ? document : decodeUtf8(document);
+    if (!this.split) return this.append(encodeUtf8(text));
+    this.split(text, word => {
+      const count = this.counts.get(word);
+      // A word cut from a document would keep all of it in memory.
+      if (count === undefined) this.counts.set(word.length > 12 ? decodeUtf8(encodeUtf8(word)) : word, 1);
+      else this.counts.set(word, count + 1);
+    });
   }
 
-  /**
-   * Replaces every occurrence of a pair, left to right in each word. Only the pair of a token with itself overlaps, and
-   * its places stand in order: all come from the one pass, left to right, that made the token.
-   */
-  merge(left: number, right: number, merged: number): void {
-    const { symbols, next, previous } = this;
-    const key = pairKey(left, right);
-    const changed = new Set<number>();
-    const places = this.places.get(key) ?? [];
-    this.places.delete(key);
-    for (const p of places) {
-      const q = next[p];
-      if (symbols[p] !== left || q < 0 || symbols[q] !== right) continue;
-      this.count(previous[p], -1, changed);
-      this.count(q, -1, changed);
-      symbols[p] = merged;
-      symbols[q] = -1;
-      next[p] = next[q];
-      if (next[q] >= 0) previous[next[q]] = p;
-      this.count(previous[p], 1, changed);
-      this.count(p, 1, changed);
-    }
-    this.counts.delete(key);
-    changed.delete(key);
-    this.offer(changed);
+  take(): Words {
+    const whole = this.words;
+    for (const word of this.counts.keys()) this.append(encodeUtf8(word));
+    this.blocks.push(this.block.subarray(0, this.used));
+    const lengths = this.lengths.slice(0, this.words);
+    if (!this.split) return { blocks: this.blocks, lengths };
+    const counts = new Int32Array(this.words).fill(1, 0, whole);
+    let word = whole;
+    for (const count of this.counts.values()) counts[word++] = count;
+    return { blocks: this.blocks, lengths, counts };
   }
 
-  /** Adds (sign 1) or takes away (−1) the pair that begins at p. */
-  private count(p: number, sign: 1 | -1, changed: Set<number>): void {
-    if (p < 0 || this.next[p] < 0) return;
-    const key = pairKey(this.symbols[p], this.symbols[this.next[p]]);
-    this.counts.set(key, (this.counts.get(key) ?? 0) + sign * this.weight[p]);
-    changed.add(key);
-    if (sign < 0) return;
-    const places = this.places.get(key);
-    if (places) places.push(p);
-    else this.places.set(key, [p]);
-  }
-
-  private offer(keys: Iterable<number>): void {
-    for (const key of keys) {
-      const count = this.counts.get(key) ?? 0;
-      if (count > 0) this.heap.push({ left: Math.floor(key / 2 ** 26), right: key % 2 ** 26, count });
+  private append(bytes: Uint8Array): void {
+    if (bytes.length === 0) return;
+    for (let from = 0; from < bytes.length; ) {
+      if (this.used === this.block.length) {
+        if (this.used > 0) this.blocks.push(this.block);
+        this.block = new Uint8Array(Math.min(blockSize, Math.max(1024, 4 * this.used)));
+        this.used = 0;
+      }
+      const part = bytes.subarray(from, from + this.block.length - this.used);
+      this.block.set(part, this.used);
+      this.used += part.length;
+      from += part.length;
     }
+    if (this.words === this.lengths.length) {
+      const larger = new Int32Array(2 * this.words);
+      larger.set(this.lengths);
+      this.lengths = larger;
+    }
+    this.lengths[this.words++] = bytes.length;
   }
 }

@@ -93,7 +93,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log(
     `training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`,
   );
-  const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern });
+  const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern, alphabet: 'bytes' });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
   mustFill(options.window, trainStream, testStream);
   const trainSet = windows(trainStream, options.window, id => tokenizer.tokenBytes(id).length);

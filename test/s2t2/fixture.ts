@@ -20,7 +20,7 @@ letter is an amino acid, and a chain of them folds into a shape that does work i
 INTO SINGLE LETTERS, and a model has to learn again what the letters mean.`;
 
 export async function tinyModel(): Promise<LanguageModel> {
-  const tokenizer = trainBPE([english], { vocabSize: 320, pattern: gpt2Pattern });
+  const tokenizer = trainBPE([english], { vocabSize: 320, pattern: gpt2Pattern, alphabet: 'bytes' });
   const model = initTransformer(
     {
       family: 'olmo',

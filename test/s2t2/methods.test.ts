@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { memory, tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/errors.ts';
+import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { endsOf } from '../../models/transformer.ts';
 import { score } from '../../models/score.ts';
@@ -152,13 +153,14 @@ test('a vocabulary has every byte where texts hold more than ASCII and there is 
 });
 
 test('a byte that no training text has is told with its text', () => {
-  const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], context.target, 128);
+  const target = trainBPE(['MKVLA'], { vocabSize: 8, alphabet: 'seen', specialTokens: ['<s>', '</s>', '<pad>'] });
+  const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], target, 128);
   expect(lacking).toThrow(
     new UserError(
       `the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`,
     ),
   );
-  expect(() => toSequences(['é'], context.target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
+  expect(() => toSequences(['é'], target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
   expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(
     /^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/,
   );

@@ -23,7 +23,7 @@ const proteins = [
 /** Losses of learning the plan, then of finetuning the translated model. */
 async function curves(backend: Backend): Promise<number[]> {
   setBackend(backend);
-  const tokenizer = trainBPE([english], { vocabSize: 270, pattern: gpt2Pattern });
+  const tokenizer = trainBPE([english], { vocabSize: 270, pattern: gpt2Pattern, alphabet: 'bytes' });
   const target = trainBPE(proteins, { vocabSize: 24, alphabet: 'seen' });
   const model = initTransformer(
     {

@@ -218,11 +218,11 @@ test('tokenizer_config.json says which special token plays which part; what it d
     expect(loaded.hash).toBe(tokenizer.hash);
     return loaded.specialTokens;
   };
-  expect(await roles({})).toEqual({ bos: 0, eos: 1, pad: 2 });
+  expect(await roles({})).toEqual({ bos: 0, eos: 1, pad: 2, unk: 3 });
   expect(
     await roles({ bos_token: '<pad>', eos_token: { content: '<s>', lstrip: false }, pad_token: null, unk_token: 'to' }),
-  ).toEqual({ bos: 2, eos: 0, pad: 2 });
-  expect((await loadTokenizer(join(path, 'tokenizer.json'))).specialTokens).toEqual({ bos: 2, eos: 0, pad: 2 });
+  ).toEqual({ bos: 2, eos: 0, pad: 2, unk: 3 });
+  expect((await loadTokenizer(join(path, 'tokenizer.json'))).specialTokens).toEqual({ bos: 2, eos: 0, pad: 2, unk: 3 });
 });
 
 describe('directories that do not fit together', () => {

@@ -1,9 +1,24 @@
 /** Patterns of `tokenizer.json` as JavaScript expressions. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { compilePattern, gpt2Pattern, quotePattern, splitWords } from '../../../models/tokenizer/pattern.ts';
+import { BoundedFinder } from '../../../models/tokenizer/pattern-match.ts';
+import { parsePattern, toJavaScript, type Node } from '../../../models/tokenizer/pattern-syntax.ts';
+import {
+  compilePattern,
+  compileSplits,
+  gpt2Pattern,
+  quotePattern,
+  type Split,
+} from '../../../models/tokenizer/pattern.ts';
 import { cpuTime } from '../../cpu.ts';
 import { borders, llama3Pattern, text } from './samples.ts';
+
+function words(s: string, splits: readonly Split[]): string[] {
+  const out: string[] = [];
+  compileSplits(splits)(s, word => out.push(word));
+  return out;
+}
+const cut = (source: string, s: string) => words(s, [{ pattern: source }]);
 
 test.each([
   ['GPT-2', gpt2Pattern.source],
@@ -12,12 +27,10 @@ test.each([
 ])('%s: words lose nothing', (_, source) => {
   fc.assert(
     fc.property(fc.oneof(text, borders), s => {
-      expect(splitWords(s, [compilePattern(source)]).join('')).toBe(s);
+      expect(cut(source, s).join('')).toBe(s);
     }),
   );
 });
-
-const cut = (source: string, s: string) => splitWords(s, [compilePattern(source)]);
 
 test.each<[string, string, string, string[]]>([
   ['contractions in either case', llama3Pattern, "DON'T we'll", ['DON', "'T", ' we', "'ll"]],
@@ -37,17 +50,17 @@ test.each<[string, string, string, string[]]>([
   ['braces that are no quantifier', '{a}', 'x{a}', ['x', '{a}']],
   ['up to n', 'a{,2}', 'aaa', ['aa', 'a']],
   ['an empty match cuts nothing', 'x*', 'axb', ['a', 'x', 'b']],
+  ['an empty match cuts what lies before it', '(?=b)', 'abab', ['a', 'ba', 'b']],
+  ['the end of a line', String.raw`\s+$`, 'a \n b  ', ['a', ' ', '\n b', '  ']],
+  ['the end of a line, before its newline', 'a$', 'a\nab', ['a', '\nab']],
+  ['the beginning of a line', '^a', 'aa\nab', ['a', 'a\n', 'a', 'b']],
 ])('%s', (_, source, s, expected) => {
   expect(cut(source, s)).toEqual(expected);
 });
 
 test('one pattern after another', () => {
-  expect(splitWords('ab12 cd', [String.raw`\p{N}`, gpt2Pattern.source].map(compilePattern))).toEqual([
-    'ab',
-    '1',
-    '2',
-    ' cd',
-  ]);
+  const splits = [String.raw`\p{N}`, gpt2Pattern.source].map(pattern => ({ pattern }));
+  expect(words('ab12 cd', splits)).toEqual(['ab', '1', '2', ' cd']);
 });
 
 test('a quoted text matches itself', () => {
@@ -68,8 +81,9 @@ test.each([
   ['[a[b]]', 'a class within a class'],
   ['[[:alpha:]]', 'a class within a class'],
   ['[a&&b]', 'a class within a class'],
-  ['^a', 'the anchor "^"'],
-  ['a$', 'the anchor "$"'],
+  ['(?=a)*', '"*" after what matches no text'],
+  ['('.repeat(200), 'more than 100 groups within each other'],
+  ['(?:a{1000}){1000}b+c', 'is too long once its repetitions are written out'],
   [String.raw`\b`, '"\\b"'],
   [String.raw`\1`, '"\\1"'],
   [String.raw`\p{Nothing}`, 'the property "Nothing"'],
@@ -87,53 +101,144 @@ test.each([
   expect(() => compilePattern(source)).toThrow(message);
 });
 
-test.each([
-  '(a+)+b',
-  '(a*)*b',
-  '(?:a|a)*b',
-  '(?:a|b|ab)+c',
-  '(?:(?:a+))+b',
-  '(?:(?:a{1,}){1,})b',
-  '((a+)?)*b',
-  '(?:(?=a+)a)*b',
-  '(a+){2}b',
-  '(a+){0,5}',
-  '(?:a?){30}a{30}',
-  '(?:ab{2,3})+',
-  '(?:x(?:a|a)y?)+b',
-])('%s may take for ever, and is refused', source => {
-  expect(() => compilePattern(source)).toThrow('a repetition of repetitions or alternatives, which may take for ever,');
-});
-
-test.each(['(ab)+', '(?:a[bc]d)*', '(?:a|b)?c', '(?:a+b)?', '(?:a|b){1}', '(?:ab{2})+', '(?:a+|b)c+', '(?i:ab)*'])(
-  '%s is no such thing',
-  source => {
-    expect(() => compilePattern(source)).not.toThrow();
-  },
-);
-
 test('a class may hold &, and a pattern 4096 characters', () => {
-  expect('b&a'.split(compilePattern('[a&c]+'))).toEqual('b&a'.split(/[a&c]+/));
+  expect(cut('[a&c]+', 'b&a')).toEqual(['b', '&a']);
   expect(() => compilePattern('[a&]')).not.toThrow();
   expect(() => compilePattern('a'.repeat(4096))).not.toThrow();
   expect(() => compilePattern('a'.repeat(4097))).toThrow('is 4097 characters long; at most 4096 are read');
 });
 
-test('whatever is not refused ends soon, on the texts that are worst', () => {
-  const piece = fc.constantFrom('a', 'b', '[ab]', '.', '(', '(?:', ')', '*', '+', '?', '{2,}', '{3}', '|');
+test('what a step drops: the matches, or what lies between', () => {
+  expect(words('a1bc2', [{ pattern: String.raw`\d`, drops: 'matches' }])).toEqual(['a', 'bc']);
+  expect(words('a1bc2', [{ pattern: String.raw`\d`, drops: 'gaps' }])).toEqual(['1', '2']);
+  expect(words('a1', [{ pattern: 'x', drops: 'gaps' }])).toEqual([]);
+});
+
+test('a step may only put a space first', () => {
+  expect(words('ab', [{ prefixSpace: true }])).toEqual([' ab']);
+  expect(words(' ab', [{ prefixSpace: true }])).toEqual([' ab']);
+});
+
+test('a space goes before each piece that has none, and places stay those of the text', () => {
+  const places: [string, number][] = [];
+  const splits = [{ pattern: 'b' }, { prefixSpace: true, pattern: String.raw` ?\w` }];
+  compileSplits(splits)('ab cb', (word, at) => places.push([word, at]));
+  expect(places).toEqual([
+    [' a', 0],
+    [' b', 1],
+    [' c', 2],
+    [' b', 4],
+  ]);
+});
+
+const pieces = [
+  'a',
+  'b',
+  '[ab]',
+  '.',
+  '(',
+  '(?:',
+  '(?=',
+  '(?!',
+  '(?<=',
+  '(?<!',
+  ')',
+  '*',
+  '+',
+  '?',
+  '*?',
+  '{2,}',
+  '{1,2}',
+  '|',
+  '$',
+];
+const pattern = fc.string({ unit: fc.constantFrom(...pieces), maxLength: 12 });
+const compiled = <T>(source: string, make: (source: string) => T): T | undefined => {
+  try {
+    return make(source);
+  } catch (error) {
+    expect((error as Error).name).toBe('UserError');
+    return undefined;
+  }
+};
+
+/** Whether a part is repeated that may match nothing: there JavaScript, unlike Oniguruma, looks for another way. */
+function repeatsNothing(node: Node): boolean {
+  if (node.kind === 'set') return false;
+  if (node.kind === 'repeat') return mayBeEmpty(node.item) || repeatsNothing(node.item);
+  return (node.kind === 'look' ? [node.item] : node.items).some(repeatsNothing);
+}
+function mayBeEmpty(node: Node): boolean {
+  if (node.kind === 'choice') return node.items.some(mayBeEmpty);
+  if (node.kind === 'sequence') return node.items.every(mayBeEmpty);
+  return node.kind === 'look' || (node.kind === 'repeat' && (node.min === 0 || mayBeEmpty(node.item)));
+}
+
+test('the bounded matcher finds what the engine of JavaScript finds', () => {
   fc.assert(
-    fc.property(fc.string({ unit: piece, maxLength: 12 }), source => {
-      let pattern: RegExp;
-      try {
-        pattern = compilePattern(source);
-      } catch {
-        return;
+    fc.property(pattern, fc.string({ unit: fc.constantFrom('a', 'b', 'c', '\n'), maxLength: 9 }), (source, s) => {
+      const node = compiled(source, parsePattern);
+      const finder = node && compiled(source, () => new BoundedFinder(node, source));
+      if (!finder || repeatsNothing(node)) return;
+      const found: [number, number][] = [];
+      for (let from = 0; from <= s.length && finder.find(s, from); ) {
+        found.push([finder.start, finder.end]);
+        from = Math.max(
+          finder.end,
+          finder.start + (finder.end > finder.start ? 0 : s.codePointAt(finder.start)! > 0xffff ? 2 : 1),
+        );
       }
-      const started = cpuTime();
-      for (const s of ['a'.repeat(40), `${'ab'.repeat(20)}c`]) splitWords(s, [pattern]);
-      expect(cpuTime() - started).toBeLessThan(1000);
+      const expected = Array.from(s.matchAll(new RegExp(toJavaScript(node), 'gu')), m => [
+        m.index,
+        m.index + m[0].length,
+      ]);
+      expect(found).toEqual(expected);
     }),
     { numRuns: 5000 },
+  );
+});
+
+test('on texts of any length it costs no more than a little for each character', () => {
+  const worst = [
+    `${'(?:a|a)'.repeat(30)}b`,
+    String.raw`\s*\s*\s*\s*\s*x`,
+    '(a+)+b',
+    '(?:a|a)*b',
+    '(?:(?:a+))+b',
+    '(?:a?){30}a{30}',
+    'a*a*a*b',
+    'a+b',
+    String.raw`\s*[\r\n]+`,
+    String.raw`\s+(?!\S)`,
+  ];
+  const started = cpuTime();
+  for (const source of worst)
+    for (const s of ['a'.repeat(50_000), ' '.repeat(50_000), 'ab'.repeat(25_000)])
+      expect(cut(source, s).join('')).toBe(s);
+  expect(cpuTime() - started).toBeLessThan(20_000); // the engine of JavaScript would take years
+});
+
+test('what still costs too much says so in one line', () => {
+  expect(() => cut('(?:(?=a+c)a|a)*b', 'a'.repeat(50_000))).toThrow(
+    /^pattern "[^"]*": takes more than \d+ steps on a text of 50000 characters; simplify it$/,
+  );
+});
+
+test('a character beyond 16 bits is one', () => {
+  expect(cut('(?:(?:.)+)+x|(?<=😀).', '😀😀a')).toEqual(['😀', '😀', 'a']);
+});
+
+test('whatever is not refused ends soon, on the texts that are worst', () => {
+  fc.assert(
+    fc.property(pattern, source => {
+      const finder = compiled(source, compilePattern);
+      if (!finder) return;
+      const started = cpuTime();
+      for (const s of ['a'.repeat(2000), `${'ab'.repeat(1000)}c`])
+        compiled(source, () => expect(cut(source, s).join('')).toBe(s)); // or it says that it takes too many steps
+      expect(cpuTime() - started).toBeLessThan(2000);
+    }),
+    { numRuns: 1000 },
   );
 });
 
@@ -166,7 +271,7 @@ test('any text is compiled or refused in one line, never another error', () => {
   fc.assert(
     fc.property(fc.string({ unit: pieces, maxLength: 12 }), source => {
       try {
-        splitWords('a s-1', [compilePattern(source)]);
+        cut(source, 'a s-1');
       } catch (error) {
         expect((error as Error).name).toBe('UserError');
       }

@@ -1,6 +1,6 @@
 /** Small texts, the tokenizers trained on them, and the arbitraries that the tokenizer's tests share. */
 import fc from 'fast-check';
-import { gpt2Pattern, trainBPE, type Tokenizer } from '../../../models/tokenizer/index.ts';
+import { defaultSpecialTokens, gpt2Pattern, trainBPE, type Tokenizer } from '../../../models/tokenizer/index.ts';
 
 export const english = [
   'the cat sat on the mat; the cat, that cat!',
@@ -8,8 +8,13 @@ export const english = [
   'thé naïve café — ☕☕',
 ];
 export const proteins = ['MKVLAAGMKVLAAGIVGLCAKVLA', 'MKKLAAGIVKVLAAG', 'GIVGLCAMKV'];
-export const english300 = trainBPE(english, { vocabSize: 300, pattern: gpt2Pattern });
-export const proteins24 = trainBPE(proteins, { vocabSize: 24, alphabet: 'seen' });
+export const english300 = trainBPE(english, { vocabSize: 300, pattern: gpt2Pattern, alphabet: 'bytes' });
+/** Without an unknown token: another letter is an error. */
+export const proteins24 = trainBPE(proteins, {
+  vocabSize: 24,
+  alphabet: 'seen',
+  specialTokens: defaultSpecialTokens,
+});
 
 /** As LLaMA 3 has it; Qwen's differs in `\p{N}`. */
 export const llama3Pattern = String.raw`(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;

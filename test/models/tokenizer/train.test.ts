@@ -1,7 +1,12 @@
 /** Training: the same merges as counting anew, whatever the order of documents, and never worse for one more. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { gpt2Pattern, trainBPE, type Tokenizer } from '../../../models/tokenizer/index.ts';
+import {
+  defaultSpecialTokens as specialTokens,
+  gpt2Pattern,
+  trainBPE,
+  type Tokenizer,
+} from '../../../models/tokenizer/index.ts';
 import { documents, english, proteins } from './samples.ts';
 
 /** Trains by counting every pair anew before each merge. */
@@ -39,7 +44,7 @@ function joinPair(symbols: readonly string[], left: string, right: string): stri
 const mergesOf = (t: Tokenizer) => t.parts.merges.map(({ left, right }) => `${t.token(left)} ${t.token(right)}`);
 const alphabetSize = (docs: readonly string[]) => 3 + new Set(docs.join('')).size;
 const trainSeen = (docs: readonly string[], merges: number) =>
-  trainBPE(docs, { vocabSize: alphabetSize(docs) + merges, alphabet: 'seen' });
+  trainBPE(docs, { vocabSize: alphabetSize(docs) + merges, alphabet: 'seen', specialTokens });
 
 test('merges what counting anew would merge', () => {
   fc.assert(
@@ -67,10 +72,15 @@ test('with a pattern, words with multiplicity give the merges of every word by i
       const whole = trainBPE([parts.join(',')], {
         vocabSize: alphabetSize([...parts, ',']) + n,
         alphabet: 'seen',
+        specialTokens,
         pattern: /,/,
       });
       // The comma is a symbol of its own that no merge touches: the same ids with and without the pattern.
-      const apart = trainBPE([...parts, ','], { vocabSize: alphabetSize([...parts, ',']) + n, alphabet: 'seen' });
+      const apart = trainBPE([...parts, ','], {
+        vocabSize: alphabetSize([...parts, ',']) + n,
+        alphabet: 'seen',
+        specialTokens,
+      });
       if (parts.length > 1) expect(mergesOf(whole)).toEqual(mergesOf(apart));
     }),
   );
@@ -117,12 +127,16 @@ test('documents as bytes are the same documents; bytes that are no text are one 
   const bytes = english.map(d => new TextEncoder().encode(d));
   const options = { vocabSize: 300, pattern: gpt2Pattern };
   expect(trainBPE(bytes, options).hash).toBe(trainBPE(english, options).hash);
-  const raw = trainBPE([Uint8Array.of(255, 254, 255, 254, 255, 254)], { vocabSize: 6, alphabet: 'seen' });
+  const raw = trainBPE([Uint8Array.of(255, 254, 255, 254, 255, 254)], {
+    vocabSize: 6,
+    alphabet: 'seen',
+    specialTokens,
+  });
   expect([...raw.tokenBytes(5)]).toEqual([255, 254]);
 });
 
 test('a word far longer than the call stack', () => {
-  const t = trainBPE(['a'.repeat(2 ** 18)], { vocabSize: 3 + 1 + 17, alphabet: 'seen' });
+  const t = trainBPE(['a'.repeat(2 ** 18)], { vocabSize: 3 + 1 + 17, alphabet: 'seen', specialTokens });
   expect(t.tokenBytes(20).length).toBe(2 ** 17);
   expect([...t.encode('a'.repeat(2 ** 18 - 1))]).toEqual(Array.from({ length: 18 }, (_, i) => 20 - i));
 });
@@ -145,7 +159,7 @@ test('special tokens come first, minFrequency stops, progress is told', () => {
 test.each([
   [
     'a vocabulary without room for its bytes',
-    () => trainBPE(english, { vocabSize: 200 }),
+    () => trainBPE(english, { vocabSize: 200, alphabet: 'bytes' }),
     'a vocabulary of 200 is too small: 3 special tokens and 256 bytes make 259',
   ],
   ['a fractional size', () => trainBPE(english, { vocabSize: 300.5 }), 'a vocabulary of 300.5 is too small'],

@@ -36,7 +36,7 @@ export const tokenizerOf = (names: readonly string[], size: number): Tokenizer =
     ),
     merges: [],
     added: [],
-    patterns: [],
+    splits: [],
   });
 
 /** All texts of a report are drawn from `pool`, in turn; its numbers and its plan are fixed. */

@@ -31,8 +31,9 @@ import { temporaryDirectory } from '../../../models/temporary.ts';
 const root = temporaryDirectory();
 const texts = { train: ['MKVL', 'AAGM'], test: ['MK', 'VLA', 'GGGG'] };
 const bytes = 9;
-// pad, bos, eos, six letters, GG and GGGG
-const target = trainBPE(['GGGG', ...texts.train], { vocabSize: 11, alphabet: 'seen' });
+// bos, eos, pad, six letters, GG and GGGG
+const specialTokens = ['<s>', '</s>', '<pad>'];
+const target = trainBPE(['GGGG', ...texts.train], { vocabSize: 11, alphabet: 'seen', specialTokens });
 const base: Settings = { ...defaults, alpha: 0.5, budget: { unit: 'tokens', amount: 700 } };
 
 const benchOf = async (): Promise<Bench> => ({
