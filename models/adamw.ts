@@ -3,18 +3,13 @@
  * The update itself is three rows of the operation table; this class keeps the running moments.
  */
 import {
-  add,
   adamwMean,
   adamwStep,
   adamwVariance,
   div,
   minimum,
-  mul,
   noGrad,
   scope,
-  sqrt,
-  square,
-  sum,
   zeros,
   type Tensor,
 } from '../engine/index.ts';
@@ -84,7 +79,7 @@ export class AdamW implements Optimizer {
         const scale = this.clipping(gradients);
         Object.entries(this.parameters).forEach(([name, p], i) => {
           const [mean, variance] = [this.mean[name], this.variance[name]];
-          const g = scale ? mul(gradients[i], scale) : gradients[i].detach();
+          const g = scale ? gradients[i].mul(scale) : gradients[i].detach();
           gradients[i].dispose();
           mean.assign(adamwMean(mean, g, beta1));
           variance.assign(adamwVariance(variance, g, beta2));
@@ -107,8 +102,9 @@ export class AdamW implements Optimizer {
   private clipping(gradients: readonly Tensor[]): Tensor | null {
     const { clip } = this.options;
     if (clip === Infinity || gradients.length === 0) return null;
-    const norm = sqrt(gradients.map(g => scope(() => sum(square(g)))).reduce((a, b) => add(a, b)));
-    return minimum(1, div(clip, add(norm, 1e-6)));
+    const squares = gradients.map(g => scope(() => g.square().sum()));
+    const norm = squares.reduce((a, b) => a.add(b)).sqrt();
+    return minimum(1, div(clip, norm.add(1e-6)));
   }
 
   dispose(): void {

@@ -1,5 +1,5 @@
 /** Sampling from a model with a key/value cache: temperature and nucleus (top-p) sampling (Holtzman et al. 2020). */
-import { noGrad, scope, slice, tensor, type Random } from '../engine/index.ts';
+import { noGrad, scope, tensor, type Random } from '../engine/index.ts';
 import { endsOf, forward, type Cache, type Transformer } from './transformer.ts';
 
 export interface GenerateOptions {
@@ -27,7 +27,7 @@ export async function* generate(
       const step = noGrad(() =>
         scope(() => {
           const result = forward(model, tensor(next, { shape: [1, next.length] }), endsOf(model), cache);
-          return { logits: slice(result.logits, 1, next.length - 1), cache: result.cache }; // (1, 1, V)
+          return { logits: result.logits.slice(1, next.length - 1), cache: result.cache }; // (1, 1, V)
         }),
       );
       free(cache);

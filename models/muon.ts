@@ -3,7 +3,7 @@
  * else (embedding, head, vectors) goes through AdamW. Updates are scaled by 0.2 √max(rows, columns), so that their root
  * mean square is AdamW's and one learning rate serves both (Liu et al. 2025, arXiv 2502.16982, section 2.2).
  */
-import { add, div, matmul, mul, noGrad, scope, sqrt, square, sub, sum, zeros, type Tensor } from '../engine/index.ts';
+import { noGrad, scope, zeros, type Tensor } from '../engine/index.ts';
 import { AdamW, adamWDefaults, type AdamWOptions, type Optimizer } from './adamw.ts';
 
 export interface MuonOptions extends AdamWOptions {
@@ -22,11 +22,11 @@ export const muonDefaults: MuonOptions = { ...adamWDefaults, momentum: 0.95, oth
 export function orthogonalise(g: Tensor): Tensor {
   const [a, b, c] = [3.4445, -4.775, 2.0315];
   const wide = g.shape[0] <= g.shape[1];
-  let x = div(g, add(sqrt(sum(square(g))), 1e-7)); // (R, C)
+  let x = g.div(g.square().sum().sqrt().add(1e-7)); // (R, C)
   for (let step = 0; step < 5; step++) {
-    const s = matmul(x, x, wide ? { transposeB: true } : { transposeA: true }); // X Xᵀ or Xᵀ X, the smaller
-    const polynomial = add(mul(s, b), mul(matmul(s, s), c));
-    x = add(mul(x, a), wide ? matmul(polynomial, x) : matmul(x, polynomial));
+    const s = x.matmul(x, wide ? { transposeB: true } : { transposeA: true }); // X Xᵀ or Xᵀ X, the smaller
+    const polynomial = s.mul(b).add(s.matmul(s).mul(c));
+    x = x.mul(a).add(wide ? polynomial.matmul(x) : x.matmul(polynomial));
   }
   return x;
 }
@@ -78,9 +78,9 @@ export class Muon implements Optimizer {
     for (const { name, p, g } of members.filter(m => m.name in this.momentum)) {
       noGrad(() =>
         scope(() => {
-          const m = add(mul(this.momentum[name], momentum), g);
-          const step = orthogonalise(add(g, mul(m, momentum))); // Nesterov
-          p.assign(sub(mul(p, 1 - rate * weightDecay), mul(step, 0.2 * rate * Math.sqrt(Math.max(...p.shape)))));
+          const m = this.momentum[name].mul(momentum).add(g);
+          const step = orthogonalise(g.add(m.mul(momentum))); // Nesterov
+          p.assign(p.mul(1 - rate * weightDecay).sub(step.mul(0.2 * rate * Math.sqrt(Math.max(...p.shape)))));
           this.momentum[name].assign(m);
           g.dispose();
         }),

@@ -3,7 +3,7 @@
  * by sequence. Every token after the begin token is scored in its full context; the end token, which stands for no
  * bytes, is kept apart.
  */
-import { crossEntropy, div, noGrad, reshape, scope, sum, type Tensor } from '../engine/index.ts';
+import { noGrad, scope, type Tensor } from '../engine/index.ts';
 import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
 import { nextTurn } from './turn.ts';
 import { endsOf, forward, type Ends, type Transformer } from './transformer.ts';
@@ -29,14 +29,14 @@ export interface ScoreOptions {
 
 /** Mean nats per scored token of a batch: the training loss, a scalar. */
 export function batchLoss(model: Transformer, batch: Batch, ends: Ends = endsOf(model)): Tensor {
-  return div(sum(tokenLosses(model, batch, ends)), batch.tokens);
+  return tokenLosses(model, batch, ends).sum().div(batch.tokens);
 }
 
 /** −log p of every target, 0 where there is none: (B·T). */
 function tokenLosses(model: Transformer, batch: Batch, ends: Ends): Tensor {
   const { ids, targets } = batchTensors(batch);
   const { logits } = forward(model, ids, ends); // (B, T, V)
-  return crossEntropy(reshape(logits, [targets.size, -1]), targets);
+  return logits.reshape([targets.size, -1]).crossEntropy(targets);
 }
 
 export async function score(

@@ -3,7 +3,7 @@
  * and steps are few, the distribution that all of the text gives for a context says more than the one token that
  * happens to follow. The teacher leaves out what it is asked about, or it would only repeat the answer.
  */
-import { add, crossEntropy, div, mul, reshape, sum, tensor, type Tensor } from '../engine/index.ts';
+import { tensor, type Tensor } from '../engine/index.ts';
 import { batchTensors, type Batch } from './batches.ts';
 import type { KneserNey } from './ngram.ts';
 import { forward, type Transformer } from './transformer.ts';
@@ -14,11 +14,11 @@ import { forward, type Transformer } from './transformer.ts';
  */
 export function taughtLoss(model: Transformer, batch: Batch, teacher: KneserNey, share: number): Tensor {
   const { ids, targets } = batchTensors(batch);
-  const logits = reshape(forward(model, ids).logits, [targets.size, -1]); // (B·T, V)
-  const loss = sum(crossEntropy(logits, targets));
-  if (share === 0) return div(loss, batch.tokens);
+  const logits = forward(model, ids).logits.reshape([targets.size, -1]); // (B·T, V)
+  const loss = logits.crossEntropy(targets).sum();
+  if (share === 0) return loss.div(batch.tokens);
   const difference = tensor(lesson(batch, teacher, share, model.config.vocabSize), { shape: logits.shape }); // (B·T, V)
-  return div(add(loss, sum(mul(logits, difference))), batch.tokens);
+  return loss.add(logits.mul(difference).sum()).div(batch.tokens);
 }
 
 /** λ (1[w = token] − p(w)) of every scored token, 0 where there is none: (B·T, V). */

@@ -2,23 +2,7 @@
  * The live example: a small network learns a curve while the visitor bends it. All of its mathematics is the engine's:
  * `grad` of the loss with respect to the weights, and AdamW.
  */
-import {
-  add,
-  grad,
-  matmul,
-  mean,
-  noGrad,
-  Random,
-  scope,
-  sqrt,
-  square,
-  sub,
-  sum,
-  tanh,
-  tensor,
-  type Backend,
-  type Tensor,
-} from '../../../engine/index.ts';
+import { grad, noGrad, Random, scope, tensor, type Backend, type Tensor } from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import { element } from './dom.ts';
 
@@ -55,9 +39,9 @@ function makeNetwork(backend: Backend, seed: number): Network {
 
 /** x (points, 1) → (points, 1). */
 function predict({ w1, b1, w2, b2, w3, b3 }: Network['weights'], x: Tensor): Tensor {
-  const h1 = tanh(add(matmul(x, w1), b1)); // (points, hidden)
-  const h2 = tanh(add(matmul(h1, w2), b2)); // (points, hidden)
-  return add(matmul(h2, w3), b3);
+  const h1 = x.matmul(w1).add(b1).tanh(); // (points, hidden)
+  const h2 = h1.matmul(w2).add(b2).tanh(); // (points, hidden)
+  return h2.matmul(w3).add(b3);
 }
 
 const svg = (name: string, attributes: Record<string, string | number>): SVGElement => {
@@ -118,14 +102,14 @@ export function startExample(backend: Backend): Example {
     scope(() => {
       const { weights, optimizer } = network;
       const prediction = predict(weights, x);
-      const loss = mean(square(sub(prediction, tensor(curve, { shape: [points, 1], backend }))));
+      const loss = prediction
+        .sub(tensor(curve, { shape: [points, 1], backend }))
+        .square()
+        .mean();
       const gradients = grad(loss, Object.values(weights));
-      optimizer.update(gradients, 10 ** Number(learning.value));
-      return noGrad(() => ({
-        loss: loss.dataSync()[0],
-        prediction: prediction.dataSync(),
-        norms: gradients.map(g => sqrt(sum(square(g))).dataSync()[0]),
-      }));
+      const norms = noGrad(() => gradients.map(g => g.square().sum().sqrt().dataSync()[0]));
+      optimizer.update(gradients, 10 ** Number(learning.value)); // which frees the gradients
+      return { loss: loss.dataSync()[0], prediction: prediction.dataSync(), norms };
     });
 
   let [paused, held, running] = [false, false, false];
