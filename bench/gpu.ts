@@ -26,7 +26,7 @@ import type { Thread, Values } from '../engine/gpu/gpujs.ts';
 import { Machine } from '../engine/gpu/machine.ts';
 import { loadGpuJs, openGpuBackend } from '../engine/gpu/open.ts';
 import { writeFileAtomic } from '../models/node/files.ts';
-import type { TransformerConfig } from '../models/transformer.ts';
+import type { TransformerConfig } from '../models/transformer-config.ts';
 import { renderTable } from '../s2t2/app/tables.ts';
 import { secondsOf } from './browser/page/measure.ts';
 import { stepBatch, stepConfig, trainingStep } from './step.ts';

@@ -7,7 +7,9 @@ import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';
 import { batchLoss } from '../models/score.ts';
 import { trainStep } from '../models/train.ts';
-import { forwardFlops, initTransformer, type TransformerConfig } from '../models/transformer.ts';
+import { initTransformer } from '../models/init.ts';
+import { forwardFlops, type TransformerConfig } from '../models/transformer-config.ts';
+import { parameters } from '../models/weights.ts';
 
 /** The step that peers are measured on too: 8 × 256 tokens. */
 export const stepConfig: TransformerConfig = {
@@ -42,8 +44,8 @@ export function trainingStep(
   setBackend(backend);
   const random = new Random(3);
   const model = initTransformer(config, random);
-  const optimizer = new AdamW(model.weights);
-  const weights = Object.values(model.weights);
+  const optimizer = new AdamW(parameters(model));
+  const weights = Object.values(parameters(model));
   const batch = makeBatch(
     Array.from({ length: rows }, () => ({
       ids: Int32Array.from({ length: length + 1 }, () => random.integer(config.vocabSize)),

@@ -16,7 +16,8 @@ import { formatConfig } from '../models/config.ts';
 import { writeSafetensors } from '../models/node/safetensors.ts';
 import { type TensorData } from '../models/safetensors/write.ts';
 import { Tokenizer, tokenizerToJson, trainBPE, type Merge } from '../models/tokenizer/index.ts';
-import { weightShapes, type TransformerConfig } from '../models/transformer.ts';
+import type { TransformerConfig } from '../models/transformer-config.ts';
+import { storedTensors } from '../models/stored.ts';
 import { readCorpus } from '../s2t2/app/corpus.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { tokenMap } from '../s2t2/methods.ts';
@@ -69,7 +70,7 @@ async function writeModel(path: string): Promise<number> {
   const bytes = new Uint8Array(block.buffer);
   const shards: Record<string, TensorData>[] = [{}];
   let [filled, total] = [0, 0];
-  for (const [name, shape] of Object.entries(weightShapes(config))) {
+  for (const { name, shape } of storedTensors(config)) {
     const size = 2 * shape.reduce((a, b) => a * b, 1);
     if (filled > 0 && filled + size > shardBytes) {
       shards.push({});

@@ -2,14 +2,16 @@
  * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), read
  * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
-import { tensor } from '../engine/index.ts';
+import { tensor, type Tensor } from '../engine/index.ts';
 import { formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
 import { show, UserError } from './errors.ts';
 import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
 import type { TensorData } from './safetensors/write.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
-import { weightShapes, type Transformer, type TransformerConfig, type Weights } from './transformer.ts';
+import { pack, storedPrefixes, storedTensors, unpack } from './stored.ts';
+import type { TransformerConfig } from './transformer-config.ts';
+import { fromParameters, parameters, type Transformer } from './weights.ts';
 
 /** A model with the tokenizer it was trained with. */
 export interface LanguageModel {
@@ -34,7 +36,7 @@ export interface ModelHeaders {
   readonly fields: Fields;
   readonly tokenizer: Tokenizer;
   readonly source: TensorSource;
-  /** The name in the source of every weight, in the order of a checkpoint. */
+  /** The name in the source of every tensor of a checkpoint (`storedTensors`), in its order. */
   readonly stored: ReadonlyMap<string, string>;
 }
 
@@ -46,7 +48,7 @@ export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
   checkTokenizer(files.path('tokenizer.json'), tokenizer, config.vocabSize);
   const source = await files.tensors();
   const stored = new Map<string, string>();
-  for (const [name, shape] of Object.entries(weightShapes(config))) {
+  for (const { name, shape } of storedTensors(config)) {
     const own = storedName(source, name);
     const entry = source.tensors.get(own);
     if (entry === undefined)
@@ -72,11 +74,20 @@ const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_
 /** Reads a model; see `readHeaders` for what must be there. */
 export async function readModel(files: ModelFiles): Promise<LanguageModel> {
   const { config, tokenizer, source, stored } = await readHeaders(files);
-  const shapes = weightShapes(config);
-  const weights: Weights = {};
-  for (const [name, own] of stored)
-    weights[name] = tensor(await source.readFloats(own), { shape: shapes[name], requiresGrad: true });
-  return { model: { config, weights }, tokenizer };
+  const weights: Record<string, Tensor> = {};
+  try {
+    for (const tensorThere of storedTensors(config)) {
+      const values = await source.readFloats(stored.get(tensorThere.name)!);
+      unpack(tensorThere, values).forEach((part, i) => {
+        const { name, shape } = tensorThere.parts[i];
+        weights[name] = tensor(part, { shape, requiresGrad: true });
+      });
+    }
+  } catch (error) {
+    Object.values(weights).forEach(weight => weight.dispose());
+    throw error;
+  }
+  return { model: fromParameters(config, weights), tokenizer };
 }
 
 /** The tokenizer of `tokenizer.json`, whose special tokens play the parts that `tokenizer_config.json` names. */
@@ -136,7 +147,7 @@ export function checkTokenizer(file: string, tokenizer: Tokenizer, rows: number)
 
 /** A checkpoint of the bare transformer, such as GPT-2's own, lacks the first part of every name. */
 export function storedName({ tensors }: TensorSource, name: string): string {
-  const bare = name.replace(/^(model|transformer)\./, '');
+  const bare = name.slice(storedPrefixes.find(prefix => name.startsWith(prefix))?.length ?? 0);
   return !tensors.has(name) && tensors.has(bare) ? bare : name;
 }
 
@@ -167,12 +178,13 @@ export const tokenizerTexts = (tokenizer: Tokenizer): Record<string, string> => 
 });
 
 /** The weights of `model.safetensors`, in the order of a checkpoint. */
-export async function modelTensors(
-  { config, weights }: Transformer,
-  dtype: FloatDType,
-): Promise<Record<string, TensorData>> {
+export async function modelTensors(model: Transformer, dtype: FloatDType): Promise<Record<string, TensorData>> {
   const tensors: Record<string, TensorData> = {};
-  for (const [name, shape] of Object.entries(weightShapes(config)))
-    tensors[name] = { dtype, shape, data: (await weights[name].data()) as Float32Array };
+  const weights = parameters(model);
+  for (const stored of storedTensors(model.config)) {
+    const parts: Float32Array<ArrayBuffer>[] = [];
+    for (const { name } of stored.parts) parts.push((await weights[name].data()) as Float32Array<ArrayBuffer>);
+    tensors[stored.name] = { dtype, shape: stored.shape, data: pack(stored, parts) };
+  }
   return tensors;
 }

@@ -1,43 +1,247 @@
 /**
- * `config.json` of a Hugging Face model directory, read and written. What changes the arithmetic is understood or
- * rejected, never ignored.
+ * `config.json` of a Hugging Face model directory, read and written. A field that changes what a model computes is
+ * honoured or rejected, never ignored; what is read of each family is in `fieldTable`, what no family here computes in
+ * `notComputed`. Other fields (dropout, how weights were initialised) change nothing in what is computed.
  */
 import { show, UserError } from './errors.ts';
+import { families, familyNames, type Activation, type FamilyName } from './families.ts';
 import type { Tokenizer } from './tokenizer/index.ts';
-import { checkConfig, families, type Family, type RotaryScaling, type TransformerConfig } from './transformer.ts';
+import { checkConfig, headWidth, type RotaryScaling, type TransformerConfig } from './transformer-config.ts';
 
+/** The fields of a JSON object. */
 export type Fields = Readonly<Record<string, unknown>>;
+/** How floats are stored: 32 bits, or 16 in one of two ways. */
 export type FloatDType = 'F32' | 'F16' | 'BF16';
 
-/**
- * What a field must say where this transformer knows one way only; null also stands for a missing field. Fields that
- * change nothing in what is computed here (dropout, how weights were initialised) are not read.
- */
-const onlyWay: Readonly<Record<Family, Fields>> = {
-  olmo: { attention_bias: false, clip_qkv: null, hidden_act: 'silu' },
-  llama: { attention_bias: false, mlp_bias: false, hidden_act: 'silu' },
+type NumberKey =
+  | 'vocabSize'
+  | 'width'
+  | 'layers'
+  | 'heads'
+  | 'keyValueHeads'
+  | 'headWidth'
+  | 'feedForward'
+  | 'context'
+  | 'normEps'
+  | 'clip'
+  | 'window'
+  | 'windowFrom';
+
+/** A field, and what transformers takes where it is missing: undefined is an error, null is "none". */
+type NumberField = readonly [field: string, missing?: number | null];
+
+interface FamilyFields {
+  readonly numbers: Readonly<Partial<Record<NumberKey, NumberField>>>;
+  readonly activation: string;
+  /** `tie_word_embeddings` where it is missing. */
+  readonly tied: boolean;
+  /** Beside a dictionary that says it: θ of rotary positions, and the share of a head that turns. */
+  readonly rotary?: { readonly base: string; readonly share?: NumberField };
+  /** A window counts only where this field is true. */
+  readonly windowIf?: string;
+  /** Whether the residual branches are parallel. */
+  readonly parallel?: readonly [field: string, missing: boolean];
+  /** What a field must say where only one way is computed; null and a missing field say the same. */
+  readonly only: Fields;
+}
+
+const llama: FamilyFields = {
+  numbers: {
+    vocabSize: ['vocab_size'],
+    width: ['hidden_size'],
+    layers: ['num_hidden_layers'],
+    heads: ['num_attention_heads'],
+    keyValueHeads: ['num_key_value_heads', null],
+    headWidth: ['head_dim', null],
+    feedForward: ['intermediate_size'],
+    context: ['max_position_embeddings', 2048],
+    normEps: ['rms_norm_eps', 1e-6],
+  },
+  activation: 'hidden_act',
+  tied: false,
+  rotary: { base: 'rope_theta' },
+  only: { attention_bias: false, mlp_bias: false },
+};
+
+const qwen: FamilyFields = {
+  ...llama,
+  numbers: {
+    ...llama.numbers,
+    keyValueHeads: ['num_key_value_heads', 32],
+    context: ['max_position_embeddings', 32768],
+    window: ['sliding_window', 4096],
+    windowFrom: ['max_window_layers', 28],
+  },
+  windowIf: 'use_sliding_window',
+  only: { attention_bias: false },
+};
+
+/** The fields that are read of each family, and what transformers takes for those that are missing. */
+const fieldTable: Readonly<Record<FamilyName, FamilyFields>> = {
+  olmo: {
+    ...llama,
+    numbers: { ...without(llama.numbers, 'normEps'), clip: ['clip_qkv', null] },
+    only: { attention_bias: false },
+  },
+  llama,
   gpt2: {
-    activation_function: 'gelu_new',
-    scale_attn_weights: true,
-    scale_attn_by_inverse_layer_idx: false,
-    add_cross_attention: false,
+    numbers: {
+      vocabSize: ['vocab_size'],
+      width: ['n_embd'],
+      layers: ['n_layer'],
+      heads: ['n_head'],
+      feedForward: ['n_inner', null],
+      context: ['n_positions', 1024],
+      normEps: ['layer_norm_epsilon', 1e-5],
+    },
+    activation: 'activation_function',
+    tied: true,
+    only: { scale_attn_weights: true, scale_attn_by_inverse_layer_idx: false, add_cross_attention: false },
+  },
+  olmo2: {
+    ...llama,
+    numbers: { ...llama.numbers, normEps: ['rms_norm_eps', 1e-5] },
+    only: { attention_bias: false },
+  },
+  mistral: {
+    ...llama,
+    numbers: {
+      ...llama.numbers,
+      keyValueHeads: ['num_key_value_heads', 8],
+      context: ['max_position_embeddings', 131072],
+      window: ['sliding_window', 4096],
+    },
+    only: {},
+  },
+  qwen2: qwen,
+  qwen3: { ...qwen, numbers: { ...qwen.numbers, headWidth: ['head_dim', 128] } },
+  gpt_neox: {
+    numbers: {
+      vocabSize: ['vocab_size'],
+      width: ['hidden_size'],
+      layers: ['num_hidden_layers'],
+      heads: ['num_attention_heads'],
+      feedForward: ['intermediate_size'],
+      context: ['max_position_embeddings', 2048],
+      normEps: ['layer_norm_eps', 1e-5],
+    },
+    activation: 'hidden_act',
+    tied: false,
+    rotary: { base: 'rotary_emb_base', share: ['rotary_pct', 0.25] },
+    parallel: ['use_parallel_residual', true],
+    only: { attention_bias: true },
   },
 };
 
 /**
- * Reads the fields of `config.json` that this transformer has, and refuses what it does not have rather than ignore it.
+ * Fields of other architectures that change the arithmetic, whatever the family says it is. Null, false, 0 and 1 leave
+ * a feature out: no cap, no experts, a factor of 1.
+ */
+const notComputed: Readonly<Record<string, string>> = {
+  final_logit_softcapping: 'soft caps on logits',
+  attn_logit_softcapping: 'soft caps on attention',
+  num_local_experts: 'mixtures of experts',
+  num_experts: 'mixtures of experts',
+  n_routed_experts: 'mixtures of experts',
+  moe_intermediate_size: 'mixtures of experts',
+  alibi: 'ALiBi positions',
+  use_alibi: 'ALiBi positions',
+  logit_scale: 'scaled logits',
+  logits_scaling: 'scaled logits',
+  attention_multiplier: 'scaled attention',
+  query_pre_attn_scalar: 'scaled attention',
+  residual_multiplier: 'scaled residuals',
+  embedding_multiplier: 'scaled embeddings',
+  scale_emb: 'scaled embeddings',
+  scale_depth: 'scaled residuals',
+  hidden_size_per_layer_input: 'embeddings of each layer',
+  no_rope_layers: 'layers without positions',
+  attention_chunk_size: 'attention in chunks',
+  use_qk_norm: 'query/key norms of this family',
+  qk_layernorm: 'query/key norms of this family',
+  kv_lora_rank: 'latent attention',
+  quantization_config: 'quantised weights',
+};
+
+/** Why models of some other types are not supported, where no field says so. */
+const otherTypes: Readonly<Record<string, string>> = {
+  bloom: 'ALiBi positions',
+  mpt: 'ALiBi positions',
+  gemma: 'scaled embeddings',
+  gemma2: 'scaled embeddings and soft caps',
+  gemma3: 'scaled embeddings and local attention',
+  gemma3_text: 'scaled embeddings and local attention',
+  gptj: 'interleaved rotary positions',
+  mixtral: 'mixtures of experts',
+};
+
+/** Names of activations in transformers. */
+const activations: Readonly<Record<string, Activation>> = {
+  silu: 'swiglu',
+  swish: 'swiglu',
+  gelu: 'gelu',
+  gelu_new: 'geluTanh',
+  gelu_pytorch_tanh: 'geluTanh',
+  gelu_fast: 'geluTanh',
+};
+
+/** OLMo's layer norm has this number and no field for it. */
+const fixedEps = 1e-5;
+
+/**
+ * The configuration of a model from the fields of `config.json`. Throws a `UserError` that begins with `file` where a
+ * field is missing or asks for what this package does not compute.
  */
 export function parseConfig(fields: Fields, file: string): TransformerConfig {
-  const family = families.find(f => f === fields.model_type);
-  if (family === undefined)
+  const family = familyNames.find(name => name === fields.model_type);
+  for (const [key, feature] of Object.entries(notComputed)) {
+    if (![undefined, null, false, 0, 1].includes(fields[key] as null))
+      throw new UserError(`${file}: ${key} is ${show(fields[key])}; this package does not compute ${feature}`);
+  }
+  if (family === undefined) {
+    const type = fields.model_type;
+    const why = typeof type === 'string' && Object.hasOwn(otherTypes, type) ? ` with ${otherTypes[type]}` : '';
     throw new UserError(
-      `${file}: model_type is ${show(fields.model_type)}; supported are ${families.map(f => `"${f}"`).join(', ')}`,
+      `${file}: model_type is ${show(type)}${why}; supported are ${familyNames.map(f => `"${f}"`).join(', ')}`,
     );
-  for (const [key, value] of Object.entries(onlyWay[family])) {
+  }
+  const row = fieldTable[family];
+  for (const [key, value] of Object.entries(row.only)) {
     if ((fields[key] ?? value) !== value)
       throw new UserError(`${file}: ${key} is ${show(fields[key])}; only ${JSON.stringify(value)} is supported`);
   }
-  const config = family === 'gpt2' ? parseGpt2(fields, file) : parseRotary(family, fields, file);
+  const activation = parseActivation(family, fields, file);
+  const number = (key: NumberKey): number | undefined => {
+    if (row.numbers[key] === undefined) return undefined;
+    const [name, missing] = row.numbers[key];
+    return readNumber(fields, name, file, missing);
+  };
+  const [width, heads] = [number('width')!, number('heads')!];
+  const D = number('headWidth') ?? width / heads;
+  const windowFrom = number('windowFrom');
+  const hasWindow =
+    (row.windowIf === undefined || fields[row.windowIf] === true) && !(windowFrom! >= number('layers')!);
+  const window = hasWindow ? number('window') : undefined;
+  checkLayerTypes(fields, file, window);
+  const [clip, parallel] = [number('clip'), row.parallel && (fields[row.parallel[0]] ?? row.parallel[1])];
+  const config: TransformerConfig = {
+    family,
+    vocabSize: number('vocabSize')!,
+    width,
+    layers: number('layers')!,
+    heads,
+    keyValueHeads: number('keyValueHeads') ?? heads,
+    ...(D !== width / heads && { headWidth: D }),
+    feedForward: number('feedForward') ?? 4 * width,
+    context: number('context')!,
+    ...parsePositions(row, fields, file),
+    normEps: number('normEps') ?? fixedEps,
+    tied: (fields.tie_word_embeddings ?? row.tied) === true,
+    ...(activation !== families[family].activation && { activation }),
+    ...(parallel === true && { parallel }),
+    ...(clip !== undefined && { clip }),
+    ...(window !== undefined && { window, ...(windowFrom !== undefined && { windowFrom }) }),
+  };
   try {
     checkConfig(config);
   } catch (error) {
@@ -46,74 +250,89 @@ export function parseConfig(fields: Fields, file: string): TransformerConfig {
   return config;
 }
 
-function numberIn(fields: Fields, key: string, file: string, fallback?: number): number {
-  const value = fields[key] ?? fallback;
+function readNumber(fields: Fields, key: string, file: string, missing?: number | null): number | undefined {
+  const value = fields[key] === undefined ? missing : fields[key];
+  if (value === null && missing !== undefined) return undefined;
   if (typeof value !== 'number') throw new UserError(`${file}: ${key} is ${show(fields[key])}; it must be a number`);
   return value;
 }
 
-function parseGpt2(fields: Fields, file: string): TransformerConfig {
-  const number = (key: string, fallback?: number) => numberIn(fields, key, file, fallback);
-  const [width, heads] = [number('n_embd'), number('n_head')];
-  return {
-    family: 'gpt2',
-    vocabSize: number('vocab_size'),
-    width,
-    layers: number('n_layer'),
-    heads,
-    keyValueHeads: heads,
-    feedForward: number('n_inner', 4 * width),
-    context: number('n_positions', 1024),
-    rotaryBase: 10000,
-    normEps: number('layer_norm_epsilon', 1e-5),
-    tied: fields.tie_word_embeddings !== false,
-  };
+function parseActivation(family: FamilyName, fields: Fields, file: string): Activation {
+  const key = fieldTable[family].activation;
+  const known = Object.keys(activations).filter(
+    name => (activations[name] === 'swiglu') === (families[family].activation === 'swiglu'),
+  );
+  if (fields[key] === undefined || fields[key] === null) return families[family].activation;
+  if (!known.includes(fields[key] as string))
+    throw new UserError(
+      `${file}: ${key} is ${show(fields[key])}; supported are ${known.map(name => `"${name}"`).join(', ')}`,
+    );
+  return activations[fields[key] as string];
 }
 
-function parseRotary(family: 'olmo' | 'llama', fields: Fields, file: string): TransformerConfig {
-  const number = (key: string, fallback?: number) => numberIn(fields, key, file, fallback);
-  const [width, heads] = [number('hidden_size'), number('num_attention_heads')];
-  const D = number('head_dim', width / heads);
-  return {
-    family,
-    vocabSize: number('vocab_size'),
-    width,
-    layers: number('num_hidden_layers'),
-    heads,
-    keyValueHeads: number('num_key_value_heads', heads),
-    ...(D !== width / heads && { headWidth: D }),
-    feedForward: number('intermediate_size'),
-    context: number('max_position_embeddings', 2048),
-    ...parsePositions(fields, file),
-    normEps: family === 'olmo' ? 1e-5 : number('rms_norm_eps', 1e-6),
-    tied: fields.tie_word_embeddings === true,
-  };
+/** transformers 5 lists the kind of attention of every layer. */
+function checkLayerTypes({ layer_types: types }: Fields, file: string, window: number | undefined): void {
+  if (types === undefined || types === null) return;
+  const other = (Array.isArray(types) ? (types as unknown[]) : [types]).find(
+    type => type !== 'full_attention' && !(type === 'sliding_attention' && window !== undefined),
+  );
+  if (other !== undefined)
+    throw new UserError(`${file}: layer_types has ${show(other)}; only "full_attention" is computed`);
 }
 
 /**
- * Rotary positions: θ, and how they are scaled. transformers 5 writes both into `rope_parameters`, earlier versions
- * into `rope_scaling` and beside it.
+ * Rotary positions. transformers 5 writes θ, scaling and share into `rope_parameters`; earlier versions write the
+ * scaling into `rope_scaling` and the rest beside it, and what `rope_scaling` says counts first.
  */
-function parsePositions(fields: Fields, file: string): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling'> {
-  const parameters = Object(fields.rope_parameters ?? {}) as Fields;
-  const rotaryBase = numberIn('rope_theta' in parameters ? parameters : fields, 'rope_theta', file, 10000);
-  const [key, scaling] =
-    fields.rope_scaling == null ? ['rope_parameters', parameters] : ['rope_scaling', fields.rope_scaling as Fields];
-  const type = scaling.rope_type ?? scaling.type ?? (key === 'rope_scaling' ? undefined : 'default');
-  if ((type !== 'default' && type !== 'llama3') || (scaling.partial_rotary_factor ?? 1) !== 1)
-    throw new UserError(`${file}: ${key} is ${show(fields[key])}; supported are the types "default" and "llama3"`);
-  if (type === 'default') return { rotaryBase };
-  const number = (name: string) => numberIn(scaling, name, `${file}: ${key}`);
+function parsePositions(
+  { rotary }: FamilyFields,
+  fields: Fields,
+  file: string,
+): Pick<TransformerConfig, 'rotaryBase' | 'rotaryScaling' | 'rotaryShare'> {
+  if (rotary === undefined) return { rotaryBase: 10000 };
+  const key = fields.rope_scaling == null ? 'rope_parameters' : 'rope_scaling';
+  const value = fields[key] ?? {};
+  const within = Object(value) as Fields;
+  const type = within.rope_type ?? within.type ?? (key === 'rope_scaling' ? undefined : 'default');
+  if (
+    typeof value !== 'object' ||
+    !['default', 'linear', 'llama3'].includes(type as string) ||
+    Object.values(within).some(entry => typeof entry === 'object' && entry !== null)
+  )
+    throw new UserError(
+      `${file}: ${key} is ${show(fields[key])}; supported are the types "default", "linear" and "llama3"`,
+    );
+  const number = (name: string) => readNumber(within, name, `${file}: ${key}`)!;
+  const rotaryBase = 'rope_theta' in within ? number('rope_theta') : readNumber(fields, rotary.base, file, 10000)!;
+  const share = parseShare(rotary, within, fields, file);
   return {
     rotaryBase,
-    rotaryScaling: {
-      factor: number('factor'),
-      lowFrequency: number('low_freq_factor'),
-      highFrequency: number('high_freq_factor'),
-      originalContext: number('original_max_position_embeddings'),
-    },
+    ...(type !== 'default' && { rotaryScaling: parseScaling(type as RotaryScaling['kind'], number) }),
+    ...(share !== 1 && { rotaryShare: share }),
   };
 }
+
+function parseShare({ share }: NonNullable<FamilyFields['rotary']>, within: Fields, fields: Fields, file: string) {
+  const [name, missing] = share ?? ['partial_rotary_factor', 1];
+  const value =
+    'partial_rotary_factor' in within
+      ? readNumber(within, 'partial_rotary_factor', file)!
+      : readNumber(fields, name, file, missing)!;
+  if (share === undefined && value !== 1)
+    throw new UserError(`${file}: partial_rotary_factor is ${value}; only 1 is supported`);
+  return value;
+}
+
+const parseScaling = (kind: RotaryScaling['kind'], number: (name: string) => number): RotaryScaling =>
+  kind === 'linear'
+    ? { kind, factor: number('factor') }
+    : {
+        kind,
+        factor: number('factor'),
+        lowFrequency: number('low_freq_factor'),
+        highFrequency: number('high_freq_factor'),
+        originalContext: number('original_max_position_embeddings'),
+      };
 
 /** The `config.json` of a model, with what Hugging Face's libraries want to find there. */
 export function formatConfig(
@@ -122,8 +341,18 @@ export function formatConfig(
   dtype: FloatDType,
 ): Record<string, unknown> {
   const { bos, eos, pad } = tokenizer.specialTokens;
+  const row = fieldTable[config.family];
+  const values = { ...config, ...derived(config) };
+  const numbers = Object.entries(row.numbers).map(([key, [field]]) => [field, values[key as NumberKey] ?? null]);
   return {
-    ...(config.family === 'gpt2' ? formatGpt2(config) : formatRotary(config)),
+    architectures: [families[config.family].architecture],
+    model_type: config.family,
+    ...(Object.fromEntries(numbers.filter(([field, value]) => value !== null || field !== 'head_dim')) as Fields),
+    ...(row.windowIf !== undefined && { [row.windowIf]: config.window !== undefined }),
+    ...(row.rotary && formatPositions(config, row.rotary)),
+    ...(row.parallel && { [row.parallel[0]]: config.parallel === true }),
+    [row.activation]: formatActivation(config),
+    ...row.only,
     tie_word_embeddings: config.tied,
     bos_token_id: bos ?? null,
     eos_token_id: eos ?? null,
@@ -133,41 +362,37 @@ export function formatConfig(
   };
 }
 
-const formatGpt2 = (c: TransformerConfig) => ({
-  architectures: ['GPT2LMHeadModel'],
-  model_type: 'gpt2',
-  vocab_size: c.vocabSize,
-  n_embd: c.width,
-  n_inner: c.feedForward,
-  n_layer: c.layers,
-  n_head: c.heads,
-  n_positions: c.context,
-  layer_norm_epsilon: c.normEps,
-  activation_function: 'gelu_new',
-});
+/** Numbers that a file must hold although the configuration leaves them out. */
+function derived(c: TransformerConfig): Partial<Record<NumberKey, number>> {
+  const { headWidth: width, windowFrom } = fieldTable[c.family].numbers;
+  return {
+    ...(width?.[1] !== null && { headWidth: headWidth(c) }),
+    ...(windowFrom && { windowFrom: c.windowFrom ?? c.layers }),
+  };
+}
 
-const formatScaling = ({ factor, lowFrequency, highFrequency, originalContext }: RotaryScaling) => ({
-  rope_type: 'llama3',
-  factor,
-  low_freq_factor: lowFrequency,
-  high_freq_factor: highFrequency,
-  original_max_position_embeddings: originalContext,
-});
+/** The first name of an activation. */
+function formatActivation({ family, activation = families[family].activation }: TransformerConfig): string {
+  return Object.keys(activations).find(name => activations[name] === activation)!;
+}
 
-const formatRotary = (c: TransformerConfig) => ({
-  architectures: [c.family === 'olmo' ? 'OlmoForCausalLM' : 'LlamaForCausalLM'],
-  model_type: c.family,
-  vocab_size: c.vocabSize,
-  hidden_size: c.width,
-  intermediate_size: c.feedForward,
-  num_hidden_layers: c.layers,
-  num_attention_heads: c.heads,
-  num_key_value_heads: c.keyValueHeads,
-  ...(c.headWidth !== undefined && { head_dim: c.headWidth }),
-  max_position_embeddings: c.context,
-  rope_theta: c.rotaryBase,
+const formatPositions = (c: TransformerConfig, { base, share }: NonNullable<FamilyFields['rotary']>) => ({
+  [base]: c.rotaryBase,
+  ...(share && { [share[0]]: c.rotaryShare ?? 1 }),
   ...(c.rotaryScaling && { rope_scaling: formatScaling(c.rotaryScaling) }),
-  hidden_act: 'silu',
-  attention_bias: false,
-  ...(c.family === 'olmo' ? { clip_qkv: null } : { rms_norm_eps: c.normEps, mlp_bias: false }),
 });
+
+const formatScaling = (scaling: RotaryScaling) =>
+  scaling.kind === 'linear'
+    ? { rope_type: scaling.kind, factor: scaling.factor }
+    : {
+        rope_type: scaling.kind,
+        factor: scaling.factor,
+        low_freq_factor: scaling.lowFrequency,
+        high_freq_factor: scaling.highFrequency,
+        original_max_position_embeddings: scaling.originalContext,
+      };
+
+function without<T extends Fields>(fields: T, ...keys: string[]): T {
+  return Object.fromEntries(Object.entries(fields).filter(([key]) => !keys.includes(key))) as T;
+}

@@ -1,6 +1,8 @@
 /** Sampling from a model with a key/value cache: temperature and nucleus (top-p) sampling (Holtzman et al. 2020). */
 import { noGrad, scope, tensor, type Random } from '../engine/index.ts';
-import { endsOf, forward, type Cache, type Transformer } from './transformer.ts';
+import { longestSequence } from './transformer-config.ts';
+import { forward, type Cache } from './transformer.ts';
+import type { Transformer } from './weights.ts';
 
 export interface GenerateOptions {
   readonly maxTokens: number;
@@ -23,10 +25,10 @@ export async function* generate(
   let cache: Cache | undefined;
   let next = prompt;
   try {
-    for (let made = 0; made < maxTokens && prompt.length + made <= model.config.context; made++) {
+    for (let made = 0; made < maxTokens && prompt.length + made <= longestSequence(model.config); made++) {
       const step = noGrad(() =>
         scope(() => {
-          const result = forward(model, tensor(next, { shape: [1, next.length] }), endsOf(model), cache);
+          const result = forward(model, tensor(next, { shape: [1, next.length] }), model, cache);
           return { logits: result.logits.slice(1, next.length - 1), cache: result.cache }; // (1, 1, V)
         }),
       );

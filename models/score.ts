@@ -6,7 +6,8 @@
 import { noGrad, scope, type Tensor } from '../engine/index.ts';
 import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
 import { nextTurn } from './turn.ts';
-import { endsOf, forward, type Ends, type Transformer } from './transformer.ts';
+import { forward } from './transformer.ts';
+import type { Ends, Transformer } from './weights.ts';
 
 export interface Score {
   /** −log p of the scored tokens before the end token. */
@@ -28,7 +29,7 @@ export interface ScoreOptions {
 }
 
 /** Mean nats per scored token of a batch: the training loss, a scalar. */
-export function batchLoss(model: Transformer, batch: Batch, ends: Ends = endsOf(model)): Tensor {
+export function batchLoss(model: Transformer, batch: Batch, ends: Ends = model): Tensor {
   return tokenLosses(model, batch, ends).sum().div(batch.tokens);
 }
 
@@ -44,7 +45,7 @@ export async function score(
   sequences: readonly Sequence[],
   options: ScoreOptions = {},
 ): Promise<Score[]> {
-  const { ends = endsOf(model), endToken = true, batchTokens = 2048 } = options;
+  const { ends = model, endToken = true, batchTokens = 2048 } = options;
   const scores = new Map<Sequence, Score>();
   for (const group of groupByLength(sequences, batchTokens)) {
     options.signal?.throwIfAborted();

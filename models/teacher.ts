@@ -6,7 +6,8 @@
 import { tensor, type Tensor } from '../engine/index.ts';
 import { batchTensors, type Batch } from './batches.ts';
 import type { KneserNey } from './ngram.ts';
-import { forward, type Transformer } from './transformer.ts';
+import { forward } from './transformer.ts';
+import type { Transformer } from './weights.ts';
 
 /**
  * (1 − λ) CE(token) + λ CE(teacher), the mean over a batch in nats per scored token; a scalar. Written as

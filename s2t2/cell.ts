@@ -10,7 +10,7 @@ import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import { embeddingName, headName, type Transformer } from '../models/transformer.ts';
+import { parameters, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
 import type { Context, Method, Vocabulary } from './methods.ts';
 import type { Plan, PlanReport } from './plan.ts';
@@ -102,14 +102,14 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     budget,
     new Random(settings.seed).split('finetuning batches'),
   );
-  const ends = [embeddingName(start.model.config), headName];
   await runStage(`${method.name}.finetune`, {
-    parameters: start.model.weights,
+    parameters: parameters(start.model),
     batches,
     loss: batch => batchLoss(start.model, batch),
     rate: method.name === 'scratch' ? settings.scratchRate : settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
-    optimizer: parameters => new AdamW(parameters, { rateOf: name => (ends.includes(name) ? 1 : settings.bodyRate) }),
+    optimizer: weights =>
+      new AdamW(weights, { rateOf: name => (name === 'embedding' || name === 'head' ? 1 : settings.bodyRate) }),
   });
   const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', start.model, test);
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);

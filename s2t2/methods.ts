@@ -22,14 +22,8 @@ import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import {
-  embeddingName,
-  endsOf,
-  headName,
-  initTransformer,
-  type Ends,
-  type Transformer,
-} from '../models/transformer.ts';
+import { initTransformer } from '../models/init.ts';
+import { assemble, parameters, type Ends, type Transformer } from '../models/weights.ts';
 import { compress, dualityGap, type Plan } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { denseSinkhorn, sparseSinkhorn, type SinkhornResult } from './sinkhorn.ts';
@@ -63,20 +57,15 @@ export interface Method {
   start(context: Context): Promise<Start>;
 }
 
-/** Weights that can be trained without touching the original: tensors over the same, never written, values. */
-function copyOf({ config, weights }: Transformer, skip: readonly string[] = []): Transformer {
-  const kept = Object.entries(weights).filter(([name]) => !skip.includes(name));
-  return { config, weights: Object.fromEntries(kept.map(([name, w]) => [name, w.alias(undefined, null, true)])) };
-}
+/** A weight that can be trained without touching the original: a tensor over the same, never written, values. */
+const copyOf = (weight: Tensor): Tensor => weight.alias(undefined, null, true);
 
 /** A copy of the model with other ends; untied, since the two differ. */
-function withEnds(model: Transformer, { embedding, head }: Ends): Transformer {
-  const nameOfEmbedding = embeddingName(model.config);
-  const { config, weights } = copyOf(model, [nameOfEmbedding, headName]);
-  return {
-    config: { ...config, vocabSize: embedding.shape[0], tied: false },
-    weights: { [nameOfEmbedding]: embedding, ...weights, [headName]: head },
-  };
+function withEnds(model: Transformer, ends: Ends): Transformer {
+  const config = { ...model.config, vocabSize: ends.embedding.shape[0], tied: false };
+  const weights = parameters(model);
+  const isEnd = (name: string): name is keyof Ends => name === 'embedding' || name === 'head';
+  return { config, ...assemble(config, name => (isEnd(name) ? ends[name] : copyOf(weights[name]))) };
 }
 
 /** The pretrained model with the source's own tokenizer. */
@@ -84,7 +73,10 @@ const source: Method = {
   name: 'source',
   vocabulary: 'source',
   before: true,
-  start: async ({ source }) => ({ model: copyOf(source.model), spent: 0 }),
+  start: async ({ source: { model } }) => {
+    const weights = parameters(model);
+    return { model: { config: model.config, ...assemble(model.config, name => copyOf(weights[name])) }, spent: 0 };
+  },
 };
 
 /** Each target token takes the rows of the source token at its place: the head of the matrices, cut off. */
@@ -118,7 +110,7 @@ const random: Method = {
 
 async function randomEnd({ source, target, settings }: Context, end: 'embedding' | 'head'): Promise<Tensor> {
   const { width } = source.model.config;
-  const values = (await endsOf(source.model)[end].data()) as Float32Array;
+  const values = (await source.model[end].data()) as Float32Array;
   const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
   const own = new Random(settings.seed).split(`random ${end}`);
   return tensor(
@@ -181,8 +173,7 @@ const withLayer = (name: string, layer: Layer): Method => ({
     const learned = await learn(context, name, layer);
     const { embedding, head } = noGrad(() => scope(learned.ends));
     learned.dispose();
-    const leaf = (t: Tensor) => t.alias(undefined, null, true);
-    const model = withEnds(context.source.model, { embedding: leaf(embedding), head: leaf(head) });
+    const model = withEnds(context.source.model, { embedding: copyOf(embedding), head: copyOf(head) });
     [embedding, head].forEach(t => t.dispose());
     return { model, spent: learned.spent };
   },
@@ -237,7 +228,7 @@ async function withRows(
     for (let s = 0; s < map.specials.length; s += 2) put(map.specials[s], [map.specials[s + 1]]);
     return tensor(to, { shape: [map.targetSize, width], requiresGrad: true });
   };
-  const { embedding, head } = endsOf(source.model);
+  const { embedding, head } = source.model;
   return {
     model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }),
     spent: 0,
@@ -289,7 +280,7 @@ async function learn(context: Context, name: string, layer: Layer): Promise<Lear
   // An unconstrained plan has entries of both signs, and rows that sum to anything, zero included.
   const [rowNormalisation, product] =
     layer === plainLayer ? ['nominal' as const, matmul] : [settings.rowNormalisation, sparseMatmul];
-  const ends = () => translateEnds(apply().plan, mu, nu, endsOf(source.model), map, rowNormalisation, product);
+  const ends = () => translateEnds(apply().plan, mu, nu, source.model, map, rowNormalisation, product);
 
   const amount = settings.planShare * settings.budget.amount;
   const batches = planBatches(
@@ -373,7 +364,7 @@ function smoothedFrequencies(sequences: readonly Sequence[], ids: Int32Array): F
 export async function modelFromPlan(model: Transformer, plan: Plan, given: Partial<Ends> = {}): Promise<Transformer> {
   const { width } = model.config;
   const translated = async (end: 'embedding' | 'head') => {
-    const values = applyPlan(plan, end, (await endsOf(model)[end].data()) as Float32Array, width);
+    const values = applyPlan(plan, end, (await model[end].data()) as Float32Array, width);
     return tensor(values, { shape: [values.length / width, width], requiresGrad: true });
   };
   return withEnds(model, {

@@ -18,7 +18,7 @@ import {
   tensor,
   type Tensor,
 } from '../engine/index.ts';
-import type { Ends } from '../models/transformer.ts';
+import type { Ends } from '../models/weights.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
 /** Which rows of the source's ends a plan reads, and where its rows go in the target's. */

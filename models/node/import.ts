@@ -7,7 +7,7 @@ import { FLOAT_CODECS } from '../safetensors/codec.ts';
 import { DTYPE_BYTES } from '../safetensors/header.ts';
 import type { TensorSource } from '../safetensors/source.ts';
 import type { TensorData } from '../safetensors/write.ts';
-import { embeddingName } from '../transformer.ts';
+import { storedEmbedding } from '../stored.ts';
 import { openModel } from './checkpoint.ts';
 import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -62,7 +62,7 @@ const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 
 function sourceDType({ config, fields, source, stored }: ModelHeaders): FloatDType {
   const named = fields.torch_dtype ?? fields.dtype;
   const dtypes = Object.keys(dtypeNames) as FloatDType[];
-  const stays = source.tensors.get(stored.get(embeddingName(config))!)!.dtype;
+  const stays = source.tensors.get(stored.get(storedEmbedding(config))!)!.dtype;
   return dtypes.find(d => dtypeNames[d] === named) ?? dtypes.find(d => d === stays) ?? 'F32';
 }
 

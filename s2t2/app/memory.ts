@@ -1,11 +1,12 @@
 /** What an adaptation will need at its fullest moment, so that it is refused before it starts and not after an hour. */
 import { UserError } from '../../models/errors.ts';
-import { weightShapes, type TransformerConfig } from '../../models/transformer.ts';
+import type { TransformerConfig } from '../../models/transformer-config.ts';
+import { parameterShapes } from '../../models/weights.ts';
 import type { Settings } from '../settings.ts';
 
 /** Bytes of float32 tensors alive at once, for a plan of u target and v source tokens. Errs on the high side. */
 export function estimateBytes(config: TransformerConfig, settings: Settings, u: number, v: number): number {
-  const shapes = Object.values(weightShapes({ ...config, tied: false, vocabSize: Math.max(u, 1) }));
+  const shapes = Object.values(parameterShapes({ ...config, tied: false, vocabSize: Math.max(u, 1) }));
   const adapted = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
   const source = 2 * config.vocabSize * config.width + adapted;
   // A padded batch may hold one sequence that is longer than the batch.

@@ -8,7 +8,8 @@ import type { LanguageModel } from '../../models/checkpoint.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
 import { trainBPE, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
-import { weightShapes } from '../../models/transformer.ts';
+import { longestSequence } from '../../models/transformer-config.ts';
+import { parameters } from '../../models/weights.ts';
 import type { Experiment } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import type { Vocabulary } from '../methods.ts';
@@ -42,7 +43,7 @@ export async function prepare(
     log(`the text has pairs for ${target.vocabSize} tokens only, not ${settings.vocabSize}`);
   const tokenizers: Record<Vocabulary, Tokenizer> = { source: source.tokenizer, target };
   const encode = (texts: readonly string[], vocabulary: Vocabulary) =>
-    toSequences(texts, tokenizers[vocabulary], source.model.config.context);
+    toSequences(texts, tokenizers[vocabulary], longestSequence(source.model.config));
   const sequences = {
     train: { source: encode(train, 'source'), target: encode(train, 'target') },
     test: { source: encode(test, 'source'), target: encode(test, 'target') },
@@ -120,7 +121,6 @@ function encodeNamed(text: string, tokenizer: Tokenizer, name: () => string): In
 /** A name for a model: its configuration, vocabulary and weights. */
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {
   const parts = [JSON.stringify(model.config), tokenizer.hash];
-  for (const name of Object.keys(weightShapes(model.config)))
-    parts.push(sha256(Buffer.from((await model.weights[name].data()).buffer)));
+  for (const weight of Object.values(parameters(model))) parts.push(sha256(Buffer.from((await weight.data()).buffer)));
   return sha256(parts.join(' '));
 }

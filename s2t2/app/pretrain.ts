@@ -19,13 +19,10 @@ import { taughtLoss } from '../../models/teacher.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { fileState } from '../../models/node/state.ts';
 import { train } from '../../models/train.ts';
-import {
-  forwardFlops,
-  initTransformer,
-  type Family,
-  type Transformer,
-  type TransformerConfig,
-} from '../../models/transformer.ts';
+import { families, type FamilyName } from '../../models/families.ts';
+import { initTransformer } from '../../models/init.ts';
+import { forwardFlops, type TransformerConfig } from '../../models/transformer-config.ts';
+import { parameters, type Transformer } from '../../models/weights.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
 import { progressBar } from '../../models/node/progress.ts';
@@ -34,11 +31,11 @@ export const optimizers = ['muon', 'adamw'] as const;
 type OptimizerName = (typeof optimizers)[number];
 
 /** Whether a weight belongs to a layer, and not to an end or to the positions. */
-const isHidden = (name: string): boolean => /\.(layers|h)\.\d+\./.test(name);
+const isHidden = (name: string): boolean => name.startsWith('layers.');
 
 export interface PretrainOptions {
   readonly out: string;
-  readonly family: Family;
+  readonly family: FamilyName;
   readonly seed: number;
   readonly tokens: number;
   /** The share of the training documents that is used: fewer, seen more often, lose little where steps are few. */
@@ -48,7 +45,7 @@ export interface PretrainOptions {
   readonly layers: number;
   readonly heads: number;
   /**
-   * Tokens in a training window; the context of a gpt2 model, which knows no position beyond those it was trained on.
+   * Tokens in a training window; the context of a model with learned positions, which knows none beyond those it was trained on.
    */
   readonly window: number;
   /** Tokens in a batch. */
@@ -68,7 +65,7 @@ export interface PretrainOptions {
 }
 
 export const pretrainDefaults = {
-  family: 'olmo' as Family,
+  family: 'olmo' as FamilyName,
   seed: 0,
   tokens: 10_500_000,
   text: 0.5,
@@ -101,6 +98,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log('counting 5-grams');
   const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
 
+  const { activation, positions } = families[options.family];
   const config: TransformerConfig = {
     family: options.family,
     vocabSize: tokenizer.vocabSize,
@@ -109,35 +107,36 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     heads: options.heads,
     keyValueHeads: options.heads,
     // SwiGLU has three matrices where GELU has two.
-    feedForward: options.family === 'gpt2' ? 4 * options.width : Math.ceil(((8 / 3) * options.width) / 32) * 32,
-    context: options.family === 'gpt2' ? options.window : 1024,
+    feedForward: activation === 'swiglu' ? Math.ceil(((8 / 3) * options.width) / 32) * 32 : 4 * options.width,
+    context: positions === 'learned' ? options.window : 1024,
     rotaryBase: 10000,
     normEps: 1e-5,
     tied: true,
   };
   const model = initTransformer(config, new Random(seed).split('weights'));
-  const parameters = Object.values(model.weights).reduce((n, w) => n + w.size, 0);
+  const weights = parameters(model);
+  const count = Object.values(weights).reduce((n, w) => n + w.size, 0);
   const batches = planBatches(
     trainSet,
     options.batchTokens,
     { unit: 'tokens', amount: options.tokens },
     new Random(seed).split('batches'),
   );
-  log(`${parameters.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
+  log(`${count.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
 
   const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
   const { tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
   const result = await train(
     {
-      parameters: model.weights,
+      parameters: weights,
       batches,
       loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
       rate,
       warmup: Math.ceil(0.02 * batches.length),
-      optimizer: parameters =>
+      optimizer: members =>
         options.optimizer === 'adamw'
-          ? new AdamW(parameters)
-          : new Muon(parameters, name => isHidden(name) && parameters[name].shape.length === 2, {
+          ? new AdamW(members)
+          : new Muon(members, name => isHidden(name) && members[name].shape.length === 2, {
               othersRate: endsRate,
             }),
     },
@@ -185,7 +184,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
     },
     command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
     seed,
-    parameters,
+    parameters: count,
     steps: result.steps,
     tokens: result.tokens,
     seconds: Math.round(result.seconds),

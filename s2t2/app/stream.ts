@@ -2,9 +2,9 @@
  * A plan applied to a checkpoint of any size. Only embedding and head change; everything else is copied byte for byte,
  * file by file, so memory holds one block of a tensor and the translated ends, however large the model.
  *
- * It asks little of the architecture: that the embedding has one of the names below, the head the name `lm_head.weight`
- * or none where it is the embedding itself, and that each has a row for every token. So it also takes models that
- * `transformer.ts` cannot compute, such as Mistral and Qwen.
+ * It asks little of the architecture: that embedding and head have the names of one of the families (`families.ts`), or
+ * the embedding is the head, and that they alone have a row for every token. So it also takes models that
+ * `transformer.ts` cannot compute.
  *
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is
  * no model yet. The next run with the same input keeps the files that are there.
@@ -13,7 +13,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { checkTokenizer, fieldsOf, requiredFields, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
-import { type Fields } from '../../models/config.ts';
+import { parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
@@ -23,7 +23,7 @@ import { writeSafetensors } from '../../models/node/safetensors.ts';
 import { type Checkpoint, type TensorSource } from '../../models/safetensors/source.ts';
 import { type TensorData } from '../../models/safetensors/write.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
-import { embeddingName, families, headName } from '../../models/transformer.ts';
+import { storedEnds, storedTensors } from '../../models/stored.ts';
 import { withLock } from './lock.ts';
 import { loadPlan } from './plan-file.ts';
 import { type Plan } from '../plan.ts';
@@ -64,7 +64,7 @@ export async function translateCheckpoint({
     targetSize: target.vocabSize,
   });
   const checkpoint = await shardsOf(files);
-  const ends = findEnds(checkpoint, config);
+  const ends = findEnds(checkpoint, config, source.vocabSize);
   checkTokenizer(files.path('tokenizer.json'), source, ends.rows);
   const record = {
     source: source.hash,
@@ -137,28 +137,30 @@ interface StoredEnds {
   /** Names in the checkpoint; the same one twice where the head is the embedding. */
   readonly embedding: string;
   readonly head: string;
+  /** The name of a head of its own. */
+  readonly headName: string;
   /** What the names of a checkpoint of the bare transformer (GPT-2's own) lack beside those of a model with a head. */
   readonly prefix: string;
   readonly rows: number;
   readonly width: number;
 }
 
-function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
+function findEnds(checkpoint: Checkpoint, config: Fields, tokens: number): StoredEnds {
   const refuse = (what: string): never => {
     throw new UserError(`${checkpoint.path}: ${what}`);
   };
-  const names = [...new Set(families.map(family => embeddingName({ family })))].flatMap(name => {
-    const [prefix] = /^\w+\./.exec(name)!;
+  const names = storedEnds.flatMap(({ embedding, head: headName }) => {
+    const prefix = embedding.slice(0, embedding.indexOf('.') + 1);
     return [
-      { embedding: name, prefix: '' },
-      { embedding: name.slice(prefix.length), prefix },
+      { embedding, headName, prefix: '' },
+      { embedding: embedding.slice(prefix.length), headName, prefix },
     ];
   });
   const found =
     names.find(({ embedding }) => checkpoint.tensors.has(embedding)) ??
     refuse(`has no embedding: none of its tensors is ${names.map(n => n.embedding).join(', ')}`);
-  const tied = !checkpoint.tensors.has(headName) || config.tie_word_embeddings === true;
-  const ends = { ...found, head: tied ? found.embedding : headName };
+  const tied = !checkpoint.tensors.has(found.headName) || config.tie_word_embeddings === true;
+  const ends = { ...found, head: tied ? found.embedding : found.headName };
   const { shape } = checkpoint.tensors.get(ends.embedding)!;
   for (const name of [ends.embedding, ends.head]) {
     const entry = checkpoint.tensors.get(name)!;
@@ -169,9 +171,43 @@ function findEnds(checkpoint: Checkpoint, config: Fields): StoredEnds {
     if (FLOAT_CODECS[entry.dtype] === undefined)
       refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);
   }
-  if (checkpoint.tensors.has('lm_head.bias'))
-    refuse('has a bias for every token (lm_head.bias), which a plan does not translate');
+  const bias = ends.headName.replace(/weight$/, 'bias');
+  if (checkpoint.tensors.has(bias)) refuse(`has a bias for every token (${bias}), which a plan does not translate`);
+  const others = otherTables(checkpoint, config, ends, [shape[0], tokens]);
+  if (others.length > 0)
+    refuse(
+      `${others.length} other ${others.length === 1 ? 'tensor has' : 'tensors have'} a row for every token, which a plan ` +
+        `does not translate: ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', …' : ''}; remove what predicts ` +
+        'further tokens, or take a model without embeddings of each layer',
+    );
   return { ...ends, rows: shape[0], width: shape[1] };
+}
+
+/**
+ * Tensors beside the ends that have a row or column for every token, such as copies of the ends for the prediction of
+ * further tokens, and embeddings of each layer. Tensors of a family that is known are what the family says they are,
+ * whatever their lengths.
+ */
+function otherTables(
+  { tensors }: TensorSource,
+  config: Fields,
+  { embedding, headName, prefix }: Pick<StoredEnds, 'embedding' | 'headName' | 'prefix'>,
+  sizes: readonly number[],
+): string[] {
+  const known = knownNames(config);
+  return Array.from(tensors)
+    .filter(([name]) => name !== embedding && name !== headName && !known.has(prefix + name))
+    .filter(([name, { shape }]) => shape.some(length => sizes.includes(length)) || /embed_tokens|lm_head/.test(name))
+    .map(([name, { shape }]) => `${name} [${shape.join(', ')}]`);
+}
+
+/** The tensors of a model that can be computed here; none of one that cannot. */
+function knownNames(config: Fields): ReadonlySet<string> {
+  try {
+    return new Set(storedTensors(parseConfig(config, 'config.json')).map(({ name }) => name));
+  } catch {
+    return new Set();
+  }
 }
 
 /** A tensor of a file to write: one that is copied, or an end. */
@@ -187,7 +223,7 @@ interface Piece {
  * What a shard becomes. A head that was the embedding is written beside it, and dropped where it was stored all the
  * same.
  */
-function piecesOf(shard: TensorSource, { embedding, head, prefix }: StoredEnds): Piece[] {
+function piecesOf(shard: TensorSource, { embedding, head, headName, prefix }: StoredEnds): Piece[] {
   return Array.from(shard.tensors).flatMap(([stored, entry]): Piece[] => {
     if (stored === embedding) {
       const pieces: Piece[] = [{ name: prefix + stored, stored, entry, end: 'embedding' }];

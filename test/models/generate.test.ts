@@ -3,7 +3,9 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { memory, noGrad, Random, scope, tensor } from '../../engine/index.ts';
 import { generate, sample } from '../../models/generate.ts';
-import { forward, initTransformer, type TransformerConfig } from '../../models/transformer.ts';
+import { initTransformer } from '../../models/init.ts';
+import { forward } from '../../models/transformer.ts';
+import type { TransformerConfig } from '../../models/transformer-config.ts';
 
 const logits = fc.array(fc.float({ min: -8, max: 8, noNaN: true }), { minLength: 1, maxLength: 12 });
 const temperatures = fc.double({ min: 0.25, max: 4, noNaN: true });

@@ -8,7 +8,10 @@ import { batchTensors, makeBatch } from '../../models/batches.ts';
 import { KneserNey } from '../../models/ngram.ts';
 import { batchLoss } from '../../models/score.ts';
 import { taughtLoss } from '../../models/teacher.ts';
-import { forward, initTransformer, type TransformerConfig } from '../../models/transformer.ts';
+import { initTransformer } from '../../models/init.ts';
+import { forward } from '../../models/transformer.ts';
+import type { TransformerConfig } from '../../models/transformer-config.ts';
+import { disposeModel } from '../../models/weights.ts';
 
 const V = 11;
 const config: TransformerConfig = {
@@ -63,7 +66,7 @@ test('the loss is (1 − λ) CE(token) + λ CE(teacher) over the scored tokens, 
         // Sums of at most 80 × 11 float32 products of order one, divided by their number.
         expect(Math.abs(taught - expected)).toBeLessThan(1e-5 * (1 + Math.abs(expected)));
         if (share === 0) expect(taught).toBe(plain);
-        Object.values(model.weights).forEach(w => w.dispose());
+        disposeModel(model);
       },
     ),
   );

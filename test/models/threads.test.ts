@@ -4,7 +4,8 @@ import { createWasmBackend, getBackend, grad, Random, scope, setBackend, type Ba
 import { AdamW } from '../../models/adamw.ts';
 import { makeBatch } from '../../models/batches.ts';
 import { batchLoss } from '../../models/score.ts';
-import { initTransformer } from '../../models/transformer.ts';
+import { initTransformer } from '../../models/init.ts';
+import { parameters } from '../../models/weights.ts';
 
 const before = getBackend();
 afterAll(() => setBackend(before));
@@ -33,8 +34,8 @@ function trained(threads: number): Uint8Array {
   setBackend(backend as unknown as Backend);
   const random = new Random(5);
   const model = initTransformer(config, random);
-  const weights = Object.values(model.weights);
-  const optimizer = new AdamW(model.weights);
+  const weights = Object.values(parameters(model));
+  const optimizer = new AdamW(parameters(model));
   const batch = makeBatch(
     [128, 90, 127, 61].map(length => ({
       ids: Int32Array.from({ length }, () => random.integer(config.vocabSize)),

@@ -11,18 +11,11 @@ import { sha256 } from '../../models/sha256.ts';
 import { generate } from '../../models/generate.ts';
 import { batchLoss, score } from '../../models/score.ts';
 import { Interrupted, train } from '../../models/train.ts';
-import {
-  embeddingName,
-  families,
-  forward,
-  forwardFlops,
-  headName,
-  initTransformer,
-  weightShapes,
-  type Family,
-  type Transformer,
-  type TransformerConfig,
-} from '../../models/transformer.ts';
+import { familyNames, type FamilyName } from '../../models/families.ts';
+import { initTransformer } from '../../models/init.ts';
+import { forward } from '../../models/transformer.ts';
+import { forwardFlops, headWidth, type TransformerConfig } from '../../models/transformer-config.ts';
+import { parameterShapes, type Transformer, disposeModel, parameters } from '../../models/weights.ts';
 import { configs as anyConfig, idsFor } from '../arbitraries/models.ts';
 import { randomOfTests } from '../random.ts';
 
@@ -39,17 +32,22 @@ const llama: TransformerConfig = {
   normEps: 1e-5,
   tied: false,
 };
-const configs: Record<Family, TransformerConfig> = {
+const configs: Record<FamilyName, TransformerConfig> = {
   llama,
-  olmo: { ...llama, family: 'olmo', tied: true },
+  olmo: { ...llama, family: 'olmo', tied: true, clip: 0.1 },
   gpt2: { ...llama, family: 'gpt2', keyValueHeads: 4, tied: true },
+  olmo2: { ...llama, family: 'olmo2' },
+  mistral: { ...llama, family: 'mistral', window: 64 },
+  qwen2: { ...llama, family: 'qwen2', tied: true },
+  qwen3: { ...llama, family: 'qwen3', headWidth: 6 },
+  gpt_neox: { ...llama, family: 'gpt_neox', keyValueHeads: 4, rotaryShare: 0.5, parallel: true },
 };
 const random = randomOfTests('transformer');
 const idsOf = (n: number) => Int32Array.from({ length: n }, () => random.integer(23));
 /** A model whose biases are not zero, as they are at first. */
 function modelOf(config: TransformerConfig, seed = 1): Transformer {
   const model = initTransformer(config, new Random(seed));
-  for (const [name, w] of Object.entries(model.weights))
+  for (const [name, w] of Object.entries(parameters(model)))
     if (name.endsWith('.bias'))
       w.assign(
         tensor(
@@ -97,13 +95,13 @@ test('any configuration: causal; a cache changes nothing, nor do the other rows 
       const both = logitsOf(model, padded, 2);
       close(both.slice(0, ids.length * V), whole, tolerance);
       close(both.slice(T * V, (T + other.length) * V), logitsOf(model, other), tolerance);
-      Object.values(model.weights).forEach(w => w.dispose());
+      disposeModel(model);
     }),
     { numRuns: 60 },
   );
 });
 
-describe.each(families)('%s', family => {
+describe.each(familyNames)('%s', family => {
   const config = configs[family];
   const model = modelOf(config);
 
@@ -113,11 +111,11 @@ describe.each(families)('%s', family => {
         { ids: idsOf(33), bytes: 8 },
         { ids: idsOf(5), bytes: 4 },
       ]);
-      const names = Object.keys(model.weights);
-      expect(names).toEqual(Object.keys(weightShapes(config)));
-      const gradients = grad(batchLoss(model, batch), Object.values(model.weights));
+      const names = Object.keys(parameters(model));
+      expect(names).toEqual(Object.keys(parameterShapes(config)));
+      const gradients = grad(batchLoss(model, batch), Object.values(parameters(model)));
       gradients.forEach((g, i) => {
-        expect(g.shape).toEqual(weightShapes(config)[names[i]]);
+        expect(g.shape).toEqual(parameterShapes(config)[names[i]]);
         expect(Math.max(...g.dataSync().map(Math.abs)), names[i]).toBeGreaterThan(0);
       });
     }));
@@ -163,29 +161,27 @@ describe.each(families)('%s', family => {
 
   test('its ends can be given: those of a model of another vocabulary', () => {
     const wide = modelOf({ ...config, vocabSize: 29, tied: false }, 2);
-    const ends = { embedding: wide.weights[embeddingName(config)], head: wide.weights[headName] };
     const ids = idsOf(7);
-    const body = Object.entries(model.weights).filter(([name]) => name !== embeddingName(config) && name !== headName);
-    const hybrid: Transformer = { config: wide.config, weights: { ...wide.weights, ...Object.fromEntries(body) } };
-    const given = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, 7] }), ends).logits.dataSync()));
+    const hybrid: Transformer = { ...model, config: wide.config, embedding: wide.embedding, head: wide.head };
+    const given = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, 7] }), wide).logits.dataSync()));
     expect(given).toEqual(logitsOf(hybrid, ids));
   });
 
   test('its floating-point operations are those of its products', () => {
     // Two per weight of a matrix a token is multiplied with, the embedding being looked up and not multiplied.
-    const matrices = Object.entries(weightShapes({ ...config, tied: false })).filter(
-      ([name, shape]) => shape.length === 2 && name !== embeddingName(config) && !name.includes('wpe'),
+    const matrices = Object.entries(parameterShapes({ ...config, tied: false })).filter(
+      ([name, shape]) => shape.length === 2 && name !== 'embedding' && name !== 'positions',
     );
     expect(forwardFlops(config, 0)).toBe(2 * matrices.reduce((n, [, [a, b]]) => n + a * b, 0));
     // And in each layer and head two, for scores and for what is mixed by them, per position attended to and element of
     // a head.
-    expect(forwardFlops(config, 10) - forwardFlops(config, 0)).toBe(2 * 2 * 10 * 2 * 4 * 4);
+    expect(forwardFlops(config, 10) - forwardFlops(config, 0)).toBe(2 * 2 * 10 * 2 * 4 * headWidth(config));
   });
 });
 
 test('a head may be wider than its share of the residual stream', () => {
   const wide = modelOf({ ...llama, headWidth: 6 });
-  expect(wide.weights['model.layers.0.self_attn.k_proj.weight'].shape).toEqual([12, 16]);
+  expect(wide.layers[0].attention.k.weight.shape).toEqual([12, 16]);
   expect(logitsOf(wide, idsOf(5))).toHaveLength(5 * 23);
 });
 
@@ -202,20 +198,23 @@ test.each([
   expect(() => initTransformer(config, random)).toThrow(message);
 });
 
-test.each(families)('%s: fresh weights have deviation 0.02, less where they write into the residual stream', family => {
-  const { weights } = initTransformer(
-    { ...configs[family], width: 64, layers: 3, keyValueHeads: 4, feedForward: 96 },
-    new Random(5),
-  );
-  for (const [name, w] of Object.entries(weights).filter(([, { shape }]) => shape.length === 2)) {
-    const deviation = /(o_proj|down_proj|c_proj)/.test(name) ? 0.02 / Math.sqrt(6) : 0.02;
-    const values = Array.from(w.dataSync());
-    // The variance of n normal values has a deviation of √(2/n); six of them are never seen.
-    expect(Math.abs(values.reduce((sum, x) => sum + x * x, 0) / values.length / deviation ** 2 - 1)).toBeLessThan(
-      6 * Math.sqrt(2 / values.length),
+test.each(familyNames)(
+  '%s: fresh weights have deviation 0.02, less where they write into the residual stream',
+  family => {
+    const fresh = initTransformer(
+      { ...configs[family], width: 64, layers: 3, keyValueHeads: 4, feedForward: 96 },
+      new Random(5),
     );
-  }
-});
+    for (const [name, w] of Object.entries(parameters(fresh)).filter(([, { shape }]) => shape.length === 2)) {
+      const deviation = /(attention\.o|feedForward\.down)/.test(name) ? 0.02 / Math.sqrt(6) : 0.02;
+      const values = Array.from(w.dataSync());
+      // The variance of n normal values has a deviation of √(2/n); six of them are never seen.
+      expect(Math.abs(values.reduce((sum, x) => sum + x * x, 0) / values.length / deviation ** 2 - 1)).toBeLessThan(
+        6 * Math.sqrt(2 / values.length),
+      );
+    }
+  },
+);
 
 const config = llama;
 const model = modelOf(llama);
@@ -255,10 +254,7 @@ describe('score', () => {
   });
 
   test('a uniform model loses log V a token', async () => {
-    const zero = {
-      ...model,
-      weights: { ...model.weights, 'lm_head.weight': tensor(new Float32Array(23 * 16), { shape: [23, 16] }) },
-    };
+    const zero = { ...model, head: tensor(new Float32Array(23 * 16), { shape: [23, 16] }) };
     const [s] = await score(zero, [{ ids: idsOf(8), bytes: 6 }]);
     close([s.nats / s.tokens], [Math.log(23)]);
   });
@@ -298,7 +294,7 @@ describe('training', () => {
     return {
       m,
       training: {
-        parameters: m.weights,
+        parameters: parameters(m),
         batches: planBatches(sequences, 32, { unit: 'tokens' as const, amount: 4000 }, new Random(2)),
         loss: (b: Parameters<typeof batchLoss>[1]) => batchLoss(m, b),
         rate: 3e-3,
@@ -307,7 +303,7 @@ describe('training', () => {
     };
   };
   const hash = (m: ReturnType<typeof fresh>['m']) =>
-    sha256(Buffer.concat(Object.values(m.weights).map(w => Buffer.from(w.dataSync().buffer))));
+    sha256(Buffer.concat(Object.values(parameters(m)).map(w => Buffer.from(w.dataSync().buffer))));
 
   test('learns', async () => {
     const { training } = fresh();

@@ -7,12 +7,13 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { createReferenceBackend, memory, scope, tensor, type Tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { train } from '../../models/train.ts';
-import { endsOf } from '../../models/transformer.ts';
+
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { rowSums } from '../../s2t2/plan.ts';
 import { denseSinkhorn, sparseSinkhorn, variants } from '../../s2t2/sinkhorn.ts';
 import { problems } from '../arbitraries/transport.ts';
 import { tinyContext } from './fixture.ts';
+import { disposeModel, parameters } from '../../models/weights.ts';
 
 const backend = createReferenceBackend() as unknown as Tensor['backend'];
 
@@ -33,17 +34,17 @@ describe('random', () => {
       (await methods.random.start({ ...context, settings: { ...context.settings, seed: 1 } })).model,
     ];
     for (const end of ['embedding', 'head'] as const) {
-      const [values, wanted] = [endsOf(a)[end].dataSync(), rootMeanSquare(endsOf(source.model)[end].dataSync())];
+      const [values, wanted] = [a[end].dataSync(), rootMeanSquare(source.model[end].dataSync())];
       // The root mean square of n normal deviates is within 1/√(2n) of its expectation, five times over.
       expect(Math.abs(rootMeanSquare(values) / wanted - 1)).toBeLessThan(5 / Math.sqrt(2 * values.length));
-      expect(Array.from(endsOf(b)[end].dataSync())).not.toEqual(Array.from(values));
+      expect(Array.from(b[end].dataSync())).not.toEqual(Array.from(values));
     }
   });
 });
 
 describe.each(['plain', 'dense'])('%s', name => {
   test('learns its plan with the model frozen, and leaks nothing', async () => {
-    const sourceWeights = Array.from(endsOf(source.model).embedding.dataSync());
+    const sourceWeights = Array.from(source.model.embedding.dataSync());
     const before = memory();
     let losses: readonly number[] = [];
     const { model, plan, spent } = await methods[name].start({
@@ -58,10 +59,10 @@ describe.each(['plain', 'dense'])('%s', name => {
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) - 0.05);
     expect(plan).toBeUndefined();
     expect(spent).toBeGreaterThanOrEqual(context.settings.budget.amount);
-    expect(Object.keys(model.weights).length).toBeGreaterThan(2);
-    Object.values(model.weights).forEach(w => w.dispose());
+    expect(Object.keys(parameters(model)).length).toBeGreaterThan(2);
+    disposeModel(model);
     expect(memory()).toEqual(before);
-    expect(Array.from(endsOf(source.model).embedding.dataSync())).toEqual(sourceWeights);
+    expect(Array.from(source.model.embedding.dataSync())).toEqual(sourceWeights);
   });
 });
 
@@ -146,7 +147,7 @@ test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['s2
       // has v of them.
       const roundings = 4 * settings.iterations * v * 2 ** -24 * Math.max(1, ...cost.map(Math.abs));
       for (const end of ['embedding', 'head'] as const) {
-        const [from, to] = [endsOf(source.model)[end].dataSync(), endsOf(model)[end].dataSync()];
+        const [from, to] = [source.model[end].dataSync(), model[end].dataSync()];
         const largest = Math.max(...Array.from(from, Math.abs));
         Array.from(targetIds).forEach((id, i) => {
           const row = Array.from(sourceIds, (_, j) => P[i * v + j]);

@@ -8,11 +8,12 @@ import { writeFileAtomic } from '../../models/node/files.ts';
 import { batchLoss } from '../../models/score.ts';
 import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
-import { initTransformer } from '../../models/transformer.ts';
+import { initTransformer } from '../../models/init.ts';
 import { readCorpus } from '../../s2t2/app/corpus.ts';
 import type { Context } from '../../s2t2/methods.ts';
 import { toSequences } from '../../s2t2/app/prepare.ts';
 import { defaults } from '../../s2t2/settings.ts';
+import { parameters } from '../../models/weights.ts';
 
 const english = `The translation of a sentence is a path from one language to another. A model of language reads a text token by
 token and says what it expects next. WHEN THE TEXT IS STRANGE, THE MODEL IS SURPRISED. Proteins are written in letters too: each
@@ -39,7 +40,7 @@ export async function tinyModel(): Promise<LanguageModel> {
   );
   const sequences = toSequences(english.split('. '), tokenizer, 128);
   await train({
-    parameters: model.weights,
+    parameters: parameters(model),
     batches: planBatches(sequences, 256, { unit: 'tokens', amount: 8000 }, new Random(2)),
     loss: b => batchLoss(model, b),
     rate: 3e-3,

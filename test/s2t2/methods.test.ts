@@ -5,12 +5,13 @@ import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/errors.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
-import { endsOf } from '../../models/transformer.ts';
+
 import { score } from '../../models/score.ts';
 import { alphabetFor, cutAll, toSequences } from '../../s2t2/app/prepare.ts';
 import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { tinyContext } from './fixture.ts';
+import { disposeModel } from '../../models/weights.ts';
 
 let source: LanguageModel;
 let context: Context;
@@ -20,20 +21,18 @@ beforeAll(async () => {
 });
 
 const rowsOf = async (end: 'embedding' | 'head', model: LanguageModel['model']) => {
-  const values = await endsOf(model)[end].data();
+  const values = await model[end].data();
   return (id: number) => Array.from(values.subarray(id * 32, (id + 1) * 32));
 };
 
 describe('starts', () => {
   test('source: the model itself, and training it leaves the original alone', async () => {
-    const before = Array.from(endsOf(source.model).embedding.dataSync());
+    const before = Array.from(source.model.embedding.dataSync());
     const { model } = await methods.source.start(context);
     const [s] = await score(model, context.train.source);
     expect(s).toEqual((await score(source.model, context.train.source))[0]);
-    model.weights['model.embed_tokens.weight'].assign(
-      tensor(new Float32Array(before.length), { shape: [before.length / 32, 32] }),
-    );
-    expect(Array.from(endsOf(source.model).embedding.dataSync())).toEqual(before);
+    model.embedding.assign(tensor(new Float32Array(before.length), { shape: [before.length / 32, 32] }));
+    expect(Array.from(source.model.embedding.dataSync())).toEqual(before);
   });
 
   test('fvt: the mean of the source pieces of each token; special tokens by their part', async () => {
@@ -65,7 +64,7 @@ describe('starts', () => {
       `${source.tokenizer.ordinaryIds().length} target tokens do not fit into ${map.sourceIds.length} source tokens`,
     );
     const { model } = await methods.truncated.start({ ...context, target: source.tokenizer });
-    expect(Array.from(endsOf(model).head.dataSync())).toEqual(Array.from(endsOf(source.model).head.dataSync()));
+    expect(Array.from(model.head.dataSync())).toEqual(Array.from(source.model.head.dataSync()));
   });
 
   test('s2t2: marginals by frequency are half uniform, half how often a token occurs in training', async () => {
@@ -98,7 +97,7 @@ describe('starts', () => {
       ).model;
     const random = (await methods.random.start(context)).model;
     const [both, embedding, head] = [await start('both'), await start('embedding'), await start('head')];
-    const end = (model: LanguageModel['model'], which: 'embedding' | 'head') => endsOf(model)[which].dataSync();
+    const end = (model: LanguageModel['model'], which: 'embedding' | 'head') => model[which].dataSync();
     expect(end(embedding, 'embedding')).toEqual(end(both, 'embedding'));
     expect(end(embedding, 'head')).toEqual(end(random, 'head'));
     expect(end(head, 'head')).toEqual(end(both, 'head'));
@@ -117,7 +116,7 @@ describe('starts', () => {
     const { plan, model } = await methods.s2t2.start({ ...context, runStage });
     const mean = (losses: Float32Array) => losses.reduce((a, b) => a + b, 0) / losses.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) - 0.05);
-    Object.values(model.weights).forEach(w => w.dispose());
+    disposeModel(model);
     expect(memory()).toEqual(before);
     const report = reportPlan(plan!);
     expect(report.support).toBeGreaterThanOrEqual(Math.max(report.rows, report.columns));

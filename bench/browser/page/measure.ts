@@ -9,7 +9,7 @@ import {
   mul,
   type Backend,
 } from '../../../engine/index.ts';
-import type { TransformerConfig } from '../../../models/transformer.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { stepBatch, stepConfig, trainingStep } from '../../step.ts';
 import { compute, place, verifyValues, workload } from '../../workload.ts';
 import type { BackendName, Candidate } from './backends.ts';

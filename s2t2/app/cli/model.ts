@@ -10,6 +10,7 @@ import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
 import { readCorpus } from '../corpus.ts';
 import { cutAll, toSequences } from '../prepare.ts';
+import { longestSequence } from '../../../models/transformer-config.ts';
 import { renderTable } from '../tables.ts';
 import { fraction, positive, whole } from './arguments.ts';
 import { print, stop } from './process.ts';
@@ -55,7 +56,7 @@ export function addModelCommands(program: Command): void {
         (await readCorpus(data)).documents.map(d => d.text),
         maxBytes,
       );
-      const sequences = toSequences(texts, tokenizer, model.config.context);
+      const sequences = toSequences(texts, tokenizer, longestSequence(model.config));
       const bar = progressBar(
         'evaluating',
         sequences.reduce((n, s) => n + s.ids.length - 1, 0),

@@ -2,7 +2,7 @@
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { families } from '../../../models/transformer.ts';
+import { familyNames } from '../../../models/families.ts';
 import { loadEnglish } from '../data/english.ts';
 import { withLock } from '../lock.ts';
 import { judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
@@ -18,7 +18,7 @@ export function addPretrainCommand(program: Command): void {
     .option('--judge <dir>', 'train nothing: score this pretrained model anew, beside a 5-gram model, for its record')
     .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
     .addOption(
-      new Option('--family <name>', 'of the architecture').choices([...families]).default(pretrainDefaults.family),
+      new Option('--family <name>', 'of the architecture').choices([...familyNames]).default(pretrainDefaults.family),
     )
     .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
     .option('--tokens <n>', 'to train on', whole(1), pretrainDefaults.tokens)

@@ -17,6 +17,7 @@ import { loadPlan, savePlan } from '../plan-file.ts';
 import { reportPlan, type Plan, type PlanReport } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
 import type { Settings } from '../../settings.ts';
+import { disposeModel } from '../../../models/weights.ts';
 
 /** Where cells run: data and model, and the directory that keeps them. */
 export interface Bench {
@@ -110,7 +111,7 @@ async function trainCell(
     secondsPerThousandBytes: (1000 * evaluationSeconds) / scores.after.reduce((sum, s) => sum + s.bytes, 0),
     plan: plan ? reportPlan(plan) : null,
   };
-  Object.values(model.weights).forEach(w => w.dispose());
+  disposeModel(model);
   if (plan) await savePlan(planFile(out, name), plan);
   await writeFileAtomic(cellFile(out, name), JSON.stringify({ key, settings, result }));
   await rm(work, { recursive: true, force: true });

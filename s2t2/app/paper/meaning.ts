@@ -4,7 +4,7 @@
  */
 import { Random } from '../../../engine/index.ts';
 import { score } from '../../../models/score.ts';
-import { endsOf } from '../../../models/transformer.ts';
+
 import { readBlosum62 } from '../data/blosum.ts';
 import { metrics } from '../../evaluate.ts';
 import { modelFromPlan } from '../../methods.ts';
@@ -14,6 +14,7 @@ import type { Settings } from '../../settings.ts';
 import { planOf, type Bench } from './cells.ts';
 import { mantel } from './statistics.ts';
 import { s2t2Cell, type Rates } from './table.ts';
+import { disposeModel } from '../../../models/weights.ts';
 
 export interface Meaning {
   /** Mean over pairs of seeds of |A ∩ B| / |A ∪ B| of two supports, and the same with the rows of B shuffled. */
@@ -50,7 +51,7 @@ export function shuffledRows(plan: Plan): Plan {
 async function frozen({ prepared, signal }: Bench, plan: Plan): Promise<number> {
   const model = await modelFromPlan(prepared.source.model, plan);
   const { bitsPerByte } = metrics(await score(model, prepared.sequences.test.target, { signal }));
-  Object.values(model.weights).forEach(w => w.dispose());
+  disposeModel(model);
   return bitsPerByte;
 }
 
@@ -93,11 +94,11 @@ export async function againstBlosum(
   const { letters, scores } = await readBlosum62();
   const model = await modelFromPlan(source.model, plan);
   const { width } = model.config;
-  const values = await endsOf(model).embedding.data();
+  const values = await model.embedding.data();
   const rowOf = Array.from(letters, residue => target.encode(residue)).map(ids =>
     Array.from(values.subarray(ids[0] * width, (ids[0] + 1) * width)),
   );
-  Object.values(model.weights).forEach(w => w.dispose());
+  disposeModel(model);
   const dot = (a: readonly number[], b: readonly number[]) => a.reduce((sum, x, c) => sum + x * b[c], 0);
   const cosine = (i: number, j: number) =>
     dot(rowOf[i], rowOf[j]) / Math.sqrt(dot(rowOf[i], rowOf[i]) * dot(rowOf[j], rowOf[j]));

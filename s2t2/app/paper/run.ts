@@ -35,6 +35,7 @@ import {
   type Rates,
 } from './table.ts';
 import { loadReceiver, transfer } from './transfer.ts';
+import { parameters } from '../../../models/weights.ts';
 
 export interface PaperOptions {
   readonly out: string;
@@ -141,11 +142,11 @@ async function write(options: PaperOptions, { domain, test, rates, ...trained }:
   const { out } = options;
   const { source, target, texts } = test.prepared;
   const hasPlans = options.lines.includes('s2t2');
-  const { config, weights } = source.model;
+  const { config } = source.model;
   const results: Paper = {
     domain: { name: domain.name, unit: domain.unit, source: domain.source, licence: domain.licence },
     model: {
-      parameters: Object.values(weights).reduce((n, w) => n + w.size, 0),
+      parameters: Object.values(parameters(source.model)).reduce((n, w) => n + w.size, 0),
       width: config.width,
       layers: config.layers,
       vocabSize: config.vocabSize,

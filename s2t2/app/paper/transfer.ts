@@ -11,6 +11,7 @@ import type { Settings } from '../../settings.ts';
 import { cellName, planOf, runCells, type Bench } from './cells.ts';
 import { Bootstrap, type Interval } from './statistics.ts';
 import { lines, s2t2Cell, seedCell, type Rates } from './table.ts';
+import { parameters } from '../../../models/weights.ts';
 
 export interface Transfer {
   readonly model: { readonly parameters: number; readonly family: string };
@@ -81,7 +82,7 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
     cells.filter(c => c.line === line).map(c => results.get(c)![when]!);
   return {
     model: {
-      parameters: Object.values(model.model.weights).reduce((n, w) => n + w.size, 0),
+      parameters: Object.values(parameters(model.model)).reduce((n, w) => n + w.size, 0),
       family: model.model.config.family,
     },
     rows: [...new Set(cells.map(c => c.line))].map(name => ({

@@ -5,11 +5,12 @@ import { gpt2Pattern, trainBPE } from '../../../models/tokenizer/index.ts';
 import { planBatches } from '../../../models/batches.ts';
 import { batchLoss } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
-import { initTransformer } from '../../../models/transformer.ts';
+import { initTransformer } from '../../../models/init.ts';
 import { methods } from '../../../s2t2/methods.ts';
 import { toSequences } from '../../../s2t2/app/prepare.ts';
 import { defaults } from '../../../s2t2/settings.ts';
 import { describeGpu, gpu } from './support.ts';
+import { parameters } from '../../../models/weights.ts';
 
 const english =
   'The translation of a sentence is a path from one language to another, and a model says what it expects next.';
@@ -62,8 +63,9 @@ async function curves(backend: Backend): Promise<number[]> {
   });
   const batches = planBatches(toSequences(proteins, target, 64), 64, { unit: 'tokens', amount: 400 }, new Random(2));
   losses.push(
-    ...(await train({ parameters: adapted.weights, batches, loss: b => batchLoss(adapted, b), rate: 3e-3, warmup: 2 }))
-      .losses,
+    ...(
+      await train({ parameters: parameters(adapted), batches, loss: b => batchLoss(adapted, b), rate: 3e-3, warmup: 2 })
+    ).losses,
   );
   return losses;
 }

@@ -9,10 +9,12 @@ import { describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
 import { generate } from '../../../models/generate.ts';
 import { decodeBlocks, ggmlTypeNames, parseGguf } from '../../../models/gguf/index.ts';
+import { modelTensors } from '../../../models/checkpoint.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
-import { forward, weightShapes } from '../../../models/transformer.ts';
+import { forward } from '../../../models/transformer.ts';
+import { parameters } from '../../../models/weights.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
 const oracles = new URL('../../oracles/', import.meta.url).pathname;
@@ -47,10 +49,11 @@ describe.each(names)('%s', name => {
     const there = await loadModel(join(oracles, 'huggingface', name));
     const here = await loadModel(join(oracles, 'gguf', `${name}.gguf`));
     expect(here.model.config).toEqual(there.model.config);
-    for (const weight of Object.keys(weightShapes(there.model.config)))
-      expect([weight, bits((await here.model.weights[weight].data()) as Float32Array)]).toEqual([
+    const [own, expected] = [parameters(here.model), parameters(there.model)];
+    for (const weight of Object.keys(expected))
+      expect([weight, bits((await own[weight].data()) as Float32Array)]).toEqual([
         weight,
-        bits((await there.model.weights[weight].data()) as Float32Array),
+        bits((await expected[weight].data()) as Float32Array),
       ]);
     expect(here.tokenizer.hash).toBe(there.tokenizer.hash);
     const { unk: _, ...roles } = here.tokenizer.specialTokens;
@@ -62,10 +65,10 @@ describe.each(names)('%s', name => {
     const out = join(directory, name);
     await importModel(join(oracles, 'gguf', `${name}.gguf`), { out });
     const source = await readSafetensors(join(out, 'model.safetensors'));
-    const { config, weights } = (await loadModel(join(oracles, 'huggingface', name))).model;
-    expect((await loadModel(out)).model.config).toEqual(config);
-    for (const weight of Object.keys(weightShapes(config)))
-      expect(bits(await source.readFloats(weight))).toEqual(bits((await weights[weight].data()) as Float32Array));
+    const { model } = await loadModel(join(oracles, 'huggingface', name));
+    expect((await loadModel(out)).model.config).toEqual(model.config);
+    for (const [weight, { data }] of Object.entries(await modelTensors(model, 'F32')))
+      expect(bits(await source.readFloats(weight))).toEqual(bits(data as Float32Array));
   });
 });
 
@@ -97,9 +100,10 @@ describe('a quantised LLaMA model', async () => {
     const out = join(directory, 'quantised');
     expect(await importModel(file, { out })).toMatchObject({ dtype: 'F16' });
     const source = await readSafetensors(join(out, 'model.safetensors'));
+    const weights = await modelTensors(model, 'F32');
     for (const [name, { dtype }] of source.tensors) {
       expect(dtype).toBe('F16');
-      const [rounded, exact] = [await source.readFloats(name), (await model.weights[name].data()) as Float32Array];
+      const [rounded, exact] = [await source.readFloats(name), weights[name].data as Float32Array];
       // Half a unit of the last of 11 bits, or of the smallest subnormal.
       exact.forEach((x, i) => {
         expect(Math.abs(rounded[i] - x)).toBeLessThanOrEqual(Math.max(2 ** -11 * Math.abs(x), 2 ** -25));

@@ -7,13 +7,17 @@ import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../../engine/index.ts';
-import { checkTokenizer, type LanguageModel } from '../../../models/checkpoint.ts';
+import { checkTokenizer, modelTensors, type LanguageModel } from '../../../models/checkpoint.ts';
 import { formatConfig, parseConfig } from '../../../models/config.ts';
 import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
 import { score } from '../../../models/score.ts';
 import { writeSafetensors } from '../../../models/node/safetensors.ts';
+import type { TensorData } from '../../../models/safetensors/write.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
-import { families, initTransformer, weightShapes, type TransformerConfig } from '../../../models/transformer.ts';
+import { familyNames } from '../../../models/families.ts';
+import { initTransformer } from '../../../models/init.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
+import { parameters } from '../../../models/weights.ts';
 import { refusal, temporaryDirectory } from '../temporary.ts';
 
 const directory = temporaryDirectory();
@@ -34,14 +38,13 @@ const config: TransformerConfig = {
 const original: LanguageModel = { model: initTransformer(config, new Random(3)), tokenizer };
 const sequence = { ids: Int32Array.from([0, ...tokenizer.encode('to be that'), 1]), bytes: 10 };
 
-describe.each(families)('%s', family => {
-  const tied = family !== 'llama';
+describe.each(familyNames)('%s', family => {
   const own: TransformerConfig = {
     ...config,
     family,
-    keyValueHeads: family === 'gpt2' ? 4 : 2,
-    normEps: family === 'llama' ? 1e-6 : 1e-5,
-    tied,
+    keyValueHeads: family === 'gpt2' || family === 'gpt_neox' ? 4 : 2,
+    normEps: family === 'olmo' ? 1e-5 : 1e-6,
+    tied: family !== 'llama',
   };
   test.each(['F32', 'F16', 'BF16'] as const)(
     '%s: written and read it predicts the same, to the precision of its floats',
@@ -70,20 +73,17 @@ describe.each(families)('%s', family => {
   );
 
   test('names without their first part are read too', async () => {
-    const { weights } = initTransformer(own, new Random(4));
+    const model = initTransformer(own, new Random(4));
     const path = join(directory, `${family}-bare`);
-    await saveModel(path, { model: { config: own, weights }, tokenizer });
-    const named = Object.keys(weightShapes(own)).map(
-      name =>
-        [
-          name.replace(/^(model|transformer)\./, ''),
-          { dtype: 'F32' as const, shape: weights[name].shape, data: weights[name].dataSync() as Float32Array },
-        ] as const,
-    );
-    await writeSafetensors(join(path, 'model.safetensors'), Object.fromEntries(named));
-    const again = await loadModel(path);
-    for (const [name, w] of Object.entries(weights))
-      expect(again.model.weights[name].dataSync(), name).toEqual(w.dataSync());
+    await saveModel(path, { model, tokenizer });
+    const named = Object.entries(await modelTensors(model, 'F32')).map(([name, data]) => [
+      name.replace(/^(model|transformer|gpt_neox)\./, ''),
+      data,
+    ]);
+    await writeSafetensors(join(path, 'model.safetensors'), Object.fromEntries(named) as Record<string, TensorData>);
+    const again = parameters((await loadModel(path)).model);
+    for (const [name, w] of Object.entries(parameters(model)))
+      expect(again[name].dataSync(), name).toEqual(w.dataSync());
   });
 });
 
@@ -103,7 +103,7 @@ describe('config.json', () => {
   });
 
   test('of GPT-2: its own names; what is missing is what GPT-2 has', () => {
-    const own = { ...config, family: 'gpt2' as const, keyValueHeads: 4, normEps: 1e-5, tied: true };
+    const own: TransformerConfig = { ...config, family: 'gpt2', keyValueHeads: 4, normEps: 1e-5, tied: true };
     expect(parseConfig(formatConfig(own, tokenizer, 'F32'), 'config.json')).toEqual(own);
     expect(
       parseConfig(
@@ -165,7 +165,7 @@ describe('config.json', () => {
     ).toBe(500000);
     const scaled = {
       ...config,
-      rotaryScaling: { factor: 8, lowFrequency: 1, highFrequency: 4, originalContext: 8192 },
+      rotaryScaling: { kind: 'llama3' as const, factor: 8, lowFrequency: 1, highFrequency: 4, originalContext: 8192 },
     };
     expect(formatConfig(scaled, tokenizer, 'F32').rope_scaling).toEqual(llama3);
     expect(parseConfig(formatConfig(scaled, tokenizer, 'F32'), 'config.json')).toEqual(scaled);
@@ -174,34 +174,63 @@ describe('config.json', () => {
     expect(parseConfig({ ...json, rope_scaling: { ...older, type } }, 'config.json')).toEqual(scaled);
   });
 
+  const neox = { model_type: 'gpt_neox', attention_bias: true, hidden_act: 'gelu' };
+  const positions = 'supported are the types "default", "linear" and "llama3"';
   test.each([
     [
       { model_type: 'gpt2', activation_function: 'relu' },
-      'activation_function is "relu"; only "gelu_new" is supported',
+      'activation_function is "relu"; supported are "gelu", "gelu_new", "gelu_pytorch_tanh", "gelu_fast"',
     ],
     [
       { model_type: 'gpt2', scale_attn_by_inverse_layer_idx: true },
       'scale_attn_by_inverse_layer_idx is true; only false is supported',
     ],
     [{ attention_bias: true }, 'attention_bias is true; only false is supported'],
+    [{ model_type: 'gpt_neox', attention_bias: false }, 'attention_bias is false; only true is supported'],
     [
       { rope_parameters: { rope_type: 'yarn', rope_theta: 5e5 } },
-      'rope_parameters is {"rope_type":"yarn","rope_theta":500000}; supported are the types "default" and "llama3"',
+      `rope_parameters is {"rope_type":"yarn","rope_theta":500000}; ${positions}`,
+    ],
+    [
+      { rope_parameters: { full_attention: { rope_type: 'default' } } },
+      `rope_parameters is {"full_attention":{"rope_type":"default"}}; ${positions}`,
     ],
     [
       { rope_scaling: { rope_type: 'llama3', factor: 8 } },
       'rope_scaling: low_freq_factor is nothing; it must be a number',
     ],
-    [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'rotaryScaling {"factor":8'],
+    [{ rope_scaling: { type: 'linear', factor: -1 } }, 'rotaryScaling {"kind":"linear","factor":-1} must be positive'],
+    [{ rope_scaling: { ...llama3, high_freq_factor: 1 } }, 'rotaryScaling {"kind":"llama3","factor":8'],
+    [{ partial_rotary_factor: 0.5 }, 'partial_rotary_factor is 0.5; only 1 is supported'],
     [{ head_dim: 5 }, 'a head is 5 wide'],
     [{ model_type: 'bert' }, 'model_type is "bert"; supported are "olmo", "llama", "gpt2"'],
+    [{ model_type: 'bloom' }, 'model_type is "bloom" with ALiBi positions; supported are "olmo"'],
+    [
+      { model_type: 'gemma2', final_logit_softcapping: 30 },
+      'final_logit_softcapping is 30; this package does not compute soft caps on logits',
+    ],
+    [
+      { model_type: 'mixtral', num_local_experts: 8 },
+      'num_local_experts is 8; this package does not compute mixtures of experts',
+    ],
+    [{ alibi: true }, 'alibi is true; this package does not compute ALiBi positions'],
+    [
+      { quantization_config: { bits: 4 } },
+      'quantization_config is {"bits":4}; this package does not compute quantised',
+    ],
+    [{ layer_types: ['full_attention', 'linear_attention'] }, 'layer_types has "linear_attention"; only'],
+    [{ model_type: 'qwen2', layer_types: ['sliding_attention'] }, 'layer_types has "sliding_attention"; only'],
+    [{ model_type: 'mistral', sliding_window: 0 }, 'window is 0; it must be a whole number of 1 or more'],
+    [{ model_type: 'olmo', clip_qkv: -8 }, 'clip is -8; it must be positive'],
+    [{ ...neox, rotary_pct: 0.1 }, '0 of the 4 elements of a head turn'],
     [{ hidden_size: '16' }, 'hidden_size is "16"; it must be a number'],
-    [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; only "silu" is supported'],
-    [{ rope_scaling: { factor: 2 } }, 'rope_scaling is {"factor":2}; supported are the types "default" and "llama3"'],
-    [{ rope_scaling: 'linear' }, 'rope_scaling is "linear"; supported are the types "default" and "llama3"'],
+    [{ hidden_act: 'gelu' }, 'hidden_act is "gelu"; supported are "silu", "swish"'],
+    [{ rope_scaling: { factor: 2 } }, `rope_scaling is {"factor":2}; ${positions}`],
+    [{ rope_scaling: 'linear' }, `rope_scaling is "linear"; ${positions}`],
     [{ num_attention_heads: 5 }, 'width 16 is not a multiple of 5 heads'],
     [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
     [{ num_hidden_layers: -1 }, 'layers is -1'],
+    [{ num_hidden_layers: 20_000 }, '20000 layers are more than any model has; the limit is 10000'],
   ])('%o is refused', (change, message) => {
     expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(
       new RegExp(`^config\\.json: (transformer: )?${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`),

@@ -15,10 +15,12 @@ import {
 } from '../../../engine/index.ts';
 import { AdamW } from '../../../models/adamw.ts';
 import type { Sequence } from '../../../models/batches.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
+import { pack, storedTensors, unpack } from '../../../models/stored.ts';
 import { parseConfig } from '../../../models/config.ts';
 import { batchLoss } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
-import { families, weightShapes, type Family, type Transformer } from '../../../models/transformer.ts';
+import { fromParameters, parameters, parameterShapes } from '../../../models/weights.ts';
 
 const here = new URL('.', import.meta.url).pathname;
 
@@ -33,7 +35,7 @@ interface Oracle {
   readonly sequences: readonly (readonly number[])[];
   readonly families: Readonly<
     Record<
-      Family,
+      string,
       {
         readonly config: Readonly<Record<string, unknown>>;
         readonly losses: readonly number[];
@@ -46,8 +48,7 @@ interface Oracle {
 
 const oracle = JSON.parse(readFileSync(join(here, 'steps.json'), 'utf8')) as Oracle;
 
-function numbers(t: Tensor): Numbers {
-  const values = t.dataSync();
+function numbers(values: Float64Array): Numbers {
   let [squares, product] = [0, 0];
   values.forEach((x, i) => {
     squares += x * x;
@@ -56,8 +57,22 @@ function numbers(t: Tensor): Numbers {
   return [Math.sqrt(squares), product];
 }
 
-const byName = (weights: Readonly<Record<string, Tensor>>, tensors: readonly Tensor[]): ByName =>
-  Object.fromEntries(Object.keys(weights).map((name, i) => [name, numbers(tensors[i])]));
+/** What is known of weights or their gradients, in the order of `parameters`, by the names of a checkpoint. */
+function byName(config: TransformerConfig, tensors: readonly Tensor[]): ByName {
+  const names = Object.keys(parameterShapes(config));
+  const values = (name: string) => tensors[names.indexOf(name)].dataSync() as Float64Array<ArrayBuffer>;
+  return Object.fromEntries(
+    storedTensors(config).map(stored => [
+      stored.name,
+      numbers(
+        pack(
+          stored,
+          stored.parts.map(part => values(part.name)),
+        ),
+      ),
+    ]),
+  );
+}
 
 /** The linear congruence of `make.py`: numbers from −½ to ½. */
 function draws(state: number): () => number {
@@ -68,40 +83,41 @@ function draws(state: number): () => number {
 }
 
 /** The same ten steps here. */
-async function trainHere(family: Family, backend: Backend, dtype: 'float32' | 'float64') {
+async function trainHere(family: string, backend: Backend, dtype: 'float32' | 'float64') {
   setBackend(backend);
   const config = parseConfig(oracle.families[family].config, 'steps.json');
-  const weights = Object.fromEntries(
-    Object.entries(weightShapes(config))
-      .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, shape], n) => {
-        const draw = draws(n + 1);
-        const isScale = shape.length === 1 && name.endsWith('weight');
-        const values = Array.from({ length: shape.reduce((a, b) => a * b, 1) }, () => draw() + (isScale ? 1 : 0));
-        return [
-          name,
-          tensor((dtype === 'float64' ? Float64Array : Float32Array).from(values), { shape, requiresGrad: true }),
-        ];
-      }),
-  );
-  const model: Transformer = { config, weights };
+  const weights: Record<string, Tensor> = {};
+  storedTensors(config)
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+    .forEach((stored, n) => {
+      const draw = draws(n + 1);
+      const isScale = stored.shape.length === 1 && stored.name.endsWith('weight');
+      const values = Float64Array.from({ length: stored.shape.reduce((a, b) => a * b, 1) }, () =>
+        isScale ? draw() + 1 : draw(),
+      );
+      unpack(stored, values).forEach((part, i) => {
+        const { name, shape } = stored.parts[i];
+        weights[name] = tensor(dtype === 'float64' ? part : Float32Array.from(part), { shape, requiresGrad: true });
+      });
+    });
+  const model = fromParameters(config, weights);
   const sequences: Sequence[] = oracle.sequences.map(ids => ({ ids: Int32Array.from(ids), bytes: 1 }));
   const gradients: ByName[] = [];
   class Recording extends AdamW {
     override update(given: readonly Tensor[], rate: number): void {
-      gradients.push(byName(weights, given));
+      gradients.push(byName(config, given));
       super.update(given, rate);
     }
   }
   const { losses } = await train({
-    parameters: weights,
+    parameters: parameters(model),
     batches: Array.from({ length: oracle.steps }, (_, step) => [0, 1, 2].map(i => sequences[(step + i) % 4])),
     loss: batch => batchLoss(model, batch),
     rate: oracle.rate,
     warmup: oracle.warmup,
-    optimizer: parameters => new Recording(parameters),
+    optimizer: members => new Recording(members),
   });
-  return { losses, gradients, weights: byName(weights, Object.values(weights)) };
+  return { losses, gradients, weights: byName(config, Object.values(parameters(model))) };
 }
 
 /** Every number within `tolerance`, in units of its tensor's norm. */
@@ -113,7 +129,7 @@ function expectClose(actual: ByName, expected: ByName, tolerance: number, where:
   }
 }
 
-describe.each(families)('%s', family => {
+describe.each(Object.keys(oracle.families))('%s', family => {
   const expected = oracle.families[family];
 
   test("in double precision all numbers are PyTorch's", async () => {

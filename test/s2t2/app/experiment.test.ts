@@ -3,11 +3,12 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { score } from '../../../models/score.ts';
-import { embeddingName, headName } from '../../../models/transformer.ts';
+
 import { runExperiment } from '../../../s2t2/app/experiment.ts';
 import { methods } from '../../../s2t2/methods.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyContext } from '../fixture.ts';
+import { parameters } from '../../../models/weights.ts';
 
 const directory = temporaryDirectory();
 
@@ -58,11 +59,11 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
       )
     ).model;
   const [still, moved] = [await finetuned(0), await finetuned(1)];
-  const ends = [embeddingName(source.model.config), headName];
-  for (const [name, w] of Object.entries(source.model.weights)) {
-    if (ends.includes(name)) continue;
-    expect(still.weights[name].dataSync(), name).toEqual(w.dataSync());
-    expect(moved.weights[name].dataSync(), name).not.toEqual(w.dataSync());
+  const ends = ['embedding', 'head'] as const;
+  for (const [name, w] of Object.entries(parameters(source.model))) {
+    if ((ends as readonly string[]).includes(name)) continue;
+    expect(parameters(still)[name].dataSync(), name).toEqual(w.dataSync());
+    expect(parameters(moved)[name].dataSync(), name).not.toEqual(w.dataSync());
   }
   const start = (
     await methods.truncated.start({
@@ -75,5 +76,5 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
       },
     })
   ).model;
-  for (const name of ends) expect(still.weights[name].dataSync(), name).not.toEqual(start.weights[name].dataSync());
+  for (const name of ends) expect(still[name].dataSync(), name).not.toEqual(start[name].dataSync());
 });

@@ -8,6 +8,7 @@ import { floors } from '../../../s2t2/cell.ts';
 import { prepare } from '../../../s2t2/app/prepare.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
 import { tinyModel } from '../fixture.ts';
+import { fromParameters, parameters } from '../../../models/weights.ts';
 
 const domain = { train: ['MKVLAAGIVGLCAKVLAAGMKKLA', 'MKKLAAGIVKVLAAGMKVLAAGIV'], test: ['GIVGLCAMKVKVLAAGLCAMKKLA'] };
 const settings: Settings = { ...defaults, alpha: 1 / 317, vocabSize: 16, maxBytes: 20 };
@@ -20,11 +21,14 @@ test('a fingerprint is that of the settings, the weights, the vocabularies and t
   const of = async (
     ...[model, texts, set, given]: [LanguageModel?, typeof domain?, Settings?, ReturnType<typeof trainBPE>?]
   ) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, given)).fingerprint;
-  const name = 'model.layers.1.mlp.down_proj.weight';
-  const weight = source.model.weights[name];
+  const name = 'layers.1.feedForward.down.weight';
+  const weight = parameters(source.model)[name];
   const withWeight = (values: Float32Array<ArrayBuffer>): LanguageModel => ({
     ...source,
-    model: { ...source.model, weights: { ...source.model.weights, [name]: tensor(values, { shape: weight.shape }) } },
+    model: fromParameters(source.model.config, {
+      ...parameters(source.model),
+      [name]: tensor(values, { shape: weight.shape }),
+    }),
   });
   const values = Float32Array.from(weight.dataSync());
   const other = await Promise.all([

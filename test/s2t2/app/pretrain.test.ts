@@ -13,11 +13,12 @@ import { KneserNey } from '../../../models/ngram.ts';
 import { score } from '../../../models/score.ts';
 import { taughtLoss } from '../../../models/teacher.ts';
 import { Interrupted, train } from '../../../models/train.ts';
-import { initTransformer } from '../../../models/transformer.ts';
+import { initTransformer } from '../../../models/init.ts';
 import type { English } from '../../../s2t2/app/data/english.ts';
 import { metrics } from '../../../s2t2/evaluate.ts';
 import { judgePretrained, pretrain, pretrainDefaults, type PretrainOptions } from '../../../s2t2/app/pretrain.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
+import { parameters } from '../../../models/weights.ts';
 
 const directory = temporaryDirectory();
 const words = ['the', 'whale', 'of', 'a', 'president', 'says', 'that', 'people', 'sea', 'who'];
@@ -70,7 +71,7 @@ test('the record says what the model does, and what a 5-gram model of the same d
   expect(record.split).toMatchObject({ train: 2, test: 2 });
   expect(record.tokens).toBeGreaterThanOrEqual(3000);
   expect(record.tokens).toBeLessThan(3000 + 128 + 32);
-  expect(record.parameters).toBe(Object.values(model.weights).reduce((n, w) => n + w.size, 0));
+  expect(record.parameters).toBe(Object.values(parameters(model)).reduce((n, w) => n + w.size, 0));
   for (const [flag, value] of [
     ['tokens', 3000],
     ['text', 0.5],
@@ -145,10 +146,8 @@ test('the record says what the model does, and what a 5-gram model of the same d
 
 test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
   await pretrain({ ...options('falling'), endsRate: 2, batchTokens: 40 });
-  const {
-    model: { config, weights },
-    tokenizer,
-  } = await loadModel(join(directory, 'falling/model'));
+  const { model: written, tokenizer } = await loadModel(join(directory, 'falling/model'));
+  const { config } = written;
   const { bos, eos } = tokenizer.specialTokens;
   const stream = Int32Array.from([1, 3].flatMap(i => [bos!, ...tokenizer.encode(english.train[i]), eos!]));
   const model = initTransformer(config, new Random(0).split('weights'));
@@ -161,19 +160,19 @@ test('the share of the teacher falls from 1 to 0 over the steps, and embeddings 
   const teacher = new KneserNey([stream], { order: 5, vocabSize: tokenizer.vocabSize });
   let step = 0;
   const { losses } = await train({
-    parameters: model.weights,
+    parameters: parameters(model),
     batches,
     loss: batch => taughtLoss(model, batch, teacher, 1 - step++ / batches.length),
     rate: pretrainDefaults.rate,
     warmup: Math.ceil(0.02 * batches.length),
-    optimizer: parameters => new Muon(parameters, name => name.includes('.layers.'), { othersRate: 2 }),
+    optimizer: weights => new Muon(weights, name => name.startsWith('layers.'), { othersRate: 2 }),
   });
   const { loss } = JSON.parse(await readFile(join(directory, 'falling/model/record.json'), 'utf8')) as { loss: number };
   expect(losses.length).toBeGreaterThan(51);
   expect(loss).toBeCloseTo(losses.slice(-50).reduce((a, b) => a + b, 0) / 50, 6);
   // The file holds float16: half a unit in the last of 11 places, or of the smallest number.
-  for (const [name, w] of Object.entries(weights)) {
-    const expected = model.weights[name].dataSync();
+  for (const [name, w] of Object.entries(parameters(written))) {
+    const expected = parameters(model)[name].dataSync();
     w.dataSync().forEach((value: number, i: number) =>
       expect(Math.abs(value - expected[i])).toBeLessThanOrEqual(Math.max(2 ** -11 * Math.abs(expected[i]), 2 ** -25)),
     );

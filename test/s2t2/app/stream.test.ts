@@ -14,13 +14,10 @@ import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
 import { type TensorData } from '../../../models/safetensors/write.ts';
 import { tokenizerToJson, trainBPE } from '../../../models/tokenizer/index.ts';
-import {
-  families,
-  forward,
-  initTransformer,
-  type Family,
-  type TransformerConfig,
-} from '../../../models/transformer.ts';
+import { familyNames, type FamilyName } from '../../../models/families.ts';
+import { initTransformer } from '../../../models/init.ts';
+import { forward } from '../../../models/transformer.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { modelFromPlan, tokenMap } from '../../../s2t2/methods.ts';
 import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
@@ -70,10 +67,15 @@ const llama: TransformerConfig = {
   normEps: 1e-6,
   tied: false,
 };
-const configs: Record<Family, TransformerConfig> = {
+const configs: Record<FamilyName, TransformerConfig> = {
   llama,
   olmo: { ...llama, family: 'olmo', normEps: 1e-5, tied: true },
   gpt2: { ...llama, family: 'gpt2', keyValueHeads: 4, normEps: 1e-5, tied: true },
+  olmo2: { ...llama, family: 'olmo2' },
+  mistral: { ...llama, family: 'mistral' },
+  qwen2: { ...llama, family: 'qwen2', tied: true },
+  qwen3: { ...llama, family: 'qwen3' },
+  gpt_neox: { ...llama, family: 'gpt_neox', keyValueHeads: 4, rotaryShare: 0.5, parallel: true },
 };
 
 /** Spreads the one file of a model directory over several, tensor by tensor in turn, under other names if asked for. */
@@ -132,7 +134,7 @@ async function contents(path: string): Promise<Map<string, string>> {
 const readJsonFile = async (...names: string[]) =>
   JSON.parse(await readFile(join(...names), 'utf8')) as Record<string, unknown>;
 
-describe.each(families)('%s', family => {
+describe.each(familyNames)('%s', family => {
   const config = configs[family];
   test.each([
     ['F32', 1],

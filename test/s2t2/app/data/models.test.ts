@@ -7,6 +7,7 @@ import { score } from '../../../../models/score.ts';
 import { dataFolder } from '../../../../s2t2/app/data/tools.ts';
 import { metrics } from '../../../../s2t2/evaluate.ts';
 import { toSequences } from '../../../../s2t2/app/prepare.ts';
+import { parameters } from '../../../../models/weights.ts';
 
 interface PretrainRecord {
   readonly parameters: number;
@@ -27,7 +28,7 @@ test('the bundled models share a vocabulary, fit into 8 MB, and know English by 
     names.map(async name => (await stat(join(dataFolder(name), 'model.safetensors'))).size),
   );
   expect(sizes[0] + sizes[1]).toBeLessThan(8e6);
-  expect(models.map(({ model }) => Object.values(model.weights).reduce((n, w) => n + w.size, 0))).toEqual(
+  expect(models.map(({ model }) => Object.values(parameters(model)).reduce((n, w) => n + w.size, 0))).toEqual(
     records.map(r => r.parameters),
   );
   for (const { heldOut, kneserNey5 } of records)

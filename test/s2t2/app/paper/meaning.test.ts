@@ -5,7 +5,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { trainBPE } from '../../../../models/tokenizer/index.ts';
-import { endsOf } from '../../../../models/transformer.ts';
+
 import { readBlosum62 } from '../../../../s2t2/app/data/blosum.ts';
 import { tokenMap } from '../../../../s2t2/methods.ts';
 import { compress, type Plan } from '../../../../s2t2/plan.ts';
@@ -90,7 +90,7 @@ test('against BLOSUM62: cosines of the means that the plan makes of source embed
     settings: { variant: 'dual', iterations: 1, alpha: 1, rowNormalisation: 'actual' },
     gap: null,
   };
-  const embedding = await endsOf(source.model).embedding.data();
+  const embedding = await source.model.embedding.data();
   const rows = [...letters].map(letter => {
     const i = targetIds.indexOf(target.encode(letter)[0]);
     return Array.from(

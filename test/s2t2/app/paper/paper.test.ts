@@ -13,11 +13,8 @@ describe('paper', () => {
   const directory = temporaryDirectory();
   const model = join(directory, 'tiny');
   beforeAll(async () => {
-    const {
-      model: { config, weights },
-      tokenizer,
-    } = await tinyModel();
-    await saveModel(model, { model: { config: { ...config, context: 1024 }, weights }, tokenizer });
+    const { model: tiny, tokenizer } = await tinyModel();
+    await saveModel(model, { model: { ...tiny, config: { ...tiny.config, context: 1024 } }, tokenizer });
   });
   const options = (out: string): PaperOptions => ({
     out: join(directory, out),
