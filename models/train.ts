@@ -45,7 +45,8 @@ export interface TrainingOptions {
   readonly saveEverySeconds?: number;
   /** Stops the run after the current step; the state is saved and `Interrupted` thrown. */
   readonly signal?: AbortSignal;
-  readonly onStep?: (progress: Progress) => void;
+  /** Called after every step; training waits for what it returns, if that is a promise. */
+  readonly onStep?: (progress: Progress) => unknown;
 }
 
 export interface TrainingResult extends Progress {
@@ -97,7 +98,7 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       };
       history.losses.push(value);
       history.times.push(progress.seconds);
-      options.onStep?.(progress);
+      await options.onStep?.(progress);
       await nextTurn(); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
       const due = performance.now() - saved >= 1000 * saveInterval(saveEverySeconds, secondsOfSave);

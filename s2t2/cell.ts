@@ -27,8 +27,8 @@ export interface Cell {
 
 /** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
 export interface CellHost {
-  /** Trains, resumably. `stage` names the training within its table. */
-  runStage(stage: string, training: Training): Promise<TrainingResult>;
+  /** Trains, resumably. `stage` names the training within its table; `watch` gives the plan that is being learned. */
+  runStage(stage: string, training: Training, watch?: () => Promise<Plan>): Promise<TrainingResult>;
   /** Scores held-out sequences. */
   evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
 }
@@ -84,8 +84,8 @@ export interface Results {
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
   const { settings } = cell;
   const stages: { training: Training; result: TrainingResult }[] = [];
-  const runStage = async (stage: string, training: Training) => {
-    const result = await host.runStage(stage, training);
+  const runStage: CellHost['runStage'] = async (stage, training, watch) => {
+    const result = await host.runStage(stage, training, watch);
     stages.push({ training, result });
     return result;
   };

@@ -3,7 +3,7 @@
  * strokes
  * that keep their width, and text stays its size. What the pointer and the keyboard do is in live/curves.ts.
  */
-import type { CurvePlot } from './data.ts';
+import type { CurvePlot, CurvePlotPoint } from './data.ts';
 import { html, type Html } from './html.ts';
 import { percent, place, tickLabel, ticks, type Scale } from './scale.ts';
 import { colours } from './style.ts';
@@ -41,9 +41,9 @@ const scaleOf = (values: readonly number[], log = false): Scale => {
  * nine
  * tenths of them and lines leave the picture there.
  */
-function yScale({ y, series }: CurvePlot): Scale {
-  const values = series
-    .flatMap(s => s.points.flatMap(p => [p.y, p.low ?? p.y, p.high ?? p.y]))
+function yScale({ y, series, levels = [] }: CurvePlot): Scale {
+  const values = [...series.flatMap(s => [...s.points, ...(s.marks ?? [])]), ...levels]
+    .flatMap((p: { y: number; low?: number; high?: number }) => [p.y, p.low ?? p.y, p.high ?? p.y])
     .filter(Number.isFinite)
     .sort((a, b) => a - b);
   const whole = scaleOf(values, y.log);
@@ -61,7 +61,7 @@ export function seriesNames(plots: readonly CurvePlot[]): string[] {
 
 export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   const x = scaleOf(
-    plot.series.flatMap(s => s.points.map(p => p.x)),
+    plot.series.flatMap(s => [...s.points, ...(s.marks ?? [])].map(p => p.x)),
     plot.x.log,
   );
   // What nearly begins at zero does so on the axis.
@@ -86,7 +86,7 @@ type Place = readonly [x: number, y: number];
 const coordinates = ([x, y]: Place): string => `${(side * x).toFixed(1)} ${(side * (1 - y)).toFixed(1)}`;
 
 /** A path through places on the inner picture. */
-const path = (places: readonly Place[]): string => `M${places.map(coordinates).join('L')}`;
+const path = (places: readonly Place[]): string => (places.length > 0 ? `M${places.map(coordinates).join('L')}` : '');
 
 /** As many points as are still told apart as dots. */
 const fewPoints = 12;
@@ -102,6 +102,35 @@ function axes(x: Scale, y: Scale, xLabel: string, yLabel: string): Html {
     return html`<line class="tick" x1="${at}" x2="${at}" y1="100%" y2="100%" transform="translate(0 4)"/><text x="${at}" y="100%" dy="18" text-anchor="middle">${tickLabel(t)}</text>`;
   })}<line class="base" x1="0" x2="100%" y1="100%" y2="100%"/>
 <text class="label" x="100%" y="100%" dy="38" text-anchor="end">${xLabel}</text><text class="label" x="-44" y="-14">${yLabel}</text></g>`;
+}
+
+/** Measurements as rings, with their intervals. */
+function renderMarks(marks: readonly CurvePlotPoint[], index: number, at: (x: number, y: number) => Place): Html {
+  const places = dots(marks.map(m => at(m.x, m.y)));
+  const bars = marks
+    .filter(m => m.low !== undefined && m.high !== undefined)
+    .map(m => path([at(m.x, m.low!), at(m.x, m.high!)]));
+  return html`<g class="marks s${index % colours}" data-series="${index}"><path class="bar-line" d="${bars.join('')}"/><path class="ring" d="${places}"/><path class="hole" d="${places}"/></g>`;
+}
+
+/** Levels on the picture; those that nearly touch share a label. */
+function renderLevels(levels: NonNullable<CurvePlot['levels']>, y: Scale): Html {
+  const seen = levels
+    .map(({ name, y: value }) => ({ name, at: place(y, value) }))
+    .filter(({ at }) => at >= 0 && at <= 1)
+    .sort((a, b) => b.at - a.at);
+  const groups: { readonly at: number; readonly names: string[]; last: number }[] = [];
+  for (const { name, at } of seen) {
+    const group = groups.at(-1);
+    if (group && group.last - at < 0.06) {
+      group.names.push(name);
+      group.last = at;
+    } else groups.push({ at, names: [name], last: at });
+  }
+  return html`<g class="levels">${seen.map(({ at }) => html`<line class="level" x1="0" x2="100%" y1="${percent(1 - at)}" y2="${percent(1 - at)}"/>`)}${groups.map(
+    ({ at, names }) =>
+      html`<text class="level" x="100%" y="${percent(1 - at)}" dy="-4" text-anchor="end">${names.join(' · ')}</text>`,
+  )}</g>`;
 }
 
 function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
@@ -122,16 +151,23 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
         points.length <= fewPoints
           ? html`<path class="dots s${index % colours}" data-series="${index}" d="${dots(points.map(p => at(p.x, p.y)))}"/>`
           : '',
-      summary: last ? `${s.name} ends at ${tickLabel(last.y)}` : '',
+      marks: s.marks?.length ? renderMarks(s.marks, index, at) : '',
+      summary: [
+        last && `${s.name} ends at ${tickLabel(last.y)}`,
+        s.marks?.length && `${s.name} measured ${s.marks.map(m => tickLabel(m.y)).join(', ')}`,
+      ]
+        .filter(Boolean)
+        .join(', '),
     };
   });
   const summary = `${plot.y.label} against ${plot.x.label}: ${drawn
     .map(d => d.summary)
     .filter(Boolean)
     .join(', ')}`;
+  const levels = renderLevels(plot.levels ?? [], y);
   return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
-<div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}
-<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
+<div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}${levels}
+<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}${drawn.map(d => d.marks)}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
 <div class="readout" hidden></div></div></figure>`;
 }
 
@@ -142,17 +178,23 @@ const anyAbove = (plots: readonly CurvePlot[], views: readonly PlotView[]): bool
 /**
  * Plots of one section under one legend, whose buttons show and hide a series in all of them. Ids count from `first`.
  */
-export function renderCurves(plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html {
+export const renderCurves = (plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html =>
+  html`${renderLegend(views)}
+${renderPlots(plots, views, first)}`;
+
+export function renderLegend(views: readonly PlotView[]): Html {
   const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
   return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series]
     .sort(([a], [b]) => a - b)
     .map(
       ([index, name]) =>
         html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`,
-    )}</div>
-<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
-${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
+    )}</div>`;
 }
+
+export const renderPlots = (plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html =>
+  html`<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
+${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
 
 /** Counts of values in some twenty bins with round edges. */
 export function renderHistogram(values: readonly number[], title: string, xLabel: string): Html {

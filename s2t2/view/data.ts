@@ -20,7 +20,13 @@ export interface ReportTable {
   readonly note?: string;
   readonly columns: readonly string[];
   /** The first cell names the row. An empty cell stands for what does not exist. */
-  readonly rows: readonly { readonly cells: readonly Cell[]; readonly emphasis?: boolean }[];
+  readonly rows: readonly {
+    readonly cells: readonly Cell[];
+    /** The row the table is about. */
+    readonly emphasis?: boolean;
+    /** The row that does best. */
+    readonly best?: boolean;
+  }[];
 }
 
 export interface Axis {
@@ -47,7 +53,11 @@ export interface CurvePlot {
     readonly name: string;
     readonly emphasis?: boolean;
     readonly points: readonly CurvePlotPoint[];
+    /** Single measurements beside the curve, such as scores on held-out text. */
+    readonly marks?: readonly CurvePlotPoint[];
   }[];
+  /** Horizontal lines with a name, such as floors. */
+  readonly levels?: readonly { readonly name: string; readonly y: number }[];
 }
 
 export interface ReportData {

@@ -29,10 +29,38 @@ const perplexity = (m: Metrics | null): string =>
   m ? m.perplexity.toLocaleString('en', { minimumSignificantDigits: 4, maximumSignificantDigits: 4 }) : '';
 const count = (n: number): string => (n > 0 ? n.toLocaleString('en') : '');
 
-function resultsTable(rows: readonly Row[]): ReportTable {
+/** What every row of a table is. */
+export const rowNotes: Readonly<Record<string, string>> = {
+  uniform: 'Floor: every byte that training saw is equally likely.',
+  order0: 'Floor: bytes by their frequencies in the training text (order 0).',
+  unigram: 'Floor: target tokens by their frequencies in the training text.',
+  source: 'The pretrained model with its own tokenizer.',
+  truncated: 'The new tokenizer; token i takes the rows of the source token with number i.',
+  random: 'The new tokenizer; embedding and head are drawn at random, at the scale of the source’s.',
+  fvt: 'The new tokenizer; a token is the mean of the source tokens of its text (fast vocabulary transfer).',
+  plain: 'The new tokenizer; an unconstrained plan is learned.',
+  dense: 'The new tokenizer; a dense plan is learned, by entropic Sinkhorn.',
+  s2t2: 'The new tokenizer; a sparse plan is learned, by sparse Sinkhorn: this project’s method.',
+  scratch: 'The new tokenizer and the same architecture, trained from random weights.',
+};
+
+/** A row as far as it is known: a run may still be at it. */
+export type PartialRow = Pick<Row, 'name' | 'before'> & { readonly after: Metrics | null } & Partial<
+    Omit<Row, 'after'>
+  >;
+
+/** The trained row with the fewest bits per byte after finetuning. */
+const bestOf = (rows: readonly PartialRow[]): PartialRow | undefined =>
+  rows
+    .filter(r => r.after !== null && !floorNames.includes(r.name))
+    .reduce<PartialRow | undefined>((a, b) => (a && a.after!.bitsPerByte <= b.after!.bitsPerByte ? a : b), undefined);
+const floorNames = ['uniform', 'order0', 'unigram'];
+
+export function resultsTable(rows: readonly PartialRow[]): ReportTable {
+  const best = bestOf(rows);
   return {
     title: 'Held-out bits per byte',
-    note: 'Lower is better. Intervals of 95 % are 1.96 standard errors over held-out sequences on either side; all rows are scored on the same sequences, so differences between rows are surer than these. Before: the model as it starts, for s2t2 with the plan learned and the model frozen. Perplexity is per token, and does not compare between tokenizers.',
+    note: 'Lower is better; the best row is bold. Intervals of 95 % are 1.96 standard errors over held-out sequences on either side. All rows are scored on the same sequences, so differences between rows are more certain than the intervals suggest. Before: the model as it starts, for s2t2 with the plan learned and the model frozen. Perplexity is per token and does not compare between tokenizers.',
     columns: [
       'method',
       'bits/byte before',
@@ -51,12 +79,13 @@ function resultsTable(rows: readonly Row[]): ReportTable {
         bits(r.after),
         perplexity(r.before),
         perplexity(r.after),
-        r.tokensPerByte.toFixed(3),
-        count(r.tokens),
-        count(r.bytes),
-        r.seconds > 0 ? r.seconds.toFixed(0) : '',
+        r.tokensPerByte?.toFixed(3) ?? '',
+        count(r.tokens ?? 0),
+        count(r.bytes ?? 0),
+        r.seconds ? r.seconds.toFixed(0) : '',
       ],
       emphasis: r.name === 's2t2',
+      best: r === best,
     })),
   };
 }

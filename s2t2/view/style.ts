@@ -52,8 +52,8 @@ thead th { color: var(--muted); font-size: .8125rem; font-weight: 600; vertical-
 thead th.number { white-space: normal; }
 thead th[data-cells]::after { content: attr(data-cells); display: block; height: 0; overflow: hidden; visibility: hidden; white-space: pre; font-size: .9375rem; }
 thead th.text::after { white-space: pre-line; }
-th.name { position: sticky; left: 0; background: var(--raised); font-weight: 600; white-space: nowrap; z-index: 1; }
-tbody th { font-weight: 600; }
+th.name { position: sticky; left: 0; background: var(--raised); white-space: nowrap; z-index: 1; }
+tbody th { font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }
 .number.interval { text-align: left; min-width: 10.5rem; }
 .range { color: var(--muted); font-size: .8125rem; margin-left: .35rem; }
@@ -63,7 +63,9 @@ svg.interval line { stroke: var(--accent); stroke-width: 2; }
 svg.interval .track { stroke: var(--line); stroke-width: 1; }
 svg.interval circle { fill: var(--accent); }
 .emphasis > * , .emphasis > th.name { background: var(--tint); }
-.emphasis .value { font-weight: 700; }
+.emphasis > th.name { box-shadow: inset 3px 0 var(--accent); }
+.best > *, .best .value { font-weight: 700; }
+.best > th.name::after { content: " · best"; color: var(--accent); font-weight: 600; }
 .none { color: var(--muted); }
 
 .legend { display: flex; flex-wrap: wrap; gap: .4rem; margin: 0 0 .75rem; }
@@ -87,6 +89,12 @@ figcaption { font-weight: 600; font-size: .9375rem; margin-bottom: .25rem; }
 .series.strong { stroke-width: 3; }
 .dots { fill: none; stroke: var(--c); stroke-width: 7; stroke-linecap: round; vector-effect: non-scaling-stroke; }
 .band { fill: var(--c); opacity: .16; }
+.marks path { fill: none; stroke-linecap: round; vector-effect: non-scaling-stroke; }
+.marks .bar-line { stroke: var(--c); stroke-width: 1.5; }
+.marks .ring { stroke: var(--c); stroke-width: 10; }
+.marks .hole { stroke: var(--paper); stroke-width: 5; }
+line.level { stroke: var(--muted); stroke-width: 1; stroke-dasharray: 1 3; }
+.chart text.level { fill: var(--muted); font-size: 11px; stroke: var(--paper); stroke-width: 3px; paint-order: stroke; }
 .off { display: none; }
 ${Array.from({ length: colours }, (_, i) => `.s${i} { --c: var(--s${i}); }`).join(' ')}
 .bin { fill: var(--accent); stroke: var(--paper); stroke-width: 1; }
@@ -104,7 +112,7 @@ line.mean { stroke: var(--mark); stroke-width: 1.5; stroke-dasharray: 4 3; }
 .group button:first-child { border-radius: .375rem 0 0 .375rem; margin-left: 0; }
 .group button:last-child { border-radius: 0 .375rem .375rem 0; }
 .ramp { display: inline-flex; align-items: center; gap: .4rem; margin-left: auto; font-variant-numeric: tabular-nums; }
-.ramp span { width: 6rem; height: .65rem; border-radius: .2rem; background: linear-gradient(90deg, var(--ramp-low), var(--ramp-middle), var(--ramp-high)); }
+.ramp > [aria-hidden] { width: 6rem; height: .65rem; border-radius: .2rem; background: linear-gradient(90deg, var(--ramp-low), var(--ramp-middle), var(--ramp-high)); }
 canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pan-y; cursor: crosshair; border-radius: .25rem; }
 .detail { height: 7.25rem; overflow: hidden; margin-top: .75rem; padding: .7rem .9rem; background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; font-size: .9375rem; font-variant-numeric: tabular-nums; }
 .detail p { margin: 0 0 .3rem; max-width: none; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; }

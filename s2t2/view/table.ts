@@ -49,7 +49,7 @@ export function renderTable({ title, note, columns, rows }: ReportTable, id: str
 <thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`)}</tr></thead>
 <tbody>${rows.map(
     row => html`
-<tr${row.emphasis ? html` class="emphasis"` : ''}>${columns.map((_, c) => {
+<tr class="${[row.emphasis && 'emphasis', row.best && 'best'].filter(Boolean).join(' ')}">${columns.map((_, c) => {
       const content = renderCell(row.cells[c] ?? '', c);
       return c === 0
         ? html`<th scope="row" class="name">${content}</th>`

@@ -1,0 +1,262 @@
+/**
+ * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a time;
+ * questions are answered between its steps.
+ */
+import { getBackend, setBackend } from '../../../engine/index.ts';
+import type { LanguageModel } from '../../../models/checkpoint.ts';
+import { UserError } from '../../../models/errors.ts';
+import { sha256 } from '../../../models/sha256.ts';
+import { Interrupted } from '../../../models/train.ts';
+import type { Tokenizer } from '../../../models/tokenizer/index.ts';
+import { estimateBytes } from '../../app/memory.ts';
+import { explainPlan } from '../../explain.ts';
+import { methods } from '../../methods.ts';
+import { visible } from '../../view/html.ts';
+import type { DroppedFile, Lab, RunEvent, RunRequest } from '../protocol.ts';
+import { zip } from './archive.ts';
+import { readDomain, type Texts } from './domain.ts';
+import { createGate } from './gate.ts';
+import { openBundledModel, openModel } from './model.ts';
+import { cutAll, toSequences, trainTarget } from './prepare.ts';
+import { runMethods, type Finished } from './run.ts';
+import { scoreText, speak } from './speak.ts';
+import { storage } from './storage.ts';
+import { excerpt, showTokens, smaller, tokensPerByte } from './tokens.ts';
+import { makeToy } from './toy.ts';
+import { openVerified } from './verify.ts';
+
+/** What the storage keeps of a run besides its states. */
+interface Session extends RunRequest {
+  readonly texts: Texts;
+}
+
+/** A run that has ended, with what questions about it need. */
+interface Done extends Finished {
+  readonly target: Tokenizer;
+  readonly heldOut: readonly string[];
+}
+
+/** The largest vocabulary that the page trains. */
+const mostTokens = 2048;
+
+export function createLab(emit: (event: RunEvent) => void): Lab {
+  let source: LanguageModel | null = null;
+  /** The files of the visitor's own model. */
+  let files: readonly DroppedFile[] | null = null;
+  let texts: Texts | null = null;
+  /** Trained to `mostTokens` for the comparison of sizes; a run trains its own. */
+  let explored: Tokenizer | null = null;
+  let running: {
+    readonly gate: ReturnType<typeof createGate>;
+    readonly stop: AbortController;
+    ended: Promise<void>;
+  } | null = null;
+  let finished: Done | null = null;
+  /** Takes over a finished run and frees the models of the one before. */
+  const setFinished = (next: Done | null) => {
+    for (const { model } of finished?.models.values() ?? []) Object.values(model.weights).forEach(w => w.dispose());
+    finished = next;
+  };
+  async function openSource(dropped: readonly DroppedFile[] | null): Promise<LanguageModel> {
+    const opened = dropped ? await openModel(dropped) : await openBundledModel();
+    if (source) Object.values(source.model.weights).forEach(w => w.dispose());
+    [source, files] = [opened, dropped];
+    return opened;
+  }
+
+  const needSource = (): LanguageModel => {
+    if (!source) throw new UserError('load a source model first');
+    return source;
+  };
+  const needTexts = (): Texts => {
+    if (!texts) throw new UserError('bring a text or choose a sample first');
+    return texts;
+  };
+  const speaker = (method: string): LanguageModel => {
+    const model = finished?.models.get(method) ?? (method === 'untrained' ? needSource() : undefined);
+    if (!model) throw new UserError(`there is no finished model of ${method} yet`);
+    return model;
+  };
+  const vocabularyOf = (train: readonly string[]) => (explored ??= trainTarget(train, mostTokens));
+
+  async function stop(): Promise<void> {
+    running?.stop.abort();
+    await running?.ended;
+  }
+
+  function start({ settings, methods: names, resume }: RunRequest): void {
+    const { model, tokenizer } = needSource();
+    const held = needTexts();
+    const unknown = names.find(name => !Object.hasOwn(methods, name));
+    if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'`);
+    const train = cutAll(held.train, settings.maxBytes);
+    const test = cutAll(held.heldOut, settings.maxBytes);
+    const target = trainTarget(train, settings.vocabSize);
+    const encode = (pieces: readonly string[], vocabulary: Tokenizer) =>
+      toSequences(pieces, vocabulary, model.config.context);
+    const sequences = {
+      train: { source: encode(train, tokenizer), target: encode(train, target) },
+      test: { source: encode(test, tokenizer), target: encode(test, target) },
+    };
+    const { arithmetic, memoryLimit = Infinity } = getBackend();
+    const need = estimateBytes(model.config, settings, target.ordinaryIds().length, tokenizer.ordinaryIds().length);
+    if (need > memoryLimit)
+      throw new UserError(
+        `this run needs about ${(need / 2 ** 30).toFixed(1)} GiB and the page has ${(memoryLimit / 2 ** 30).toFixed(1)}; take a smaller model or vocabulary`,
+      );
+    // Only a run from the bundled model is kept: the files of another would have to be dropped again.
+    const fingerprint =
+      files === null
+        ? sha256(JSON.stringify({ settings, names, target: target.hash, texts: [train, test], arithmetic }))
+        : null;
+    const [gate, abort] = [createGate(), new AbortController()];
+    setFinished(null);
+    const work = async () => {
+      if (!resume) await storage.clear();
+      if (fingerprint !== null && !resume)
+        await storage.put('session', { settings, methods: names, resume: true, texts: held } satisfies Session);
+      const run = {
+        source: { model, tokenizer },
+        target,
+        sequences,
+        settings,
+        methods: names,
+        texts: { train, test },
+        fingerprint,
+        gate,
+        signal: abort.signal,
+        emit,
+      };
+      setFinished({ ...(await runMethods(run)), target, heldOut: test });
+      await storage.clear();
+    };
+    const ended = work().catch((error: unknown) => {
+      if (error instanceof Interrupted) emit({ type: 'stopped' });
+      else emit({ type: 'failed', message: error instanceof Error ? error.message : String(error) });
+    });
+    running = { gate, stop: abort, ended };
+    void ended.then(() => {
+      if (running?.gate === gate) running = null;
+    });
+  }
+
+  return {
+    async useBackend(choice) {
+      if (running) throw new UserError('stop the run before another backend takes over');
+      const { backend, report } = await openVerified(choice);
+      setBackend(backend);
+      setFinished(null);
+      if (source) await openSource(files);
+      return report;
+    },
+    toy: makeToy,
+    async loadModel(dropped) {
+      await stop();
+      setFinished(null);
+      const { config, weights } = (await openSource(dropped)).model;
+      return {
+        name: dropped ? (dropped[0].name.split('/').at(-2) ?? 'your model') : 'the bundled English model',
+        family: config.family,
+        parameters: Object.values(weights).reduce((n, w) => n + w.size, 0),
+        vocabulary: config.vocabSize,
+        context: config.context,
+      };
+    },
+    async loadDomain(from, limitBytes) {
+      const read = await readDomain(from, limitBytes);
+      await stop();
+      [texts, explored] = [read, null];
+      setFinished(null);
+      return read.summary;
+    },
+    async trainTokenizer() {
+      const { train, heldOut } = needTexts();
+      const { tokenizer } = needSource();
+      const most = vocabularyOf(cutAll(train, 512));
+      const { merges, tokens } = most.parts;
+      const least = tokens.length - merges.length;
+      const sample = excerpt(heldOut, 10_000);
+      const name = (id: number) => visible(most.token(id));
+      const sizes = [least, 64, 96, 128, 192, 256, 384, 512, 768, 1024, 1536, 2048, most.vocabSize].filter(
+        (size, i, all) => size >= least && size <= most.vocabSize && all.indexOf(size) === i,
+      );
+      return {
+        least,
+        most: most.vocabSize,
+        merges: merges.map(({ left, right }) => [name(left), name(right)] as const),
+        compression: sizes
+          .sort((a, b) => a - b)
+          .map(size => ({ size, tokensPerByte: tokensPerByte(sample, smaller(most, size)) })),
+        sourceTokensPerByte: tokensPerByte(sample, tokenizer),
+      };
+    },
+    async cut(text, size) {
+      const { tokenizer } = needSource();
+      const target = smaller(vocabularyOf(cutAll(needTexts().train, 512)), size);
+      return {
+        bytes: new TextEncoder().encode(text).length,
+        source: showTokens(text, tokenizer),
+        target: showTokens(text, target),
+      };
+    },
+    async forecast(settings) {
+      const { model, tokenizer } = needSource();
+      return {
+        need: estimateBytes(model.config, settings, settings.vocabSize, tokenizer.ordinaryIds().length),
+        limit: getBackend().memoryLimit ?? null,
+      };
+    },
+    async run(request) {
+      await stop();
+      if (request.resume) {
+        const session = await storage.get<Session>('session');
+        if (!session) throw new UserError('there is no run to resume');
+        [texts, explored] = [session.texts, null];
+        return start({ ...session, resume: true });
+      }
+      start(request);
+    },
+    async pause() {
+      running?.gate.shut();
+    },
+    async step() {
+      running?.gate.step();
+    },
+    async resume() {
+      running?.gate.open();
+    },
+    stop,
+    async savedRun() {
+      const session = await storage.get<Session>('session');
+      return session ? { settings: session.settings, methods: session.methods, domain: session.texts.summary } : null;
+    },
+    forget: () => storage.clear(),
+    generate: request => speak(speaker(request.method), request),
+    score: async (text, names) => {
+      const scored = [];
+      for (const name of names) scored.push(await scoreText(speaker(name), text, name));
+      return scored;
+    },
+    async explain(token) {
+      const plan = finished?.plan;
+      if (!finished || !plan) throw new UserError('learn a plan first');
+      const { target } = finished;
+      const id = plan.targetIds.find(i => visible(target.token(i)) === token);
+      if (id === undefined) return null;
+      return explainPlan(plan, needSource().tokenizer, target, { top: 12, tokens: [target.token(id)] })[0] ?? null;
+    },
+    targetTokens: async () =>
+      finished ? Array.from(finished.target.ordinaryIds(), id => visible(finished!.target.token(id))) : [],
+    async archive() {
+      if (!finished) throw new UserError('finish a run first');
+      const adapted = finished.models.get('s2t2') ?? null;
+      return zip({
+        results: finished.results,
+        source: needSource().tokenizer,
+        adapted,
+        plan: finished.plan,
+        heldOut: finished.heldOut,
+      });
+    },
+  };
+}

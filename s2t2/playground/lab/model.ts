@@ -1,0 +1,43 @@
+/** The source model: the site's own, or the files of a directory that the visitor dropped. */
+import { readModel, type LanguageModel, type ModelFiles } from '../../../models/checkpoint.ts';
+import { UserError } from '../../../models/errors.ts';
+import { decodeHeader, headerEnd, tensorSource, type TensorSource } from '../../../models/safetensors/source.ts';
+import { BLOCK_BYTES } from '../../../models/safetensors/source.ts';
+import type { DroppedFile } from '../protocol.ts';
+import { modelFiles } from '../samples.ts';
+import { siteFile } from './site.ts';
+
+/** A safetensors file that is read block by block from a blob, so that a large one need not fit into memory twice. */
+async function openBlob(blob: Blob, name: string): Promise<TensorSource> {
+  const bytes = async (from: number, to: number) => new Uint8Array(await blob.slice(from, to).arrayBuffer());
+  const start = headerEnd(await bytes(0, 8), blob.size, name);
+  const { metadata, tensors } = decodeHeader(await bytes(8, start), blob.size - start, name);
+  return tensorSource(name, metadata, tensors, async function* (_, { begin, end }) {
+    for (let at = begin; at < end; at += BLOCK_BYTES)
+      yield await bytes(start + at, start + Math.min(end, at + BLOCK_BYTES));
+  });
+}
+
+function filesOf(blobs: ReadonlyMap<string, Blob>): ModelFiles {
+  return {
+    path: name => name,
+    text: async name => blobs.get(name)?.text(),
+    tensors: async () => {
+      const single = blobs.get('model.safetensors');
+      if (single) return openBlob(single, 'model.safetensors');
+      throw new UserError(
+        blobs.has('model.safetensors.index.json')
+          ? 'the model is in shards; the page reads one model.safetensors, the command line reads both'
+          : 'the files hold no model.safetensors; drop the whole model directory',
+      );
+    },
+  };
+}
+
+export const openModel = (files: readonly DroppedFile[]): Promise<LanguageModel> =>
+  readModel(filesOf(new Map(files.map(({ name, file }) => [name.split('/').at(-1)!, file]))));
+
+export async function openBundledModel(): Promise<LanguageModel> {
+  const blobs = await Promise.all(modelFiles.map(async name => [name, await siteFile(`data/source/${name}`)] as const));
+  return readModel(filesOf(new Map(blobs)));
+}

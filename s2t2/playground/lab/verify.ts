@@ -1,0 +1,91 @@
+/**
+ * Backends of this browser, each checked before it is used: a layer of a small network with its gradients, the sparse
+ * Sinkhorn layer among it, must come out as the reference computes it.
+ */
+import {
+  createBackend,
+  createWasmBackend,
+  crossEntropy,
+  gelu,
+  grad,
+  matmul,
+  mean,
+  mul,
+  Random,
+  scope,
+  sparseMatmul,
+  tensor,
+  type Backend,
+} from '../../../engine/index.ts';
+import { UserError } from '../../../models/errors.ts';
+import { sparseSinkhorn } from '../../sinkhorn.ts';
+import type { BackendChoice, BackendReport } from '../protocol.ts';
+
+/** Pages share their memory with others; phones do not reserve more than this. */
+const memoryLimit = 2 ** 30;
+
+async function open({ name, plain, threads }: BackendChoice): Promise<Backend> {
+  if (name === 'wasm')
+    return createWasmBackend({
+      memoryLimit,
+      ...(plain ? { relaxedSimd: false } : {}),
+      ...(threads > 0 ? { threads } : {}),
+    }) as unknown as Backend;
+  if (name === 'webgpu' && !('gpu' in navigator)) throw new UserError('this browser has no WebGPU');
+  try {
+    const { openGpuBackend } = await import('../../../engine/gpu/open.ts');
+    return (await openGpuBackend(name)) as unknown as Backend;
+  } catch (error) {
+    // The message lists what Node would need; a page has the browser's word for it.
+    const { cause } = error as Error;
+    throw new UserError(`${name}: ${cause instanceof Error ? cause.message.split('\n')[0] : 'does not work here'}`);
+  }
+}
+
+const [rows, columns, width, targets] = [12, 20, 16, 8];
+
+/** Loss and gradients of a plan's cost and of a weight, by `backend`. */
+async function sampleOf(backend: Backend): Promise<number[]> {
+  const random = new Random(1).split('verify');
+  const place = (shape: readonly number[], scale: number, requiresGrad = false) =>
+    tensor(
+      new Float32Array(shape.reduce((a, b) => a * b, 1)).map(() => scale * random.normal()),
+      { shape, requiresGrad, backend },
+    );
+  const constant = (shape: readonly number[], value: number) =>
+    tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value), { shape, backend });
+  const cost = place([rows, columns], 1, true);
+  const [embedding, weight] = [place([columns, width], 1), place([width, targets], 0.3, true)];
+  const [mu, nu] = [constant([rows, 1], 1 / rows), constant([1, columns], 1 / columns)];
+  const labels = tensor(
+    Int32Array.from({ length: rows }, (_, i) => i % targets),
+    { backend },
+  );
+  const results = scope(() => {
+    const { plan } = sparseSinkhorn(mul(cost, -1 / rows), mu, nu, { variant: 'dual', iterations: 3 });
+    const hidden = gelu(mul(sparseMatmul(plan, embedding), rows)); // (rows, width)
+    const loss = mean(crossEntropy(matmul(hidden, weight), labels));
+    return [loss.detach(), ...grad(loss, [cost, weight])];
+  });
+  const values: number[] = [];
+  for (const t of results) values.push(...(await t.data()));
+  [...results, cost, embedding, weight, mu, nu, labels].forEach(t => t.dispose());
+  return values;
+}
+
+/**
+ * Entries are sums of about a hundred terms of order one, several deep: float32 in any order stays within a few hundred
+ * units of roundoff, and so do the exponentials of graphics cards. A wrong kernel is off by orders of magnitude.
+ */
+const bound = 2 ** -14;
+
+/** Opens a backend, or says why it is not offered. */
+export async function openVerified(choice: BackendChoice): Promise<{ backend: Backend; report: BackendReport }> {
+  const backend = await open(choice);
+  const expected = await sampleOf(createBackend('reference'));
+  const actual = await sampleOf(backend);
+  const error = Math.max(...actual.map((x, i) => Math.abs(x - expected[i]) / (1 + Math.abs(expected[i])))) / bound;
+  if (!(error <= 1) || actual.length !== expected.length)
+    throw new UserError(`${choice.name}: fails its check (off by ${error.toPrecision(2)} times the bound); not used`);
+  return { backend, report: { choice, description: backend.describe(), error } };
+}

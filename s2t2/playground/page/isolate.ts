@@ -1,0 +1,25 @@
+/**
+ * Shared memory between threads needs a cross-origin isolated page, which takes headers that many web servers cannot be
+ * told to send. The site's service worker adds them, and serves the site when there is no network.
+ */
+
+/** Registers the service worker. True where the page is about to be loaded anew, now with its headers. */
+export async function isolate(): Promise<boolean> {
+  if (!('serviceWorker' in navigator) || !isSecureContext) return false;
+  try {
+    await navigator.serviceWorker.register(new URL('sw.js', document.baseURI));
+    if (crossOriginIsolated) return false;
+    // Once: a browser that is not isolated after it goes on with one thread.
+    if (sessionStorage.getItem('isolating') !== null) return false;
+    sessionStorage.setItem('isolating', '1');
+    if (!navigator.serviceWorker.controller)
+      await Promise.race([
+        new Promise(resolve => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
+        new Promise(resolve => setTimeout(resolve, 3000)),
+      ]);
+    location.reload();
+    return true;
+  } catch {
+    return false; // the browser forbids service workers or storage here
+  }
+}
