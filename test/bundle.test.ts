@@ -14,7 +14,7 @@ for (const core of ['engine', 'models', 's2t2']) {
     expect(imports).toEqual([]);
     expect(dynamicImports.filter(name => !optional.includes(name))).toEqual([]);
     expect(code).not.toMatch(/(?:\bfrom|\bimport)\s*\(?\s*["'`]node:/);
-    for (const global of ['__dirname', '__filename'])
+    for (const global of ['Buffer', '__dirname', '__filename'])
       expect(code.match(new RegExp(`.{0,40}\\b${global}\\b(?!["'\`]).{0,40}`))?.[0], global).toBeUndefined();
     // `process` is read off `globalThis` where it may be missing, and nowhere else.
     expect(code.match(/.{0,40}(?<![.\w])process\.(?!getBuiltinModule|stdout).{0,40}/)?.[0], 'process').toBeUndefined();

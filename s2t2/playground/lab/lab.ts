@@ -5,6 +5,7 @@
 import { getBackend, setBackend } from '../../../engine/index.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
+import { disposeModel, parameters } from '../../../models/weights.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted } from '../../../models/train.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
@@ -54,12 +55,12 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   let finished: Done | null = null;
   /** Takes over a finished run and frees the models of the one before. */
   const setFinished = (next: Done | null) => {
-    for (const { model } of finished?.models.values() ?? []) Object.values(model.weights).forEach(w => w.dispose());
+    for (const { model } of finished?.models.values() ?? []) disposeModel(model);
     finished = next;
   };
   async function openSource(dropped: readonly DroppedFile[] | null): Promise<LanguageModel> {
     const opened = dropped ? await openModel(dropped) : await openBundledModel();
-    if (source) Object.values(source.model.weights).forEach(w => w.dispose());
+    if (source) disposeModel(source.model);
     [source, files] = [opened, dropped];
     return opened;
   }
@@ -153,11 +154,12 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     async loadModel(dropped) {
       await stop();
       setFinished(null);
-      const { config, weights } = (await openSource(dropped)).model;
+      const { model } = await openSource(dropped);
+      const { config } = model;
       return {
         name: dropped ? (dropped[0].name.split('/').at(-2) ?? 'your model') : 'the bundled English model',
         family: config.family,
-        parameters: Object.values(weights).reduce((n, w) => n + w.size, 0),
+        parameters: Object.values(parameters(model)).reduce((n, w) => n + w.size, 0),
         vocabulary: config.vocabSize,
         context: config.context,
       };

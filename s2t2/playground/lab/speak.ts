@@ -1,9 +1,10 @@
 /** An adapted model at work: it generates, and says how surprised it is by each token. */
-import { crossEntropy, noGrad, Random, reshape, scope, tensor } from '../../../engine/index.ts';
+import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
 import { generate } from '../../../models/generate.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
-import { forward, endsOf, type Transformer } from '../../../models/transformer.ts';
+import { forward } from '../../../models/transformer.ts';
+import type { Transformer } from '../../../models/weights.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import type { GenerateRequest, ScoredText } from '../protocol.ts';
 import { encode, showTokens } from './tokens.ts';
@@ -14,8 +15,8 @@ async function surprise(model: Transformer, ids: readonly number[]): Promise<Flo
   const losses = noGrad(() =>
     scope(() => {
       const inputs = tensor(Int32Array.from(ids.slice(0, -1)), { shape: [1, T] });
-      const { logits } = forward(model, inputs, endsOf(model)); // (1, T, V)
-      return crossEntropy(reshape(logits, [T, -1]), tensor(Int32Array.from(ids.slice(1)))); // (T)
+      const { logits } = forward(model, inputs); // (1, T, V)
+      return logits.reshape([T, -1]).crossEntropy(tensor(Int32Array.from(ids.slice(1)))); // (T)
     }),
   );
   const nats = await losses.data();

@@ -2,7 +2,7 @@
  * The page's first exhibit: a plan small enough to be seen whole. Twelve target tokens of proteins, twenty source tokens,
  * the letters; a cost of noise and of what the text of the tokens says; the sparse layer beside the entropic one.
  */
-import { createBackend, mul, neg, noGrad, Random, scope, tensor, type Tensor } from '../../../engine/index.ts';
+import { createBackend, noGrad, Random, scope, tensor, type Tensor } from '../../../engine/index.ts';
 import { compress, reportPlan, type Plan } from '../../plan.ts';
 import { denseSinkhorn, sparseSinkhorn } from '../../sinkhorn.ts';
 import type { Toy, ToyRound, ToySettings } from '../protocol.ts';
@@ -45,14 +45,12 @@ export async function makeToy({ variant, alpha, marginals, prior, seed }: ToySet
     sparse.push(
       await figures(
         noGrad(() =>
-          scope(() => sparseSinkhorn(mul(C, -1 / (alpha * u)), muTensor, nuTensor, { variant, iterations }).plan),
+          scope(() => sparseSinkhorn(C.mul(-1 / (alpha * u)), muTensor, nuTensor, { variant, iterations }).plan),
         ),
       ),
     );
     entropic.push(
-      await figures(
-        noGrad(() => scope(() => denseSinkhorn(mul(neg(C), 1 / alpha), muTensor, nuTensor, iterations).plan)),
-      ),
+      await figures(noGrad(() => scope(() => denseSinkhorn(C.mul(-1 / alpha), muTensor, nuTensor, iterations).plan))),
     );
   }
   [C, muTensor, nuTensor].forEach(t => t.dispose());

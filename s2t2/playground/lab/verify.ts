@@ -2,21 +2,7 @@
  * Backends of this browser, each checked before it is used: a layer of a small network with its gradients, the sparse
  * Sinkhorn layer among it, must come out as the reference computes it.
  */
-import {
-  createBackend,
-  createWasmBackend,
-  crossEntropy,
-  gelu,
-  grad,
-  matmul,
-  mean,
-  mul,
-  Random,
-  scope,
-  sparseMatmul,
-  tensor,
-  type Backend,
-} from '../../../engine/index.ts';
+import { createBackend, createWasmBackend, grad, Random, scope, tensor, type Backend } from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
 import { sparseSinkhorn } from '../../sinkhorn.ts';
 import type { BackendChoice, BackendReport } from '../protocol.ts';
@@ -62,9 +48,9 @@ async function sampleOf(backend: Backend): Promise<number[]> {
     { backend },
   );
   const results = scope(() => {
-    const { plan } = sparseSinkhorn(mul(cost, -1 / rows), mu, nu, { variant: 'dual', iterations: 3 });
-    const hidden = gelu(mul(sparseMatmul(plan, embedding), rows)); // (rows, width)
-    const loss = mean(crossEntropy(matmul(hidden, weight), labels));
+    const { plan } = sparseSinkhorn(cost.mul(-1 / rows), mu, nu, { variant: 'dual', iterations: 3 });
+    const hidden = plan.sparseMatmul(embedding).mul(rows).gelu(); // (rows, width)
+    const loss = hidden.matmul(weight).crossEntropy(labels).mean();
     return [loss.detach(), ...grad(loss, [cost, weight])];
   });
   const values: number[] = [];
