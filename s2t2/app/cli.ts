@@ -9,7 +9,7 @@ import { backendNames, openBackend, setBackend, type Backend, type BackendName }
 import { UserError } from '../../models/errors.ts';
 import { Interrupted } from '../../models/train.ts';
 import { addAdaptCommands } from './cli/adapt.ts';
-import { whole } from './cli/arguments.ts';
+import { checkRequired, whole } from './cli/arguments.ts';
 import { addCorpusCommands } from './cli/corpus.ts';
 import { share } from './cli/helpers.ts';
 import { addModelCommands } from './cli/model.ts';
@@ -27,6 +27,7 @@ const program = new Command('s2t2')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
   .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
   .hook('preAction', async (_, command) => {
+    checkRequired(command);
     const {
       backend,
       jobs = 1,
@@ -53,7 +54,8 @@ program.version(
 );
 
 try {
-  await program.parseAsync();
+  if (process.argv.length === 2) program.outputHelp();
+  else await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof UserError) {

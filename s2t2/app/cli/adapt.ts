@@ -11,7 +11,7 @@ import { readCorpus } from '../corpus.ts';
 import { dataFolder } from '../data/tools.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
-import { fraction, nameList, whole } from './arguments.ts';
+import { fraction, nameList, requiredOption, whole } from './arguments.ts';
 import { log, print, stop } from './process.ts';
 import { settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
@@ -81,9 +81,7 @@ function splitRandomly(
 /** Adds `start`, `adapt` and `report`. */
 export function addAdaptCommands(program: Command): void {
   withSettings(
-    program
-      .command('start', { isDefault: true })
-      .description('adapt the bundled English model to the bundled proteins and print the table'),
+    program.command('start').description('adapt the bundled English model to the bundled proteins and print the table'),
   )
     .option('--out <dir>', 'directory of the run', 'runs/proteins')
     .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
@@ -108,22 +106,24 @@ export function addAdaptCommands(program: Command): void {
       .command('adapt')
       .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'),
   )
-    .requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)')
-    .requiredOption('--data <file>', 'training texts')
+    .addOption(
+      requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)'),
+    )
+    .addOption(requiredOption('--data <file>', 'training texts'))
     .option(
       '--test <file>',
       'held-out texts; without it a random part of the data, which is no protection against relatives',
     )
     .option('--test-share <x>', 'that part', fraction, 0.05)
-    .requiredOption('--out <dir>', 'directory of the run')
+    .addOption(requiredOption('--out <dir>', 'directory of the run'))
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, ['source', 's2t2'])
     .action(runAdaptation);
 
   program
     .command('report')
     .description('write the report of a run anew: one HTML file, to open in any browser')
-    .requiredOption('--run <dir>', 'directory of the run')
-    .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
+    .addOption(requiredOption('--run <dir>', 'directory of the run'))
+    .addOption(requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json'))
     .option('--out <file>', 'the HTML file; default report.html in the run')
     .action(async ({ run, source, out }: { run: string; source: string; out?: string }) =>
       print(await writeRunReport(run, await loadTokenizer(source), out)),

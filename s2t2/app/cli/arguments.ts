@@ -1,29 +1,38 @@
-/** Parsers of option values: each returns the value or throws commander's one-line error. */
-import { InvalidArgumentError } from 'commander';
+/** Parsers of option values, and options that a command cannot do without. Each error is one line. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
 import { domains, type DomainName } from '../data/domains.ts';
 import { ablationNames, type AblationName } from '../paper/ablations.ts';
+
+const number = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text.replaceAll('_', '')));
 
 /** A whole number of at least `least`. */
 export const whole =
   (least: number) =>
   (text: string): number => {
-    const value = Number(text.replaceAll('_', ''));
+    const value = number(text);
     if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`It is a whole number of ${least} or more.`);
+      throw new InvalidArgumentError(`Expected a whole number of ${least} or more.`);
     return value;
   };
 
 /** A finite number above zero. */
 export const positive = (text: string): number => {
-  const value = Number(text);
-  if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError('It is a positive number.');
+  const value = number(text);
+  if (!(value > 0 && value < Infinity)) throw new InvalidArgumentError('Expected a number above 0.');
   return value;
 };
 
-/** A number between 0 and 1. */
+/** A finite number of zero or more. */
+export const nonNegative = (text: string): number => {
+  const value = number(text);
+  if (!(value >= 0 && value < Infinity)) throw new InvalidArgumentError('Expected a number of 0 or more.');
+  return value;
+};
+
+/** A number from 0 to 1. */
 export const fraction = (text: string): number => {
-  const value = Number(text);
-  if (!(value >= 0 && value <= 1) || text === '') throw new InvalidArgumentError('It is a number between 0 and 1.');
+  const value = number(text);
+  if (!(value >= 0 && value <= 1)) throw new InvalidArgumentError('Expected a number from 0 to 1.');
   return value;
 };
 
@@ -45,3 +54,22 @@ export const ablationList = (text: string): AblationName[] =>
       throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
     return name as AblationName;
   });
+
+const required = new WeakSet<Option>();
+
+/**
+ * An option that must be given. Commander's own `requiredOption` complains about what is missing before it looks for
+ * misspelt options, so that `--modle x` would be answered with "--model is missing".
+ */
+export function requiredOption(flags: string, description: string): Option {
+  const option = new Option(flags, `${description} (required)`);
+  required.add(option);
+  return option;
+}
+
+/** Ends a command that lacks a required option; runs once its options are known to be spelt right. */
+export function checkRequired(command: Command): void {
+  const missing = command.options.find(o => required.has(o) && command.getOptionValue(o.attributeName()) === undefined);
+  if (missing)
+    command.error(`error: option '${missing.flags}' is missing`, { code: 'commander.missingMandatoryOptionValue' });
+}

@@ -7,7 +7,7 @@ import { readCorpus } from '../corpus.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { makeDomain, type MakeOptions } from '../data/make.ts';
 import { withLock } from '../lock.ts';
-import { whole } from './arguments.ts';
+import { requiredOption, whole } from './arguments.ts';
 import { log, print } from './process.ts';
 
 /** Adds `tokenize` and `data`. */
@@ -15,9 +15,9 @@ export function addCorpusCommands(program: Command): void {
   program
     .command('tokenize')
     .description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json')
-    .requiredOption('--data <file>', 'texts')
+    .addOption(requiredOption('--data <file>', 'texts'))
     .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
-    .requiredOption('--out <file>', 'the tokenizer.json to write')
+    .addOption(requiredOption('--out <file>', 'the tokenizer.json to write'))
     .action(async ({ data, vocabSize, out }: { data: string; vocabSize: number; out: string }) => {
       const texts = (await readCorpus(data)).documents.map(d => d.text);
       const tokenizer = trainBPE(texts, { vocabSize, alphabet: 'seen' });

@@ -12,7 +12,7 @@ import { readCorpus } from '../corpus.ts';
 import { cutAll, toSequences } from '../prepare.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { renderTable } from '../tables.ts';
-import { fraction, positive, whole } from './arguments.ts';
+import { fraction, nonNegative, requiredOption, whole } from './arguments.ts';
 import { print, stop } from './process.ts';
 
 const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
@@ -23,7 +23,7 @@ export function addModelCommands(program: Command): void {
     .command('import')
     .description('write the model of a GGUF file as a Hugging Face model directory')
     .argument('<file>', 'GGUF file (a model directory is written anew, in another --dtype)')
-    .requiredOption('--out <dir>', 'model directory to write')
+    .addOption(requiredOption('--out <dir>', 'model directory to write'))
     .addOption(
       new Option('--dtype <name>', "of the weights; default: the source's, float16 where that is quantised").choices(
         Object.keys(dtypes),
@@ -47,8 +47,8 @@ export function addModelCommands(program: Command): void {
   program
     .command('evaluate')
     .description('perplexity and bits per byte of a model directory on a corpus')
-    .requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file')
-    .requiredOption('--data <file>', 'texts')
+    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
+    .addOption(requiredOption('--data <file>', 'texts'))
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
       const { model, tokenizer } = await loadModel(directory);
@@ -91,10 +91,10 @@ export function addModelCommands(program: Command): void {
   program
     .command('generate')
     .description('continue a prompt')
-    .requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file')
+    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
     .option('--prompt <text>', 'what to continue', '')
     .option('--max-tokens <n>', 'at most', whole(1), 100)
-    .option('--temperature <x>', '0 takes the likeliest token', t => (t === '0' ? 0 : positive(t)), 1)
+    .option('--temperature <x>', '0 takes the likeliest token', nonNegative, 1)
     .option('--top-p <x>', 'sample among the likeliest tokens that hold this probability', fraction, 0.95)
     .option('--seed <n>', 'fixes the text', whole(0), 0)
     .action(

@@ -6,7 +6,7 @@ import { explainPlan } from '../../explain.ts';
 import { loadPlan } from '../plan-file.ts';
 import { translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
-import { whole } from './arguments.ts';
+import { requiredOption, whole } from './arguments.ts';
 import { print, stop } from './process.ts';
 
 /** Adds `explain` and `translate`. */
@@ -14,9 +14,9 @@ export function addPlanCommands(program: Command): void {
   program
     .command('explain')
     .description('the source tokens that target tokens are made of')
-    .requiredOption('--plan <file>', 'plan.safetensors of a run')
-    .requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json')
-    .requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json')
+    .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
+    .addOption(requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json'))
+    .addOption(requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json'))
     .option('--top <n>', 'source tokens a row', whole(1), 5)
     .option('--count <n>', 'rows, the most concentrated first', whole(1), 12)
     .option('--token <texts...>', 'these target tokens instead')
@@ -50,10 +50,12 @@ export function addPlanCommands(program: Command): void {
   program
     .command('translate')
     .description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
-    .requiredOption('--model <dir>', 'Hugging Face model directory')
-    .requiredOption('--plan <file>', 'plan.safetensors of a run')
-    .requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json")
-    .requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier')
+    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory'))
+    .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
+    .addOption(requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json"))
+    .addOption(
+      requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier'),
+    )
     .action(async (options: { model: string; plan: string; target: string; out: string }) => {
       const started = performance.now();
       let bar: ProgressBar | undefined;
