@@ -92,7 +92,7 @@ export async function restoreState(
   if (file === null) return null;
   if (file.metadata.get('fingerprint') !== fingerprint)
     throw new UserError(
-      `${store.name}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
+      `${store.name}: belongs to a run with other settings, data or backend; delete it to train this part again`,
     );
   const text = file.metadata.get('progress') ?? '';
   const progress = parseProgress(text, store.name, steps);

@@ -16,6 +16,7 @@ import {
   type Progress,
   type StateStore,
 } from './state.ts';
+import { UserError } from './errors.ts';
 import { nextTurn } from './turn.ts';
 
 export interface Training {
@@ -85,7 +86,7 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       const value = await loss.item();
       loss.dispose();
       if (!Number.isFinite(value))
-        throw new Error(
+        throw new UserError(
           `train: the loss is ${value} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
         );
       progress = {

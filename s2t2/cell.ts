@@ -79,6 +79,21 @@ export interface Results {
   readonly plan: PlanReport | null;
   /** A held-out text, to show how it is tokenised. */
   readonly sample: string;
+  readonly provenance?: Provenance;
+}
+
+/** What a run was made from and by: enough to make it again. Hashes are SHA-256 in hexadecimal. */
+export interface Provenance {
+  /** Of this package. */
+  readonly version: string;
+  /** Arguments of the command line; empty where the library was called. */
+  readonly command: readonly string[];
+  readonly backend: string;
+  /** The source model; the hash covers configuration, tokenizer and weights. */
+  readonly model: { readonly path: string; readonly sha256: string };
+  /** Files of texts, and what each was used for. */
+  readonly data: readonly { readonly use: string; readonly path: string; readonly sha256: string }[];
+  readonly settings: Readonly<Record<string, unknown>>;
 }
 
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {

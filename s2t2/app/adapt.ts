@@ -12,10 +12,11 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { saveModel } from '../../models/node/checkpoint.ts';
 import { type LanguageModel } from '../../models/checkpoint.ts';
-import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
+import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { floors, type Results, type Row } from '../cell.ts';
+import { claim } from './claim.ts';
 import { runExperiment, type Experiment } from './experiment.ts';
 import { withLock } from './lock.ts';
 import { methods } from '../methods.ts';
@@ -65,7 +66,7 @@ async function runMethods(
   const { work, target, settings } = experiment;
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
-  await claim(join(work, 'run.json'), experiment.fingerprint);
+  await claim(join(work, 'run.json'), experiment.identity, 'start again with --fresh, or give another --out');
   const rows: Row[] = floors(experiment.texts.train, experiment.texts.test, target);
   let plan: Plan | null = null;
   for (const name of names) {
@@ -85,16 +86,6 @@ async function runMethods(
   };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
-}
-
-/** Marks a directory as this run's; one that holds another run is refused. */
-async function claim(path: string, fingerprint: string): Promise<void> {
-  const known = (await readJson(path).catch(() => null)) as { fingerprint?: string } | null;
-  if (known !== null && known.fingerprint !== fingerprint)
-    throw new UserError(
-      `${path}: belongs to a run with other settings, data or backend; start again with --fresh, or give another --out`,
-    );
-  await writeFileAtomic(path, JSON.stringify({ fingerprint }));
 }
 
 /** Forgets what an earlier run left. */

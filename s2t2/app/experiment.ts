@@ -3,8 +3,8 @@
  * and the next run resumes where this one stopped.
  */
 import { join } from 'node:path';
+import * as v from 'valibot';
 import { tokensIn } from '../../models/batches.ts';
-import { readJson, writeFileAtomic } from '../../models/node/files.ts';
 import { progressBar } from '../../models/node/progress.ts';
 import { fileState } from '../../models/node/state.ts';
 import { score } from '../../models/score.ts';
@@ -12,6 +12,7 @@ import { sha256 } from '../../models/sha256.ts';
 import { train } from '../../models/train.ts';
 import { runCell, type Cell, type Evaluation, type Outcome } from '../cell.ts';
 import type { Method } from '../methods.ts';
+import { count, finite, hash, readSealed, writeSealed } from './records.ts';
 
 export interface Experiment extends Cell {
   /** Names what the run depends on. */
@@ -54,11 +55,18 @@ export function runExperiment(experiment: Experiment, method: Method): Promise<O
   });
 }
 
-/** An evaluation read back from a file of this very run, or made and written. */
+/** Held-out scores of a model, and the seconds that scoring took. */
+const evaluationSchema = v.object({
+  fingerprint: hash,
+  scores: v.pipe(v.array(v.object({ nats: finite, endNats: finite, tokens: count, bytes: count })), v.minLength(1)),
+  seconds: finite,
+});
+
+/** An evaluation of this very run read back from its file, or made and written. */
 async function stored(path: string, fingerprint: string, compute: () => Promise<Evaluation>): Promise<Evaluation> {
-  const known = (await readJson(path).catch(() => null)) as { fingerprint: string; evaluation: Evaluation } | null;
-  if (known?.fingerprint === fingerprint) return known.evaluation;
+  const known = await readSealed(path, evaluationSchema, 'delete it to evaluate again');
+  if (known?.fingerprint === fingerprint) return known;
   const evaluation = await compute();
-  await writeFileAtomic(path, JSON.stringify({ fingerprint, evaluation }));
+  await writeSealed(path, { fingerprint, ...evaluation });
   return evaluation;
 }

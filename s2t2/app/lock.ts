@@ -11,7 +11,7 @@
  * they
  * began. What cannot be told is taken for a run, and the error names the file to delete.
  */
-import { readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, join } from 'node:path';
 import { explain, isRunning, makeDirectory } from '../../models/node/files.ts';
@@ -31,6 +31,7 @@ export async function withLock<R>(directory: string, work: () => Promise<R>): Pr
     throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
   held.add(lock);
   try {
+    await removeLock(lock); // of an ended process that had this number
     await writeFile(lock, (await beginning(process.pid)) ?? '').catch((error: unknown) => {
       throw explain(error, directory);
     });
@@ -38,7 +39,7 @@ export async function withLock<R>(directory: string, work: () => Promise<R>): Pr
     return await work();
   } finally {
     held.delete(lock);
-    await rm(lock, { force: true });
+    await removeLock(lock);
   }
 }
 
@@ -48,12 +49,19 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     if (owner === null || name === basename(own)) continue;
     const [, host, pid] = owner;
     const file = join(directory, name);
-    if (host === hostname() && (await hasEnded(Number(pid), file))) await rm(file, { force: true });
+    if (host === hostname() && (await hasEnded(Number(pid), file))) await removeLock(file);
     else
       throw new InUse(
         `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
       );
   }
+}
+
+async function removeLock(file: string): Promise<void> {
+  await rm(file, { force: true }).catch(async (error: unknown) => {
+    if (!(await stat(file)).isDirectory()) throw explain(error, file);
+    throw new UserError(`${file}: is a directory where a lock file belongs; delete it`);
+  });
 }
 
 /** Whether the process that made a lock has ended. */

@@ -10,6 +10,7 @@ import { UserError } from '../../models/errors.ts';
 import { trainBPE, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
 import { parameters } from '../../models/weights.ts';
+import type { Identity } from './claim.ts';
 import type { Experiment } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
 import type { Vocabulary } from '../methods.ts';
@@ -25,6 +26,8 @@ export interface Domain {
 export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'fingerprint'> {
   /** Pieces of at most `maxBytes` bytes. */
   readonly texts: Domain;
+  /** What `fingerprint` is the hash of: settings, and hashes of model, target tokenizer and texts. */
+  readonly identity: Identity;
 }
 
 /** `target` is trained on the texts where none is given. */
@@ -48,20 +51,19 @@ export async function prepare(
     train: { source: encode(train, 'source'), target: encode(train, 'target') },
     test: { source: encode(test, 'source'), target: encode(test, 'target') },
   };
-  const fingerprint = sha256(
-    JSON.stringify({
-      settings,
-      model: await modelHash(source),
-      target: target.hash,
-      data: sha256(JSON.stringify([train, test])),
-      backend: getBackend().arithmetic,
-    }),
-  );
+  const identity = {
+    settings,
+    model: await modelHash(source),
+    target: target.hash,
+    data: sha256(JSON.stringify([train, test])),
+    backend: getBackend().arithmetic,
+  };
+  const fingerprint = sha256(JSON.stringify(identity));
   checkMemory(
     estimateBytes(source.model.config, settings, target.ordinaryIds().length, source.tokenizer.ordinaryIds().length),
     getBackend().memoryLimit,
   );
-  return { source, target, sequences, settings, fingerprint, texts: { train, test } };
+  return { source, target, sequences, settings, identity, fingerprint, texts: { train, test } };
 }
 
 /** Text beyond ASCII will hold characters, and so bytes, that it has not held yet; sequences of letters will not. A small vocabulary has no place for all. */

@@ -2,13 +2,14 @@
  * Pretraining of a source model on English: tokenizer, model, held-out bits per byte, a few generated lines, and a
  * record of all that, in one Hugging Face directory. Resumable; the same seed gives the same model.
  */
+import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
 import { planBatches, scoredTokens, windows, type Sequence } from '../../models/batches.ts';
 import { loadModel, saveModel } from '../../models/node/checkpoint.ts';
-import { type LanguageModel } from '../../models/checkpoint.ts';
-import { makeDirectory, readJson, writeFileAtomic } from '../../models/node/files.ts';
+import { fieldsOf, type LanguageModel } from '../../models/checkpoint.ts';
+import { makeDirectory, readText, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
 import { generate } from '../../models/generate.ts';
@@ -21,18 +22,21 @@ import { fileState } from '../../models/node/state.ts';
 import { train } from '../../models/train.ts';
 import { families, type FamilyName } from '../../models/families.ts';
 import { initTransformer } from '../../models/init.ts';
-import { forwardFlops, type TransformerConfig } from '../../models/transformer-config.ts';
+import { checkConfig, forwardFlops, type TransformerConfig } from '../../models/transformer-config.ts';
 import { parameters, type Transformer } from '../../models/weights.ts';
+import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
 import { progressBar } from '../../models/node/progress.ts';
 
+/** Names of the optimisers that `pretrain` knows. */
 export const optimizers = ['muon', 'adamw'] as const;
 type OptimizerName = (typeof optimizers)[number];
 
 /** Whether a weight belongs to a layer, and not to an end or to the positions. */
 const isHidden = (name: string): boolean => name.startsWith('layers.');
 
+/** What `pretrain` trains, on what, and where it keeps it. */
 export interface PretrainOptions {
   readonly out: string;
   readonly family: FamilyName;
@@ -60,10 +64,13 @@ export interface PretrainOptions {
   readonly english: English;
   /** Where the state of the run lies. */
   readonly work: string;
+  /** Forgets the state of an earlier run in `work`. */
+  readonly fresh?: boolean;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
 }
 
+/** How the bundled source model was made. */
 export const pretrainDefaults = {
   family: 'olmo' as FamilyName,
   seed: 0,
@@ -81,9 +88,45 @@ export const pretrainDefaults = {
   teacher: 1,
 };
 
-export async function pretrain(options: PretrainOptions): Promise<void> {
+type Shape = Pick<PretrainOptions, 'family' | 'width' | 'layers' | 'heads' | 'window'>;
+
+/** The architecture that the options ask for. */
+const configFor = ({ family, width, layers, heads, window }: Shape, vocabSize: number): TransformerConfig => ({
+  family,
+  vocabSize,
+  width,
+  layers,
+  heads,
+  keyValueHeads: heads,
+  // SwiGLU has three matrices where GELU has two.
+  feedForward: families[family].activation === 'swiglu' ? Math.ceil(((8 / 3) * width) / 32) * 32 : 4 * width,
+  context: families[family].positions === 'learned' ? window : 1024,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+  tied: true,
+});
+
+/**
+ * Checks the options before anything is downloaded or trained.
+ * @throws UserError where they make no model.
+ */
+export function checkPretrain(options: Shape & Pick<PretrainOptions, 'vocabSize'>): void {
+  try {
+    checkConfig(configFor(options, options.vocabSize));
+  } catch (error) {
+    throw new UserError(
+      `${(error as Error).message.replace(/^transformer: /, '')}; change --width, --layers, --heads or --window`,
+    );
+  }
+}
+
+/** Trains the model and writes its directory; a stopped run resumes from its state in `work`. */
+export async function pretrain(options: PretrainOptions): Promise<Record<string, unknown>> {
+  checkPretrain(options);
   const { english, seed, log, signal } = options;
   await makeDirectory(dirname(options.out)); // or learn now that it cannot be made
+  const state = join(options.work, 'pretrain.safetensors');
+  if (options.fresh) for (const file of [state, join(options.work, 'run.json')]) await rm(file, { force: true });
   const documents = shareOf(english.train, options.text);
   if (documents.length === 0)
     throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
@@ -98,21 +141,7 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   log('counting 5-grams');
   const ngram = new KneserNey([trainStream], { order: 5, vocabSize: tokenizer.vocabSize });
 
-  const { activation, positions } = families[options.family];
-  const config: TransformerConfig = {
-    family: options.family,
-    vocabSize: tokenizer.vocabSize,
-    width: options.width,
-    layers: options.layers,
-    heads: options.heads,
-    keyValueHeads: options.heads,
-    // SwiGLU has three matrices where GELU has two.
-    feedForward: activation === 'swiglu' ? Math.ceil(((8 / 3) * options.width) / 32) * 32 : 4 * options.width,
-    context: positions === 'learned' ? options.window : 1024,
-    rotaryBase: 10000,
-    normEps: 1e-5,
-    tied: true,
-  };
+  const config = configFor(options, tokenizer.vocabSize);
   const model = initTransformer(config, new Random(seed).split('weights'));
   const weights = parameters(model);
   const count = Object.values(weights).reduce((n, w) => n + w.size, 0);
@@ -126,6 +155,22 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
 
   const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
   const { tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
+  const identity = {
+    config,
+    seed,
+    tokens,
+    text,
+    vocabSize,
+    window,
+    batchTokens,
+    rate,
+    optimizer,
+    endsRate,
+    teacher,
+    tokenizer: tokenizer.hash,
+    backend: getBackend().arithmetic,
+  };
+  await claim(join(options.work, 'run.json'), identity, 'start again with --fresh, or give another --work');
   const result = await train(
     {
       parameters: weights,
@@ -141,24 +186,8 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
             }),
     },
     {
-      state: fileState(join(options.work, 'pretrain.safetensors')),
-      fingerprint: sha256(
-        JSON.stringify({
-          config,
-          seed,
-          tokens,
-          text,
-          vocabSize,
-          window,
-          batchTokens,
-          rate,
-          optimizer,
-          endsRate,
-          teacher,
-          tokenizer: tokenizer.hash,
-          backend: getBackend().arithmetic,
-        }),
-      ),
+      state: fileState(state),
+      fingerprint: sha256(JSON.stringify(identity)),
       signal,
       onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
     },
@@ -196,8 +225,10 @@ export async function pretrain(options: PretrainOptions): Promise<void> {
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
   log(`${verdict(judged)}; written to ${options.out}`);
+  return record;
 }
 
+/** What `judgePretrained` scores. */
 export interface JudgeOptions {
   /** The model directory, whose `record.json` gets the figures. */
   readonly model: string;
@@ -217,10 +248,10 @@ export async function judgePretrained({
   english,
   signal,
   log,
-}: JudgeOptions): Promise<void> {
+}: JudgeOptions): Promise<Record<string, unknown>> {
   const { model, tokenizer } = await loadModel(directory);
   const file = join(directory, 'record.json');
-  const record = await readJson(file);
+  const record = fieldsOf(await readText(file), file);
   const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
   mustFill(window, train, test);
   if (window > model.config.context)
@@ -230,8 +261,10 @@ export async function judgePretrained({
   log('counting 5-grams');
   const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });
   const judged = await judge({ model, tokenizer }, ngram, { train, test }, window, signal);
-  await writeFileAtomic(file, `${JSON.stringify({ ...(record as object), ...judged }, null, 2)}\n`);
+  const rewritten = { ...record, ...judged };
+  await writeFileAtomic(file, `${JSON.stringify(rewritten, null, 2)}\n`);
   log(`${verdict(judged)}; written to ${file}`);
+  return rewritten;
 }
 
 interface Judged {

@@ -5,7 +5,7 @@ import { loadModel } from '../../../models/node/checkpoint.ts';
 import { familyNames } from '../../../models/families.ts';
 import { loadEnglish } from '../data/english.ts';
 import { withLock } from '../lock.ts';
-import { judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
+import { checkPretrain, judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
 import { fraction, positive, whole } from './arguments.ts';
 import { log, stop } from './process.ts';
 
@@ -47,10 +47,12 @@ export function addPretrainCommand(program: Command): void {
       fraction,
       pretrainDefaults.teacher,
     )
+    .option('--fresh', 'forget the state of an earlier run in --work')
     .action(flags =>
       withLock(flags.work, async () => {
-        // or learn now, before anything is installed, that there is none
-        if (flags.judge !== undefined) await loadModel(flags.judge);
+        // Mistakes are told before anything is installed.
+        if (flags.judge === undefined) checkPretrain(flags);
+        else await loadModel(flags.judge);
         const common = {
           english: await loadEnglish({ cache: join(flags.work, 'english'), log }),
           signal: stop.signal,

@@ -7,8 +7,10 @@ import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
-import { copyFileAtomic, makeDirectory, readJson, writeFileAtomic } from '../../../models/node/files.ts';
+import * as v from 'valibot';
+import { copyFileAtomic, makeDirectory } from '../../../models/node/files.ts';
 import { sha256 } from '../../../models/sha256.ts';
+import { UserError } from '../../../models/errors.ts';
 import type { Row } from '../../cell.ts';
 import { runExperiment } from '../experiment.ts';
 import { InUse, withLock } from '../lock.ts';
@@ -16,6 +18,8 @@ import type { Method } from '../../methods.ts';
 import { loadPlan, savePlan } from '../plan-file.ts';
 import { reportPlan, type Plan, type PlanReport } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
+import { readMaybeSealed, writeSealed } from '../records.ts';
+import { cellResultSchema } from '../results.ts';
 import type { Settings } from '../../settings.ts';
 import { disposeModel } from '../../../models/weights.ts';
 
@@ -64,14 +68,21 @@ export const planOf = (bench: Bench, cell: Cell): Promise<Plan> =>
     target: bench.prepared.target.hash,
   });
 
-/** A finished cell of this directory, or of the earlier one; a damaged one is none. */
-async function readCell({ out, earlier }: Bench, name: string): Promise<CellResult | null> {
+const cellSchema = v.object({ result: cellResultSchema });
+
+/** A finished cell of this directory, or of the earlier one; null where it must be trained, again if it is damaged. */
+async function readCell({ out, earlier, log }: Bench, name: string): Promise<CellResult | null> {
   if (earlier !== undefined && !existsSync(cellFile(out, name)) && existsSync(cellFile(earlier, name))) {
     if (existsSync(planFile(earlier, name))) await copyFileAtomic(planFile(earlier, name), planFile(out, name));
     await copyFileAtomic(cellFile(earlier, name), cellFile(out, name));
   }
-  const known = (await readJson(cellFile(out, name)).catch(() => null)) as { result?: CellResult } | null;
-  return known?.result ?? null;
+  try {
+    return (await readMaybeSealed(cellFile(out, name), cellSchema, 'trained again'))?.result ?? null;
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    log(error.message);
+    return null;
+  }
 }
 
 /** Null while another process is at it. */
@@ -113,7 +124,7 @@ async function trainCell(
   };
   disposeModel(model);
   if (plan) await savePlan(planFile(out, name), plan);
-  await writeFileAtomic(cellFile(out, name), JSON.stringify({ key, settings, result }));
+  await writeSealed(cellFile(out, name), { key, settings, result });
   await rm(work, { recursive: true, force: true });
   return result;
 }

@@ -8,13 +8,15 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getBackend } from '../../../engine/index.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { makeDirectory, readJson, writeFileAtomic } from '../../../models/node/files.ts';
+import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import { loadDomain, type DomainData } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
 import { withLock } from '../lock.ts';
 import { prepare } from '../prepare.ts';
+import { readRecord } from '../records.ts';
+import { ratesSchema } from '../results.ts';
 import { renderReport } from '../report/page.ts';
 import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
 import { ablate, type AblationName } from './ablations.ts';
@@ -175,12 +177,9 @@ const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false
 /** The learning rates of an earlier table. */
 async function readRates(path: string): Promise<GridRow[]> {
   const file = isFile(path) ? path : join(path, 'rates.json');
-  const grid = await readJson(file);
-  const isRow = (g: Partial<GridRow> | null) =>
-    typeof g?.name === 'string' && [g.rate, g.planRate, g.bodyRate].every(x => Number.isFinite(x) && x! > 0);
-  if (!Array.isArray(grid) || grid.length === 0 || !grid.every(isRow))
-    throw new UserError(
-      `${file}: holds no learning rates; give the directory of a table that chose its own, or the rates.json in it`,
-    );
-  return grid as GridRow[];
+  return readRecord(
+    file,
+    ratesSchema,
+    'give the directory of a table that chose its own learning rates, or the rates.json in it',
+  );
 }

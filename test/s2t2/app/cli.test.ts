@@ -141,7 +141,7 @@ describe('the whole job', () => {
     const longer = { ...model, config: { ...model.config, context: 1024 } };
     await saveModel(at('longer'), { model: longer, tokenizer });
     const rates = new URL('../../../s2t2/data/source/rates.json', import.meta.url).pathname;
-    const by = async (jobs: number) => {
+    const by = async (name: string, ...more: string[]) => {
       const ended = await s2t2([
         'paper',
         '--model',
@@ -151,7 +151,7 @@ describe('the whole job', () => {
         '--data',
         directory,
         '--out',
-        at(`paper-${jobs}`),
+        at(name),
         '--tokens',
         '300',
         '--held-out',
@@ -162,20 +162,28 @@ describe('the whole job', () => {
         'source,scratch',
         '--rates',
         rates,
-        '--jobs',
-        String(jobs),
+        ...more,
       ]);
       expect(ended).toMatchObject({ code: 0, stderr: expect.not.stringContaining('Error') as string });
-      expect(ended.stderr).toContain(jobs === 2 ? 'as asked' : 'processor');
-      const { table } = JSON.parse(await readFile(at(`paper-${jobs}`, 'results.json'), 'utf8')) as Paper;
-      return {
-        rows: table.rows.map(r => [r.name, r.before, r.after, r.tokens]),
-        begun: ended.stderr.match(/^(table|equal bytes): .*$/gm)!.length,
-      };
+      return { stderr: ended.stderr, begun: (ended.stderr.match(/^(table|equal bytes): .*$/gm) ?? []).length };
     };
-    const [one, two] = [await by(1), await by(2)];
-    expect(two).toEqual({ ...one, begun: expect.any(Number) as number });
-    expect(two.begun).toBeLessThan(one.begun);
+    const rows = async (name: string) => {
+      const { table } = JSON.parse(await readFile(at(name, 'results.json'), 'utf8')) as Paper;
+      return table.rows.map(r => [r.name, r.before, r.after, r.tokens]);
+    };
+    const one = await by('paper-1');
+    expect(one.stderr).toContain('processor');
+    expect(one.begun).toBe(9);
+    // Which process takes which cell is a matter of time; that each is trained once, and what comes out, is not.
+    const two = await by('paper-2', '--jobs', '2');
+    expect(two.stderr).toContain('as asked');
+    expect(two.begun).toBeLessThanOrEqual(9);
+    expect(await rows('paper-2')).toEqual(await rows('paper-1'));
+    // A second process by itself: it begins elsewhere, trains every cell, and leaves the table to the first.
+    expect((await by('paper-3', '--helper', '0.5')).begun).toBe(9);
+    expect(existsSync(at('paper-3', 'results.json'))).toBe(false);
+    expect((await by('paper-3')).begun).toBe(0);
+    expect(await rows('paper-3')).toEqual(await rows('paper-1'));
 
     // Several domains: a table each, and one of all.
     const ended = await s2t2([
@@ -240,7 +248,12 @@ describe('the whole job', () => {
   test('is not resumed on a backend that would give other bits', async () => {
     await whole();
     const { code, stderr } = await s2t2(['--backend', 'reference', ...job(at('whole'))]);
-    expect([code, stderr.includes('belongs to a run with other settings, data or backend')]).toEqual([2, true]);
+    expect([code, stderr]).toEqual([
+      2,
+      expect.stringMatching(
+        /belongs to a run with other settings: backend was "wasm[^"]*", is "reference[^"]*"; start again/,
+      ),
+    ]);
   });
 
   test('--fresh forgets what was there and does what was not', async () => {
@@ -451,7 +464,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
         await cp(at('whole'), at('other'), { recursive: true });
         return job(at('other'), '--seed', '1');
       },
-      /belongs to a run with other settings/,
+      /work\/run\.json: belongs to a run with other settings: settings\.seed was 0, is 1; start again with --fresh/,
     ],
   ];
   test.each(cases)('%s', async (_, args, message) => {
@@ -470,7 +483,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     ...Object.entries(least).flatMap(([option, n]): [string, string[], string, string][] => [
       ['adapt', [], option, String(n - 1)],
     ]),
-    ['no command, which is start', [], '--tokens', 'many'],
+    ['start', [], '--tokens', 'many'],
     ['start', [], '--max-test', '1'],
     ...['0.5'].map((value): [string, string[], string, string] => ['adapt', [], '--tokens', value]),
     ...['-0.1', ''].map((value): [string, string[], string, string] => ['adapt', [], '--plan-share', value]),
@@ -492,21 +505,16 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
   ];
   test('a number out of range, or none', async () => {
     const asked = {
-      whole: 'It is a whole number of',
-      positive: 'It is a positive number',
-      fraction: 'It is a number between 0 and 1',
+      whole: 'Expected a whole number of',
+      positive: 'Expected a number above 0',
+      fraction: 'Expected a number from 0 to 1',
     };
     const kindOf = (option: string) =>
       ['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole';
     for (let i = 0; i < wrong.length; i += 4)
       await Promise.all(
         wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
-          const { code, stdout, stderr } = await s2t2([
-            ...(command.includes(' ') ? [] : [command]),
-            ...positional,
-            option,
-            value,
-          ]);
+          const { code, stdout, stderr } = await s2t2([command, ...positional, option, value]);
           const lowest =
             option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
           expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);

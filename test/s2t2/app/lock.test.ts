@@ -1,7 +1,7 @@
 /** One run at a time in a directory; what a killed one left stands in nobody's way. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, readFile, realpath, rmdir, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -98,4 +98,19 @@ test('the same process number after a crash is no obstacle, and other files are 
     await writeFile(join(directory, name), '');
   expect(await withLock(directory, async () => 1)).toBe(1);
   expect(await readdir(directory)).toEqual(['run.json', 'run.lock', 'run.x-y.lock']);
+});
+
+test('a directory in the place of a lock is told in one line, whoever it would belong to', async () => {
+  const directory = await fresh();
+  const ended = spawn(process.execPath, ['-e', '']);
+  await once(ended, 'exit');
+  for (const pid of [process.pid, ended.pid!]) {
+    const lock = join(directory, `run.${hostname()}-${pid}.lock`);
+    await mkdir(lock);
+    expect(await refusal(withLock(directory, async () => 1))).toBe(
+      `${lock.replace(directory, await realpath(directory))}: is a directory where a lock file belongs; delete it`,
+    );
+    await rmdir(lock);
+    expect(await withLock(directory, async () => 1)).toBe(1);
+  }
 });

@@ -2,6 +2,7 @@
  * Pretraining on a few made-up documents: what is written is what the record says, and a stopped run goes on to the
  * same files.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
@@ -17,7 +18,7 @@ import { initTransformer } from '../../../models/init.ts';
 import type { English } from '../../../s2t2/app/data/english.ts';
 import { metrics } from '../../../s2t2/evaluate.ts';
 import { judgePretrained, pretrain, pretrainDefaults, type PretrainOptions } from '../../../s2t2/app/pretrain.ts';
-import { temporaryDirectory } from '../../models/temporary.ts';
+import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { parameters } from '../../../models/weights.ts';
 
 const directory = temporaryDirectory();
@@ -214,14 +215,23 @@ test('stopped and started again it ends with the same weights; other settings ar
   const weights = (name: string) => readFile(join(directory, name, 'model/model.safetensors'));
   await pretrain(options('once'));
   const stop = new AbortController();
-  const lines: string[] = [];
-  setTimeout(() => stop.abort(new Interrupted('stopped')), 400);
-  const first = pretrain({ ...options('twice'), signal: stop.signal, log: line => lines.push(line) }).catch(
-    (error: unknown) => error,
-  );
-  const outcome = await first;
-  if (outcome !== undefined) expect(outcome).toBeInstanceOf(Interrupted);
+  const log = (line: string) => {
+    if (line.includes(' steps, ')) stop.abort(new Interrupted('stopped')); // training is about to begin
+  };
+  await expect(pretrain({ ...options('twice'), signal: stop.signal, log })).rejects.toBeInstanceOf(Interrupted);
   await pretrain(options('twice'));
   expect((await weights('twice')).equals(await weights('once'))).toBe(true);
-  await expect(pretrain({ ...options('twice'), teacher: 0 })).rejects.toThrow(/belongs to a run with other settings/);
+  await expect(pretrain({ ...options('twice'), teacher: 0 })).rejects.toThrow(
+    /run\.json: belongs to a run with other settings: teacher was 1, is 0; start again with --fresh, or give another --work$/,
+  );
+  await pretrain({ ...options('twice'), teacher: 0, fresh: true });
+  expect((await weights('twice')).equals(await weights('once'))).toBe(false);
 }, 60_000);
+
+test.each([
+  [{ width: 33, heads: 4 }, /^width 33 is not a multiple of 4 heads; change --width/],
+  [{ layers: 20_000 }, /^20000 layers are more than any model/],
+])('%j makes no model: one line, before anything is trained', async (shape, message) => {
+  expect(await refusal(pretrain({ ...options('none'), ...shape }))).toMatch(message);
+  expect(existsSync(join(directory, 'none'))).toBe(false);
+});
