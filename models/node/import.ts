@@ -56,7 +56,8 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
   return { dtype, bytes: total };
 }
 
-const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
+/** Hugging Face's names of the dtypes. */
+export const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 /** The dtype that `config.json` names, or else the embedding's. */
 function sourceDType({ config, fields, source, stored }: ModelHeaders): FloatDType {

@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { importModel } from '../../../models/node/import.ts';
+import { dtypeNames, importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score } from '../../../models/score.ts';
 import { metrics } from '../../evaluate.ts';
@@ -41,7 +41,7 @@ export function addModelCommands(program: Command): void {
         signal: stop.signal,
         onProgress,
       }).finally(() => bar?.stop());
-      print(`${(written.bytes / 1e6).toFixed(0)} MB of weights in ${written.dtype}, written to ${out}`);
+      print(`${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`);
     });
 
   program

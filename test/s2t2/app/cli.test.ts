@@ -369,6 +369,31 @@ describe('the whole job', () => {
   });
 });
 
+test('a GGUF file is imported, and goes wherever a model directory goes', async () => {
+  const [file, out] = [oracle('gguf/olmo.gguf'), at('imported')];
+  const imported = await s2t2(['import', file, '--out', out, '--dtype', 'bfloat16']);
+  expect([imported.code, imported.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^0 MB of weights in bfloat16, written to .*imported\n$/),
+  ]);
+  expect((await loadModel(out)).model.config).toEqual((await loadModel(oracle('huggingface/olmo'))).model.config);
+  await writeFile(at('cats.txt'), 'the cat sat on the mat\n\na rat read a text\n');
+  const [direct, directory] = await Promise.all(
+    [file, oracle('huggingface/olmo')].map(model =>
+      s2t2(['evaluate', '--model', model, '--data', at('cats.txt'), '--max-bytes', '16']),
+    ),
+  );
+  const figures = (ended: Ended) =>
+    ended.stdout
+      .split('\n')[2]
+      .split(/\s{2,}/)
+      .slice(0, 6);
+  expect(direct.code).toBe(0);
+  expect(figures(direct)).toEqual(figures(directory));
+});
+
+const oracle = (name: string) => new URL(`../../oracles/${name}`, import.meta.url).pathname;
+
 describe('mistakes are one line, exit code 2, and nothing written', () => {
   /** A copy of the model directory with one file changed. */
   async function brokenModel(name: string, change: (dir: string) => Promise<void>): Promise<string> {
@@ -420,6 +445,15 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
           await writeFile(file, Buffer.from(text, 'latin1'));
         }),
       /model\.safetensors: /,
+    ],
+    [
+      'a GGUF file that ends too early',
+      async () => {
+        await copyFile(oracle('gguf/olmo.gguf'), at('cut.gguf'));
+        await truncate(at('cut.gguf'), 20_000);
+        return ['import', at('cut.gguf'), '--out', at('none')];
+      },
+      /cut\.gguf: not a valid GGUF file: tensor "[\w.]+" ends at byte \d+ and the file has 20000; copy or download/,
     ],
     [
       'a tokenizer that does not fit the model',
