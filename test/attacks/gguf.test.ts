@@ -80,7 +80,7 @@ test('a million bytes that anyone may have sent', async () => {
 
 describe('a small model', () => {
   const [C, F, V] = [4, 8, 262];
-  const alphabet = [...Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`)];
+  const alphabet = Array.from({ length: 256 }, (_, b) => `<0x${b.toString(16).toUpperCase().padStart(2, '0')}>`);
   const tokens = ['<unk>', '<s>', '</s>', ...alphabet, '▁', 't', '▁t'];
   const entries: readonly Entry[] = [
     ['general.architecture', types.string, 'llama'],
