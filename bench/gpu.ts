@@ -13,15 +13,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
-import {
-  apply,
-  createReferenceBackend,
-  createWasmBackend,
-  noGrad,
-  scope,
-  table,
-  type Backend,
-} from '../engine/index.ts';
+import { apply, createReferenceBackend, createWasmBackend, noGrad, scope, ops, type Backend } from '../engine/index.ts';
 import type { Thread, Values } from '../engine/gpu/gpujs.ts';
 import { Machine } from '../engine/gpu/machine.ts';
 import { loadGpuJs, openGpuBackend } from '../engine/gpu/open.ts';
@@ -178,7 +170,7 @@ async function main(flags: Flags): Promise<void> {
   const peak = { gflops: flags.peak ?? measured.gflops, bandwidth: flags.bandwidth ?? measured.bandwidth };
 
   const measureRow = async (name: string, size: number, unit: 'GFLOP/s' | 'GB/s'): Promise<void> => {
-    const op = table.find(row => row.name === name)!;
+    const op = ops.find(row => row.name === name)!;
     const work = workload(op, size);
     verifyValues(op, gpu, await compute(op, gpu, work), await compute(op, wasm, work)); // the size that is timed
     const { inputs, attributes, flops, bytes } = work;
@@ -202,8 +194,7 @@ async function main(flags: Flags): Promise<void> {
       share: value / (unit === 'GFLOP/s' ? peak.gflops : peak.bandwidth),
     });
   };
-  for (const name of ['matmul', ...scale.memoryRows])
-    await verify(table.find(row => row.name === name)!, gpu, reference);
+  for (const name of ['matmul', ...scale.memoryRows]) await verify(ops.find(row => row.name === name)!, gpu, reference);
   for (const size of scale.matmul) await within(`matmul ${size}`, () => measureRow('matmul', size, 'GFLOP/s'));
   for (const name of scale.memoryRows)
     for (const size of scale.memory) await within(`${name} ${size}`, () => measureRow(name, size, 'GB/s'));

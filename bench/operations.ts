@@ -1,7 +1,7 @@
 /**
  * The operation table under the clock: every row, at several sizes, on several backends, verified before it is timed.
  */
-import { apply, noGrad, scope, table, type Backend } from '../engine/index.ts';
+import { apply, noGrad, scope, ops, type Backend } from '../engine/index.ts';
 import { timed } from './clock.ts';
 import type { Peak } from './peak.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
@@ -28,7 +28,7 @@ export async function measureOperations({
   onRow,
 }: OperationOptions): Promise<Measurement[]> {
   const rows: Measurement[] = [];
-  for (const op of table.filter(o => filter.test(o.name))) {
+  for (const op of ops.filter(o => filter.test(o.name))) {
     for (const backend of backends) if (backend !== reference) await verify(op, backend, reference);
     for (const size of sizes) {
       const { inputs, attributes, flops, bytes } = workload(op, size);

@@ -6,11 +6,11 @@ import {
   scope,
   tensor,
   type Backend,
-  type Row,
-  type Sample,
+  type TableOp,
   type Tensor,
   type TypedArray,
 } from '../engine/index.ts';
+import { type Sample, samplingOf } from '../engine/ops/samples.ts';
 import { sizeOf } from '../engine/shape.ts';
 
 export interface Workload {
@@ -22,8 +22,8 @@ export interface Workload {
 }
 
 /** A row at a scale, on the inputs that every backend is timed on. */
-export function workload(op: Row, size: number): Workload {
-  const { inputs, attributes } = op.sample(new Random(2), size);
+export function workload(op: TableOp, size: number): Workload {
+  const { inputs, attributes } = samplingOf(op).draw(new Random(2), size);
   const shapes = inputs.map(x => x.shape);
   const out = op.shape(shapes, attributes);
   const bytes = op.bytes?.(shapes, attributes, out) ?? 4 * [...shapes, out].reduce((n, shape) => n + sizeOf(shape), 0);
@@ -37,7 +37,7 @@ export const place = (inputs: readonly Sample[], backend: Backend): Tensor[] =>
 
 /** A row's values on a backend. */
 export async function compute(
-  op: Row,
+  op: TableOp,
   backend: Backend,
   { inputs, attributes }: Pick<Workload, 'inputs' | 'attributes'>,
 ): Promise<TypedArray> {
@@ -50,7 +50,7 @@ export async function compute(
 }
 
 /** Throws where values are not what they should be: a wrong kernel has no speed. */
-export function verifyValues(op: Row, backend: Backend, actual: TypedArray, expected: TypedArray): void {
+export function verifyValues(op: TableOp, backend: Backend, actual: TypedArray, expected: TypedArray): void {
   if (actual.length !== expected.length)
     throw new Error(
       `bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`,
@@ -65,7 +65,7 @@ export function verifyValues(op: Row, backend: Backend, actual: TypedArray, expe
 }
 
 /** The same on a small input, with the reference's values. */
-export async function verify(op: Row, backend: Backend, reference: Backend): Promise<void> {
-  const small = op.sample(new Random(1), 24);
+export async function verify(op: TableOp, backend: Backend, reference: Backend): Promise<void> {
+  const small = samplingOf(op).draw(new Random(1), 24);
   verifyValues(op, backend, await compute(op, backend, small), await compute(op, reference, small));
 }

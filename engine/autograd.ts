@@ -3,9 +3,8 @@
  * up for every tensor what its uses contribute.
  */
 import { withRecording } from './op.ts';
-import { add, mul } from './ops/elementwise.ts';
 import { sameShape, show } from './shape.ts';
-import { fromStorage, full, scope, type Tensor } from './tensor.ts';
+import { full, scope, type Tensor } from './tensor.ts';
 
 export interface GradOptions {
   /** Gradient with respect to `output` itself; missing: 1, and `output` must have one element. */
@@ -51,14 +50,14 @@ export function grad(
       const gradients = new Map<Tensor, Tensor>();
       const wanted = new Set(inputs);
       // A product with 1, not an alias: a leaf given as outputGrad can then be differentiated by.
-      const given = outputGrad && (createGraph ? mul(outputGrad, 1) : outputGrad.alias());
+      const given = outputGrad && (createGraph ? outputGrad.mul(1) : outputGrad.alias());
       gradients.set(output, given ?? full(output.shape, 1, { dtype: output.dtype, backend: output.backend }));
       for (const y of order.nodes) {
         const g = gradients.get(y);
         if (!g) continue; // it only decided something, as the condition of a where does
-        for (const [x, gx] of within(() => contributions(y, g, order.reaches, createGraph))) {
+        for (const [x, gx] of within(() => contributions(y, g, order.reaches))) {
           const before = gradients.get(x);
-          gradients.set(x, before ? add(before, gx) : gx);
+          gradients.set(x, before ? before.add(gx) : gx);
           if (before && !createGraph) [before, gx].forEach(t => t.dispose());
         }
         if (!wanted.has(y) && !createGraph) g.dispose();
@@ -70,14 +69,10 @@ export function grad(
 }
 
 /** The vector-Jacobian product of one node, as pairs of an input and its share of the gradient. */
-function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>, createGraph: boolean): [Tensor, Tensor][] {
-  const { op, inputs, attributes } = y.node!;
-  const views = inputs.map(x => x.view(`grad of ${op.name}`));
-  const kernel = createGraph ? undefined : y.backend.kernels[op.name];
-  const storages = kernel?.vjp?.(g.view('grad'), views, y.view(`grad of ${op.name}`), attributes as never) ?? null;
+function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>): [Tensor, Tensor][] {
+  const { name, inputs } = y.node!;
   const needed = inputs.map(x => reaches.has(x));
-  const made = storages?.map((s, i) => s && fromStorage(y.backend, s, inputs[i].shape));
-  const rules = made ? made.map(t => t && (() => t)) : op.vjp!(g, inputs, y, attributes, needed);
+  const rules = y.node!.vjp(g, y, needed);
   const given = [g, y, ...inputs];
   return inputs.flatMap((x, i): [Tensor, Tensor][] => {
     const rule = rules[i];
@@ -85,7 +80,7 @@ function contributions(y: Tensor, g: Tensor, reaches: ReadonlySet<Tensor>, creat
     const gx = rule();
     if (!sameShape(gx.shape, x.shape))
       throw new Error(
-        `grad of ${op.name}: gradient ${show(gx.shape)} does not have the shape ${show(x.shape)} of input ${i}`,
+        `grad of ${name}: gradient ${show(gx.shape)} does not have the shape ${show(x.shape)} of input ${i}`,
       );
     return [[x, given.includes(gx) ? gx.alias(undefined, gx.node, gx.requiresGrad) : gx]];
   });

@@ -7,7 +7,7 @@ export * from './attributes.ts';
 export * from './autograd.ts';
 export * from './backends.ts';
 export * from './checkpoint.ts';
-export { apply, noGrad, row, table, withGradient, type Node, type Op, type Row, type Sample } from './op.ts';
+export { apply, defineOp, noGrad, ops, withGradient, type Op, type TableOp } from './op.ts';
 export * from './ops/elementwise.ts';
 export * from './ops/layout.ts';
 export * from './ops/linear.ts';
@@ -30,6 +30,8 @@ export {
   Tensor,
   tensor,
   zeros,
+  type Node,
+  type Rules,
   type TensorOptions,
 } from './tensor.ts';
 

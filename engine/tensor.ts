@@ -14,7 +14,6 @@ import {
   type TypedArray,
   type View,
 } from './backend.ts';
-import type { Node } from './op.ts';
 import { checkShape, show, sizeOf } from './shape.ts';
 
 /** @internal Values with a count of the tensors that read them: reshape and alias share, nobody writes. */
@@ -47,6 +46,20 @@ function resident(backend: Backend, storage: Storage): Buffer {
       backend.free(storage);
     },
   };
+}
+
+/** For each input of an operation what makes the gradient with respect to it; null where there is none. */
+export type Rules = readonly ((() => Tensor) | null)[];
+
+/** How a tensor was computed: the record that `grad` walks. */
+export interface Node {
+  /** Of the operation. */
+  readonly name: string;
+  readonly inputs: readonly Tensor[];
+  /** Grows with time, so it orders the graph. */
+  readonly id: number;
+  /** The vector-Jacobian product from `g`, the gradient with respect to `output`; `needed` says which inputs want one. */
+  vjp(g: Tensor, output: Tensor, needed: readonly boolean[]): Rules;
 }
 
 const live = { tensors: 0, bytes: 0 };

@@ -2,11 +2,9 @@
 import type { GeluAttributes } from '../attributes.ts';
 import type { Binary, DType, Shape, Unary } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row, type Row, type Sample } from '../op.ts';
-import type { Random } from '../random.ts';
+import { apply, defineOp, type Op } from '../op.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
-import { fromZero, masks, normals, positives } from './samples.ts';
 
 export type Operand = Tensor | number;
 type None = Record<string, never>;
@@ -30,18 +28,12 @@ export function sumTo(g: Tensor, shape: Shape): Tensor {
 
 const outSize = (_: readonly Shape[], __: unknown, out: Shape): number => sizeOf(out);
 
-function unary(
-  name: Unary,
-  derivative: (x: Tensor, y: Tensor) => Tensor,
-  domain?: readonly [number, number],
-): UnaryFunction {
-  const op = row<None>({
+function unary(name: Unary, derivative: (x: Tensor, y: Tensor) => Tensor): UnaryFunction {
+  const op = defineOp<None>({
     name,
     shape: ([x]) => x,
     primitive: (backend, [x]) => backend.unary(name, x),
     vjp: (g, [x], y) => [() => g.mul(derivative(x, y))],
-    domain: domain && [domain],
-    sample: (random, size) => ({ inputs: [(domain ? positives : normals)(random, [size, size])], attributes: {} }),
     flops: outSize,
   });
   return x => apply(op, [x], {});
@@ -50,9 +42,9 @@ function unary(
 /** e^x. */
 export const exp: UnaryFunction = unary('exp', (_, y) => y);
 /** Natural logarithm. */
-export const log: UnaryFunction = unary('log', x => div(1, x), [0, Infinity]);
+export const log: UnaryFunction = unary('log', x => div(1, x));
 /** √x. */
-export const sqrt: UnaryFunction = unary('sqrt', (_, y) => div(0.5, y), [0, Infinity]);
+export const sqrt: UnaryFunction = unary('sqrt', (_, y) => div(0.5, y));
 /** Hyperbolic tangent. */
 export const tanh: UnaryFunction = unary('tanh', (_, y) => sub(1, y.square()));
 /** Sine of x in radians. */
@@ -62,81 +54,52 @@ export const cos: UnaryFunction = unary('cos', x => x.sin().neg());
 /** The error function, 2/√π ∫₀ˣ e^(−t²) dt. */
 export const erf: UnaryFunction = unary('erf', x => mul(2 / Math.sqrt(Math.PI), x.square().neg().exp()));
 
-/** Two inputs, the second one broadcast along the first dim, as most uses are. */
-const twoInputs = (make: (random: Random, shape: Shape) => Sample) => (random: Random, size: number) => ({
-  inputs: [make(random, [size, size]), make(random, [size])],
-  attributes: {} as None,
-});
-
-function binary(
-  name: string,
-  primitive: Binary,
-  more: Pick<Row<None>, 'domain' | 'kinks' | 'vjp'> & { sample?: Row<None>['sample'] },
-): BinaryFunction {
-  const op = row<None>({
+/** `vjp` is missing where there is no gradient. */
+function binary(name: string, primitive: Binary, vjp?: Op<None>['vjp']): BinaryFunction {
+  const op = defineOp<None>({
     name,
     shape: shapes => broadcastShapes(name, ...shapes),
     primitive: (backend, [a, b], _, out) => backend.binary(primitive, a, b, out),
-    sample: twoInputs(normals),
+    vjp,
     flops: outSize,
-    ...more,
   });
   return (a, b) => apply(op, [lift(a, b), lift(b, a)], {});
 }
 
-/** The distance between two broadcast inputs: a kink where they meet. */
-const fromEachOther = ([a, b]: readonly Sample[]): number => {
-  let least = Infinity;
-  for (let i = 0; i < a.values.length; i++)
-    least = Math.min(least, Math.abs(a.values[i] - b.values[i % b.values.length]));
-  return least;
-};
-
 /** a + b. */
-export const add: BinaryFunction = binary('add', 'add', {
-  vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g, b.shape)],
-});
+export const add: BinaryFunction = binary('add', 'add', (g, [a, b]) => [
+  () => sumTo(g, a.shape),
+  () => sumTo(g, b.shape),
+]);
 /** a − b. */
-export const sub: BinaryFunction = binary('sub', 'sub', {
-  vjp: (g, [a, b]) => [() => sumTo(g, a.shape), () => sumTo(g.neg(), b.shape)],
-});
+export const sub: BinaryFunction = binary('sub', 'sub', (g, [a, b]) => [
+  () => sumTo(g, a.shape),
+  () => sumTo(g.neg(), b.shape),
+]);
 /** a b, element by element. */
-export const mul: BinaryFunction = binary('mul', 'mul', {
-  vjp: (g, [a, b]) => [() => sumTo(g.mul(b), a.shape), () => sumTo(g.mul(a), b.shape)],
-});
+export const mul: BinaryFunction = binary('mul', 'mul', (g, [a, b]) => [
+  () => sumTo(g.mul(b), a.shape),
+  () => sumTo(g.mul(a), b.shape),
+]);
 /** a / b. */
-export const div: BinaryFunction = binary('div', 'div', {
-  vjp: (g, [a, b], y) => [() => sumTo(g.div(b), a.shape), () => sumTo(g.mul(y.div(b)).neg(), b.shape)],
-  domain: [
-    [-Infinity, Infinity],
-    [0, Infinity],
-  ],
-  sample: (random, size) => ({ inputs: [normals(random, [size, size]), positives(random, [size])], attributes: {} }),
-});
+export const div: BinaryFunction = binary('div', 'div', (g, [a, b], y) => [
+  () => sumTo(g.div(b), a.shape),
+  () => sumTo(g.mul(y.div(b)).neg(), b.shape),
+]);
 /** a^b; the gradient with respect to b needs a > 0. */
-export const pow: BinaryFunction = binary('pow', 'pow', {
-  vjp: (g, [a, b], y) => [
-    () => sumTo(g.mul(b.mul(a.pow(b.sub(1)))), a.shape),
-    () => sumTo(g.mul(y.mul(a.log())), b.shape),
-  ],
-  domain: [
-    [0, Infinity],
-    [-Infinity, Infinity],
-  ],
-  sample: (random, size) => ({ inputs: [positives(random, [size, size]), normals(random, [size])], attributes: {} }),
-});
+export const pow: BinaryFunction = binary('pow', 'pow', (g, [a, b], y) => [
+  () => sumTo(g.mul(b.mul(a.pow(b.sub(1)))), a.shape),
+  () => sumTo(g.mul(y.mul(a.log())), b.shape),
+]);
 /** The larger of two; at a tie each takes half of the gradient, as in PyTorch. NaN wins. */
-export const maximum: BinaryFunction = binary('maximum', 'maximum', {
-  vjp: (g, [a, b]) => {
-    const share = (x: Tensor, y: Tensor) => g.mul(y.lt(x).add(mul(0.5, x.eq(y))));
-    return [() => sumTo(share(a, b), a.shape), () => sumTo(share(b, a), b.shape)];
-  },
-  kinks: fromEachOther,
+export const maximum: BinaryFunction = binary('maximum', 'maximum', (g, [a, b]) => {
+  const share = (x: Tensor, y: Tensor) => g.mul(y.lt(x).add(mul(0.5, x.eq(y))));
+  return [() => sumTo(share(a, b), a.shape), () => sumTo(share(b, a), b.shape)];
 });
 /** 1 where a = b, else 0. No gradient. */
-export const eq: BinaryFunction = binary('eq', 'equal', {});
+export const eq: BinaryFunction = binary('eq', 'equal');
 /** 1 where a < b, else 0. No gradient. */
-export const lt: BinaryFunction = binary('lt', 'less', {});
+export const lt: BinaryFunction = binary('lt', 'less');
 
 /** The smaller of two; ties and NaN as in `maximum`. */
 export const minimum: BinaryFunction = (a, b) => neg(maximum(neg(lift(a, b)), neg(lift(b, a))));
@@ -160,7 +123,7 @@ export function clamp(x: Tensor, { min = -Infinity, max = Infinity }: { min?: nu
   return max === Infinity ? raised : where(lt(max, raised), max, raised);
 }
 
-const whereOp = row<None>({
+const whereOp = defineOp<None>({
   name: 'where',
   shape: shapes => broadcastShapes('where', ...shapes),
   primitive: (backend, [condition, a, b], _, out) => backend.where(condition, a, b, out),
@@ -169,25 +132,16 @@ const whereOp = row<None>({
     () => sumTo(where(condition, g, 0), a.shape),
     () => sumTo(where(condition, 0, g), b.shape),
   ],
-  masks: [0],
-  sample: (random, size) => ({
-    inputs: [masks(random, [size, size]), normals(random, [size, size]), normals(random, [size])],
-    attributes: {},
-  }),
   flops: outSize,
 });
 /** condition ≠ 0 ? a : b. The branch not taken has no influence, even if NaN or infinite. */
 export const where = (condition: Tensor, a: Operand, b: Operand): Tensor =>
   apply(whereOp, [condition, lift(a, condition), lift(b, condition)], {});
 
-const toFloatOp = row<{ dtype: DType }>({
+const toFloatOp = defineOp<{ dtype: DType }>({
   name: 'toFloat',
   shape: ([x]) => x,
   primitive: (backend, [x], { dtype }) => backend.toFloat(x, dtype),
-  sample: (random, size) => ({
-    inputs: [{ shape: [size], values: Int32Array.from({ length: size }, () => random.integer(2001) - 1000) }],
-    attributes: { dtype: 'float32' },
-  }),
   flops: () => 0,
 });
 /** Indices as floats, for arithmetic on them. */
@@ -198,14 +152,13 @@ function activation<A>(
   name: string,
   flops: number,
   attributes: A,
-  more: Pick<Row<A>, 'definition' | 'vjp' | 'kinks'>,
+  rules: Pick<Op<A>, 'definition' | 'vjp'>,
 ): (x: Tensor, attributes?: A) => Tensor {
-  const op = row<A>({
+  const op = defineOp<A>({
     name,
     shape: ([x]) => x,
-    sample: (random, size) => ({ inputs: [normals(random, [size, size])], attributes }),
     flops: (_, __, out) => flops * sizeOf(out),
-    ...more,
+    ...rules,
   });
   return (x, a = attributes) => apply(op, [x], a);
 }
@@ -229,7 +182,6 @@ export const relu: UnaryFunction = activation<None>(
   {
     definition: ([x]) => x.maximum(0),
     vjp: (g, [x]) => [() => where(lt(0, x), g, 0)],
-    kinks: fromZero,
   },
 );
 
@@ -276,7 +228,7 @@ export const gelu: (x: Tensor, attributes?: GeluAttributes) => Tensor = activati
   },
 );
 
-const swigluOp = row<None>({
+const swigluOp = defineOp<None>({
   name: 'swiglu',
   shape: shapes => broadcastShapes('swiglu', ...shapes),
   definition: ([gate, up]) => gate.silu().mul(up),
@@ -287,10 +239,6 @@ const swigluOp = row<None>({
       () => sumTo(g.mul(gate.mul(s)), up.shape),
     ];
   },
-  sample: (random, size) => ({
-    inputs: [normals(random, [size, size]), normals(random, [size, size])],
-    attributes: {},
-  }),
   flops: (_, __, out) => 6 * sizeOf(out),
 });
 /** silu(gate) · up (Shazeer 2020, "GLU variants improve transformer"). */

@@ -1,7 +1,7 @@
 /** Rows that move values and compute nothing: reshape, transpose, slice, concat, broadcast; and their adjoints. */
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row } from '../op.ts';
+import { apply, defineOp } from '../op.ts';
 import {
   aroundDim,
   broadcastShapes,
@@ -15,16 +15,14 @@ import {
 } from '../shape.ts';
 import { zeros, type Tensor } from '../tensor.ts';
 import { sumTo } from './elementwise.ts';
-import { normals } from './samples.ts';
 
 const noFlops = (): number => 0;
 
-const reshapeOp = row<{ shape: Shape }>({
+const reshapeOp = defineOp<{ shape: Shape }>({
   name: 'reshape',
   shape: (_, { shape }) => shape,
   primitive: (_, [x]) => x.storage,
   vjp: (g, [x]) => [() => g.reshape(x.shape)],
-  sample: (random, size) => ({ inputs: [normals(random, [size, 2 * size])], attributes: { shape: [2, size, size] } }),
   flops: noFlops,
   bytes: noFlops,
 });
@@ -39,7 +37,7 @@ export function reshape(x: Tensor, shape: Shape): Tensor {
   return sameShape(full, x.shape) ? x : apply(reshapeOp, [x], { shape: full });
 }
 
-const permuteOp = row<{ dims: readonly number[] }>({
+const permuteOp = defineOp<{ dims: readonly number[] }>({
   name: 'permute',
   shape: ([x], { dims }) => dims.map(d => x[d]),
   primitive: (backend, [x], { dims }, out) =>
@@ -50,7 +48,6 @@ const permuteOp = row<{ dims: readonly number[] }>({
       0,
     ),
   vjp: (g, _, __, { dims }) => [() => g.permute(dims.map((_, d) => dims.indexOf(d)))],
-  sample: (random, size) => ({ inputs: [normals(random, [2, size, size])], attributes: { dims: [1, 2, 0] } }),
   flops: noFlops,
 });
 
@@ -70,7 +67,7 @@ export function transpose(x: Tensor, dim0: number = -2, dim1: number = -1): Tens
   return x.permute(dims);
 }
 
-const sliceOp = row<{ dim: number; start: number; end: number }>({
+const sliceOp = defineOp<{ dim: number; start: number; end: number }>({
   name: 'slice',
   shape: ([x], { dim, start, end }) => x.map((n, i) => (i === dim ? end - start : n)),
   primitive: (backend, [x], { dim, start }, out) =>
@@ -89,10 +86,6 @@ const sliceOp = row<{ dim: number; start: number; end: number }>({
       return concat([...pad(start), g, ...pad(x.shape[dim] - end)], dim);
     },
   ],
-  sample: (random, size) => ({
-    inputs: [normals(random, [size, size + 2])],
-    attributes: { dim: 1, start: 1, end: size + 1 },
-  }),
   flops: noFlops,
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
@@ -112,7 +105,7 @@ export function slice(
   return apply(sliceOp, [x], { dim: d, start: from, end: to });
 }
 
-const concatOp = row<{ dim: number }>({
+const concatOp = defineOp<{ dim: number }>({
   name: 'concat',
   shape: (shapes, { dim }) => {
     const [first] = shapes;
@@ -138,10 +131,6 @@ const concatOp = row<{ dim: number }>({
       return () => g.slice(dim, start, start + x.shape[dim]);
     });
   },
-  sample: (random, size) => ({
-    inputs: [normals(random, [2, size]), normals(random, [3, size])],
-    attributes: { dim: 0 },
-  }),
   flops: noFlops,
 });
 
@@ -151,7 +140,7 @@ export function concat(xs: readonly Tensor[], dim = 0): Tensor {
   return apply(concatOp, xs, { dim: normalizeDim('concat', dim, xs[0].shape.length) });
 }
 
-const broadcastToOp = row<{ shape: Shape }>({
+const broadcastToOp = defineOp<{ shape: Shape }>({
   name: 'broadcastTo',
   shape: ([x], { shape }) => {
     if (!sameShape(broadcastShapes('broadcastTo', x, shape), shape))
@@ -160,7 +149,6 @@ const broadcastToOp = row<{ shape: Shape }>({
   },
   primitive: (backend, [x], _, out) => backend.strided(x, out, broadcastStrides(x.shape, out), 0),
   vjp: (g, [x]) => [() => sumTo(g, x.shape)],
-  sample: (random, size) => ({ inputs: [normals(random, [size, 1])], attributes: { shape: [2, size, size] } }),
   flops: noFlops,
   bytes: (_, __, out) => 4 * sizeOf(out),
 });

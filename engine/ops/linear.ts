@@ -4,11 +4,10 @@
  */
 import type { DType, Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row } from '../op.ts';
+import { apply, defineOp } from '../op.ts';
 import { broadcastShapes, show, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
 import { lt, sumTo, where } from './elementwise.ts';
-import { fromZero, indices, normals, sparse, sparseShare } from './samples.ts';
 
 interface MatmulAttributes {
   readonly transposeA: boolean;
@@ -28,7 +27,7 @@ function matmulDims([a, b]: readonly Shape[], { transposeA, transposeB }: Matmul
   return [m, ka, n];
 }
 
-const matmulOp = row<MatmulAttributes>({
+const matmulOp = defineOp<MatmulAttributes>({
   name: 'matmul',
   shape: (shapes, attributes) => {
     const [m, , n] = matmulDims(shapes, attributes);
@@ -40,20 +39,6 @@ const matmulOp = row<MatmulAttributes>({
     () => sumTo(ta ? b.matmul(g, { transposeA: tb, transposeB: true }) : g.matmul(b, { transposeB: !tb }), a.shape),
     () => sumTo(tb ? g.matmul(a, { transposeA: true, transposeB: ta }) : a.matmul(g, { transposeA: !ta }), b.shape),
   ],
-  sample: (random, size) => {
-    const attributes = { transposeA: random.integer(2) === 1, transposeB: random.integer(2) === 1 };
-    const [m, k, n] = [size, size + 1, size + 2];
-    const a = attributes.transposeA ? [k, m] : [m, k];
-    const b = attributes.transposeB ? [n, k] : [k, n];
-    // Small matrices come in batches, large ones (benchmarks) alone.
-    return {
-      inputs:
-        size < 16
-          ? [normals(random, [2, 1, ...a]), normals(random, [3, ...b])]
-          : [normals(random, [size, size]), normals(random, [size, size])],
-      attributes,
-    };
-  },
   flops: (shapes, attributes, out) => 2 * sizeOf(out) * matmulDims(shapes, attributes)[1],
 });
 
@@ -78,7 +63,10 @@ export function matmul(
 
 type None = Record<string, never>;
 
-const sparseMatmulOp = row<None>({
+/** The share of positive entries that the counts of the sparse products assume. */
+export const sparseShare: number = 1 / 8;
+
+const sparseMatmulOp = defineOp<None>({
   name: 'sparseMatmul',
   shape: ([a, b]) => {
     if (a.length !== 2 || b.length !== 2 || a[1] !== b[0])
@@ -87,11 +75,6 @@ const sparseMatmulOp = row<None>({
   },
   definition: ([a, b]) => a.relu().matmul(b),
   vjp: (g, [a, b]) => [() => g.sampledMatmul(b, a), () => a.relu().matmul(g, { transposeA: true })],
-  kinks: fromZero,
-  sample: (random, size) => ({
-    inputs: [sparse(random, [size, size + 1]), normals(random, [size + 1, size + 2])],
-    attributes: {},
-  }),
   flops: ([a], _, out) => 2 * sparseShare * a[1] * sizeOf(out),
 });
 
@@ -105,7 +88,7 @@ const sparseMatmulOp = row<None>({
  */
 export const sparseMatmul = (a: Tensor, b: Tensor): Tensor => apply(sparseMatmulOp, [a, b], {});
 
-const sampledMatmulOp = row<None>({
+const sampledMatmulOp = defineOp<None>({
   name: 'sampledMatmul',
   shape: ([l, r, a]) => {
     if (l.length !== 2 || r.length !== 2 || a.length !== 2 || l[1] !== r[1] || a[0] !== l[0] || a[1] !== r[0])
@@ -117,22 +100,13 @@ const sampledMatmulOp = row<None>({
     const sampled = where(lt(0, a), g, 0);
     return [() => sampled.matmul(r), () => sampled.matmul(l, { transposeA: true }), null];
   },
-  masks: [2],
-  sample: (random, size) => ({
-    inputs: [
-      normals(random, [size, size + 2]),
-      normals(random, [size + 1, size + 2]),
-      sparse(random, [size, size + 1]),
-    ],
-    attributes: {},
-  }),
   flops: ([l], _, out) => 2 * sparseShare * l[1] * sizeOf(out),
 });
 
 /** l rᵀ at the positive entries of a (u, v), 0 elsewhere: l (u, d), r (v, d) → (u, v). The sampled product (SDDMM). */
 export const sampledMatmul = (l: Tensor, r: Tensor, a: Tensor): Tensor => apply(sampledMatmulOp, [l, r, a], {});
 
-const embeddingOp = row<None>({
+const embeddingOp = defineOp<None>({
   name: 'embedding',
   shape: ([index, table]) => {
     if (table.length !== 2) throw new Error(`embedding: the table has two dims, not ${show(table)}`);
@@ -140,10 +114,6 @@ const embeddingOp = row<None>({
   },
   primitive: (backend, [index, table]) => backend.gather(table, index),
   vjp: (g, [index, table]) => [null, () => g.scatterAdd(index, table.shape[0])],
-  sample: (random, size) => ({
-    inputs: [indices(random, [2, size], size), normals(random, [size, size])],
-    attributes: {},
-  }),
   flops: () => 0,
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
@@ -154,7 +124,7 @@ export function embedding(index: Tensor, table: Tensor): Tensor {
   return apply(embeddingOp, [index, table], {});
 }
 
-const scatterAddOp = row<{ n: number }>({
+const scatterAddOp = defineOp<{ n: number }>({
   name: 'scatterAdd',
   shape: ([rows, index], { n }) => {
     if (rows.length !== index.length + 1 || !index.every((m, i) => m === rows[i]))
@@ -163,10 +133,6 @@ const scatterAddOp = row<{ n: number }>({
   },
   primitive: (backend, [rows, index], { n }) => backend.scatterAdd(rows, index, n),
   vjp: (g, [, index]) => [() => index.embedding(g), null],
-  sample: (random, size) => ({
-    inputs: [normals(random, [2, size, size]), indices(random, [2, size], size)],
-    attributes: { n: size },
-  }),
   flops: ([rows]) => sizeOf(rows),
 });
 
@@ -176,11 +142,10 @@ export function scatterAdd(rows: Tensor, index: Tensor, n: number): Tensor {
   return apply(scatterAddOp, [rows, index], { n });
 }
 
-const oneHotOp = row<{ n: number; dtype: DType }>({
+const oneHotOp = defineOp<{ n: number; dtype: DType }>({
   name: 'oneHot',
   shape: ([index], { n }) => [...index, n],
   primitive: (backend, [index], { n, dtype }) => backend.oneHot(index, n, dtype),
-  sample: (random, size) => ({ inputs: [indices(random, [2, size], size)], attributes: { n: size, dtype: 'float32' } }),
   flops: () => 0,
 });
 

@@ -2,12 +2,11 @@
 import { rotaryInvFreq, type AdamwStepAttributes, type RotaryAttributes } from '../attributes.ts';
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row, type Row } from '../op.ts';
+import { apply, defineOp, type Op } from '../op.ts';
 import { show, sizeOf } from '../shape.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { mul, sumTo, where } from './elementwise.ts';
 import { concat } from './layout.ts';
-import { indices, normals, positives } from './samples.ts';
 
 type None = Record<string, never>;
 
@@ -22,7 +21,7 @@ type Norm = (x: Tensor, eps?: number) => Tensor;
 function normalisation(name: string, flops: number, centre: boolean): Norm {
   const centred = (x: Tensor) => (centre ? x.sub(x.mean(-1, { keepdim: true })) : x);
   const scale = (c: Tensor, eps: number) => c.square().mean(-1, { keepdim: true }).add(eps).sqrt();
-  const op = row<NormAttributes>({
+  const op = defineOp<NormAttributes>({
     name,
     shape: ([x]) => x,
     definition: ([x], { eps }) => {
@@ -33,7 +32,6 @@ function normalisation(name: string, flops: number, centre: boolean): Norm {
     vjp: (g, [x], y, { eps }) => [
       () => centred(g.sub(y.mul(g.mul(y).mean(-1, { keepdim: true })))).div(scale(centred(x), eps)),
     ],
-    sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { eps: 1e-5 } }),
     flops: (_, __, out) => flops * sizeOf(out),
   });
   return (x, eps = 1e-5) => apply(op, [x], { eps });
@@ -45,7 +43,7 @@ export const layerNorm: Norm = normalisation('layerNorm', 7, true);
 /** x / √(mean(x²) + eps) over the last dim (Zhang & Sennrich 2019). The scale is the caller's. */
 export const rmsNorm: Norm = normalisation('rmsNorm', 4, false);
 
-const crossEntropyOp = row<None>({
+const crossEntropyOp = defineOp<None>({
   name: 'crossEntropy',
   shape: ([logits, targets]) => {
     if (logits.length !== 2 || targets.length !== 1 || logits[0] !== targets[0])
@@ -65,11 +63,6 @@ const crossEntropyOp = row<None>({
     },
     null,
   ],
-  sample: (random, size) => {
-    const targets = indices(random, [size], size + 1);
-    targets.values[0] = -100;
-    return { inputs: [normals(random, [size, size + 1]), targets], attributes: {} };
-  },
   flops: ([logits]) => 5 * sizeOf(logits),
 });
 
@@ -79,7 +72,7 @@ const crossEntropyOp = row<None>({
  */
 export const crossEntropy = (logits: Tensor, targets: Tensor): Tensor => apply(crossEntropyOp, [logits, targets], {});
 
-const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
+const rotaryOp: Op<RotaryAttributes> = defineOp<RotaryAttributes>({
   name: 'rotary',
   shape: ([x], { invFreq }) => {
     if (x.length !== 4 || x[3] % 2 !== 0)
@@ -102,10 +95,6 @@ const rotaryOp: Row<RotaryAttributes> = row<RotaryAttributes>({
     return concat([a.mul(cos).sub(b.mul(sin)), b.mul(cos).add(a.mul(sin))], -1);
   },
   vjp: (g, _, __, attributes) => [() => apply(rotaryOp, [g], { ...attributes, inverse: !attributes.inverse })],
-  sample: (random, size) => ({
-    inputs: [normals(random, [2, size, 3, 4])],
-    attributes: { base: 10000, offset: 1, inverse: false },
-  }),
   flops: (_, __, out) => 3 * sizeOf(out),
 });
 
@@ -139,7 +128,7 @@ function attentionWeights(q: Tensor, k: Tensor): Tensor {
   return scores.add(mask).softmax();
 }
 
-const attentionOp = row<None>({
+const attentionOp = defineOp<None>({
   name: 'attention',
   shape: ([q, k, v]) => {
     const fits =
@@ -173,14 +162,6 @@ const attentionOp = row<None>({
       () => back(P.matmul(O, { transposeA: true }), V),
     ];
   },
-  sample: (random, size) => ({
-    inputs: [
-      normals(random, [2, size, 4, 4]),
-      normals(random, [2, size + 1, 2, 4]),
-      normals(random, [2, size + 1, 2, 4]),
-    ],
-    attributes: {},
-  }),
   // Two products over the visible half.
   flops: ([q, k]) => 2 * sizeOf(q) * k[1],
 });
@@ -198,46 +179,29 @@ const sameShapes = (shapes: readonly Shape[]): Shape => {
   return shapes[0];
 };
 
-const adamwMeanOp = row<{ beta: number }>({
+const adamwMeanOp = defineOp<{ beta: number }>({
   name: 'adamwMean',
   shape: sameShapes,
   definition: ([m, g], { beta }) => m.mul(beta).add(g.mul(1 - beta)),
-  sample: (random, size) => ({
-    inputs: [normals(random, [size, size]), normals(random, [size, size])],
-    attributes: { beta: 0.9 },
-  }),
   flops: (_, __, out) => 3 * sizeOf(out),
 });
 /** The running mean of gradients: β m + (1 − β) g. */
 export const adamwMean = (m: Tensor, g: Tensor, beta: number): Tensor => apply(adamwMeanOp, [m, g], { beta });
 
-const adamwVarianceOp = row<{ beta: number }>({
+const adamwVarianceOp = defineOp<{ beta: number }>({
   name: 'adamwVariance',
   shape: sameShapes,
   definition: ([v, g], { beta }) => v.mul(beta).add(g.square().mul(1 - beta)),
-  sample: (random, size) => ({
-    inputs: [positives(random, [size, size]), normals(random, [size, size])],
-    attributes: { beta: 0.99 },
-  }),
   flops: (_, __, out) => 4 * sizeOf(out),
 });
 /** The running mean of squared gradients: β v + (1 − β) g². */
 export const adamwVariance = (v: Tensor, g: Tensor, beta: number): Tensor => apply(adamwVarianceOp, [v, g], { beta });
 
-const adamwStepOp = row<AdamwStepAttributes>({
+const adamwStepOp = defineOp<AdamwStepAttributes>({
   name: 'adamwStep',
   shape: sameShapes,
   definition: ([p, m, v], { lr, weightDecay, eps, correction1, correction2 }) =>
     p.mul(1 - lr * weightDecay).sub(mul(lr, m.div(correction1).div(v.div(correction2).sqrt().add(eps)))),
-  domain: [
-    [-Infinity, Infinity],
-    [-Infinity, Infinity],
-    [0, Infinity],
-  ],
-  sample: (random, size) => ({
-    inputs: [normals(random, [size, size]), normals(random, [size, size]), positives(random, [size, size])],
-    attributes: { lr: 0.01, weightDecay: 0.1, eps: 1e-8, correction1: 0.1, correction2: 0.01 },
-  }),
   flops: (_, __, out) => 7 * sizeOf(out),
 });
 /** p (1 − lr · weightDecay) − lr · m̂ / (√v̂ + eps). */

@@ -2,10 +2,9 @@
 import type { Reduction, Shape } from '../backend.ts';
 import type { Dim } from '../attributes.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row, type Row, type Sample } from '../op.ts';
+import { apply, defineOp, type Op } from '../op.ts';
 import { aroundDim, normalizeDim, sizeOf } from '../shape.ts';
 import type { Tensor } from '../tensor.ts';
-import { normals } from './samples.ts';
 
 /** One dim, several, or, where it is missing, all. */
 export type Dims = number | readonly number[];
@@ -20,25 +19,9 @@ type AlongDim = (x: Tensor, dim?: number) => Tensor;
 
 const inSize = ([x]: readonly Shape[]): number => sizeOf(x);
 const keepDim = ([x]: readonly Shape[], { dim }: Dim): Shape => x.map((n, i) => (i === dim ? 1 : n));
-const sampleAlong =
-  (dim: number): Row<Dim>['sample'] =>
-  (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim } });
 
-/** The smallest gap between the largest values of a line: the distance from a tie. */
-function gapOfLargest([x]: readonly Sample[], { dim }: Dim): number {
-  const { outer, n, inner } = aroundDim(x.shape, dim);
-  let least = Infinity;
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < inner; i++) {
-      const line = Array.from({ length: n }, (_, j) => x.values[(o * n + j) * inner + i]).sort((a, b) => b - a);
-      if (n > 1) least = Math.min(least, line[0] - line[1]);
-    }
-  }
-  return least;
-}
-
-function reduction(name: string, f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row<Dim>['kinks']): Row<Dim> {
-  return row<Dim>({
+function reduction(name: string, f: Reduction, vjp: Op<Dim>['vjp']): Op<Dim> {
+  return defineOp<Dim>({
     name,
     shape: keepDim,
     primitive: (backend, [x], { dim }) => {
@@ -46,27 +29,20 @@ function reduction(name: string, f: Reduction, vjp: Row<Dim>['vjp'], kinks?: Row
       return backend.reduce(f, x, outer, n, inner);
     },
     vjp,
-    kinks,
-    sample: sampleAlong(0),
     flops: inSize,
   });
 }
 
 const sumOp = reduction('sum', 'sum', (g, [x]) => [() => g.broadcastTo(x.shape)]);
-const amaxOp = reduction(
-  'amax',
-  'max',
-  (g, [x], y, { dim }) => [
-    () => {
-      const ties = x.eq(y);
-      return g.mul(ties.div(ties.sum(dim, { keepdim: true })));
-    },
-  ],
-  gapOfLargest,
-);
+const amaxOp = reduction('amax', 'max', (g, [x], y, { dim }) => [
+  () => {
+    const ties = x.eq(y);
+    return g.mul(ties.div(ties.sum(dim, { keepdim: true })));
+  },
+]);
 
 /** Reduces dims one by one, last first; drops them unless `keepdim`. */
-function overDims(op: Row<Dim>, x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
+function overDims(op: Op<Dim>, x: Tensor, dims?: Dims, { keepdim = false }: ReduceOptions = {}): Tensor {
   const all = x.shape.map((_, i) => i);
   const list =
     dims === undefined
@@ -96,16 +72,15 @@ export const mean: Reduce = (x, dims, options) => {
 function along(
   name: string,
   flops: number,
-  shape: Row<Dim>['shape'],
-  definition: NonNullable<Row<Dim>['definition']>,
-  vjp: Row<Dim>['vjp'],
+  shape: Op<Dim>['shape'],
+  definition: NonNullable<Op<Dim>['definition']>,
+  vjp: Op<Dim>['vjp'],
 ): AlongDim {
-  const op = row<Dim>({
+  const op = defineOp<Dim>({
     name,
     shape,
     definition,
     vjp,
-    sample: sampleAlong(1),
     flops: shapes => flops * inSize(shapes),
   });
   return (x, dim = -1) => apply(op, [x], { dim: normalizeDim(name, dim, x.shape.length) });
@@ -133,7 +108,7 @@ export const logsumexp: (x: Tensor, dim?: number, options?: ReduceOptions) => Te
   return keepdim ? kept : kept.reshape(x.shape.filter((_, i) => i !== d));
 };
 
-const same: Row<Dim>['shape'] = ([x]) => x;
+const same: Op<Dim>['shape'] = ([x]) => x;
 
 /** e^x / Σ e^x along `dim`. */
 export const softmax: AlongDim = along(

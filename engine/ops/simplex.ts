@@ -8,11 +8,10 @@
 import type { Dim } from '../attributes.ts';
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
-import { apply, row, type Row, type Sample } from '../op.ts';
-import { aroundDim, broadcastShapes, normalizeDim, sameShape, show, sizeOf } from '../shape.ts';
+import { apply, defineOp } from '../op.ts';
+import { broadcastShapes, normalizeDim, sameShape, show, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
 import { add, lt, mul, sumTo, where, type Operand } from './elementwise.ts';
-import { normals, positives } from './samples.ts';
 
 const lineShape = (x: Shape, dim: number): Shape => x.map((n, i) => (i === dim ? 1 : n));
 
@@ -23,41 +22,7 @@ const checkMass = (op: string, [x, mass]: readonly Shape[], { dim }: Dim): Shape
   return x;
 };
 
-/** τ of one line, by sorting: with z₁ ≥ z₂ ≥ …, the support is the largest k with k z_k > Σ_{j ≤ k} z_j − m. */
-function thresholdBySort(line: readonly number[], mass: number): number {
-  let [total, tau] = [0, -Infinity];
-  [...line]
-    .sort((a, b) => b - a)
-    .forEach((z, i) => {
-      total += z;
-      if ((i + 1) * z > total - mass) tau = (total - mass) / (i + 1);
-    });
-  return tau;
-}
-
-/** The distance from a change of the support: min |x − τ|. */
-function fromSupportChange([x, mass]: readonly Sample[], { dim }: Dim): number {
-  const { outer, n, inner } = aroundDim(x.shape, dim);
-  let least = Infinity;
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < inner; i++) {
-      const line = Array.from({ length: n }, (_, j) => x.values[(o * n + j) * inner + i]);
-      const tau = thresholdBySort(line, mass ? mass.values[(o * inner + i) % mass.values.length] : 1);
-      least = Math.min(least, ...line.map(z => Math.abs(z - tau)));
-    }
-  }
-  return least;
-}
-
-const sampleProjection: Row<Dim>['sample'] = (random, size) => {
-  const dim = random.integer(2);
-  return {
-    inputs: [normals(random, [size, size + 1]), positives(random, lineShape([size, size + 1], dim))],
-    attributes: { dim },
-  };
-};
-
-const thresholdOp = row<Dim>({
+const thresholdOp = defineOp<Dim>({
   name: 'simplexThreshold',
   shape: (shapes, attributes) => lineShape(checkMass('simplexThreshold', shapes, attributes), attributes.dim),
   /**
@@ -86,12 +51,6 @@ const thresholdOp = row<Dim>({
     const share = g.div(inside.sum(dim, { keepdim: true }));
     return [() => share.mul(inside), () => sumTo(share.neg(), mass.shape)];
   },
-  domain: [
-    [-Infinity, Infinity],
-    [0, Infinity],
-  ],
-  kinks: fromSupportChange,
-  sample: sampleProjection,
   flops: ([x]) => 4 * sizeOf(x),
 });
 
@@ -99,7 +58,7 @@ const thresholdOp = row<Dim>({
 export const simplexThreshold = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
   apply(thresholdOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexThreshold', dim, x.shape.length) });
 
-const gradientOp = row<Dim>({
+const gradientOp = defineOp<Dim>({
   name: 'simplexGradient',
   shape: ([g, y]) => {
     if (!sameShape(g, y))
@@ -112,13 +71,6 @@ const gradientOp = row<Dim>({
   },
   // Linear in g, and its own adjoint: the orthogonal projection on { zero outside S, sum zero }.
   vjp: (h, [, y], _, { dim }) => [() => h.simplexGradient(y, dim), null],
-  masks: [1],
-  sample: (random, size) => {
-    const y = positives(random, [size, size + 1]);
-    for (let i = 1; i < size; i++)
-      for (let j = 1; j <= size; j++) if ((i + j) % 2 === 1) y.values[i * (size + 1) + j] = 0;
-    return { inputs: [normals(random, y.shape), y], attributes: { dim: random.integer(2) } };
-  },
   flops: ([g]) => 4 * sizeOf(g),
 });
 
@@ -134,7 +86,7 @@ const supportMean = (g: Tensor, inside: Tensor, dim: number): Tensor =>
     .sum(dim, { keepdim: true })
     .div(inside.sum(dim, { keepdim: true }));
 
-const projectionOp = row<Dim>({
+const projectionOp = defineOp<Dim>({
   name: 'simplexProjection',
   shape: (shapes, attributes) => checkMass('simplexProjection', shapes, attributes),
   definition: ([x, mass], { dim }) => {
@@ -145,12 +97,6 @@ const projectionOp = row<Dim>({
     () => g.simplexGradient(y, dim),
     () => sumTo(supportMean(g, lt(0, y), dim), mass.shape),
   ],
-  domain: [
-    [-Infinity, Infinity],
-    [0, Infinity],
-  ],
-  kinks: fromSupportChange,
-  sample: sampleProjection,
   flops: ([x]) => 5 * sizeOf(x),
 });
 
@@ -158,13 +104,11 @@ const projectionOp = row<Dim>({
 export const simplexProjection = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
   apply(projectionOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexProjection', dim, x.shape.length) });
 
-const sparsemaxOp = row<Dim>({
+const sparsemaxOp = defineOp<Dim>({
   name: 'sparsemax',
   shape: ([x]) => x,
   definition: ([x], { dim }) => x.simplexProjection(1, dim),
   vjp: (g, _, y, { dim }) => [() => g.simplexGradient(y, dim)],
-  kinks: fromSupportChange,
-  sample: (random, size) => ({ inputs: [normals(random, [size, size + 1])], attributes: { dim: random.integer(2) } }),
   flops: ([x]) => 5 * sizeOf(x),
 });
 

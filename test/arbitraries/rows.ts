@@ -1,5 +1,6 @@
 /** Inputs for a row of the operation table: its own sample, with attributes that vary and lines along any dim. */
-import type { Random, Row, Sample } from '../../engine/index.ts';
+import type { Random, TableOp } from '../../engine/index.ts';
+import { type Sample, samplingOf } from '../../engine/ops/samples.ts';
 
 type Attributes = Record<string, unknown>;
 
@@ -14,8 +15,8 @@ const others: Readonly<Record<string, (random: Random, sampled: never) => unknow
 };
 
 /** Valid inputs with dims of about `size`. */
-export function drawInputs(op: Row, random: Random, size: number): { inputs: Sample[]; attributes: unknown } {
-  const { inputs, attributes } = op.sample(random, size);
+export function drawInputs(op: TableOp, random: Random, size: number): { inputs: Sample[]; attributes: unknown } {
+  const { inputs, attributes } = samplingOf(op).draw(random, size);
   if (attributes === null || typeof attributes !== 'object') return { inputs, attributes };
   const varied: Attributes = { ...attributes };
   for (const [name, sampled] of Object.entries(attributes))

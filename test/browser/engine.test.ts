@@ -8,7 +8,7 @@ import { engineBundle } from '../../bench/browser/bundle.ts';
 import { bundle } from '../../s2t2/app/site/bundle.ts';
 import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
 import { serve, type Site } from '../../s2t2/app/site/serve.ts';
-import { createWasmBackend, table, type Backend } from '../../engine/index.ts';
+import { createWasmBackend, ops, type Backend } from '../../engine/index.ts';
 import type { inPage as InPage } from './page.ts';
 import { boundsOf } from '../engine/gpu/bounds.ts';
 import { lossCurve, parity, reference, sizes } from '../engine/parity.ts';
@@ -68,13 +68,13 @@ describe.skipIf(missing)('in Chromium', () => {
     const { description, rows, submissions } = await page.evaluate(() => inPage.check('wasm'));
     expect(description).toContain('WebAssembly SIMD');
     expect(submissions).toEqual({ webgpu: 0, webgl2: 0 });
-    expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
+    expect(rows.map(r => r.op)).toEqual(ops.map(r => r.name));
     const tolerance = 16 + 8 * Math.sqrt(Math.max(...sizes));
     const wasm = createWasmBackend({ threads: 1, relaxedSimd: false }) as unknown as Backend;
     for (const [i, row] of rows.entries()) {
       expect(row.values, row.op).toBeLessThanOrEqual(tolerance);
       expect(row.gradients, row.op).toBeLessThanOrEqual(4 * tolerance);
-      expect(row.bits, row.op).toBe((await parity(table[i], wasm, sizes)).bits);
+      expect(row.bits, row.op).toBe((await parity(ops[i], wasm, sizes)).bits);
     }
   });
 
@@ -100,9 +100,9 @@ describe.skipIf(missing)('in Chromium', () => {
     test(`${mode}: every row is float64’s, within what a device may do, and ran in that mode`, async () => {
       const { description, rows, submissions } = await page.evaluate(name => inPage.check(name), mode);
       expect(description).toMatch(new RegExp(`^gpu: gpu\\.js in mode ${mode} on \\S.*no fallback$`));
-      expect(submissions[mode]).toBeGreaterThan(table.length);
+      expect(submissions[mode]).toBeGreaterThan(ops.length);
       expect(submissions[other]).toBe(0);
-      expect(rows.map(r => r.op)).toEqual(table.map(r => r.name));
+      expect(rows.map(r => r.op)).toEqual(ops.map(r => r.name));
       for (const { op, values, gradients } of rows) {
         const [value, gradient] = boundsOf(op);
         expect(values, op).toBeLessThanOrEqual(value);

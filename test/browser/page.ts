@@ -9,7 +9,7 @@ import {
   Random,
   scope,
   softmax,
-  table,
+  ops,
   tensor,
   type Backend,
 } from '../../engine/index.ts';
@@ -58,7 +58,7 @@ async function check(name: BackendName): Promise<Checked> {
   const backend = await backendOf(name);
   const before = { ...submissions };
   const rows: Parity[] = [];
-  for (const op of table) rows.push(await parity(op, backend, sizes));
+  for (const op of ops) rows.push(await parity(op, backend, sizes));
   return {
     description: backend.describe(),
     rows,

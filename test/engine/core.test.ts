@@ -36,7 +36,7 @@ import {
   square,
   sub,
   sum,
-  table,
+  ops,
   tensor,
   transpose,
   withGradient,
@@ -44,6 +44,7 @@ import {
   type Backend,
   type Tensor,
 } from '../../engine/index.ts';
+import { samplingOf } from '../../engine/ops/samples.ts';
 import { philox } from '../../engine/random.ts';
 import { broadcastShapes, sizeOf } from '../../engine/shape.ts';
 
@@ -336,7 +337,7 @@ describe('errors of operations name the operation and the shapes', () => {
       `sampledMatmul of ${shapes.map(shape => `[${shape}]`).join(' ')}`,
       () =>
         apply(
-          table.find(row => row.name === 'sampledMatmul')!,
+          ops.find(row => row.name === 'sampledMatmul')!,
           shapes.map(shape => zeros(shape)),
           {},
         ),
@@ -427,8 +428,8 @@ test('one program runs on every backend and reads with await', async () => {
 test('no row writes into its inputs', () => {
   const random = new Random(3);
   for (const backend of [reference, wasm]) {
-    for (const op of table) {
-      const { inputs, attributes } = op.sample(random, 4);
+    for (const op of ops) {
+      const { inputs, attributes } = samplingOf(op).draw(random, 4);
       scope(() => {
         const xs = inputs.map(x =>
           tensor(x.values, { shape: x.shape, backend, dtype: x.values instanceof Int32Array ? 'int32' : 'float32' }),

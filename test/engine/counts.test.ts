@@ -1,6 +1,7 @@
 /** What the table says that an operation costs, against what a backend is asked to do when it runs its definition. */
 import { describe, expect, test } from 'vitest';
-import { apply, createReferenceBackend, noGrad, scope, table, tensor, type Backend } from '../../engine/index.ts';
+import { apply, createReferenceBackend, noGrad, scope, ops, tensor, type Backend } from '../../engine/index.ts';
+import { samplingOf } from '../../engine/ops/samples.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { randomOfTests } from '../random.ts';
 
@@ -42,9 +43,9 @@ const counting: Backend = {
 };
 
 describe('on a backend that counts', () => {
-  test.each(table.map(op => [op.name, op] as const))('%s', (_, op) => {
+  test.each(ops.map(op => [op.name, op] as const))('%s', (_, op) => {
     for (const size of [1, 3, 8, 16]) {
-      const { inputs, attributes } = op.sample(random, size);
+      const { inputs, attributes } = samplingOf(op).draw(random, size);
       const shapes = inputs.map(x => x.shape);
       const out = op.shape(shapes, attributes);
       flops = 0;
@@ -78,8 +79,8 @@ describe('on a backend that counts', () => {
   });
 
   test('only a view moves no bytes', () => {
-    const still = table.filter(op => {
-      const { inputs, attributes } = op.sample(random, 4);
+    const still = ops.filter(op => {
+      const { inputs, attributes } = samplingOf(op).draw(random, 4);
       const shapes = inputs.map(x => x.shape);
       return op.bytes?.(shapes, attributes, op.shape(shapes, attributes)) === 0;
     });

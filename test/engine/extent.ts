@@ -8,10 +8,10 @@ import {
   scope,
   tensor,
   type Backend,
-  type Row,
-  type Sample,
+  type TableOp,
   type Tensor,
 } from '../../engine/index.ts';
+import { hasGradient, type Sample } from '../../engine/ops/samples.ts';
 
 const backend = createReferenceBackend() as unknown as Backend;
 
@@ -20,12 +20,17 @@ const backend = createReferenceBackend() as unknown as Backend;
  * of
  * a line are nearly equal a normalisation's gradient is the small rest of terms that are divided by their difference.
  */
-export function extent(op: Row, inputs: readonly Sample[], attributes: unknown, weights: ArrayLike<number>): number {
+export function extent(
+  op: TableOp,
+  inputs: readonly Sample[],
+  attributes: unknown,
+  weights: ArrayLike<number>,
+): number {
   return scope(() => {
     const xs = inputs.map((x, i) =>
       x.values instanceof Int32Array
         ? tensor(x.values, { shape: x.shape, backend })
-        : tensor(Float64Array.from(x.values), { shape: x.shape, backend, requiresGrad: !op.masks?.includes(i) }),
+        : tensor(Float64Array.from(x.values), { shape: x.shape, backend, requiresGrad: hasGradient(op, x, i) }),
     );
     const own =
       attributes !== null && typeof attributes === 'object' && 'dtype' in attributes

@@ -9,12 +9,12 @@ import {
   createReferenceBackend,
   createWasmBackend,
   scope,
-  table,
+  ops,
   tensor,
   type Backend,
-  type Row,
-  type Sample,
+  type TableOp,
 } from '../../engine/index.ts';
+import type { Sample } from '../../engine/ops/samples.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { special, wide } from '../arbitraries/tensors.ts';
 import { randomOfTests } from '../random.ts';
@@ -27,7 +27,7 @@ const [reference, wasm] = machines.map(([, backend]) => backend);
 const random = randomOfTests('ieee');
 
 /** What a row gives in float32, or the error it throws. */
-function outcome(op: Row, backend: Backend, inputs: readonly Sample[], attributes: unknown): number[] | string {
+function outcome(op: TableOp, backend: Backend, inputs: readonly Sample[], attributes: unknown): number[] | string {
   try {
     return scope(() =>
       Array.from(
@@ -60,7 +60,7 @@ const unread: Readonly<Record<string, string>> = {
 };
 
 describe('every row', () => {
-  test.each(table.map(op => [op.name, op] as const))(
+  test.each(ops.map(op => [op.name, op] as const))(
     '%s: a special value among its inputs means the same to both backends',
     (name, op) => {
       for (let trial = 0; trial < 80; trial++) {
@@ -83,7 +83,7 @@ describe('every row', () => {
   );
 });
 
-const row = (name: string): Row => table.find(op => op.name === name)!;
+const row = (name: string): TableOp => ops.find(op => op.name === name)!;
 const same = (a: number, b: number) => Object.is(a + 0, b + 0); // the sign of a zero apart
 const numbers = fc.oneof(wide, special);
 

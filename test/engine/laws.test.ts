@@ -15,14 +15,14 @@ import {
   noGrad,
   scope,
   sum,
-  table,
+  ops,
   tensor,
   type Backend,
   type DType,
-  type Row,
-  type Sample,
+  type TableOp,
   type Tensor,
 } from '../../engine/index.ts';
+import { distanceFromKink, hasGradient, type Sample, samplingOf } from '../../engine/ops/samples.ts';
 import { sameShape, sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { randomOfTests } from '../random.ts';
@@ -41,12 +41,10 @@ const machines = [
 type Machine = (typeof machines)[number];
 
 const random = randomOfTests('laws');
-const rows = table.map(op => [op.name, op] as const);
+const rows = ops.map(op => [op.name, op] as const);
 
 const isFloat = (x: Sample) => !(x.values instanceof Int32Array);
-const differentiable = (op: Row) => op.vjp !== undefined || op.definition !== undefined;
-/** Whether a row has a gradient with respect to an input. */
-const hasGradient = (op: Row, x: Sample, i: number) => isFloat(x) && !op.masks?.includes(i);
+const differentiable = (op: TableOp) => op.vjp !== undefined || op.definition !== undefined;
 
 interface Input {
   inputs: Sample[];
@@ -54,13 +52,13 @@ interface Input {
 }
 
 /** Inputs that float32 holds, away from kinks so that both precisions are on one side. */
-function draw(op: Row, size: number): Input {
+function draw(op: TableOp, size: number): Input {
   for (;;) {
     const { inputs, attributes } = drawInputs(op, random, size);
     const rounded = inputs.map(x =>
       isFloat(x) ? { ...x, values: Float64Array.from(Float32Array.from(x.values)) } : x,
     );
-    if ((op.kinks?.(rounded, attributes) ?? 1) > 1e-2) return { inputs: rounded, attributes };
+    if (distanceFromKink(op, rounded, attributes) > 1e-2) return { inputs: rounded, attributes };
   }
 }
 
@@ -101,7 +99,7 @@ function expectClose(
 /** The value of a row and its gradients along `weights`, as numbers. */
 function gradients(
   machine: Machine,
-  op: Row,
+  op: TableOp,
   { inputs, attributes }: Input,
   weights: Float64Array,
 ): { y: number[]; g: number[][] } {
@@ -120,7 +118,7 @@ function gradients(
   });
 }
 
-const outOf = (op: Row, { inputs, attributes }: Input) =>
+const outOf = (op: TableOp, { inputs, attributes }: Input) =>
   op.shape(
     inputs.map(x => x.shape),
     attributes,
@@ -229,7 +227,7 @@ const stretched = (small: Sample, wide: readonly number[]): Sample => ({
 });
 
 /** Where a row stretches an input: with lengths of 1 or dims left out it is what it is with the values repeated. */
-function stretches(op: Row, drawn: Input): Stretch[] {
+function stretches(op: TableOp, drawn: Input): Stretch[] {
   const out = outOf(op, drawn);
   const candidates = drawn.inputs.flatMap((x, at): Stretch[] =>
     hasGradient(op, x, at)
@@ -341,7 +339,7 @@ describe('the adjoint of broadcast is the sum', () => {
 
 describe('⟨w, J u⟩ = ⟨Jᵀ w, u⟩', () => {
   /** f(x with input `at` replaced by u) − f(… by 0), and whether that is linear in u. */
-  function linearPart(op: Row, drawn: Input, at: number) {
+  function linearPart(op: TableOp, drawn: Input, at: number) {
     const { shape } = drawn.inputs[at];
     const of = (u: Float64Array<ArrayBuffer>) =>
       scope(() =>
@@ -368,8 +366,8 @@ describe('⟨w, J u⟩ = ⟨Jᵀ w, u⟩', () => {
   }
 
   /** Whether a row takes any number there, so 0 too. */
-  const everywhere = (op: Row, at: number) =>
-    (op.domain?.[at] ?? [-Infinity, Infinity]).every(end => !Number.isFinite(end));
+  const everywhere = (op: TableOp, at: number) =>
+    (samplingOf(op).domain?.[at] ?? [-Infinity, Infinity]).every(end => !Number.isFinite(end));
 
   const linear = rows.flatMap(([name, op]) => {
     const drawn = draw(op, 3);

@@ -22,13 +22,13 @@ import {
   slice,
   softmax,
   sum,
-  table,
+  ops,
   tensor,
   type Backend,
-  type Row,
-  type Sample,
+  type TableOp,
   type Tensor,
 } from '../../engine/index.ts';
+import { type Sample, samples, samplingOf } from '../../engine/ops/samples.ts';
 import { sizeOf } from '../../engine/shape.ts';
 import { drawInputs } from '../arbitraries/rows.ts';
 import { broadcastShapes, products, shapes } from '../arbitraries/shapes.ts';
@@ -285,7 +285,7 @@ const inFloat64 = (attributes: unknown): unknown =>
  * Holds a row in float64 against its oracle. Both round every operation; sums here have tens of terms of size 10, and
  * Simpson's rule errs below 1e-12.
  */
-function expectOracle(op: Row, inputs: readonly Sample[], attributes: unknown, tolerance = 1e-11): void {
+function expectOracle(op: TableOp, inputs: readonly Sample[], attributes: unknown, tolerance = 1e-11): void {
   scope(() => {
     const xs = inputs.map(x => place(x, 'float64'));
     const y = apply(op, xs, inFloat64(attributes));
@@ -311,7 +311,7 @@ function expectOracle(op: Row, inputs: readonly Sample[], attributes: unknown, t
   });
 }
 
-const row = (name: string): Row => table.find(op => op.name === name)!;
+const row = (name: string): TableOp => ops.find(op => op.name === name)!;
 const float = (
   shape: readonly number[],
   values: ArrayLike<number> = Array.from({ length: sizeOf(shape) }, () => random.normal()),
@@ -319,10 +319,10 @@ const float = (
 
 describe('the table', () => {
   test('has an oracle for every row, and no oracle is left over', () => {
-    expect(Object.keys(oracles).sort()).toEqual(table.map(op => op.name).sort());
+    expect(Object.keys(oracles).sort()).toEqual(ops.map(op => op.name).sort());
   });
 
-  test.each(table.map(op => [op.name, op] as const))(
+  test.each(ops.map(op => [op.name, op] as const))(
     '%s: each element is its formula, and inputs are unchanged',
     (_, op) => {
       for (const size of [1, 2, 3, 4, 5]) {
@@ -335,7 +335,7 @@ describe('the table', () => {
   );
 
   test.each(
-    table
+    ops
       .filter(op => !['simplexThreshold', 'simplexProjection', 'sparsemax', 'simplexGradient'].includes(op.name))
       .map(op => [op.name, op] as const),
   )('%s of nothing is nothing', (_, op) => {
@@ -597,7 +597,7 @@ describe('on both backends', () => {
 
 describe('a fused row on wasm equals its definition on the reference', () => {
   const unit = 2 ** -24;
-  test.each(table.filter(op => op.definition).map(op => [op.name, op] as const))('%s', (_, op) => {
+  test.each(ops.filter(op => op.definition).map(op => [op.name, op] as const))('%s', (_, op) => {
     for (const size of [1, 3, 4, 9, 16, 21]) {
       const { inputs: drawn, attributes } = drawInputs(op, random, size);
       const inputs = drawn.map(x =>
@@ -642,7 +642,7 @@ describe('a fused row on wasm equals its definition on the reference', () => {
         ([n, values]) => {
           for (const name of ['softmax', 'logSoftmax', 'rmsNorm', 'layerNorm', 'sigmoid', 'silu']) {
             const op = row(name);
-            const { attributes } = op.sample(random, 2);
+            const { attributes } = samplingOf(op).draw(random, 2);
             const x = { shape: [3, n], values: Float32Array.from(values) };
             scope(() => {
               const actual = apply(op, [place(x, 'float32', wasm)], attributes).dataSync();
@@ -676,10 +676,15 @@ describe('what the table declares', () => {
       });
   });
 
+  test('every operation has sample inputs, and nothing else has', () => {
+    expect(Object.keys(samples).toSorted()).toEqual(ops.map(op => op.name).toSorted());
+    expect(() => samplingOf({ name: 'softplus' })).toThrow("operation 'softplus' has no sample inputs");
+  });
+
   test('a domain is an interval for every input', () => {
-    for (const { name, domain, sample } of table) {
+    for (const [name, { domain, draw }] of Object.entries(samples)) {
       if (!domain) continue;
-      const { inputs } = sample(random, 3);
+      const { inputs } = draw(random, 3);
       expect(domain.length, name).toBe(inputs.length);
       domain.forEach(([low, high], i) => {
         expect(low, name).toBeLessThan(high);
@@ -690,7 +695,7 @@ describe('what the table declares', () => {
 
   test('the distance from a kink: of two values from each other, of one from 0, of the largest of a line from the next', () => {
     const kinks = (name: string, inputs: readonly Sample[], attributes: object = {}) =>
-      row(name).kinks!(inputs, attributes);
+      samplingOf(row(name)).kinks!(inputs, attributes);
     const draw = (...shape: number[]): Sample => ({
       shape,
       values: Float64Array.from({ length: sizeOf(shape) }, () => random.normal()),

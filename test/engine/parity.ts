@@ -10,11 +10,11 @@ import {
   scope,
   tensor,
   type Backend,
-  type Row,
-  type Sample,
+  type TableOp,
   type Tensor,
   type TypedArray,
 } from '../../engine/index.ts';
+import { distanceFromKink, hasGradient, type Sample, samplingOf } from '../../engine/ops/samples.ts';
 import { trainingStep } from '../../bench/step.ts';
 import { sizeOf } from '../../engine/shape.ts';
 
@@ -41,7 +41,7 @@ interface Results {
 }
 
 async function run(
-  op: Row,
+  op: TableOp,
   backend: Backend,
   inputs: readonly Sample[],
   attributes: unknown,
@@ -52,7 +52,7 @@ async function run(
     const xs = inputs.map((x, i) =>
       x.values instanceof Int32Array
         ? tensor(x.values, { shape: x.shape, backend })
-        : tensor(x.values, { shape: x.shape, backend, dtype, requiresGrad: !op.masks?.includes(i) }),
+        : tensor(x.values, { shape: x.shape, backend, dtype, requiresGrad: hasGradient(op, x, i) }),
     );
     const own =
       attributes !== null && typeof attributes === 'object' && 'dtype' in attributes
@@ -96,12 +96,12 @@ export function hash(start: number, values: TypedArray): number {
 }
 
 /** A row at every size, on inputs that are the same wherever this runs. */
-export async function parity(op: Row, backend: Backend, sizes: readonly number[]): Promise<Parity> {
+export async function parity(op: TableOp, backend: Backend, sizes: readonly number[]): Promise<Parity> {
   const random = new Random(17);
   let [values, gradients, bits] = [0, 0, hashStart];
   for (const size of sizes) {
-    const sample = op.sample(random, size);
-    if ((op.kinks?.(sample.inputs, sample.attributes) ?? 1) < 1e-3) continue; // float32 may fall on the other side
+    const sample = samplingOf(op).draw(random, size);
+    if (distanceFromKink(op, sample.inputs, sample.attributes) < 1e-3) continue; // float32 may fall on the other side
     const inputs = sample.inputs.map(rounded);
     const weights = new Float32Array(
       sizeOf(

@@ -10,12 +10,13 @@ import {
   simplexProjection,
   simplexThreshold,
   sparsemax,
-  table,
+  ops,
   tensor,
   transpose,
   type Backend,
   type Tensor,
 } from '../../engine/index.ts';
+import { samples } from '../../engine/ops/samples.ts';
 import { matrices, ordinary, type Matrix } from '../arbitraries/tensors.ts';
 
 const reference = createReferenceBackend() as unknown as Backend;
@@ -173,7 +174,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
     });
 
     test('selection, sort and bisection find the same point', () => {
-      const op = table.find(o => o.name === 'simplexThreshold')!;
+      const op = ops.find(o => o.name === 'simplexThreshold')!;
       fc.assert(
         fc.property(inputs, lines => {
           const selected = project(lines);
@@ -384,7 +385,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
 );
 
 test('the declared distance from a kink: no step below half of it changes the support, and it is |x − τ| of the nearest entry', () => {
-  const kinks = table.find(op => op.name === 'sparsemax')!.kinks!;
+  const kinks = samples.sparsemax.kinks!;
   const line = fc.array(fc.double({ min: -2, max: 2, noNaN: true }), { minLength: 2, maxLength: 8 });
   fc.assert(
     fc.property(

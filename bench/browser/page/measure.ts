@@ -1,14 +1,5 @@
 /** The clock of the page: rows of the operation table and a training step, verified, then timed. */
-import {
-  apply,
-  createReferenceBackend,
-  noGrad,
-  scope,
-  table,
-  tensor,
-  mul,
-  type Backend,
-} from '../../../engine/index.ts';
+import { apply, createReferenceBackend, noGrad, scope, ops, tensor, mul, type Backend } from '../../../engine/index.ts';
 import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { stepBatch, stepConfig, trainingStep } from '../../step.ts';
 import { compute, place, verifyValues, workload } from '../../workload.ts';
@@ -117,7 +108,7 @@ export async function measure(
   const reference = createReferenceBackend() as unknown as Backend;
   const there = candidates.flatMap(({ name, backend }) => (backend ? [{ name, backend }] : []));
   for (const { op: opName, sizes, unit } of cases.filter(c => filter.test(c.op))) {
-    const op = table.find(row => row.name === opName)!;
+    const op = ops.find(row => row.name === opName)!;
     const stopped = new Map<BackendName, string>();
     for (const size of sizes) {
       const work = workload(op, size);

@@ -3,16 +3,16 @@
  * direction.
  */
 import { afterAll, describe, expect, test } from 'vitest';
-import { table, type Backend } from '../../../engine/index.ts';
+import { ops, type Backend, type TableOp } from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import type { GpuBackend } from '../../../engine/gpu/index.ts';
 import { parity } from '../parity.ts';
 import { boundsOf } from './bounds.ts';
 import { describeGpu, gpu } from './support.ts';
 
-const names = table.map(op => [op.name, op] as const);
+const names = ops.map(op => [op.name, op] as const);
 
-async function expectParity(op: (typeof table)[number], backend: GpuBackend, sizes: readonly number[]): Promise<void> {
+async function expectParity(op: TableOp, backend: GpuBackend, sizes: readonly number[]): Promise<void> {
   const { values, gradients } = await parity(op, backend as unknown as Backend, sizes);
   const [value, gradient] = boundsOf(op.name);
   expect(values).toBeLessThanOrEqual(value);
@@ -23,7 +23,7 @@ describeGpu('rows of the table', () => {
   test.each(names)('%s', (_, op) => expectParity(op, gpu, [1, 2, 3, 5, 8, 17, 33, 1, 2, 3, 5, 8, 17, 33]));
 
   test('every fused row has a kernel, but for the sparse products', () => {
-    const fused = table.filter(op => op.definition).map(op => op.name);
+    const fused = ops.filter(op => op.definition).map(op => op.name);
     expect(fused.filter(name => !(name in gpu.kernels))).toEqual(['sparseMatmul', 'sampledMatmul']);
   });
 });

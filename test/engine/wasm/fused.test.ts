@@ -13,7 +13,7 @@ import {
   sparsemax,
   sum,
   mul,
-  table,
+  ops,
   tensor,
   type Tensor,
 } from '../../../engine/index.ts';
@@ -201,6 +201,6 @@ describe('sparse products', () => {
 });
 
 test('every fused row of the table has a kernel, but for logsumexp', () => {
-  const fused = table.filter(op => op.definition).map(op => op.name);
+  const fused = ops.filter(op => op.definition).map(op => op.name);
   expect(fused.filter(name => !(name in wasm.kernels))).toEqual(['logsumexp']);
 });
