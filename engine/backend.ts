@@ -6,7 +6,7 @@
  * operations live above, in `tensor.ts`, `autograd.ts` and `ops/`.
  *
  * It is not: a graph, a compiler or an allocator policy. A backend that can do better than a composition of these
- * primitives offers `kernels`, keyed by a row of the operation table; the row's definition in primitives stays the
+ * primitives offers `kernels`, keyed by the name of an operation; the operation's definition in primitives stays the
  * kernel's specification, and `test/engine/wasm/table.test.ts` holds one against the other.
  *
  * Calls are synchronous and only `read` waits, so a device may queue its work.
@@ -105,11 +105,11 @@ export interface Backend<S extends Storage = Storage> {
   /** Joins views (outer, nᵢ, inner) along the middle: (outer, Σ nᵢ, inner). `lengths` are the nᵢ. */
   concat(xs: readonly View<S>[], outer: number, lengths: readonly number[], inner: number): S;
 
-  /** Fast kernels, each overriding the definition of the row of that name. */
+  /** Fast kernels, each overriding the definition of the operation of that name. */
   readonly kernels: Readonly<Record<string, Kernel<S>>>;
 }
 
-/** A backend's own version of a fused row. Attributes are the row's; outputs are fresh buffers. */
+/** A backend's own version of a fused operation. Attributes are the operation's; outputs are fresh buffers. */
 export interface Kernel<S extends Storage = Storage> {
   /** May decline (null) what it does not cover, for instance a dtype; the definition then runs. */
   forward?(inputs: readonly View<S>[], attributes: never, out: Shape): S | null;

@@ -9,8 +9,8 @@ import { scope, type Tensor } from './tensor.ts';
 
 /**
  * `fn(inputs)`, with the same values and gradients. `fn` must compute the same each time, and `inputs` must hold every
- * tensor that a gradient flows to: what `fn` closes over is a constant. Without recording it frees what `fn` made on the
- * way, so it also keeps the memory of a plain forward pass low.
+ * tensor that a gradient flows to: what `fn` closes over is a constant. Without recording it frees what `fn` made on
+ * the way, so it also keeps the memory of a plain forward pass low.
  */
 export function checkpoint(fn: (inputs: readonly Tensor[]) => Tensor, inputs: readonly Tensor[]): Tensor {
   const output = noGrad(() => scope(() => fn(inputs).alias()));

@@ -58,7 +58,9 @@ export interface Node {
   readonly inputs: readonly Tensor[];
   /** Grows with time, so it orders the graph. */
   readonly id: number;
-  /** The vector-Jacobian product from `g`, the gradient with respect to `output`; `needed` says which inputs want one. */
+  /**
+   * The vector-Jacobian product from `g`, the gradient with respect to `output`; `needed` says which inputs want one.
+   */
   vjp(g: Tensor, output: Tensor, needed: readonly boolean[]): Rules;
 }
 

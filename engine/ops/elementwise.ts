@@ -1,4 +1,7 @@
-/** Elementwise rows: arithmetic, functions, comparison, selection and activations. NumPy's broadcasting throughout. */
+/**
+ * Elementwise operations: arithmetic, functions, comparison, selection and activations. NumPy's broadcasting
+ * throughout.
+ */
 import type { GeluAttributes } from '../attributes.ts';
 import type { Binary, DType, Shape, Unary } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';

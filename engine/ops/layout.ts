@@ -1,4 +1,6 @@
-/** Rows that move values and compute nothing: reshape, transpose, slice, concat, broadcast; and their adjoints. */
+/**
+ * Operations that move values and compute nothing: reshape, transpose, slice, concat, broadcast; and their adjoints.
+ */
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
 import { apply, defineOp } from '../op.ts';

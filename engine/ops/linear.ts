@@ -1,5 +1,5 @@
 /**
- * Linear rows: the matrix product, dense and with a sparse factor, and the product with one-hot rows (embedding)
+ * Linear operations: the matrix product, dense and with a sparse factor, and the product with one-hot rows (embedding)
  * with its adjoint (scatterAdd).
  */
 import type { DType, Shape } from '../backend.ts';
@@ -118,7 +118,9 @@ const embeddingOp = defineOp<None>({
   bytes: (_, __, out) => 8 * sizeOf(out),
 });
 
-/** The rows of `table` (n, d) that `index` (int32, any shape) names: (…index, d). An index outside [0, n) is an error. */
+/**
+ * The rows of `table` (n, d) that `index` (int32, any shape) names: (…index, d). An index outside [0, n) is an error.
+ */
 export function embedding(index: Tensor, table: Tensor): Tensor {
   checkIndex('embedding', index);
   return apply(embeddingOp, [index, table], {});

@@ -1,4 +1,4 @@
-/** Fused rows of neural networks: normalisation, cross-entropy, rotary embedding, attention, AdamW. */
+/** Fused operations of neural networks: normalisation, cross-entropy, rotary embedding, attention, AdamW. */
 import { rotaryInvFreq, type AdamwStepAttributes, type RotaryAttributes } from '../attributes.ts';
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
@@ -172,7 +172,7 @@ const attentionOp = defineOp<None>({
  */
 export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => apply(attentionOp, [q, k, v], {});
 
-/** Rows of AdamW (Loshchilov & Hutter 2019), one output each; they have no gradient. */
+/** Operations of AdamW (Loshchilov & Hutter 2019), one output each; they have no gradient. */
 const sameShapes = (shapes: readonly Shape[]): Shape => {
   if (!shapes.every(s => s.join() === shapes[0].join()))
     throw new Error(`adamw: shapes differ: ${shapes.map(show).join(', ')}`);

@@ -68,7 +68,7 @@ export const mean: Reduce = (x, dims, options) => {
   return total.div(x.size / total.size);
 };
 
-/** A fused row along one dim. */
+/** A fused operation along one dim. */
 function along(
   name: string,
   flops: number,

@@ -1,5 +1,5 @@
 /**
- * Projections on simplices: the row `simplexThreshold`, and sparsemax and the scaled projection defined by it.
+ * Projections on simplices: the operation `simplexThreshold`, and sparsemax and the scaled projection defined by it.
  *
  * For x and a mass m > 0 the point nearest to x among {y ≥ 0, Σ y = m} is max(x − τ, 0), where τ solves
  * Σ max(x − τ, 0) = m (Martins & Astudillo 2016, Duchi et al. 2008). Everything sparse in S2T2 is this τ, along rows

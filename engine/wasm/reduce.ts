@@ -1,5 +1,5 @@
 /**
- * Reductions of the middle of (outer, n, inner), for the rows `sum` and `max`.
+ * Reductions of the middle of (outer, n, inner), for the operations `sum` and `amax`.
  *
  * Sums run in double precision and are rounded once, which is better than pairwise. Where inner is 1 a line is
  * contiguous and four lanes run along it; otherwise a strip of neighbouring lines is reduced together, row by row.

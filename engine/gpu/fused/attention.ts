@@ -1,7 +1,7 @@
 /**
- * The row `attention`: causal, with grouped key/value heads, q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D). Heads
- * are
- * read where they lie, so nothing is permuted; P (B, H, T, S) exists as a whole, and the backward pass makes it anew:
+ * The operation `attention`: causal, with grouped key/value heads, q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D).
+ * Heads are read where they lie, so nothing is permuted; P (B, H, T, S) exists as a whole, and the backward pass makes
+ * it anew:
  *
  *     P = softmax(Q Kᵀ/√D)    O = P V    dS = P (dO Vᵀ − Σ dO O)/√D    dQ = dS K    dK = Σ dSᵀ Q    dV = Σ Pᵀ dO
  *

@@ -1,5 +1,5 @@
 /**
- * The fused rows that this backend has kernels for; each one's specification is the definition of its row in `ops/`.
+ * The fused operations that this backend has kernels for; each one's specification is its definition in `ops/`.
  */
 import type { Kernel } from '../../backend.ts';
 import type { GpuStorage, Machine } from '../machine.ts';

@@ -1,6 +1,6 @@
 /**
- * Rows that work along lines: the softmax family, normalisation, cross-entropy. Statistics of the lines are reduced in
- * parallel (`reduce.ts`), then one thread an element applies the formula of the row.
+ * Operations along lines: the softmax family, normalisation, cross-entropy. Statistics of the lines are reduced in
+ * parallel (`reduce.ts`), then one thread an element applies the operation's formula.
  */
 import type { Kernel, Shape, View } from '../../backend.ts';
 import type { Dim } from '../../attributes.ts';

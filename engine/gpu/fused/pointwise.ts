@@ -1,4 +1,4 @@
-/** Activations and AdamW: one thread an element, the definition of the row in one expression. */
+/** Activations and AdamW: one thread an element, the operation's definition in one expression. */
 import type { Kernel } from '../../backend.ts';
 import type { AdamwStepAttributes, GeluAttributes } from '../../attributes.ts';
 import { sameShape } from '../../shape.ts';

@@ -1,6 +1,6 @@
 /**
- * The row `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D) or as
- * told.
+ * The operation `rotary`: the pair (i, i + D/2) of the row at position p of x (B, T, H, D) turns by p · base^(−2i/D) or
+ * as told.
  */
 import type { Kernel } from '../../backend.ts';
 import { rotaryInvFreq, type RotaryAttributes } from '../../attributes.ts';

@@ -1,4 +1,6 @@
-/** The rows `adamwMean`, `adamwVariance` and `adamwStep` (Loshchilov & Hutter 2019), each in one pass over memory. */
+/**
+ * The operations `adamwMean`, `adamwVariance` and `adamwStep` (Loshchilov & Hutter 2019), each in one pass over memory.
+ */
 import type { AdamwStepAttributes } from '../../attributes.ts';
 import type { Kernel } from '../../backend.ts';
 import { f32x4 } from '../assembler/instructions.ts';

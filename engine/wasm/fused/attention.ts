@@ -1,5 +1,5 @@
 /**
- * The row `attention`: causal, with grouped key/value heads, q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D).
+ * The operation `attention`: causal, with grouped key/value heads, q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D).
  *
  * Work is cut into pairs (b, g) of a sequence and a key/value head, and within them into blocks of queries of every
  * head of the group. For a block, scores of all visible keys are one product, so the T × S matrix of a head never

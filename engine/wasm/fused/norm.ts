@@ -1,6 +1,7 @@
 /**
- * The rows `layerNorm` and `rmsNorm`: y = (x − shift) / √(mean((x − shift)²) + ε) over contiguous lines, where shift is
- * the mean of the line or 0. Statistics are double sums; the mean is taken first, so large means cost no precision.
+ * The operations `layerNorm` and `rmsNorm`: y = (x − shift) / √(mean((x − shift)²) + ε) over contiguous lines, where
+ * shift is the mean of the line or 0. Statistics are double sums; the mean is taken first, so large means cost no
+ * precision.
  */
 import type { Kernel } from '../../backend.ts';
 import { sizeOf } from '../../shape.ts';

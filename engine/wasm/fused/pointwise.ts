@@ -1,5 +1,5 @@
 /**
- * Fused functions of floats at one position, forward and backward, in one pass over memory: the rows `sigmoid`,
+ * Fused functions of floats at one position, forward and backward, in one pass over memory: the operations `sigmoid`,
  * `silu`, `relu`, `gelu` and `swiglu`. Inputs and outputs are flat buffers of one size; broadcasting is declined.
  */
 import type { Kernel } from '../../backend.ts';

@@ -1,7 +1,7 @@
 /**
- * The row `rotary`: pairs (i, i + D/2) of the vector at position p turn by p · base^(−2i/D) or as told. Angles are
- * computed by the
- * host in double precision; the tables of the last few calls are kept, since every layer asks for the same.
+ * The operation `rotary`: pairs (i, i + D/2) of the vector at position p turn by p · base^(−2i/D) or as told. Angles
+ * are computed by the host in double precision; the tables of the last few calls are kept, since every layer asks for
+ * the same.
  */
 import type { Kernel, View } from '../../backend.ts';
 import { rotaryInvFreq, type RotaryAttributes } from '../../attributes.ts';

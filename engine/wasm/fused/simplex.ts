@@ -1,7 +1,6 @@
 /**
- * The rows `simplexThreshold`, `simplexProjection`, `sparsemax` and `simplexGradient`: τ of every line with Σ max(x −
- * τ, 0) = mass, and
- * the projection max(x − τ, 0) itself. By selection, without a sort.
+ * The operations `simplexThreshold`, `simplexProjection`, `sparsemax` and `simplexGradient`: τ of every line with Σ
+ * max(x − τ, 0) = mass, and the projection max(x − τ, 0) itself. By selection, without a sort.
  *
  * A line is first shifted by its maximum, which the projection does not see and floats do: z = x − max ≤ 0. Newton's
  * method from t = −mass, which lies below the solution (Michelot 1986), replaces t by (Σ z − mass)/|S| over the

@@ -1,6 +1,6 @@
 /**
- * The rows `softmax`, `logSoftmax` and `crossEntropy` over contiguous lines. Lines are shifted by their maximum, and
- * sums of exponentials run in double precision, by fours.
+ * The operations `softmax`, `logSoftmax` and `crossEntropy` over contiguous lines. Lines are shifted by their maximum,
+ * and sums of exponentials run in double precision, by fours.
  */
 import type { Kernel, View } from '../../backend.ts';
 import { sizeOf } from '../../shape.ts';

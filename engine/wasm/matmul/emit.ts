@@ -1,5 +1,6 @@
 /**
- * The matrix product in WebAssembly, C = op(A) op(B) or C += op(A) op(B), for the row `matmul` and inside attention.
+ * The matrix product in WebAssembly, C = op(A) op(B) or C += op(A) op(B), for the operation `matmul` and inside
+ * attention.
  *
  * A and B are copied, block by block, into panels that the micro-kernel reads in order: panels of 4 rows of A and 8
  * columns of B, each with the index of the inner sum outermost. Copying is where transposition happens. Lanes of a
