@@ -17,13 +17,18 @@ import { emitDots } from './dots.ts';
 import { blockColumns, blockRows, depth, edgeTile, packedA, packedB, fewRows, tileColumns, tileRows } from './plan.ts';
 import { multiplyAdd, transpose4 } from './vectors.ts';
 
+interface Packing {
+  readonly lines: FuncRef;
+  readonly columns: FuncRef;
+}
+
 const packParams = { source: 'i32', stride: 'i32', count: 'i32', k: 'i32', to: 'i32', width: 'i32' } as const;
 
 /**
  * Packs `count` lines of k floats into panels of `width` (4 or 8) lines: element (line, l) goes to
  * panel ⌊line/width⌋, position l · width + line mod width. Groups of four lines at a time, up to whole panels.
  */
-function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } {
+function emitPacking({ module }: Kernels): Packing {
   /** For each group of four lines: the first of them, and where its first element goes. */
   const eachGroup = (
     f: Func,
@@ -73,18 +78,26 @@ function emitPacking({ module }: Kernels): { lines: FuncRef; columns: FuncRef } 
   });
 
   /**
-   * Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: vectors are copied.
+   * Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: the vectors of a panel,
+   * one or two, are copied. What is read beyond the last line is within the slack of blocks.
    */
   const columns = module.func('packColumns', packParams, (f, p) => {
-    eachGroup(f, p, (line, to) => {
-      const from = f.let(i32.add(p.source, i32.shl(i32.min_u(line, i32.sub(p.count, 1)), 2)));
-      const step = f.let(i32.shl(p.width, 2));
-      f.for(0, p.k, 1, () => {
-        f.do(v128.store(to, v128.load(from)));
-        f.set(to, i32.add(to, step));
-        f.set(from, i32.add(from, p.stride));
+    const panels = (width: 4 | 8) => {
+      const to = f.let(p.to);
+      f.for(0, p.count, width, line => {
+        const from = f.let(i32.add(p.source, i32.shl(line, 2)));
+        f.for(0, p.k, 1, () => {
+          for (let at = 0; at < 4 * width; at += 16) f.do(v128.store(to, v128.load(from, at), at));
+          f.set(to, i32.add(to, 4 * width));
+          f.set(from, i32.add(from, p.stride));
+        });
       });
-    });
+    };
+    f.if(
+      i32.lt_u(p.width, 8),
+      () => panels(4),
+      () => panels(8),
+    );
   });
 
   return { lines, columns };
@@ -180,6 +193,58 @@ function emitBlock({ module, features }: Kernels): FuncRef {
 }
 
 /**
+ * A large product in two steps. `matmulPack` packs `count` lines of k floats for all threads, an item a panel; blocks of
+ * `depth` terms follow each other, each with all panels. `matmulTiles` multiplies packed A (m, k) and B (k, n), an item
+ * a tile of C.
+ */
+function emitTiles(kernels: Kernels, pack: Packing, block: FuncRef): void {
+  /** Where in packed lines the panel of line `line` begins, in the block of k terms from term l on. */
+  const panelAt = (base: I32, count: I32, width: I32 | number, l: I32, line: I32, k: I32) => {
+    const padded = i32.mul(i32.div_u(i32.add(count, i32.sub(width, 1)), width), width);
+    return i32.add(base, i32.shl(i32.add(i32.mul(l, padded), i32.mul(line, k)), 2));
+  };
+
+  kernel(
+    kernels,
+    'matmulPack',
+    { source: 'i32', stride: 'i32', across: 'i32', count: 'i32', k: 'i32', packed: 'i32', width: 'i32' },
+    (f, p, share) => {
+      f.for(share.from, share.to, 1, panel => {
+        const line = f.let(i32.mul(panel, p.width));
+        const lines = f.let(i32.min_u(i32.sub(p.count, line), p.width));
+        f.for(0, p.k, depth, l => {
+          const k = f.let(i32.min_u(i32.sub(p.k, l), depth));
+          const to = f.let(panelAt(p.packed, p.count, p.width, l, line, k));
+          const at = (contiguous: I32, strided: I32) =>
+            i32.add(p.source, i32.add(i32.mul(strided, p.stride), i32.shl(contiguous, 2)));
+          f.if(
+            p.across,
+            () => f.call(pack.columns, at(line, l), p.stride, lines, k, to, p.width),
+            () => f.call(pack.lines, at(l, line), p.stride, lines, k, to, p.width),
+          );
+        });
+      });
+    },
+  );
+
+  const product = { a: 'i32', b: 'i32', c: 'i32', strideC: 'i32', m: 'i32', n: 'i32', k: 'i32' } as const;
+  kernel(kernels, 'matmulTiles', { ...product, rows: 'i32', columns: 'i32' }, (f, p, { from, to, work }) => {
+    const across = f.let(i32.div_u(i32.add(p.n, i32.sub(p.columns, 1)), p.columns)); // tiles side by side
+    f.for(from, to, 1, item => {
+      const i = f.let(i32.mul(i32.div_u(item, across), p.rows));
+      const j = f.let(i32.mul(i32.rem_u(item, across), p.columns));
+      const [m, n] = [f.let(i32.min_u(i32.sub(p.m, i), p.rows)), f.let(i32.min_u(i32.sub(p.n, j), p.columns))];
+      const c = f.let(i32.add(p.c, i32.add(i32.mul(i, p.strideC), i32.shl(j, 2))));
+      f.for(0, p.k, depth, l => {
+        const k = f.let(i32.min_u(i32.sub(p.k, l), depth));
+        const a = panelAt(p.a, p.m, tileRows, l, i, k);
+        f.call(block, a, panelAt(p.b, p.n, tileColumns, l, j, k), c, p.strideC, m, n, k, l, i32.add(work, edgeTile));
+      });
+    });
+  });
+}
+
+/**
  * One whole product: strides in bytes between stored rows, `ta` and `tb` say that the stored matrix is the transpose.
  */
 export interface MatmulFunctions {
@@ -253,6 +318,8 @@ export function emitMatmul(kernels: Kernels): MatmulFunctions {
       });
     });
   });
+
+  emitTiles(kernels, pack, block);
 
   /**
    * Few rows of a product with a transposed matrix go another way; `rows` is m of the whole product, so that cutting it

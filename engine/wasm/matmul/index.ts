@@ -3,7 +3,7 @@ import type { Shape } from '../../backend.ts';
 import { broadcastStrides, sizeOf } from '../../shape.ts';
 import { collapse, walkOuter } from '../elementwise.ts';
 import type { Machine, WasmStorage } from '../machine.ts';
-import { itemsOf, workBytes } from './plan.ts';
+import { itemsOf, tileColumns, tileRows, tilesOf, workBytes, type Tiles } from './plan.ts';
 
 interface Operand {
   readonly storage: WasmStorage;
@@ -30,6 +30,20 @@ export function matmul(
   const loop = collapse(batch, [strides[0].map(s => s * m * k), strides[1].map(s => s * k * n)]);
   const count = loop.shape.at(-1) ?? 1;
   const batchBytes = loop.strides.map(s => 4 * (s.at(-1) ?? 0));
+  const tiles = y.size === m * n ? tilesOf(m, n, k, machine.threads) : null;
+  if (tiles !== null) {
+    inTiles(
+      machine,
+      [a.storage, b.storage, y].map(x => x.pointer),
+      transposeA,
+      transposeB,
+      m,
+      n,
+      k,
+      tiles,
+    );
+    return y;
+  }
   const items = itemsOf(m, n, k, machine.threads);
   const lineBytes = [transposeA ? m : k, transposeB ? k : n, n].map(length => 4 * length);
   walkOuter(loop, 1, ([offsetA, offsetB], block) => {
@@ -59,4 +73,51 @@ export function matmul(
     );
   });
   return y;
+}
+
+/** One large product: each operand is packed once, in pieces where it is very large, and then read by all threads. */
+function inTiles(
+  machine: Machine,
+  [a, b, c]: readonly number[],
+  transposeA: boolean,
+  transposeB: boolean,
+  m: number,
+  n: number,
+  k: number,
+  tiles: Tiles,
+): void {
+  /** Packs lines from `start` on; they are contiguous, or, where `across`, their elements are `length` apart. */
+  const pack = (
+    from: number,
+    start: number,
+    count: number,
+    length: number,
+    across: boolean,
+    to: number,
+    width: number,
+  ) =>
+    machine.run(
+      'matmulPack',
+      [from + 4 * start * (across ? 1 : k), 4 * (across ? length : k), Number(across), count, k, to, width],
+      { items: Math.ceil(count / width), grain: Math.max(1, Math.ceil((1 << 15) / (width * k))) },
+    );
+  const padded = (count: number, width: number) => 4 * k * Math.ceil(count / width) * width;
+  machine.scratch(padded(tiles.rows, tileRows), packedA =>
+    machine.scratch(padded(tiles.columns, tileColumns), packedB => {
+      for (let j = 0; j < n; j += tiles.columns) {
+        const columns = Math.min(tiles.columns, n - j);
+        pack(b, j, columns, n, !transposeB, packedB, tileColumns);
+        for (let i = 0; i < m; i += tiles.rows) {
+          const rows = Math.min(tiles.rows, m - i);
+          if (j === 0 || tiles.rows < m) pack(a, i, rows, m, transposeA, packedA, tileRows);
+          machine.run(
+            'matmulTiles',
+            [packedA, packedB, c + 4 * (i * n + j), 4 * n, rows, columns, k, tiles.tileRows, tiles.tileColumns],
+            { items: Math.ceil(rows / tiles.tileRows) * Math.ceil(columns / tiles.tileColumns), grain: 1 },
+            workBytes,
+          );
+        }
+      }
+    }),
+  );
 }

@@ -17,6 +17,9 @@ export const blockColumns = 512;
 /** Up to so many rows times a transposed matrix are not worth packing it. */
 export const fewRows = 4;
 
+/** A large product packs each operand once, for all threads, in pieces of at most so many bytes. */
+export const packedBytes = 16 * 2 ** 20;
+
 /** Layout of a thread's workspace in bytes. */
 export const packedA = 0;
 export const packedB = packedA + blockRows * depth * 4;
@@ -49,4 +52,35 @@ export function itemsOf(m: number, n: number, k: number, threads: number): Items
   const length = Math.max(Math.ceil(along / (3 * threads)), Math.ceil(leastShare / (across * k)), 8 * tile);
   const rounded = Math.min(Math.ceil(length / tile) * tile, Math.max(most, tile));
   return { byRows, length: rounded, count: Math.ceil(along / rounded) };
+}
+
+/** How a large product is cut: what is packed at a time, and the tiles of C that threads take. */
+export interface Tiles {
+  /** Rows of A and columns of B that are packed at a time. */
+  readonly rows: number;
+  readonly columns: number;
+  /** Rows and columns of a tile. */
+  readonly tileRows: number;
+  readonly tileColumns: number;
+}
+
+/** Tiles a thread, where the product has as many: they even out differences of speed. */
+const tilesOfThread = 4;
+const leastTileColumns = 64;
+
+/**
+ * The cut of a product that is worth packing once for all threads; null for one that is too small or too narrow, which
+ * `itemsOf` cuts.
+ */
+export function tilesOf(m: number, n: number, k: number, threads: number): Tiles | null {
+  if (m < 2 * leastTileColumns || n < 2 * leastTileColumns || m * n * k < 4 * leastShare) return null;
+  const most = Math.max(blockRows, Math.floor(packedBytes / (4 * k) / blockRows) * blockRows);
+  const [rows, columns] = [Math.min(m, most), Math.min(n, most)];
+  const tile = { rows: blockRows, columns: blockColumns };
+  const count = () => Math.ceil(rows / tile.rows) * Math.ceil(columns / tile.columns);
+  while (threads > 1 && count() < tilesOfThread * threads && tile.columns > leastTileColumns) {
+    if (tile.columns > tile.rows) tile.columns /= 2;
+    else tile.rows /= 2;
+  }
+  return { rows, columns, tileRows: tile.rows, tileColumns: tile.columns };
 }

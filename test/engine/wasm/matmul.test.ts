@@ -67,6 +67,38 @@ describe('matmul of integers is exact', () => {
     },
   );
 
+  // Shapes that are packed once for all threads: edges of panels, tiles, partial sums and of what is packed at a time.
+  test.each([
+    [128, 128, 128],
+    [129, 200, 131],
+    [300, 257, 141],
+    [130, 513, 700],
+    [129, 16_400, 140],
+  ])('large shapes %d × %d × %d on one and two threads', (m, k, n) => {
+    const [a, b] = [integers(m * k), integers(k * n)].map(values => values.map(x => Math.sign(x)));
+    const transposed = (values: Float32Array, rows: number, columns: number) =>
+      Float32Array.from(values, (_, i) => values[(i % rows) * columns + Math.floor(i / rows)]);
+    const expected = product(a, b, false, false, m, k, n);
+    for (const threads of k > 1000 ? [2] : [1, 2]) {
+      const backend = createWasmBackend({ threads });
+      const upload = (values: Float32Array<ArrayBuffer>, shape: number[]) => ({
+        storage: backend.upload(values),
+        shape,
+      });
+      for (const transposeA of sides) {
+        for (const transposeB of sides) {
+          const x = transposeA ? upload(transposed(a, m, k), [k, m]) : upload(a, [m, k]);
+          const y = transposeB ? upload(transposed(b, k, n), [n, k]) : upload(b, [k, n]);
+          const c = backend.matmul(x, y, transposeA, transposeB, [m, n]);
+          expect(equal(backend.readSync!(c), expected), `transposeA ${transposeA}, transposeB ${transposeB}`).toBe(
+            true,
+          );
+          for (const storage of [x.storage, y.storage, c]) backend.free(storage);
+        }
+      }
+    }
+  });
+
   test('an operand followed by NaN in memory: what lies beyond an edge reaches no output', () => {
     const poisoned = (values: Float32Array) => Float32Array.from([...values, ...new Float32Array(32).fill(NaN)]);
     for (const transposeA of sides) {
