@@ -10,7 +10,7 @@ import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
 import { readBytes } from './bytes.ts';
 import { Cursor, isIndex } from './json-cursor.ts';
 import { byteToken } from './json-write.ts';
-import { pairKey, type Merge } from './merge.ts';
+import { pairKey, type Merge } from './rule.ts';
 import { compilePattern, gpt2Pattern, quotePattern, type Split } from './pattern.ts';
 import { Tokenizer, type SpecialTokens } from './tokenizer.ts';
 

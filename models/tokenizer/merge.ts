@@ -9,17 +9,8 @@
  */
 import { UserError } from '../errors.ts';
 import { Heap } from './heap.ts';
+import type { Merge } from './rule.ts';
 import { Scanner } from './scan.ts';
-
-/** Two neighbours, by id, and what they become. */
-export interface Merge {
-  readonly left: number;
-  readonly right: number;
-  readonly merged: number;
-}
-
-/** Two ids as one number, exact for vocabularies up to 2²⁶. */
-export const pairKey = (left: number, right: number): number => left * 2 ** 26 + right;
 
 /** Up to this many symbols, searching beats keeping lists. */
 const shortWord = 20;

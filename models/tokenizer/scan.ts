@@ -7,7 +7,7 @@
  * end there, that gets on with the last token of the prefix before it. An automaton (Aho & Corasick 1975) lists the
  * tokens that end at a place, a table remembers which pairs get on.
  */
-import type { Merge } from './merge.ts';
+import type { Merge } from './rule.ts';
 
 /** Tokens at most: the table of pairs has their square. */
 const maxTokens = 2048;

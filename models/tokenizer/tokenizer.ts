@@ -19,10 +19,11 @@ import {
   type CharacterUnits,
 } from './alphabet.ts';
 import { concatBytes, hexOf, latin1Of } from './bytes.ts';
-import { Merger, type Merge } from './merge.ts';
+import { Merger } from './merge.ts';
+import type { Merge } from './rule.ts';
 import { compileSplits, type Split, type Splitter } from './pattern.ts';
 
-export type { Merge } from './merge.ts';
+export type { Merge } from './rule.ts';
 
 export interface SpecialTokens {
   /** Begins a sequence; a vocabulary without one uses its end token. */
