@@ -5,30 +5,19 @@
  */
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
+import { Random } from '../../../engine/index.ts';
 import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
 import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { generate } from '../../../models/generate.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
-import { forward } from '../../../models/transformer.ts';
+import { distance, familyDirectories, huggingFace, logitsOf } from '../../oracles/families.ts';
 import { oraclePython, readThere } from '../../oracles/huggingface.ts';
 import { temporaryDirectory } from '../temporary.ts';
 
-const oracles = new URL('../../oracles/', import.meta.url).pathname;
 const directory = temporaryDirectory();
-
-/** The largest difference, in units of the largest value. */
-function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
-  expect(a.length).toBe(b.length);
-  const largest = (values: number[]) => values.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-  return largest(Array.from(a, (x, i) => x - b[i])) / largest(Array.from(b));
-}
 
 /** What float32 loses against double precision in a few layers of width 16: some hundred roundings of 2⁻²⁴. */
 const rounding = 256 * 2 ** -24;
-
-const logitsOf = ({ model }: LanguageModel, ids: Int32Array<ArrayBuffer>) =>
-  noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
 
 async function greedy({ model }: LanguageModel, prompt: Int32Array<ArrayBuffer>): Promise<number[]> {
   const ids: number[] = [];
@@ -36,8 +25,8 @@ async function greedy({ model }: LanguageModel, prompt: Int32Array<ArrayBuffer>)
   return ids;
 }
 
-describe.each(['gpt2', 'olmo', 'llama', 'llama3'])('%s, as transformers saves it', name => {
-  const path = join(oracles, 'huggingface', name);
+describe.each(familyDirectories)('%s, as transformers saves it', name => {
+  const path = join(huggingFace, name);
   const opened = Promise.all([loadModel(path), readSafetensors(join(path, 'oracle.safetensors'))]);
 
   test('PyTorch computes the same logits and generates the same tokens', async () => {
@@ -52,7 +41,8 @@ describe.each(['gpt2', 'olmo', 'llama', 'llama3'])('%s, as transformers saves it
     const text = oracle.metadata.get('text')!;
     const ids = tokenizer.encode(text);
     // LLaMA's post-processor puts the begin token in front; here that is the caller's.
-    expect([...(name === 'llama' ? [tokenizer.specialTokens.bos!] : []), ...ids]).toEqual([
+    const beginsThere = name === 'llama' || name === 'mistral';
+    expect([...(beginsThere ? [tokenizer.specialTokens.bos!] : []), ...ids]).toEqual([
       ...(await oracle.read('encoded')),
     ]);
     expect(tokenizer.decode(ids)).toBe(text);
