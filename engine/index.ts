@@ -7,7 +7,7 @@ export * from './attributes.ts';
 export * from './autograd.ts';
 export * from './backends.ts';
 export * from './checkpoint.ts';
-export { apply, defineOp, noGrad, ops, withGradient, type Op, type TableOp } from './op.ts';
+export { apply, defineOp, isRecording, noGrad, ops, withGradient, type Op, type TableOp } from './op.ts';
 export * from './ops/elementwise.ts';
 export * from './ops/layout.ts';
 export * from './ops/linear.ts';
@@ -17,6 +17,7 @@ export * from './ops/simplex.ts';
 export * from './parking.ts';
 export * from './random.ts';
 export * from './reference.ts';
+export * from './rehearsal.ts';
 export { createWasmBackend } from './wasm/index.ts';
 export {
   arange,

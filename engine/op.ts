@@ -71,7 +71,7 @@ export function noGrad<R>(fn: () => R): R {
   return withRecording(false, fn);
 }
 
-/** @internal Whether operations are recorded now. */
+/** Whether operations are recorded now, so that gradients can be asked for. */
 export const isRecording = (): boolean => recording;
 
 /** @internal Runs `fn` with recording on or off. */

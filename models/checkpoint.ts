@@ -2,13 +2,14 @@
  * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), read
  * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
-import { tensor, type Tensor } from '../engine/index.ts';
+import { tensor, type Parking, type Tensor } from '../engine/index.ts';
 import { formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
 import { show, UserError } from './errors.ts';
 import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
 import type { TensorData } from './safetensors/write.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
+import { parkedWeight } from './parked.ts';
 import { pack, storedPrefixes, storedTensors, unpack } from './stored.ts';
 import type { TransformerConfig } from './transformer-config.ts';
 import { fromParameters, parameters, type Transformer } from './weights.ts';
@@ -71,8 +72,13 @@ export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
 /** Constants that older versions of transformers saved among the weights. */
 const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$/;
 
+export interface ReadOptions {
+  /** Weights stay outside the backend's memory, frozen; missing: they are in it, and can learn. */
+  readonly parking?: Parking;
+}
+
 /** Reads a model; see `readHeaders` for what must be there. */
-export async function readModel(files: ModelFiles): Promise<LanguageModel> {
+export async function readModel(files: ModelFiles, { parking }: ReadOptions = {}): Promise<LanguageModel> {
   const { config, tokenizer, source, stored } = await readHeaders(files);
   const weights: Record<string, Tensor> = {};
   try {
@@ -80,7 +86,10 @@ export async function readModel(files: ModelFiles): Promise<LanguageModel> {
       const values = await source.readFloats(stored.get(tensorThere.name)!);
       unpack(tensorThere, values).forEach((part, i) => {
         const { name, shape } = tensorThere.parts[i];
-        weights[name] = tensor(part, { shape, requiresGrad: true });
+        const { dtype } = source.tensors.get(stored.get(tensorThere.name)!)!;
+        weights[name] = parking
+          ? parkedWeight(parking, part, shape, dtype)
+          : tensor(part, { shape, requiresGrad: true });
       });
     }
   } catch (error) {

@@ -16,7 +16,10 @@ function bitsOf(values: Float32Array): Uint32Array {
 }
 
 /** binary16 to float32. `out` must be as long as `halves`. */
-export function float16ToFloat32(halves: Uint16Array, out: Floats = new Float32Array(halves.length)): Floats {
+export function float16ToFloat32<T extends Float32Array = Floats>(
+  halves: Uint16Array,
+  out = new Float32Array(halves.length) as Float32Array as T,
+): T {
   const words = bitsOf(out);
   for (let i = 0; i < halves.length; i++) {
     const half = halves[i];
@@ -61,7 +64,10 @@ export function float32ToFloat16(values: Float32Array, out: Halves = new Uint16A
 }
 
 /** bfloat16 to float32: the same bits, and sixteen zeros. `out` must be as long as `halves`. */
-export function bfloat16ToFloat32(halves: Uint16Array, out: Floats = new Float32Array(halves.length)): Floats {
+export function bfloat16ToFloat32<T extends Float32Array = Floats>(
+  halves: Uint16Array,
+  out = new Float32Array(halves.length) as Float32Array as T,
+): T {
   const words = bitsOf(out);
   for (let i = 0; i < halves.length; i++) words[i] = halves[i] << 16;
   return out;

@@ -28,15 +28,15 @@ export interface ScoreOptions {
   readonly onProgress?: (tokens: number) => void;
 }
 
-/** Mean nats per scored token of a batch: the training loss, a scalar. */
-export function batchLoss(model: Transformer, batch: Batch, ends: Ends = model): Tensor {
-  return tokenLosses(model, batch, ends).sum().div(batch.tokens);
+/** Mean nats per scored token of a batch: the training loss, a scalar. `recompute`: see `forward`. */
+export function batchLoss(model: Transformer, batch: Batch, ends: Ends = model, recompute = false): Tensor {
+  return tokenLosses(model, batch, ends, recompute).sum().div(batch.tokens);
 }
 
 /** −log p of every target, 0 where there is none: (B·T). */
-function tokenLosses(model: Transformer, batch: Batch, ends: Ends): Tensor {
+function tokenLosses(model: Transformer, batch: Batch, ends: Ends, recompute = false): Tensor {
   const { ids, targets } = batchTensors(batch);
-  const { logits } = forward(model, ids, ends); // (B, T, V)
+  const { logits } = forward(model, ids, ends, undefined, recompute); // (B, T, V)
   return logits.reshape([targets.size, -1]).crossEntropy(targets);
 }
 

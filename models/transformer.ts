@@ -5,7 +5,7 @@
  *
  * B sequences of T tokens, width C, H query heads and G key/value heads of width D, feed-forward width F, vocabulary V.
  */
-import { concat, type Tensor } from '../engine/index.ts';
+import { checkpoint, concat, isRecording, scope, type Tensor } from '../engine/index.ts';
 import { families } from './families.ts';
 import {
   headWidth,
@@ -14,7 +14,16 @@ import {
   scaledInvFreq,
   type TransformerConfig,
 } from './transformer-config.ts';
-import type { Attention, Ends, FeedForward, Layer, Linear, Norm, Transformer } from './weights.ts';
+import {
+  mapTensors,
+  type Attention,
+  type Ends,
+  type FeedForward,
+  type Layer,
+  type Linear,
+  type Norm,
+  type Transformer,
+} from './weights.ts';
 
 /** Keys and values of the positions seen so far, a pair a layer: (B, S, G, D). */
 export type Cache = readonly { readonly k: Tensor; readonly v: Tensor }[];
@@ -28,9 +37,17 @@ export interface ForwardResult {
 
 /**
  * Logits of the next token at every position: ids (B, T) int32 → (B, T, V). `ends` stand in for the model's own;
- * `cache` holds the positions before, and T may be 1 then.
+ * `cache` holds the positions before, and T may be 1 then. With `recompute` a backward pass computes the values inside a
+ * layer again and keeps its output only: a third more time, a fraction of the memory, the same bits; there is no cache
+ * then.
  */
-export function forward(model: Transformer, ids: Tensor, ends: Ends = model, cache?: Cache): ForwardResult {
+export function forward(
+  model: Transformer,
+  ids: Tensor,
+  ends: Ends = model,
+  cache?: Cache,
+  recompute = false,
+): ForwardResult {
   const { config: c } = model;
   const past = cache?.[0].k.shape[1] ?? 0;
   const [, T] = ids.shape;
@@ -39,7 +56,13 @@ export function forward(model: Transformer, ids: Tensor, ends: Ends = model, cac
   if (model.positions) x = x.add(model.positions.slice(0, past, past + T));
   const grown: { k: Tensor; v: Tensor }[] = [];
   model.layers.forEach((layer, i) => {
-    const { y, k, v } = block(c, layer, x, past, cache?.[i]);
+    if (recompute && isRecording()) {
+      x = recomputed(c, layer, x);
+      return;
+    }
+    // Without a backward pass nothing of a layer is needed but what it returns.
+    const within = isRecording() ? <R>(fn: () => R): R => fn() : scope;
+    const { y, k, v } = within(() => block(c, layer, x, past, cache?.[i]));
     grown.push({ k, v });
     x = y; // (B, T, C)
   });
@@ -71,6 +94,27 @@ function block(
   const y = x.add(after(layer.attentionNorm, attended.y)); // (B, T, C)
   const fed = feedForward(c, layer.feedForward, before(layer.feedForwardNorm, c.parallel ? x : y));
   return { ...attended, y: y.add(after(layer.feedForwardNorm, fed)) }; // (B, T, C)
+}
+
+/** A block whose inner values are not kept, of x (B, T, C) from the first position on. */
+function recomputed(c: TransformerConfig, layer: Layer, x: Tensor): Tensor {
+  const weights: Tensor[] = [];
+  mapTensors(layer, weight => {
+    weights.push(weight);
+    return weight;
+  });
+  return checkpoint(
+    ([input, ...own]) => {
+      let next = 0;
+      return block(
+        c,
+        mapTensors(layer, () => own[next++]),
+        input,
+        0,
+      ).y;
+    },
+    [x, ...weights],
+  );
 }
 
 /** Lines along the last dim, scaled and shifted where the norm says so. */

@@ -125,6 +125,17 @@ export function parameterShapes(config: TransformerConfig): Record<string, numbe
   return shapes;
 }
 
+/** A part of a model's structure with each of its tensors, in one fixed order, replaced. */
+export function mapTensors<T extends object>(part: T, replace: (weight: Tensor) => Tensor): T {
+  const map = (value: unknown): unknown =>
+    value instanceof Tensor
+      ? replace(value)
+      : typeof value === 'object' && value !== null
+        ? Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, map(inner)]))
+        : value;
+  return map(part) as T;
+}
+
 /** The weights of a model as a flat record, for optimisers and gradients. A tied head is not in it twice. */
 export function parameters(model: Transformer): Record<string, Tensor> {
   const { config, ...weights } = model;

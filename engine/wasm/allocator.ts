@@ -38,6 +38,7 @@ export class Allocator {
   private regions: Region[] = [];
   private end: number;
   private liveBytes = 0;
+  private mostEnd = 0;
 
   constructor(start: number, limit: number, grow: Grow) {
     this.end = Math.ceil(start / alignment) * alignment;
@@ -48,6 +49,11 @@ export class Allocator {
   /** Bytes in blocks that are in use. */
   get used(): number {
     return this.liveBytes;
+  }
+
+  /** The farthest that memory was handed out. */
+  get most(): number {
+    return this.mostEnd;
   }
 
   allocate(bytes: number): number {
@@ -77,6 +83,7 @@ export class Allocator {
   private fromEnd(size: number): number | undefined {
     if (this.end + size > this.limit || !this.grow(this.end + size)) return undefined;
     this.end += size;
+    this.mostEnd = Math.max(this.mostEnd, this.end);
     return this.end - size;
   }
 

@@ -69,13 +69,25 @@ export function createWasmBackend({
     `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
   ];
 
+  return wasmBackend(machine, {
+    arithmetic: relaxedSimd ? 'wasm, relaxed SIMD' : 'wasm, plain SIMD',
+    memoryLimit: maximumPages * pageBytes,
+    description: `wasm: ${features.join(', ')}`,
+  });
+}
+
+/** @internal The backend over a machine. */
+export function wasmBackend(
+  machine: Machine,
+  facts: { readonly arithmetic: string; readonly memoryLimit?: number; readonly description: string },
+): Backend<WasmStorage> {
   const { kernels: fused, ...primitives } = computing(machine);
   return {
     name: 'wasm',
-    arithmetic: relaxedSimd ? 'wasm, relaxed SIMD' : 'wasm, plain SIMD',
-    memoryLimit: maximumPages * pageBytes,
+    arithmetic: facts.arithmetic,
+    memoryLimit: facts.memoryLimit,
     floats: ['float32'],
-    describe: () => `wasm: ${features.join(', ')}`,
+    describe: () => facts.description,
     upload: values => machine.upload(values),
     place: (size, write) => machine.place(size, write),
     read: async x => machine.read(x),

@@ -39,7 +39,7 @@ export const singleThread = (kernels: Readonly<Record<string, KernelFunction>>):
 });
 
 export class Machine {
-  readonly memory: WebAssembly.Memory;
+  readonly memory: Pick<WebAssembly.Memory, 'buffer' | 'grow'>;
   private readonly allocator: Allocator;
   private readonly runner: Runner;
   private floatHeap: Float32Array;
@@ -49,7 +49,7 @@ export class Machine {
   /** Blocks allocated by the call that is running; see `allOrNothing`. */
   private made = new Set<number>();
 
-  constructor(memory: WebAssembly.Memory, limit: number, runner: Runner) {
+  constructor(memory: Machine['memory'], limit: number, runner: Runner) {
     this.memory = memory;
     this.runner = runner;
     this.floatHeap = new Float32Array(memory.buffer);
@@ -63,6 +63,11 @@ export class Machine {
 
   get usedBytes(): number {
     return this.allocator.used;
+  }
+
+  /** The most bytes of the memory that were handed out at once, gaps between blocks included. */
+  get mostBytes(): number {
+    return this.allocator.most;
   }
 
   allocate(dtype: DType, size: number): WasmStorage {

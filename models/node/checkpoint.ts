@@ -1,7 +1,7 @@
 /** Hugging Face model directories and GGUF files on disk. */
 import { basename, dirname, join } from 'node:path';
 import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
-import type { LanguageModel, ModelFiles } from '../checkpoint.ts';
+import type { LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
 import type { FloatDType } from '../config.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { exists, readText, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
@@ -19,7 +19,8 @@ export const openModel = async (path: string): Promise<ModelFiles> =>
   isGguf(path) ? openGguf(path) : modelFiles(path);
 
 /** Reads a model directory or GGUF file. Every weight the configuration asks for must be there, in its shape. */
-export const loadModel = async (path: string): Promise<LanguageModel> => readModel(await openModel(path));
+export const loadModel = async (path: string, options?: ReadOptions): Promise<LanguageModel> =>
+  readModel(await openModel(path), options);
 
 /** Of a directory, a GGUF file, or a `tokenizer.json` itself, beside which `tokenizer_config.json` may lie. */
 export const loadTokenizer = async (path: string): Promise<Tokenizer> =>

@@ -1,0 +1,99 @@
+/** A rehearsal needs what the run needs, to the byte. */
+import { describe, expect, test } from 'vitest';
+import {
+  createWasmBackend,
+  getBackend,
+  matmul,
+  memory,
+  Parking,
+  peakBytes,
+  Random,
+  rehearse,
+  scope,
+  setBackend,
+  tensor,
+  zeros,
+  type Backend,
+} from '../../engine/index.ts';
+import { AdamW } from '../../models/adamw.ts';
+import { makeBatch } from '../../models/batches.ts';
+import { initTransformer } from '../../models/init.ts';
+import { batchLoss } from '../../models/score.ts';
+import { trainStep } from '../../models/train.ts';
+import { parameters } from '../../models/weights.ts';
+
+const config = {
+  vocabSize: 300,
+  width: 64,
+  layers: 3,
+  heads: 4,
+  keyValueHeads: 4,
+  feedForward: 96,
+  context: 64,
+  rotaryBase: 10000,
+  normEps: 1e-5,
+} as const;
+
+describe('a rehearsal', () => {
+  test.each([
+    ['llama', false, false],
+    ['olmo', true, false],
+    ['gpt2', true, true],
+  ] as const)('of training %s, tied %s, recomputed %s, takes what the steps take', (family, tied, recompute) => {
+    const random = new Random(1);
+    const batch = makeBatch(
+      Array.from({ length: 3 }, () => ({
+        ids: Int32Array.from({ length: 65 }, () => random.integer(300)),
+        bytes: 0,
+      })),
+    );
+    const steps = () =>
+      scope(() => {
+        const model = initTransformer({ ...config, family, tied }, new Random(2));
+        const weights = parameters(model);
+        const optimizer = new AdamW(weights);
+        for (let i = 0; i < 2; i++)
+          trainStep(() => batchLoss(model, batch, model, recompute), Object.values(weights), optimizer, 1e-3).dispose();
+        optimizer.dispose();
+      });
+    const before = getBackend();
+    const backend = createWasmBackend({ threads: 1 }) as unknown as Backend;
+    setBackend(backend);
+    try {
+      const start = memory();
+      const need = rehearse(1, steps);
+      expect(memory()).toEqual(start);
+      expect(getBackend()).toBe(backend);
+      peakBytes();
+      steps();
+      expect(peakBytes() - start.bytes).toBe(need.tensors);
+      expect(need.memory).toBeGreaterThan(need.tensors);
+    } finally {
+      setBackend(before);
+    }
+  });
+
+  test('goes beyond any memory, and counts parked tensors while they are in', () => {
+    const wide = 2 ** 14; // 1 GiB a matrix
+    const need = rehearse(2, () =>
+      scope(() => {
+        const parking = new Parking(2 ** 30);
+        const weights = Array.from({ length: 9 }, () => parking.park(() => {}, [wide, wide]));
+        weights.reduce((x, w) => scope(() => matmul(x, w)), zeros([1, wide]));
+      }),
+    );
+    expect(need.tensors / 2 ** 30).toBeGreaterThan(4);
+    expect(need.tensors / 2 ** 30).toBeLessThan(4.01);
+  });
+
+  test('an error in it leaves counts and backend as they were', () => {
+    const [start, backend] = [memory(), getBackend()];
+    expect(() =>
+      rehearse(1, () => {
+        tensor([1, 2]);
+        throw new Error('no');
+      }),
+    ).toThrow('no');
+    expect([memory(), getBackend()]).toEqual([start, backend]);
+  });
+});
