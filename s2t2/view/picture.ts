@@ -96,7 +96,7 @@ const button = (action: string, label: string, text: string): Html =>
 export function renderPicture({ rows, columns, largest }: Pick<PictureView, 'rows' | 'columns' | 'largest'>): Html {
   return html`<p>Each row is one of ${rows.length} target tokens, each column one of ${columns.length.toLocaleString('en')} source tokens. A cell is <i>P</i>(source | target): how much of the target token is made of that source token.</p>
 <div class="picture">
-<div class="bar"><span class="group">${button('out', 'Zoom out', '−')}${button('in', 'Zoom in', '+')}${button('fit', 'Show the whole plan', 'Fit')}</span>
+<div class="bar"><span class="group">${button('out', 'Zoom out', '−')}${button('in', 'Zoom in', '+')}${button('fit', 'Fit the whole plan', 'Fit')}</span>
 <label>Rows <select data-order><option value="main">by main source token</option><option value="id">by token id</option><option value="entropy">by entropy</option><option value="support">by support</option></select></label>
 <label>Find <input data-find type="search" list="rows" placeholder="target token" size="12" autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
 <span class="ramp">0<span aria-hidden="true"></span><span class="most">${percent(largest)}</span></span></div>

@@ -44,7 +44,7 @@ nav a { padding: .25rem 0; text-underline-offset: .2em; text-decoration-thicknes
 .facts dt { color: var(--muted); font-size: .8125rem; line-height: 1.3; }
 .facts dd { margin: .15rem 0 0; font-size: 1.125rem; font-weight: 600; font-variant-numeric: tabular-nums; line-height: 1.3; }
 
-.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; background: var(--raised); }
+.scroll { position: relative; overflow-x: auto; border: 1px solid var(--line); border-radius: .5rem; background: var(--raised); }
 table { border-collapse: separate; border-spacing: 0; width: 100%; font-size: .9375rem; font-variant-numeric: tabular-nums; line-height: 1.35; }
 th, td { padding: .55rem .9rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 tbody tr:last-child > * { border-bottom: 0; }

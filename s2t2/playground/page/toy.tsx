@@ -8,7 +8,7 @@ import { toyColumns, toyIterations, toyRows } from '../toy-tokens.ts';
 import { Curves, Section, Select, Slider } from './parts.tsx';
 import { lab } from './state.ts';
 
-const settings = signal<ToySettings>({ variant: 'dual', alpha: 1, marginals: 'uniform', prior: 0.5, seed: 0 });
+const settings = signal<ToySettings>({ variant: 'dual', alpha: 1, marginals: 'uniform', prior: 0.7, seed: 0 });
 const round = signal(3);
 const playing = signal(false);
 const toy = signal<Toy | null>(null);
