@@ -20,7 +20,7 @@ import type { TransformerConfig } from '../models/transformer-config.ts';
 import { storedTensors } from '../models/stored.ts';
 import { readCorpus } from '../s2t2/app/corpus.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
-import { tokenMap } from '../s2t2/methods.ts';
+import { tokenMap } from '../s2t2/translate.ts';
 import { compress } from '../s2t2/plan.ts';
 import { savePlan } from '../s2t2/app/plan-file.ts';
 
@@ -119,7 +119,7 @@ async function writePlan(path: string, source: Tokenizer): Promise<Tokenizer> {
     ...map,
     target: target.hash,
     source: source.hash,
-    settings: { variant: 'dual', iterations: 3, alpha: 1 / v, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 3, alpha: 1 / v, rowNormalisation: 'actual', headNormalisation: 'rows' },
     gap: null,
   });
   await writeFile(join(path, 'tokenizer.json'), tokenizerToJson(target));

@@ -10,9 +10,9 @@ import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import { parameters, type Transformer } from '../models/weights.ts';
+import { disposeModel, parameters, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
-import type { Context, Method, Vocabulary } from './methods.ts';
+import type { Context, Method, Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
 import type { Settings } from './settings.ts';
 
@@ -29,6 +29,8 @@ export interface Cell {
 export interface CellHost {
   /** Trains, resumably. `stage` names the training within its table; `watch` gives the plan that is being learned. */
   runStage(stage: string, training: Training, watch?: () => Promise<Plan>): Promise<TrainingResult>;
+  /** Takes a line for the person who watches. */
+  log(line: string): void;
   /** Scores held-out sequences. */
   evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
 }
@@ -105,11 +107,13 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     return result;
   };
   const { source, target, sequences } = cell;
-  const context: Context = { settings, source, target, train: sequences.train, runStage };
+  const context: Context = { settings, source, target, train: sequences.train, runStage, log: line => host.log(line) };
   const test = sequences.test[method.vocabulary];
 
   const start = await method.start(context);
   const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
+  if (start.finetuned) disposeModel(start.model);
+  const model = start.finetuned ?? start.model;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
   const batches = planBatches(
     sequences.train[method.vocabulary],
@@ -118,15 +122,15 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     new Random(settings.seed).split('finetuning batches'),
   );
   await runStage(`${method.name}.finetune`, {
-    parameters: parameters(start.model),
+    parameters: parameters(model),
     batches,
-    loss: batch => batchLoss(start.model, batch),
-    rate: method.name === 'scratch' ? settings.scratchRate : settings.rate,
+    loss: batch => batchLoss(model, batch),
+    rate: settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
     optimizer: weights =>
       new AdamW(weights, { rateOf: name => (name === 'embedding' || name === 'head' ? 1 : settings.bodyRate) }),
   });
-  const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', start.model, test);
+  const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
   const row: Row = {
     name: method.name,
@@ -139,7 +143,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     seconds: total(s => s.seconds),
     curve: curveOf(stages),
   };
-  return { row, model: start.model, plan: start.plan, scores: { before, after }, evaluationSeconds };
+  return { row, model, plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
 
 /** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */

@@ -4,7 +4,9 @@
  */
 export * from './evaluate.ts';
 export * from './explain.ts';
+export * from './method.ts';
 export * from './methods.ts';
+export { priorCoupling, type Coupling } from './prior.ts';
 export * from './plan.ts';
 export * from './plan-format.ts';
 export * from './settings.ts';

@@ -7,7 +7,7 @@ import type { TensorData } from '../models/safetensors/write.ts';
 import type { Plan, PlanSettings } from './plan.ts';
 import { variants } from './sinkhorn.ts';
 
-const format = 's2t2-plan-1';
+const format = 's2t2-plan-2';
 
 /** A plan as the tensors and metadata of a safetensors file. */
 export function planTensors(plan: Plan): {
@@ -93,14 +93,16 @@ export async function parsePlan(file: TensorSource, expected: Vocabularies = {})
 const damaged = (path: string, what: string): UserError => new UserError(`${path}: is damaged: ${what}`);
 
 function readSettings(value: unknown, path: string): PlanSettings {
-  const { variant, iterations, alpha, rowNormalisation } = (value ?? {}) as Partial<PlanSettings>;
+  const { variant, iterations, alpha, rowNormalisation, headNormalisation } = (value ?? {}) as Partial<PlanSettings>;
   if (!variants.includes(variant!)) throw damaged(path, `settings.variant is none of ${variants.join(', ')}`);
   if (!Number.isSafeInteger(iterations) || iterations! < 1)
     throw damaged(path, 'settings.iterations is no whole number of 1 or more');
   if (typeof alpha !== 'number' || !(alpha > 0)) throw damaged(path, 'settings.alpha is no positive number');
   if (rowNormalisation !== 'actual' && rowNormalisation !== 'nominal')
     throw damaged(path, 'settings.rowNormalisation is neither actual nor nominal');
-  return { variant: variant!, iterations: iterations!, alpha, rowNormalisation };
+  if (headNormalisation !== 'columns' && headNormalisation !== 'rows')
+    throw damaged(path, 'settings.headNormalisation is neither columns nor rows');
+  return { variant: variant!, iterations: iterations!, alpha, rowNormalisation, headNormalisation };
 }
 
 function readGap(value: unknown, path: string): number | null {

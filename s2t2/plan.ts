@@ -13,6 +13,11 @@ export interface PlanSettings {
   readonly alpha: number;
   /** What the translated embedding divides by: the plan's actual row sums, or the nominal marginal μ. */
   readonly rowNormalisation: 'actual' | 'nominal';
+  /**
+   * What the translated head divides by: the plan's column sums ν, as in the paper, which makes logits of scale v/u, or
+   * the same row sums as the embedding, which keeps the source's scale.
+   */
+  readonly headNormalisation: 'columns' | 'rows';
 }
 
 /** P in compressed rows, with marginals and vocabularies. */
@@ -95,6 +100,18 @@ export function rowSums(plan: Plan): Float64Array {
     sums[i] += value;
   });
   return sums;
+}
+
+/** The first token whose row or column holds no mass, or none that is finite; undefined of a plan that can be used. */
+export function emptyLine(plan: Plan): { readonly side: 'target' | 'source'; readonly id: number } | undefined {
+  const columns = new Float64Array(plan.nu.length);
+  eachEntry(plan, (_, j, value) => {
+    columns[j] += value;
+  });
+  const first = (sums: Float64Array) => sums.findIndex(sum => !(sum > 0 && sum < Infinity));
+  const [row, column] = [first(rowSums(plan)), first(columns)];
+  if (row >= 0) return { side: 'target', id: plan.targetIds[row] };
+  return column >= 0 ? { side: 'source', id: plan.sourceIds[column] } : undefined;
 }
 
 export function reportPlan(plan: Plan): PlanReport {

@@ -2,7 +2,7 @@
 import type { Budget } from '../models/batches.ts';
 import type { PlanSettings } from './plan.ts';
 
-export interface Settings extends PlanSettings {
+export interface Settings extends PlanSettings, Rates {
   readonly seed: number;
   /** Target vocabulary, special tokens included; u in the paper, 512. */
   readonly vocabSize: number;
@@ -14,48 +14,55 @@ export interface Settings extends PlanSettings {
   readonly planShare: number;
   /** Padded tokens in a batch. */
   readonly batchTokens: number;
-  /** Peak learning rates of finetuning, of the plan's cost, and of training from scratch. */
-  readonly rate: number;
-  readonly planRate: number;
-  readonly scratchRate: number;
-  /** Learning rate of finetuning for what lies between the ends, in units of `rate`. */
-  readonly bodyRate: number;
-  /** Which ends a plan makes before finetuning; the other is drawn at random, to tell what each is worth. */
-  readonly planEnds: 'both' | 'embedding' | 'head';
   /** The part of all steps with a rising learning rate. */
   readonly warmupShare: number;
+  /** ε: how far the prior coupling is mixed with the uniform one (`prior.ts`); at 1 the text of a token counts for nothing. */
+  readonly smoothing: number;
   /** Deviation of the initial cost Ĉ: breaks the tie between target tokens. */
   readonly noise: number;
-  /** Where Ĉ starts: noise alone, or half of each row's mass on the source tokens of its text. */
-  readonly init: 'noise' | 'pieces';
-  /** Marginals of the plan: uniform, or smoothed token frequencies in the training text. */
-  readonly marginals: 'uniform' | 'frequency';
+  /** What finetuning starts from: the translated rows, or rows drawn about them at the source's scale (`spread.ts`). */
+  readonly spread: 'none' | 'isotropic';
+  /** Scale of the head's spread rows, in units of the source's: a head that is half noise had better say less. */
+  readonly headScale: number;
+}
+
+/** Peak learning rates. */
+export interface Rates {
+  /** Of finetuning, or of training from scratch. */
+  readonly rate: number;
+  /** Of the plan's cost. */
+  readonly planRate: number;
+  /** Of finetuning for what lies between the ends, in units of `rate`. */
+  readonly bodyRate: number;
 }
 
 /** α̂ = 1/v, so that row logits X/μ are −Ĉ: of order one. It depends on the source vocabulary. */
 export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
 
-/**
- * Chosen on the validation proteins, rates for s2t2 and for scratch; the plan of `dual` is ten times sparser than Dykstra's
- * at the same bits per byte.
- */
+/** What the form of the method is made of. */
+export type Form = Pick<Settings, 'smoothing' | 'rowNormalisation' | 'headNormalisation' | 'spread'>;
+
+/** Ours, and the paper's as we read it: uniform marginals, a start from noise, E' = diag(1/μ) P E and L' = P diag(1/ν) L. */
+export const presets = {
+  default: { smoothing: 0.1, rowNormalisation: 'actual', headNormalisation: 'rows', spread: 'isotropic' },
+  paper: { smoothing: 1, rowNormalisation: 'nominal', headNormalisation: 'columns', spread: 'none' },
+} as const satisfies Readonly<Record<string, Form>>;
+
+/** Chosen on validation data: README.md in this folder has the figures. */
 export const defaults: Omit<Settings, 'alpha'> = {
   seed: 0,
   vocabSize: 512,
   maxBytes: 512,
   budget: { unit: 'tokens', amount: 150_000 },
-  planShare: 0.1,
+  planShare: 0.05,
   batchTokens: 512,
   rate: 4e-3,
-  planRate: 1e-3,
-  scratchRate: 1e-3,
+  planRate: 3e-2,
   bodyRate: 0.5,
-  planEnds: 'both',
   warmupShare: 0.1,
   noise: 0.01,
-  init: 'noise',
-  marginals: 'uniform',
+  headScale: 0.25,
   variant: 'dual',
   iterations: 3,
-  rowNormalisation: 'actual',
+  ...presets.default,
 };

@@ -15,7 +15,6 @@ import {
   logsumexp,
   neg,
   noGrad,
-  relu,
   scope,
   simplexGradient,
   simplexProjection,
@@ -163,15 +162,19 @@ function dykstraBackward(g: Tensor, rounds: Projections): Tensor {
   return gPlan;
 }
 
+/**
+ * The plan is max(X + φ + γ, 0), computed as the projection of X + φ on the columns, whose threshold −γ is. The sum would
+ * carry a rounding error of order ε |X|, which can exceed ν; the projection subtracts the maximum of each column first.
+ */
 function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
-  let shifted = x; // X + γ
   let [phi, gamma] = [x, x]; // set in the first round
+  let shifted = x; // X + φ
   for (let t = 0; t < iterations; t++) {
-    phi = neg(simplexThreshold(shifted, mu, 1)); // (u, 1): max(X + φ + γ, 0) has row sums μ
-    gamma = neg(simplexThreshold(add(x, phi), nu, 0)); // (1, v): … and now column sums ν
-    shifted = add(x, gamma);
+    phi = neg(simplexThreshold(t === 0 ? x : add(x, gamma), mu, 1)); // (u, 1): max(X + φ + γ, 0) has row sums μ
+    shifted = add(x, phi);
+    gamma = neg(simplexThreshold(shifted, nu, 0)); // (1, v): … and now column sums ν
   }
-  return { plan: relu(add(shifted, phi)), x, potentials: { phi, gamma } };
+  return { plan: projectColumns(shifted, nu), x, potentials: { phi, gamma } };
 }
 
 /**

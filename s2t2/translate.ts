@@ -2,7 +2,7 @@
  * The weight translation (arXiv 2411.00593, section 3): from a plan P (u, v) to new ends of a model,
  *
  *     E' = diag(1/μ) P E     each target token a convex combination of source embeddings, P(source | target)
- *     L' = P diag(1/ν) L     logits by P(target | source)
+ *     L' = P diag(1/ν) L     logits by P(target | source), or, on request, diag(1/μ) P L: rows on the source's scale
  *
  * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
  */
@@ -18,6 +18,7 @@ import {
   tensor,
   type Tensor,
 } from '../engine/index.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Ends } from '../models/weights.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
@@ -30,6 +31,25 @@ export interface TokenMap {
   readonly specials: Int32Array;
   /** Rows of the target's ends. */
   readonly targetSize: number;
+}
+
+/** Which tokens the plan translates, and the special tokens that map one to one by the part they play. */
+export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
+  const specials: number[] = [];
+  const fallback = source.specialTokens.eos;
+  for (const id of target.parts.special.values()) {
+    const role = (['bos', 'eos', 'pad', 'unk'] as const).find(r => target.specialTokens[r] === id);
+    const counterpart = (role && source.specialTokens[role]) ?? fallback;
+    if (counterpart === undefined)
+      throw new Error(`translate: the source tokenizer has no counterpart of ${target.token(id)}`);
+    specials.push(id, counterpart);
+  }
+  return {
+    sourceIds: source.ordinaryIds(),
+    targetIds: target.ordinaryIds(),
+    specials: Int32Array.from(specials),
+    targetSize: target.vocabSize,
+  };
 }
 
 /** For each target id its row in [translated ordinary tokens; copied special tokens]. */
@@ -45,11 +65,15 @@ function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<Ar
   return rows;
 }
 
-/** [E, diag(1/ν) L, 1] (v, 2C + 1) of the plan's columns, a constant: nothing of what it is made from stays in memory. */
-function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): Tensor {
+/**
+ * [E, diag(1/ν) L, 1] (v, 2C + 1) of the plan's columns, with L as it is where the head is divided by rows. A constant:
+ * nothing of what it is made from stays in memory.
+ */
+function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor, byColumns: boolean): Tensor {
   return noGrad(() =>
     scope(() => {
-      const scaled = scope(() => div(columns.embedding(head), reshape(nu, [-1, 1]))); // (v, C)
+      const own = columns.embedding(head); // (v, C)
+      const scaled = byColumns ? div(own, reshape(nu, [-1, 1])) : own;
       return concat([columns.embedding(embedding), scaled, ones([nu.size, 1])], 1);
     }),
   );
@@ -59,10 +83,9 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor): T
  * E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable with
  * respect to the plan: the model is frozen while one is learned.
  *
- * Both ends and the row sums are one sparse product, P [E, diag(1/ν) L, 1]. It gives a gradient on the support of the plan
- * only, and no other is needed: a plan of `sparseSinkhorn` comes out of a projection (on columns, or for `dual` the
- * relu), whose derivative reads nothing and gives 0 outside the support. For a plan with negative entries `product` is
- * `matmul`.
+ * Both ends and the row sums are one sparse product. It gives a gradient on the support of the plan only, and no other
+ * is needed: a plan of `sparseSinkhorn` comes out of a projection, whose derivative reads nothing and gives 0 outside the
+ * support. For a plan with negative entries `product` is `matmul`.
  */
 export function translateEnds(
   plan: Tensor,
@@ -70,7 +93,7 @@ export function translateEnds(
   nu: Tensor,
   source: Ends,
   map: TokenMap,
-  rowNormalisation: PlanSettings['rowNormalisation'],
+  { rowNormalisation, headNormalisation }: Pick<PlanSettings, 'rowNormalisation' | 'headNormalisation'>,
   product = sparseMatmul,
 ): Ends {
   const columns = tensor(Int32Array.from(map.sourceIds));
@@ -79,11 +102,13 @@ export function translateEnds(
   const assemble = (translated: Tensor, end: Tensor) =>
     place.embedding(concat([translated, noGrad(() => copied.embedding(end))])); // (target size, C)
   const C = source.embedding.shape[1];
-  const sums = product(plan, sourceFactor(source, nu, columns)); // (u, 2C + 1)
+  const byColumns = headNormalisation === 'columns';
+  const sums = product(plan, sourceFactor(source, nu, columns, byColumns)); // (u, 2C + 1)
   const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu; // (u, 1)
+  const head = slice(sums, 1, C, 2 * C); // (u, C)
   return {
     embedding: assemble(div(slice(sums, 1, 0, C), rows), source.embedding),
-    head: assemble(slice(sums, 1, C, 2 * C), source.head),
+    head: assemble(byColumns ? head : div(head, rows), source.head),
   };
 }
 
@@ -101,13 +126,14 @@ export interface PlanApplication {
 export function planApplication(plan: Plan, end: 'embedding' | 'head', width: number): PlanApplication {
   const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;
+  const byColumns = end === 'head' && settings.headNormalisation === 'columns';
   /** By source id: the target ids that take something of its row, and how much. */
   const uses = new Map<number, { readonly target: number; readonly weight: number }[]>(
     Array.from(sourceIds, id => [id, []]),
   );
   for (let i = 0; i < mu.length; i++) {
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
-      const weight = end === 'embedding' ? values[e] / totals[i] : values[e] / nu[columns[e]];
+      const weight = values[e] / (byColumns ? nu[columns[e]] : totals[i]);
       uses.get(sourceIds[columns[e]])!.push({ target: targetIds[i], weight });
     }
   }

@@ -14,6 +14,7 @@ import { saveModel } from '../../models/node/checkpoint.ts';
 import { type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
+import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { floors, type Results, type Row } from '../cell.ts';
 import { claim } from './claim.ts';
@@ -23,13 +24,15 @@ import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
 import { savePlan } from './plan-file.ts';
 import { prepare, type Domain, type Prepared } from './prepare.ts';
-import type { Settings } from '../settings.ts';
+import type { Rates, Settings } from '../settings.ts';
 
 export interface Adaptation {
   readonly source: LanguageModel;
   readonly domain: Domain;
   readonly settings: Settings;
-  /** Names of methods, in the order of the table; `s2t2` gives the adapted model. */
+  /** Learning rates of methods that do not have those of the settings. */
+  readonly rates?: ReadonlyMap<string, Rates>;
+  /** Names of methods, in the order of the table; the last that has a plan gives the adapted model. */
   readonly methods: readonly string[];
   readonly out: string;
   /** Forgets what an earlier run in `out` has done. */
@@ -54,13 +57,13 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const prepared = await prepare(source, domain, settings, log);
   const { saveEverySeconds, signal } = adaptation;
   return withLock(out, () =>
-    runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal }),
+    runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal, log }),
   );
 }
 
 /** All methods, in a directory that is this run's alone. */
 async function runMethods(
-  { out, methods: names, fresh }: Adaptation,
+  { out, methods: names, fresh, rates }: Adaptation,
   experiment: Experiment & Prepared,
 ): Promise<Adapted> {
   const { work, target, settings } = experiment;
@@ -70,10 +73,12 @@ async function runMethods(
   const rows: Row[] = floors(experiment.texts.train, experiment.texts.test, target);
   let plan: Plan | null = null;
   for (const name of names) {
-    const result = await runExperiment(experiment, methods[name]);
+    const own = { ...settings, ...rates?.get(name) };
+    const fingerprint = sha256(JSON.stringify([experiment.fingerprint, own.rate, own.planRate, own.bodyRate]));
+    const result = await runExperiment({ ...experiment, settings: own, fingerprint }, methods[name]);
     rows.push(result.row);
-    if (name !== 's2t2') continue;
-    plan = result.plan!;
+    if (!result.plan) continue;
+    plan = result.plan;
     await savePlan(join(out, 'plan.safetensors'), plan);
     await saveModel(join(out, 'model'), { model: result.model, tokenizer: target });
     await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));

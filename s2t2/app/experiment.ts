@@ -11,7 +11,7 @@ import { score } from '../../models/score.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { train } from '../../models/train.ts';
 import { runCell, type Cell, type Evaluation, type Outcome } from '../cell.ts';
-import type { Method } from '../methods.ts';
+import type { Method } from '../method.ts';
 import { count, finite, hash, readSealed, writeSealed } from './records.ts';
 
 export interface Experiment extends Cell {
@@ -22,11 +22,13 @@ export interface Experiment extends Cell {
   /** How much work a kill can lose. */
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
+  readonly log: (line: string) => void;
 }
 
 export function runExperiment(experiment: Experiment, method: Method): Promise<Outcome> {
-  const { work, signal, fingerprint, saveEverySeconds } = experiment;
+  const { work, signal, fingerprint, saveEverySeconds, log } = experiment;
   return runCell(experiment, method, {
+    log,
     async runStage(stage, training) {
       const bar = progressBar(stage, tokensIn(training.batches), 'tokens');
       return train(training, {

@@ -13,7 +13,7 @@ import { parameters } from '../../models/weights.ts';
 import type { Identity } from './claim.ts';
 import type { Experiment } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
-import type { Vocabulary } from '../methods.ts';
+import type { Vocabulary } from '../method.ts';
 import type { Settings } from '../settings.ts';
 
 /** Texts of the target domain. */

@@ -4,7 +4,7 @@
  *
  * Every file has a schema here or beside its type. What a run resumes from is sealed as well: the file holds the
  * SHA-256 of its record, so that a changed digit is found although the shape is right. What people may want to edit or
- * make themselves (results.json, rates.json) has a schema only.
+ * make themselves (results.json, rates.jsonl) has a schema only.
  */
 import * as v from 'valibot';
 import { oneLine, show, UserError } from '../../models/errors.ts';

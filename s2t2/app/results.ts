@@ -78,18 +78,3 @@ export const cellResultSchema = v.object({
   secondsPerThousandBytes: finite,
   plan: v.nullable(planReportSchema),
 });
-
-/** Rows of `rates.json`. */
-export const ratesSchema = v.pipe(
-  v.array(
-    v.object({
-      name: v.string(),
-      rate: positive,
-      planRate: positive,
-      bodyRate: positive,
-      bitsPerByte: finite,
-      chosen: v.boolean(),
-    }),
-  ),
-  v.minLength(1),
-);

@@ -41,9 +41,10 @@ export const plans = ({ maxRows = 5, maxColumns = 7 } = {}): fc.Arbitrary<PlanEx
           targets: permutation(u + specials),
           sources: permutation(v + specials + unused),
           rowNormalisation: fc.constantFrom('actual' as const, 'nominal' as const),
+          headNormalisation: fc.constantFrom('columns' as const, 'rows' as const),
           variant: fc.constantFrom('alternating' as const, 'dykstra' as const, 'dual' as const),
         })
-        .map(({ masses, keep, mu, nu, targets, sources, rowNormalisation, variant }) => {
+        .map(({ masses, keep, mu, nu, targets, sources, rowNormalisation, headNormalisation, variant }) => {
           const dense = masses.map(
             (mass, e) => Math.max(mass, keep[Math.floor(e / v)] === e % v ? 1 : 0) / (8 * u * v),
           );
@@ -56,7 +57,7 @@ export const plans = ({ maxRows = 5, maxColumns = 7 } = {}): fc.Arbitrary<PlanEx
             specials: Int32Array.from(targets.slice(u).flatMap((target, i) => [target, sources[v + i]])),
             target: 'the target',
             source: 'the source',
-            settings: { variant, iterations: 3, alpha: 0.5, rowNormalisation },
+            settings: { variant, iterations: 3, alpha: 0.5, rowNormalisation, headNormalisation },
             gap: variant === 'dual' ? 0.25 : null,
           };
           return { plan, dense: dense.map(Math.fround), sourceSize: v + specials + unused, targetSize: u + specials };

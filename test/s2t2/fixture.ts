@@ -10,7 +10,7 @@ import { gpt2Pattern, trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 import { initTransformer } from '../../models/init.ts';
 import { readCorpus } from '../../s2t2/app/corpus.ts';
-import type { Context } from '../../s2t2/methods.ts';
+import type { Context } from '../../s2t2/method.ts';
 import { toSequences } from '../../s2t2/app/prepare.ts';
 import { defaults } from '../../s2t2/settings.ts';
 import { parameters } from '../../models/weights.ts';
@@ -77,6 +77,7 @@ export async function tinyContext(): Promise<Context> {
     },
     train: { source: sequences(source.tokenizer), target: sequences(target) },
     runStage: (_, training) => train(training),
+    log: () => {},
   };
 }
 

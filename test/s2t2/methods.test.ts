@@ -8,7 +8,9 @@ import { train } from '../../models/train.ts';
 
 import { score } from '../../models/score.ts';
 import { alphabetFor, cutAll, toSequences } from '../../s2t2/app/prepare.ts';
-import { methods, tokenMap, type Context } from '../../s2t2/methods.ts';
+import type { Context } from '../../s2t2/method.ts';
+import { methods } from '../../s2t2/methods.ts';
+import { tokenMap } from '../../s2t2/translate.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { tinyContext } from './fixture.ts';
 import { disposeModel } from '../../models/weights.ts';
@@ -67,44 +69,6 @@ describe('starts', () => {
     expect(Array.from(model.head.dataSync())).toEqual(Array.from(source.model.head.dataSync()));
   });
 
-  test('s2t2: marginals by frequency are half uniform, half how often a token occurs in training', async () => {
-    const settings = {
-      ...context.settings,
-      marginals: 'frequency' as const,
-      budget: { unit: 'tokens' as const, amount: 100 },
-    };
-    const { plan } = await methods.s2t2.start({ ...context, settings, runStage: (_, training) => train(training) });
-    for (const [vocabulary, ids, marginal] of [
-      ['target', plan!.targetIds, plan!.mu],
-      ['source', plan!.sourceIds, plan!.nu],
-    ] as const) {
-      const counts = Array.from(ids, id =>
-        context.train[vocabulary].reduce((n, s) => n + s.ids.filter(x => x === id).length, 0),
-      );
-      const total = counts.reduce((a, b) => a + b, 0);
-      marginal.forEach((mass, i) => expect(mass).toBeCloseTo((0.5 * counts[i]) / total + 0.5 / ids.length, 7));
-    }
-  });
-
-  test('s2t2: an end that the plan does not make is the random one', async () => {
-    const start = async (planEnds: Context['settings']['planEnds']) =>
-      (
-        await methods.s2t2.start({
-          ...context,
-          settings: { ...context.settings, planEnds, budget: { unit: 'tokens', amount: 200 } },
-          runStage: (_, training) => train(training),
-        })
-      ).model;
-    const random = (await methods.random.start(context)).model;
-    const [both, embedding, head] = [await start('both'), await start('embedding'), await start('head')];
-    const end = (model: LanguageModel['model'], which: 'embedding' | 'head') => model[which].dataSync();
-    expect(end(embedding, 'embedding')).toEqual(end(both, 'embedding'));
-    expect(end(embedding, 'head')).toEqual(end(random, 'head'));
-    expect(end(head, 'head')).toEqual(end(both, 'head'));
-    expect(end(head, 'embedding')).toEqual(end(random, 'embedding'));
-    expect(end(both, 'head')).not.toEqual(end(random, 'head'));
-  });
-
   test('s2t2: learning the plan lowers the loss, and leaks nothing', async () => {
     const before = memory();
     let losses = new Float32Array();
@@ -113,10 +77,10 @@ describe('starts', () => {
       ({ losses } = result as { losses: typeof losses });
       return result;
     };
-    const { plan, model } = await methods.s2t2.start({ ...context, runStage });
+    const { plan, model, finetuned } = await methods.s2t2.start({ ...context, runStage });
     const mean = (losses: Float32Array) => losses.reduce((a, b) => a + b, 0) / losses.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) - 0.05);
-    disposeModel(model);
+    [model, finetuned!].forEach(disposeModel);
     expect(memory()).toEqual(before);
     const report = reportPlan(plan!);
     expect(report.support).toBeGreaterThanOrEqual(Math.max(report.rows, report.columns));

@@ -27,7 +27,7 @@ const small: Plan = {
   specials: Int32Array.of(0, 0),
   target: 't',
   source: 's',
-  settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+  settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
   gap: 0.25,
 };
 
@@ -239,7 +239,7 @@ describe('a damaged plan is refused:', () => {
     ['settings', '['.repeat(1e6), /metadata 'settings': JSON nested deeper than 64 levels/],
     ['settings', undefined, /is no translation plan: its metadata lack 'settings'$/],
     ['gap', '0.2\n5x', /metadata 'gap': not valid JSON/],
-    ['format', 's2t2-plan-9\n', /has plan format "s2t2-plan-9\\n", and this version reads 's2t2-plan-1'$/],
+    ['format', 's2t2-plan-9\n', /has plan format "s2t2-plan-9\\n", and this version reads 's2t2-plan-2'$/],
     ['format', undefined, /is no translation plan: its metadata lack 'format'$/],
     ['source', undefined, /is no translation plan: its metadata lack 'source'$/],
   ])('metadata: %s (%#)', async (key, value, message) => {

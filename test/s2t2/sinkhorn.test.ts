@@ -376,3 +376,27 @@ describe('sparse Sinkhorn', () => {
     );
   });
 });
+
+describe('in float32', () => {
+  /** Problems whose X has the size |X| from 10⁻³ to 10⁵. */
+  const sized = fc.tuple(problems({ scale: 1 }), fc.double({ min: -3, max: 5, noNaN: true })).map(([p, exponent]) => ({
+    ...p,
+    x: p.x.map(value => value * 10 ** exponent),
+  }));
+  const solveSingle = ({ x, u, v, mu, nu }: Problem, variant: Variant) =>
+    scope(() => {
+      const t = (values: readonly number[], shape: number[]) => tensor(Float32Array.from(values), { shape });
+      const options = { variant, iterations: 3 };
+      return Array.from(sparseSinkhorn(t(x, [u, v]), t(mu, [u, 1]), t(nu, [1, v]), options).plan.dataSync());
+    });
+
+  test.each(variants)('%s: columns sum to ν at every scale of X, and no column is empty', variant => {
+    fc.assert(
+      fc.property(sized, p => {
+        const sums = columnSums(solveSingle(p, variant), p.u, p.v);
+        // τ and each of at most 6 entries are rounded once, at the size of ν.
+        sums.forEach((sum, j) => expect(Math.abs(sum / p.nu[j] - 1)).toBeLessThan(1e-6));
+      }),
+    );
+  });
+});

@@ -9,9 +9,14 @@ const ids = (n: number) => Int32Array.from({ length: n }, (_, i) => i);
 
 // Each column has three rows that it prefers, or none. That makes a dual plan sparse; the others are not after few
 // rounds.
-test.each(variants.flatMap(variant => [0, 0.006].map(preference => ({ variant, preference }))))(
-  '$variant, preference $preference',
-  ({ variant, preference }) =>
+const heads = ['columns', 'rows'] as const;
+test.each(
+  variants.flatMap(variant =>
+    [0, 0.006].flatMap(preference => heads.map(headNormalisation => ({ variant, preference, headNormalisation }))),
+  ),
+)(
+  '$variant, preference $preference, head divided by $headNormalisation',
+  ({ variant, preference, headNormalisation }) =>
     scope(() => {
       const random = new Random(7);
       const normals = (shape: number[]) =>
@@ -41,7 +46,9 @@ test.each(variants.flatMap(variant => [0, 0.006].map(preference => ({ variant, p
           results: [ends.embedding, ends.head, grad(loss, [x])[0]].map(t => t.dataSync()),
         };
       };
-      const sparse = values(plan => translateEnds(plan, mu, nu, { embedding, head }, map, 'actual'));
+      const sparse = values(plan =>
+        translateEnds(plan, mu, nu, { embedding, head }, map, { rowNormalisation: 'actual', headNormalisation }),
+      );
       const inner = tensor(ids(v));
       const withSpecial = (translated: Tensor, end: Tensor) =>
         concat([translated, tensor(Int32Array.of(v)).embedding(end)]);
@@ -50,7 +57,13 @@ test.each(variants.flatMap(variant => [0, 0.006].map(preference => ({ variant, p
           div(matmul(plan, inner.embedding(embedding)), sum(plan, 1, { keepdim: true })),
           embedding,
         ),
-        head: withSpecial(matmul(div(plan, nu), inner.embedding(head)), head),
+        head: withSpecial(
+          matmul(
+            div(plan, headNormalisation === 'columns' ? nu : sum(plan, 1, { keepdim: true })),
+            inner.embedding(head),
+          ),
+          head,
+        ),
       }));
       // Kernels take a plan of which less than a quarter is positive; for others the definition runs.
       expect(sparse.density < 0.25).toBe(variant === 'dual' && preference > 0);

@@ -7,10 +7,10 @@ import { initTransformer } from '../../models/init.ts';
 import { forward } from '../../models/transformer.ts';
 import type { TransformerConfig } from '../../models/transformer-config.ts';
 import type { Transformer } from '../../models/weights.ts';
-import { modelFromPlan, tokenMap } from '../../s2t2/methods.ts';
+import { modelFromPlan } from '../../s2t2/methods.ts';
 import { compress, type Plan } from '../../s2t2/plan.ts';
 import { loadPlan, savePlan } from '../../s2t2/app/plan-file.ts';
-import { applyPlan, translateEnds } from '../../s2t2/translate.ts';
+import { applyPlan, tokenMap, translateEnds } from '../../s2t2/translate.ts';
 import { plans, type PlanExample } from '../arbitraries/plans.ts';
 import { valuesOf } from '../arbitraries/tensors.ts';
 import { temporaryDirectory } from '../models/temporary.ts';
@@ -46,7 +46,7 @@ test('a plan applied to arrays equals the layer on tensors, and the same plan lo
           tensor(Float32Array.from(plan.nu), { shape: [1, v] }),
           { embedding: source, head: source },
           { ...plan, targetSize },
-          plan.settings.rowNormalisation,
+          plan.settings,
         );
         for (const side of sides) {
           const applied = applyPlan(plan, side, end, width);
@@ -61,7 +61,7 @@ test('a plan applied to arrays equals the layer on tensors, and the same plan lo
   );
 });
 
-test("each token's row is its definition: Σ P/μ E for embeddings, Σ P/ν L for heads", () => {
+test("each token's row is its definition: Σ P/μ E for embeddings, Σ P/ν L or Σ P/μ L for heads", () => {
   fc.assert(
     fc.property(translations, ({ plan, dense, end }) => {
       const v = plan.nu.length;
@@ -70,10 +70,10 @@ test("each token's row is its definition: Σ P/μ E for embeddings, Σ P/ν L fo
         plan.targetIds.forEach((id, i) => {
           const line = dense.slice(i * v, (i + 1) * v);
           const total = plan.settings.rowNormalisation === 'actual' ? line.reduce((a, b) => a + b, 0) : plan.mu[i];
+          const byColumns = side === 'head' && plan.settings.headNormalisation === 'columns';
           for (let c = 0; c < width; c++) {
             const expected = line.reduce(
-              (sum, p, j) =>
-                sum + (p / (side === 'embedding' ? total : plan.nu[j])) * end[plan.sourceIds[j] * width + c],
+              (sum, p, j) => sum + (p / (byColumns ? plan.nu[j] : total)) * end[plan.sourceIds[j] * width + c],
               0,
             );
             expect(Math.abs(out[id * width + c] - expected)).toBeLessThan(tolerance(plan));
@@ -84,16 +84,17 @@ test("each token's row is its definition: Σ P/μ E for embeddings, Σ P/ν L fo
   );
 });
 
-test('with actual row sums embeddings lie in the hull of the source embeddings; special tokens are copied', () => {
+test('ends divided by actual row sums lie in the hull of the source; special tokens are copied', () => {
   fc.assert(
     fc.property(translations, ({ plan, end }) => {
-      const actual = { ...plan, settings: { ...plan.settings, rowNormalisation: 'actual' as const } };
-      const embedding = applyPlan(actual, 'embedding', end, width);
+      const settings = { ...plan.settings, rowNormalisation: 'actual' as const, headNormalisation: 'rows' as const };
+      const hull = sides.map(side => applyPlan({ ...plan, settings }, side, end, width));
+      expect(hull[1]).toEqual(hull[0]);
       for (let c = 0; c < width; c++) {
         const column = Array.from(plan.sourceIds, id => end[id * width + c]);
         for (const id of plan.targetIds) {
-          expect(embedding[id * width + c]).toBeLessThanOrEqual(Math.max(...column) + 4 * 2 ** -22);
-          expect(embedding[id * width + c]).toBeGreaterThanOrEqual(Math.min(...column) - 4 * 2 ** -22);
+          expect(hull[0][id * width + c]).toBeLessThanOrEqual(Math.max(...column) + 4 * 2 ** -22);
+          expect(hull[0][id * width + c]).toBeGreaterThanOrEqual(Math.min(...column) - 4 * 2 ** -22);
         }
       }
       for (const side of sides) {
@@ -187,7 +188,7 @@ describe('on a model', () => {
     specials: map.specials,
     target: tokenizer.hash,
     source: tokenizer.hash,
-    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
     gap: 0,
   };
 

@@ -13,7 +13,7 @@ import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
 import { fraction, nameList, requiredOption, whole } from './arguments.ts';
 import { log, print, stop } from './process.ts';
-import { settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
+import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
 interface AdaptFlags extends SettingsFlags {
   readonly model: string;
@@ -40,6 +40,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     source,
     domain,
     settings,
+    rates: await ratesFrom(flags, flags.methods, settings.budget.amount),
     methods: flags.methods,
     out: flags.out,
     fresh: flags.fresh,

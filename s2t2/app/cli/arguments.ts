@@ -2,6 +2,8 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { domains, type DomainName } from '../data/domains.ts';
 import { ablationNames, type AblationName } from '../paper/ablations.ts';
+import { defaultGrid } from '../paper/table.ts';
+import type { Rates } from '../../settings.ts';
 
 const number = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text.replaceAll('_', '')));
 
@@ -36,6 +38,13 @@ export const fraction = (text: string): number => {
   return value;
 };
 
+/** A number above 0, and at most 1. */
+export const positiveFraction = (text: string): number => {
+  const value = Number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('It is a number above 0, and at most 1.');
+  return value;
+};
+
 /** Names separated by commas. */
 export const nameList = (text: string): string[] => text.split(',').map(name => name.trim());
 
@@ -45,6 +54,14 @@ export const domainList = (text: string): DomainName[] =>
     if (!Object.hasOwn(domains, name))
       throw new InvalidArgumentError(`There is no domain ${name}; there are ${Object.keys(domains).join(', ')}.`);
     return name as DomainName;
+  });
+
+/** Names of learning rates separated by commas. */
+export const rateList = (text: string): (keyof Rates)[] =>
+  nameList(text).map(name => {
+    if (!Object.hasOwn(defaultGrid.start, name))
+      throw new InvalidArgumentError(`There are ${Object.keys(defaultGrid.start).join(', ')}.`);
+    return name as keyof Rates;
   });
 
 /** Names of ablations separated by commas. */

@@ -3,15 +3,15 @@ import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { writeFileAtomic } from '../../../models/node/files.ts';
 import { Interrupted } from '../../../models/train.ts';
-import { defaults } from '../../settings.ts';
+import { defaults, type Rates } from '../../settings.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { ablationNames } from '../paper/ablations.ts';
 import { rotated } from '../paper/cells.ts';
 import { domainsMarkdown, paperMarkdown } from '../paper/markdown.ts';
 import type { Paper } from '../paper/paper.ts';
 import { helpPaper, paper, type PaperOptions } from '../paper/run.ts';
-import { lines } from '../paper/table.ts';
-import { ablationList, domainList, fraction, nameList, whole } from './arguments.ts';
+import { gridOf, lines } from '../paper/table.ts';
+import { ablationList, domainList, fraction, nameList, rateList, whole } from './arguments.ts';
 import { withHelpers } from './helpers.ts';
 import { log, print, stop } from './process.ts';
 
@@ -41,8 +41,13 @@ export function addPaperCommand(program: Command): void {
     .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
     .option(
       '--rates <path>',
-      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.json',
+      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.jsonl',
     )
+    .option('--tune <names>', 'learning rates that the grid searches: rate, planRate, bodyRate', rateList, [
+      'rate',
+      'planRate',
+      'bodyRate',
+    ])
     .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
     .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
     .addOption(new Option('--helper <share>').argParser(fraction).hideHelp())
@@ -52,14 +57,17 @@ export function addPaperCommand(program: Command): void {
         out,
         jobs,
         helper,
+        tune,
         ...flags
       }: Omit<PaperOptions, 'domain'> & {
         readonly domain: readonly DomainName[];
         readonly jobs: number;
+        readonly tune: readonly (keyof Rates)[];
         readonly helper?: number;
       }) => {
         const papers = names.map(domain => ({
           ...flags,
+          grid: gridOf(tune),
           domain,
           out: names.length === 1 ? out : join(out, domain),
           signal: stop.signal,

@@ -1,8 +1,10 @@
 /** The options that fix an adaptation, and the settings they stand for. */
 import { Option, type Command } from 'commander';
-import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
+import { defaultAlpha, defaults, presets, type Form, type Rates, type Settings } from '../../settings.ts';
 import { variants, type Variant } from '../../sinkhorn.ts';
-import { fraction, positive, whole } from './arguments.ts';
+import { dataFolder } from '../data/tools.ts';
+import { chosenRates, readGrid } from '../rates.ts';
+import { fraction, positive, positiveFraction, whole } from './arguments.ts';
 
 /** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
 export function withSettings(command: Command): Command {
@@ -19,29 +21,40 @@ export function withSettings(command: Command): Command {
     .option('--plan-share <x>', 'part of the budget for learning the plan', fraction, defaults.planShare)
     .option('--batch-tokens <n>', 'tokens in a batch', whole(1), defaults.batchTokens)
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
-    .option('--rate <x>', 'peak learning rate of finetuning', positive, defaults.rate)
     .option(
-      '--body-rate <x>',
-      'that of the layers between embedding and head, in units of --rate',
-      fraction,
-      defaults.bodyRate,
+      '--rate <x>',
+      "peak learning rate of finetuning; default: each method's own (s2t2/data/rates.jsonl)",
+      positive,
     )
-    .option('--plan-rate <x>', "peak learning rate of the plan's cost", positive, defaults.planRate)
+    .option('--body-rate <x>', 'that of the layers between the ends, in units of --rate; default likewise', fraction)
+    .option('--plan-rate <x>', "peak learning rate of the plan's cost; default likewise", positive)
+    .addOption(
+      new Option('--preset <name>', "form of the method, ours or the paper's; the next three override parts of it")
+        .choices(Object.keys(presets))
+        .default('default'),
+    )
+    .option(
+      '--smoothing <x>',
+      'share of the uniform coupling in what the plan starts from, in (0, 1]',
+      positiveFraction,
+    )
+    .addOption(new Option('--head-normalisation <name>', 'what the head divides by').choices(['columns', 'rows']))
+    .addOption(new Option('--spread <name>', 'of the rows that finetuning starts from').choices(['none', 'isotropic']))
     .addOption(
       new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant),
     )
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
-    .addOption(
-      new Option('--marginals <name>', 'of the plan').choices(['uniform', 'frequency']).default(defaults.marginals),
-    )
-    .addOption(new Option('--init <name>', 'of the cost').choices(['noise', 'pieces']).default(defaults.init))
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
 
 /** Values of the options of `withSettings`. */
-export interface SettingsFlags extends Omit<Settings, 'budget' | 'alpha'> {
+export interface SettingsFlags
+  extends Omit<Settings, 'budget' | 'alpha' | keyof Rates | keyof Form>,
+    Partial<Rates>,
+    Partial<Form> {
+  readonly preset: keyof typeof presets;
   readonly tokens: number;
   readonly bytes?: number;
   readonly alpha?: number;
@@ -59,12 +72,30 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   planShare: flags.planShare,
   batchTokens: flags.batchTokens,
   maxBytes: flags.maxBytes,
-  rate: flags.rate,
-  planRate: flags.planRate,
-  bodyRate: flags.bodyRate,
   variant: flags.variant,
   iterations: flags.iterations,
   alpha: flags.alpha ?? defaultAlpha(sourceTokens),
-  marginals: flags.marginals,
-  init: flags.init,
+  ...presets[flags.preset],
+  ...given(flags, ['smoothing', 'headNormalisation', 'spread']),
 });
+
+/** Learning rates of each method: those given, and else those of the published grid for proteins at the nearest budget. */
+export async function ratesFrom(
+  flags: SettingsFlags,
+  names: readonly string[],
+  tokens: number,
+): Promise<Map<string, Rates>> {
+  const grid = await readGrid(dataFolder('rates.jsonl'));
+  return new Map(
+    names.map(name => {
+      const { rate, planRate, bodyRate } = chosenRates(grid, name, 'proteins', tokens) ?? defaults;
+      return [name, { rate, planRate, bodyRate, ...given(flags, ['rate', 'planRate', 'bodyRate']) }];
+    }),
+  );
+}
+
+/** Those of the options that were given. */
+const given = <T extends object, K extends keyof T>(flags: T, keys: readonly K[]): Partial<T> =>
+  Object.fromEntries(
+    keys.filter(key => flags[key] !== undefined).map(key => [key, flags[key]]),
+  ) as unknown as Partial<T>;

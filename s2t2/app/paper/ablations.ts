@@ -4,16 +4,7 @@ import type { Settings } from '../../settings.ts';
 import { variants } from '../../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
-export type AblationName =
-  | 'alpha'
-  | 'T'
-  | 'marginals'
-  | 'variant'
-  | 'init'
-  | 'share'
-  | 'normalisation'
-  | 'body'
-  | 'ends';
+export type AblationName = 'alpha' | 'T' | 'variant' | 'noise' | 'prior' | 'share' | 'head' | 'spread';
 
 /** The values of a setting that are tried. */
 const choices: Readonly<
@@ -22,23 +13,16 @@ const choices: Readonly<
   alpha: base =>
     [0.1, 0.3, 1, 3, 10, 30].map(factor => ({ value: `${factor}/v`, vary: { alpha: factor * base.alpha } })),
   T: () => [1, 2, 3, 5, 10].map(iterations => ({ value: String(iterations), vary: { iterations } })),
-  marginals: () => (['uniform', 'frequency'] as const).map(marginals => ({ value: marginals, vary: { marginals } })),
   variant: () => variants.map(variant => ({ value: variant, vary: { variant } })),
-  init: () => [
-    { value: 'noise 0.01', vary: { noise: 0.01 } },
-    { value: 'noise 0.1', vary: { noise: 0.1 } },
-    { value: 'noise 0.5', vary: { noise: 0.5 } },
-    { value: 'pieces', vary: { init: 'pieces' } },
-  ],
+  noise: () => [0.01, 0.1, 0.5].map(noise => ({ value: String(noise), vary: { noise } })),
+  prior: () => [0.03, 0.1, 0.3, 1].map(smoothing => ({ value: String(smoothing), vary: { smoothing } })),
   share: () => [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => ({ value: String(planShare), vary: { planShare } })),
-  normalisation: () =>
-    (['actual', 'nominal'] as const).map(rowNormalisation => ({ value: rowNormalisation, vary: { rowNormalisation } })),
-  body: () => [1, 0.5, 0.25, 0.125].map(bodyRate => ({ value: String(bodyRate), vary: { bodyRate } })),
-  ends: () => [
-    { value: 'both by the plan', vary: { planEnds: 'both' } },
-    { value: 'embedding by the plan, head random', vary: { planEnds: 'embedding' } },
-    { value: 'head by the plan, embedding random', vary: { planEnds: 'head' } },
-  ],
+  head: () =>
+    (['columns', 'rows'] as const).map(headNormalisation => ({
+      value: headNormalisation,
+      vary: { headNormalisation },
+    })),
+  spread: () => (['none', 'isotropic'] as const).map(spread => ({ value: spread, vary: { spread } })),
 };
 
 export const ablationNames = Object.keys(choices) as AblationName[];

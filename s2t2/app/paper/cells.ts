@@ -14,7 +14,7 @@ import { UserError } from '../../../models/errors.ts';
 import type { Row } from '../../cell.ts';
 import { runExperiment } from '../experiment.ts';
 import { InUse, withLock } from '../lock.ts';
-import type { Method } from '../../methods.ts';
+import type { Method } from '../../method.ts';
 import { loadPlan, savePlan } from '../plan-file.ts';
 import { reportPlan, type Plan, type PlanReport } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
@@ -104,14 +104,14 @@ export async function runCell(bench: Bench, cell: Cell, begun?: () => void): Pro
 }
 
 async function trainCell(
-  { prepared, out, signal }: Bench,
+  { prepared, out, signal, log }: Bench,
   { key, method, settings }: Cell,
   name: string,
 ): Promise<CellResult> {
   const work = join(out, 'work', name, 'stages');
   await makeDirectory(work);
   const { row, model, plan, scores, evaluationSeconds } = await runExperiment(
-    { ...prepared, settings, fingerprint: name, work, signal },
+    { ...prepared, settings, fingerprint: name, work, signal, log },
     method,
   );
   const result: CellResult = {

@@ -10,10 +10,10 @@ import { metrics } from '../../evaluate.ts';
 import { modelFromPlan } from '../../methods.ts';
 import type { Plan } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
-import type { Settings } from '../../settings.ts';
+import type { Rates, Settings } from '../../settings.ts';
 import { planOf, type Bench } from './cells.ts';
 import { mantel } from './statistics.ts';
-import { s2t2Cell, type Rates } from './table.ts';
+import { s2t2Cell } from './table.ts';
 import { disposeModel } from '../../../models/weights.ts';
 
 export interface Meaning {

@@ -2,7 +2,8 @@
 import type { Settings } from '../../settings.ts';
 import type { Ablation } from './ablations.ts';
 import type { Meaning } from './meaning.ts';
-import type { GridRow, Table } from './table.ts';
+import type { GridRow } from '../rates.ts';
+import type { Table } from './table.ts';
 import type { Transfer } from './transfer.ts';
 
 /** A finished table, with all that was measured beside it. */

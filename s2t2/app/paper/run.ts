@@ -1,6 +1,6 @@
 /**
  * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
- * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.json, results.json,
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl, results.json,
  * table.md and report.html.
  */
 import { statSync } from 'node:fs';
@@ -15,27 +15,16 @@ import { loadDomain, type DomainData } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
 import { withLock } from '../lock.ts';
 import { prepare } from '../prepare.ts';
-import { readRecord } from '../records.ts';
-import { ratesSchema } from '../results.ts';
+import { gridText, readGrid, type GridRow } from '../rates.ts';
 import { renderReport } from '../report/page.ts';
-import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
+import { defaultAlpha, defaults, type Rates, type Settings } from '../../settings.ts';
 import { ablate, type AblationName } from './ablations.ts';
 import { planOf, type Bench } from './cells.ts';
 import { meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
 import type { Paper } from './paper.ts';
 import { describePaper } from './report.ts';
-import {
-  chooseRates,
-  defaultGrid,
-  lines,
-  mainTable,
-  ratesFrom,
-  s2t2Cell,
-  type Grid,
-  type GridRow,
-  type Rates,
-} from './table.ts';
+import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, s2t2Cell, type Grid } from './table.ts';
 import { loadReceiver, transfer } from './transfer.ts';
 import { parameters } from '../../../models/weights.ts';
 
@@ -53,7 +42,7 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
-  /** Directory of an earlier table, whose cells are not run again, or its rates.json: learning rates in place of a grid of this table's own. */
+  /** Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid of this table's own. */
   readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
@@ -119,13 +108,9 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
 
   const chosen = lines.filter(l => options.lines.includes(l.name));
   const { rates, rows: grid } = given
-    ? { rates: ratesFrom(given, chosen), rows: [] }
-    : await chooseRates(validation, settings, chosen, options.grid ?? defaultGrid, options.share);
-  if (options.share === undefined)
-    await writeFileAtomic(
-      join(out, 'rates.json'),
-      `[\n${(given ?? grid).map(row => JSON.stringify(row)).join(',\n')}\n]\n`,
-    );
+    ? { rates: ratesFrom(given, chosen, domain.name, options.tokens), rows: [] }
+    : await chooseRates(validation, domain.name, settings, chosen, options.grid ?? defaultGrid, options.share);
+  if (options.share === undefined) await writeFileAtomic(join(out, 'rates.jsonl'), gridText(given ?? grid));
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const ablations = await ablate(
@@ -174,12 +159,5 @@ async function write(options: PaperOptions, { domain, test, rates, ...trained }:
 
 const isFile = (path: string): boolean => statSync(path, { throwIfNoEntry: false })?.isFile() ?? false;
 
-/** The learning rates of an earlier table. */
-async function readRates(path: string): Promise<GridRow[]> {
-  const file = isFile(path) ? path : join(path, 'rates.json');
-  return readRecord(
-    file,
-    ratesSchema,
-    'give the directory of a table that chose its own learning rates, or the rates.json in it',
-  );
-}
+/** The grid of an earlier table: its directory, or a file. */
+const readRates = (path: string): Promise<GridRow[]> => readGrid(isFile(path) ? path : join(path, 'rates.jsonl'));

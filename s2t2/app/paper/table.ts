@@ -6,8 +6,10 @@ import { UserError } from '../../../models/errors.ts';
 import type { Score } from '../../../models/score.ts';
 import { markov, metrics, orderZero, tokensPerByte, uniformFloor, unigram } from '../../evaluate.ts';
 import type { CurvePoint } from '../../cell.ts';
-import { methods, type Method, type Vocabulary } from '../../methods.ts';
-import type { Settings } from '../../settings.ts';
+import type { Method, Vocabulary } from '../../method.ts';
+import { methods } from '../../methods.ts';
+import type { Rates, Settings } from '../../settings.ts';
+import { chosenRates, type GridRow } from '../rates.ts';
 import { rotated, runCells, type Bench, type Cell, type CellResult } from './cells.ts';
 import { Bootstrap, type Interval, type Nats } from './statistics.ts';
 
@@ -27,13 +29,12 @@ export const lines: readonly Line[] = [
   { name: 'fvt', method: methods.fvt },
   { name: 'plain', method: methods.plain },
   { name: 'dense', method: methods.dense },
+  { name: 'paper', method: methods.paper },
   { name: 's2t2', method: methods.s2t2 },
-  { name: 's2t2-dykstra', method: methods.s2t2, vary: { variant: 'dykstra' }, ratesOf: 's2t2' },
-  { name: 's2t2-alternating', method: methods.s2t2, vary: { variant: 'alternating' }, ratesOf: 's2t2' },
+  { name: 's2t2, prior alone', method: methods.s2t2, vary: { planShare: 0 }, ratesOf: 's2t2' },
+  { name: 's2t2, rows as they are', method: methods.s2t2, vary: { spread: 'none' } },
   { name: 'scratch', method: methods.scratch },
 ];
-
-export type Rates = Pick<Settings, 'rate' | 'planRate' | 'bodyRate'>;
 
 /**
  * Rates to try first, one after the other, each with the best of those before it: of finetuning, of the plan, and of
@@ -47,36 +48,35 @@ export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
 }
 
 export const defaultGrid: Grid = {
-  rate: [1e-3, 2e-3, 4e-3],
-  planRate: [2e-3, 5e-3, 1.5e-2],
+  rate: [4e-3, 8e-3],
+  planRate: [1e-2, 3e-2],
   bodyRate: [0.25, 0.5, 1],
-  start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 },
-  growth: 2,
+  start: { rate: 4e-3, planRate: 3e-2, bodyRate: 0.5 },
+  growth: 3,
 };
 
-export interface GridRow extends Rates {
-  readonly name: string;
-  /** On validation data. */
-  readonly bitsPerByte: number;
-  readonly chosen: boolean;
-}
+/** The default grid with all rates but these as they start. */
+export const gridOf = (axes: readonly (keyof Rates)[]): Grid => {
+  const fixed = (Object.keys(defaultGrid.start) as (keyof Rates)[]).filter(axis => !axes.includes(axis));
+  return { ...defaultGrid, ...Object.fromEntries(fixed.map(axis => [axis, [defaultGrid.start[axis]]])) };
+};
 
 /** Rates that matter to a line, in the order in which they are chosen. */
-const axesOf = ({ method: { name } }: Line): readonly (keyof Rates)[] =>
-  ['plain', 'dense', 's2t2'].includes(name) ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate'];
+const axesOf = ({ method }: Line): readonly (keyof Rates)[] =>
+  method.learnsPlan ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate'];
 
 const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Rates): Settings => ({
   ...base,
   ...line.vary,
   rate,
-  scratchRate: rate,
   planRate,
   bodyRate,
 });
 
-/** `bench` evaluates on validation data; `share` is where among the lines to begin. */
+/** `bench` evaluates on validation data of `domain`; `share` is where among the lines to begin. */
 export async function chooseRates(
   bench: Bench,
+  domain: string,
   base: Settings,
   chosen: readonly Line[],
   grid: Grid,
@@ -88,7 +88,7 @@ export async function chooseRates(
     lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name)),
     share,
   )) {
-    const tried = new Map<string, Rates & { readonly bitsPerByte: number }>();
+    const tried = new Map<string, Rates & Pick<GridRow, 'before' | 'bitsPerByte'>>();
     /** The best value of one rate, the other fixed. */
     const sweep = async (axis: keyof Rates, fixed: Rates): Promise<Rates> => {
       const measured = new Map<number, number>();
@@ -103,7 +103,7 @@ export async function chooseRates(
           };
         });
         for (const [{ key, r }, { row }] of await runCells(bench, 'learning rates', cells)) {
-          tried.set(key, { ...r, bitsPerByte: row.after.bitsPerByte });
+          tried.set(key, { ...r, before: row.before?.bitsPerByte ?? null, bitsPerByte: row.after.bitsPerByte });
           measured.set(r[axis], row.after.bitsPerByte);
         }
         return [...measured].reduce((a, b) => (b[1] < a[1] ? b : a))[0];
@@ -121,19 +121,25 @@ export async function chooseRates(
     for (const axis of axes) best = await sweep(axis, best);
     rates.set(line.name, best);
     const order = (a: Rates, b: Rates) => axes.map(axis => a[axis] - b[axis]).find(d => d !== 0) ?? 0;
-    for (const t of [...tried.values()].sort(order)) rows.push({ name: line.name, ...t, chosen: order(t, best) === 0 });
+    const of = { domain, tokens: base.budget.amount, name: line.name };
+    for (const t of [...tried.values()].sort(order)) rows.push({ ...of, ...t, chosen: order(t, best) === 0 });
   }
   return { rates, rows };
 }
 
-/** The rates that an earlier grid chose, for these lines. */
-export function ratesFrom(grid: readonly GridRow[], chosen: readonly Line[]): Map<string, Rates> {
+/** The rates that an earlier grid chose for these lines, in this domain and at the budget nearest to this one. */
+export function ratesFrom(
+  grid: readonly GridRow[],
+  chosen: readonly Line[],
+  domain: string,
+  tokens: number,
+): Map<string, Rates> {
   return new Map(
     [...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
-      const found = grid.find(g => g.name === name && g.chosen);
+      const found = chosenRates(grid, name, domain, tokens);
       if (!found)
         throw new UserError(
-          `the earlier table chose no learning rate for '${name}'; leave this line out, or let the grid choose`,
+          `the earlier table chose no learning rate for '${name}' and ${domain}; leave this line out, or let the grid choose`,
         );
       return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
     }),

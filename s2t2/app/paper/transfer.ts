@@ -5,12 +5,13 @@
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
-import { modelFromPlan, type Method } from '../../methods.ts';
+import type { Method } from '../../method.ts';
+import { translatedStart } from '../../methods.ts';
 import { prepare } from '../prepare.ts';
-import type { Settings } from '../../settings.ts';
+import type { Rates, Settings } from '../../settings.ts';
 import { cellName, planOf, runCells, type Bench } from './cells.ts';
 import { Bootstrap, type Interval } from './statistics.ts';
-import { lines, s2t2Cell, seedCell, type Rates } from './table.ts';
+import { lines, s2t2Cell, seedCell } from './table.ts';
 import { parameters } from '../../../models/weights.ts';
 
 export interface Transfer {
@@ -53,12 +54,9 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
     const transferred: Method = {
       name: 'transferred',
       vocabulary: 'target',
+      learnsPlan: false,
       before: true,
-      start: async context => ({
-        model: await modelFromPlan(context.source.model, await plan()),
-        plan: await plan(),
-        spent: 0,
-      }),
+      start: async context => ({ ...(await translatedStart(context, await plan())), spent: 0 }),
     };
     return [
       ...['source', 'truncated', 'random', 'fvt', 's2t2']

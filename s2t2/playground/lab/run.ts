@@ -75,6 +75,7 @@ function hostOf(run: Run, method: string): CellHost {
   const { fingerprint, gate, signal, emit } = run;
   let [tokens, seconds] = [0, 0];
   return {
+    log: line => console.warn(line),
     async runStage(stage, training, watch) {
       const news = newsOf(method, stage, emit);
       const look = watch && watcher(run, watch);

@@ -17,6 +17,7 @@ import { readCorpus } from '../../../s2t2/app/corpus.ts';
 import { explainPlan } from '../../../s2t2/explain.ts';
 import { domainsMarkdown } from '../../../s2t2/app/paper/markdown.ts';
 import { loadPlan } from '../../../s2t2/app/plan-file.ts';
+import { gridText } from '../../../s2t2/app/rates.ts';
 import { explanationTable, resultsTable } from '../../../s2t2/app/tables.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { writeFixture } from '../fixture.ts';
@@ -140,7 +141,18 @@ describe('the whole job', () => {
     const { model, tokenizer } = await loadModel(fixture.model);
     const longer = { ...model, config: { ...model.config, context: 1024 } };
     await saveModel(at('longer'), { model: longer, tokenizer });
-    const rates = new URL('../../../s2t2/data/source/rates.json', import.meta.url).pathname;
+    const rates = at('rates.jsonl');
+    await writeFile(
+      rates,
+      gridText(
+        ['enzymes', 'chinese'].flatMap(domain =>
+          ['source', 'scratch'].map(name => {
+            const cell = { rate: 1e-3, planRate: 1e-2, bodyRate: 1, before: null, bitsPerByte: 4, chosen: true };
+            return { domain, tokens: 300, name, ...cell };
+          }),
+        ),
+      ),
+    );
     const by = async (name: string, ...more: string[]) => {
       const ended = await s2t2([
         'paper',

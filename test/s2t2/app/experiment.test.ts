@@ -21,6 +21,7 @@ test('over one pass with a model that stands still, the curve is its bits per by
       source,
       target,
       fingerprint: '',
+      log: () => {},
       work: await mkdtemp(join(directory, 'run-')),
       sequences: { train, test: train },
       settings: { ...settings, rate: 1e-30, budget: { unit: 'tokens', amount: tokens }, batchTokens: 64 },
@@ -51,6 +52,7 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
           source,
           target,
           fingerprint: '',
+          log: () => {},
           work: await mkdtemp(join(directory, 'run-')),
           sequences: { train, test: train },
           settings: { ...settings, bodyRate, budget: { unit: 'tokens', amount: 200 } },
@@ -71,6 +73,7 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
       target,
       settings,
       train,
+      log: () => {},
       runStage: async () => {
         throw new Error('nothing to learn');
       },

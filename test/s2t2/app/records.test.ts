@@ -7,7 +7,8 @@ import { describe, expect, test } from 'vitest';
 import { UserError } from '../../../models/errors.ts';
 import { claim, differences } from '../../../s2t2/app/claim.ts';
 import { finite, readMaybeSealed, readRecord, readSealed, writeSealed } from '../../../s2t2/app/records.ts';
-import { cellResultSchema, ratesSchema, readResults } from '../../../s2t2/app/results.ts';
+import { readGrid } from '../../../s2t2/app/rates.ts';
+import { cellResultSchema, readResults } from '../../../s2t2/app/results.ts';
 import { damagedJson } from '../../arbitraries/hostile.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 
@@ -99,7 +100,7 @@ describe('results.json', () => {
     const readers = [
       (file: string) => readResults(file),
       (file: string) => readRecord(file, cellResultSchema, 'delete it'),
-      (file: string) => readRecord(file, ratesSchema, 'delete it'),
+      (file: string) => readGrid(file),
     ];
     await fc.assert(
       fc.asyncProperty(damagedJson(results), fc.constantFrom(...readers), async (text, read) => {

@@ -46,7 +46,7 @@ function ordinary(): ReportData {
     specials: new Int32Array(),
     source: source.hash,
     target: target.hash,
-    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
     gap: 0,
   };
   const names = ['source', 'truncated', 'random', 'fvt', 'plain', 'dense', 's2t2', 's2t2 shuffled', 'scratch'];

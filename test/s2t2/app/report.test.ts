@@ -478,7 +478,7 @@ describe('the plan', () => {
       specials: new Int32Array(),
       source: '',
       target: '',
-      settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+      settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
       gap: 0,
     };
     const view = viewPlan(plan, tokenizerOf([], n), tokenizerOf([], 256));
@@ -568,7 +568,7 @@ describe("a run's directory", () => {
     specials: new Int32Array(),
     source: source.hash,
     target: target.hash,
-    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
     gap: 0,
   };
   const results: Results = {

@@ -18,7 +18,8 @@ import { familyNames, type FamilyName } from '../../../models/families.ts';
 import { initTransformer } from '../../../models/init.ts';
 import { forward } from '../../../models/transformer.ts';
 import type { TransformerConfig } from '../../../models/transformer-config.ts';
-import { modelFromPlan, tokenMap } from '../../../s2t2/methods.ts';
+import { modelFromPlan } from '../../../s2t2/methods.ts';
+import { tokenMap } from '../../../s2t2/translate.ts';
 import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
 import { translateCheckpoint } from '../../../s2t2/app/stream.ts';
@@ -48,7 +49,7 @@ function examplePlan(source = sourceTokenizer): Plan {
     ...map,
     target: targetTokenizer.hash,
     source: source.hash,
-    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
     gap: null,
   };
 }

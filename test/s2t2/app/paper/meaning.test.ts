@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { trainBPE } from '../../../../models/tokenizer/index.ts';
 
 import { readBlosum62 } from '../../../../s2t2/app/data/blosum.ts';
-import { tokenMap } from '../../../../s2t2/methods.ts';
+import { tokenMap } from '../../../../s2t2/translate.ts';
 import { compress, type Plan } from '../../../../s2t2/plan.ts';
 import { againstBlosum, overlapOf, shuffledRows } from '../../../../s2t2/app/paper/meaning.ts';
 import { correlation } from '../../../../s2t2/app/paper/statistics.ts';
@@ -87,7 +87,7 @@ test('against BLOSUM62: cosines of the means that the plan makes of source embed
     ...map,
     target: target.hash,
     source: source.tokenizer.hash,
-    settings: { variant: 'dual', iterations: 1, alpha: 1, rowNormalisation: 'actual' },
+    settings: { variant: 'dual', iterations: 1, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
     gap: null,
   };
   const embedding = await source.model.embedding.data();

@@ -6,6 +6,7 @@ import { saveModel } from '../../../../models/node/checkpoint.ts';
 import { Interrupted } from '../../../../models/train.ts';
 import { domainsMarkdown, paperMarkdown } from '../../../../s2t2/app/paper/markdown.ts';
 import { helpPaper, paper, type PaperOptions } from '../../../../s2t2/app/paper/run.ts';
+import { gridText, readGrid } from '../../../../s2t2/app/rates.ts';
 import { temporaryDirectory } from '../../../models/temporary.ts';
 import { tinyModel } from '../../fixture.ts';
 
@@ -32,7 +33,7 @@ describe('paper', () => {
       start: { rate: 2e-3, planRate: 5e-3, bodyRate: 1 },
       growth: 0,
     },
-    ablate: ['marginals'],
+    ablate: ['head'],
     log: () => {},
   });
   /** Everything but how long it took. */
@@ -57,7 +58,7 @@ describe('paper', () => {
     expect(row('source').tokens).toBeLessThan(row('source, equal bytes').tokens);
     expect(row('s2t2').support).toBeGreaterThan(1);
     expect(whole.meaning!.overlap!.seeds).toBeGreaterThan(0);
-    expect(whole.ablations[0].rows.map(r => r.value)).toEqual(['uniform', 'frequency']);
+    expect(whole.ablations[0].rows.map(r => r.value)).toEqual(['columns', 'rows']);
     expect(whole.grid.filter(g => g.chosen).map(g => g.name)).toEqual(['source', 's2t2']);
     // A plan moved to the model that it was learned on is the plan learned there.
     const moved = (name: string) => whole.transfer!.rows.find(r => r.name === name)!;
@@ -105,12 +106,20 @@ describe('paper', () => {
   test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
     const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
     const rates = first.grid.filter(g => g.chosen);
+    // A grid serves the domain that it was searched for.
+    await expect(paper({ ...options('second'), domain: 'chinese', rates: join(directory, 'first') })).rejects.toThrow(
+      "the earlier table chose no learning rate for 'source' and chinese",
+    );
+    await writeFile(
+      join(directory, 'chinese.jsonl'),
+      gridText(first.grid.map(row => ({ ...row, domain: 'chinese', tokens: 9 }))),
+    );
     const second = await paper({
       ...options('second'),
       seeds: 1,
       ablate: [],
       domain: 'chinese',
-      rates: join(directory, 'first'),
+      rates: join(directory, 'chinese.jsonl'),
     });
     expect(second.grid).toEqual([]);
     expect(second.table.rows.find(r => r.name === 's2t2')!.tokens).toBeGreaterThan(500);
@@ -130,22 +139,20 @@ describe('paper', () => {
       /chose no learning rate for 'fvt'/,
     );
     await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(
-      /nowhere\/rates.json: no such file/,
+      /nowhere\/rates.jsonl: no such file/,
     );
     // so that a later table can take it from there
-    expect(JSON.parse(await readFile(join(directory, 'second/rates.json'), 'utf8'))).toEqual(first.grid);
-    await writeFile(join(directory, 'none.json'), '[]');
-    await expect(paper({ ...options('third'), rates: join(directory, 'none.json') })).rejects.toThrow(
-      /none.json: .*give the directory of a table that chose its own learning rates/,
+    expect(await readGrid(join(directory, 'first/rates.jsonl'))).toEqual(first.grid);
+    expect(await readGrid(join(directory, 'second/rates.jsonl'))).toEqual(
+      first.grid.map(row => ({ ...row, domain: 'chinese', tokens: 9 })),
     );
     // The file by itself gives the rates and no cells: as many are trained as before, and come to the same.
-    expect(JSON.parse(await readFile(join(directory, 'first/rates.json'), 'utf8'))).toEqual(first.grid);
     const begun: string[] = [];
     const again = await paper({
       ...options('again'),
       seeds: 1,
       ablate: [],
-      rates: join(directory, 'first/rates.json'),
+      rates: join(directory, 'first/rates.jsonl'),
       log: line => begun.push(line),
     });
     expect(untimed(again)).toBe(untimed({ ...first, grid: [] }));

@@ -35,7 +35,7 @@ test('every table has the rows and figures that the Markdown has', () => {
     'The plan on another model',
     'Ablation: T',
     'Ablation: alpha',
-    'Ablation: marginals',
+    'Ablation: variant',
   ]);
   expect(tables.flatMap(t => t.rows.filter(r => r.emphasis).map(r => text(r.cells[0])))).toEqual([
     's2t2',

@@ -21,11 +21,10 @@ import {
   seedCell,
   type Grid,
   type Line,
-  type Rates,
 } from '../../../../s2t2/app/paper/table.ts';
 import { ablate, type AblationName } from '../../../../s2t2/app/paper/ablations.ts';
 import type { Prepared } from '../../../../s2t2/app/prepare.ts';
-import { defaults, type Settings } from '../../../../s2t2/settings.ts';
+import { defaults, type Rates, type Settings } from '../../../../s2t2/settings.ts';
 import { temporaryDirectory } from '../../../models/temporary.ts';
 
 const root = temporaryDirectory();
@@ -89,13 +88,13 @@ const rates = new Map<string, Rates>([
 ]);
 
 describe('the main table', () => {
-  const chosen = ['source', 's2t2', 's2t2-dykstra', 'scratch'].map(line);
+  const chosen = ['source', 's2t2', 's2t2, prior alone', 'scratch'].map(line);
   const seeds = [0, 1, 2];
   /** x of a cell, by line and seed. */
   const xs: Record<string, number[]> = {
     source: [1, 2, 4],
     s2t2: [3, 2, 7],
-    's2t2-dykstra': [3, 5, 6],
+    's2t2, prior alone': [3, 5, 6],
     scratch: [5, 4, 9],
     'source, equal bytes': [2, 3, 1],
   };
@@ -128,7 +127,7 @@ describe('the main table', () => {
       ...['uniform', 'order 0', 'unigram', 'order 1', 'order 2', 'order 3'].map(name => [name, null]),
       ['source', 'source'],
       ['s2t2', 'target'],
-      ['s2t2-dykstra', 'target'],
+      ['s2t2, prior alone', 'target'],
       ['scratch', 'target'],
       ['source, equal bytes', 'source'],
     ]);
@@ -219,12 +218,12 @@ describe('the main table', () => {
 });
 
 test('a cell has the rates of its line, or of the line whose rates it takes', () => {
-  expect(seedCell(line('s2t2-dykstra'), base, rates, 4)).toMatchObject({
-    key: 's2t2-dykstra 4',
-    line: 's2t2-dykstra',
-    settings: { ...base, variant: 'dykstra', seed: 4, rate: 0.2, scratchRate: 0.2, planRate: 2, bodyRate: 0.5 },
+  expect(seedCell(line('s2t2, prior alone'), base, rates, 4)).toMatchObject({
+    key: 's2t2, prior alone 4',
+    line: 's2t2, prior alone',
+    settings: { ...base, planShare: 0, seed: 4, rate: 0.2, planRate: 2, bodyRate: 0.5 },
   });
-  expect(seedCell(line('scratch'), base, rates, 0).settings).toMatchObject({ rate: 0.3, scratchRate: 0.3, seed: 0 });
+  expect(seedCell(line('scratch'), base, rates, 0).settings).toMatchObject({ rate: 0.3, seed: 0 });
 });
 
 describe('learning rates', () => {
@@ -242,13 +241,9 @@ describe('learning rates', () => {
       for (const planRate of [2.5, 5, 10, 20, 40, 80])
         for (const bodyRate of [0.125, 0.25, 0.5, 1, 2, 4]) {
           const r = { rate, planRate, bodyRate };
-          await keep(
-            bench,
-            { key: '', method: line(name).method, settings: { ...base, ...r, scratchRate: rate } },
-            result(bits(r)),
-          );
+          await keep(bench, { key: '', method: line(name).method, settings: { ...base, ...r } }, result(bits(r)));
         }
-    return chooseRates(bench, base, [line(name)], { ...grid, ...more });
+    return chooseRates(bench, 'proteins', base, [line(name)], { ...grid, ...more });
   }
   const tried = (rows: readonly Rates[]) => rows.map(r => [r.rate, r.planRate, r.bodyRate]);
 
@@ -337,12 +332,20 @@ describe('learning rates', () => {
       [4, 10, 1],
     ]);
     expect(rows.filter(r => r.chosen)).toHaveLength(1);
-    expect(ratesFrom(rows, [line('s2t2'), line('s2t2-dykstra')])).toEqual(found);
-    expect(() => ratesFrom(rows, [line('source')])).toThrow("the earlier table chose no learning rate for 'source'");
+    expect(ratesFrom(rows, [line('s2t2'), line('s2t2, prior alone')], 'proteins', 1)).toEqual(found);
+    for (const [name, domain] of [
+      ['source', 'proteins'],
+      ['s2t2', 'dna'],
+    ])
+      expect(() => ratesFrom(rows, [line(name)], domain, 1)).toThrow(
+        `the earlier table chose no learning rate for '${name}' and ${domain}`,
+      );
     expect(() =>
       ratesFrom(
         rows.map(r => ({ ...r, chosen: false })),
         [line('s2t2')],
+        'proteins',
+        1,
       ),
     ).toThrow("chose no learning rate for 's2t2'");
   });
@@ -399,31 +402,21 @@ test('ablations vary one setting each, around the settings they are given', asyn
       ['30/v', 15],
     ].map(([value, alpha]) => [value as string, { alpha: alpha as number }]),
     T: [1, 2, 3, 5, 10].map(iterations => [String(iterations), { iterations }]),
-    marginals: [
-      ['uniform', { marginals: 'uniform' }],
-      ['frequency', { marginals: 'frequency' }],
-    ],
+    prior: [0.03, 0.1, 0.3, 1].map(smoothing => [String(smoothing), { smoothing }]),
     variant: [
       ['alternating', { variant: 'alternating' }],
       ['dykstra', { variant: 'dykstra' }],
       ['dual', { variant: 'dual' }],
     ],
-    init: [
-      ['noise 0.01', { noise: 0.01 }],
-      ['noise 0.1', { noise: 0.1 }],
-      ['noise 0.5', { noise: 0.5 }],
-      ['pieces', { init: 'pieces' }],
-    ],
+    noise: [0.01, 0.1, 0.5].map(noise => [String(noise), { noise }]),
     share: [0.03, 0.1, 0.2, 0.3, 0.5].map(planShare => [String(planShare), { planShare }]),
-    body: [1, 0.5, 0.25, 0.125].map(bodyRate => [String(bodyRate), { bodyRate }]),
-    ends: [
-      ['both by the plan', { planEnds: 'both' }],
-      ['embedding by the plan, head random', { planEnds: 'embedding' }],
-      ['head by the plan, embedding random', { planEnds: 'head' }],
+    head: [
+      ['columns', { headNormalisation: 'columns' }],
+      ['rows', { headNormalisation: 'rows' }],
     ],
-    normalisation: [
-      ['actual', { rowNormalisation: 'actual' }],
-      ['nominal', { rowNormalisation: 'nominal' }],
+    spread: [
+      ['none', { spread: 'none' }],
+      ['isotropic', { spread: 'isotropic' }],
     ],
   };
   for (const [name, values] of Object.entries(expected)) {

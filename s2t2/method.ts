@@ -1,0 +1,46 @@
+/**
+ * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary, made
+ * from the pretrained one, and says what it has spent of the training budget.
+ */
+import type { Sequence } from '../models/batches.ts';
+import type { LanguageModel } from '../models/checkpoint.ts';
+import type { Tokenizer } from '../models/tokenizer/index.ts';
+import type { Training, TrainingResult } from '../models/train.ts';
+import type { Transformer } from '../models/weights.ts';
+import type { Plan } from './plan.ts';
+import type { Settings } from './settings.ts';
+
+/** What a method may use. */
+export interface Context {
+  readonly settings: Settings;
+  readonly source: LanguageModel;
+  readonly target: Tokenizer;
+  /** Training sequences in either vocabulary. */
+  readonly train: Readonly<Record<Vocabulary, readonly Sequence[]>>;
+  /** Runs a training stage, resumably, with its progress shown; `watch` gives the plan that is being learned. */
+  readonly runStage: (stage: string, training: Training, watch?: () => Promise<Plan>) => Promise<TrainingResult>;
+  /** Takes a line for the person who watches. */
+  readonly log: (line: string) => void;
+}
+
+export type Vocabulary = 'source' | 'target';
+
+export interface Start {
+  /** What is evaluated before finetuning. */
+  readonly model: Transformer;
+  /** What finetuning starts from, where that is another. */
+  readonly finetuned?: Transformer;
+  readonly plan?: Plan;
+  /** Of the budget, in its unit. */
+  readonly spent: number;
+}
+
+export interface Method {
+  readonly name: string;
+  readonly vocabulary: Vocabulary;
+  /** Whether there is a phase 1, at `planRate`. */
+  readonly learnsPlan: boolean;
+  /** Whether the start itself says something, so that it is evaluated before finetuning. */
+  readonly before: boolean;
+  start(context: Context): Promise<Start>;
+}

@@ -1,0 +1,139 @@
+/** Phase 1: what it starts from, what it says before it starts, and plans that are of no use. */
+import fc from 'fast-check';
+import { beforeAll, expect, test } from 'vitest';
+import { full, memory, tensor, type Tensor } from '../../engine/index.ts';
+import { UserError } from '../../models/errors.ts';
+import { train, type Training } from '../../models/train.ts';
+import type { Context } from '../../s2t2/method.ts';
+import { methods } from '../../s2t2/methods.ts';
+import { compress, emptyLine } from '../../s2t2/plan.ts';
+import { priorCoupling } from '../../s2t2/prior.ts';
+import { presets } from '../../s2t2/settings.ts';
+import { tokenMap } from '../../s2t2/translate.ts';
+import { plans } from '../arbitraries/plans.ts';
+import { tinyContext } from './fixture.ts';
+
+let context: Context;
+beforeAll(async () => {
+  context = await tinyContext();
+});
+
+/** The learned cost as it starts, and what was said. */
+async function starting(method: string, settings: Partial<Context['settings']>) {
+  let cost: readonly number[] = [];
+  const said: string[] = [];
+  const start = await methods[method].start({
+    ...context,
+    settings: { ...context.settings, budget: { unit: 'tokens', amount: 64 }, ...settings },
+    log: line => said.push(line),
+    runStage: (_, training) => {
+      cost = Array.from(training.parameters.cost.dataSync());
+      return train(training);
+    },
+  });
+  return { ...start, cost, said };
+}
+
+test('X starts at the prior coupling, and noise of the deviation asked for is added to Ĉ', async () => {
+  const { source, target, settings } = context;
+  const map = tokenMap(source.tokenizer, target);
+  const { values } = priorCoupling(source.tokenizer, target, map, 0.2);
+  const exact = await starting('s2t2', { smoothing: 0.2, noise: 0 });
+  exact.cost.forEach((c, e) => {
+    const x = -c / (settings.alpha * values.length);
+    expect(Math.abs(x / values[e] - 1)).toBeLessThan(2 ** -22);
+  });
+  const noisy = await starting('s2t2', { smoothing: 0.2, noise: 0.3 });
+  const noise = noisy.cost.map((c, e) => c - exact.cost[e]);
+  const deviation = Math.sqrt(noise.reduce((sum, x) => sum + x * x, 0) / noise.length);
+  expect(Math.abs(deviation / 0.3 - 1)).toBeLessThan(5 / Math.sqrt(2 * noise.length));
+});
+
+test('with nothing learned and little smoothing the ends are those of fvt; on the head as well, by rows', async () => {
+  const { model, plan, spent } = await starting('s2t2', { planShare: 0, noise: 0, smoothing: 1e-6, spread: 'none' });
+  expect(spent).toBe(0);
+  expect(plan!.settings.headNormalisation).toBe('rows');
+  const fvt = (await methods.fvt.start(context)).model;
+  for (const end of ['embedding', 'head'] as const) {
+    const [a, b] = [model[end].dataSync(), fvt[end].dataSync()];
+    const largest = Math.max(...Array.from(b, Math.abs));
+    // A millionth of a row is the mean of all, and 317 products of float32 are summed.
+    a.forEach((x, e) => expect(Math.abs(x - b[e])).toBeLessThan(largest * (2e-6 + 317 * 2 ** -24)));
+  }
+});
+
+test('the paper’s form is s2t2 with its preset, whatever else is asked for', async () => {
+  const paper = await starting('paper', {});
+  const preset = await starting('s2t2', presets.paper);
+  expect(paper.cost).toEqual(preset.cost);
+  expect(paper.finetuned).toBeUndefined();
+  expect(paper.plan!.settings).toMatchObject({ rowNormalisation: 'nominal', headNormalisation: 'columns' });
+  expect(paper.model.head.dataSync()).toEqual(preset.model.head.dataSync());
+  expect(new Set(paper.plan!.nu).size).toBe(1);
+});
+
+test('a start that is worse than a uniform guess is said before phase 1, another is not', async () => {
+  // Logits of scale v/u: the paper's head on a vocabulary of 17 tokens.
+  const paper = await starting('paper', { noise: 0.5 });
+  expect(paper.said).toEqual([
+    expect.stringMatching(
+      /^paper: before phase 1 the frozen model's loss is \d+\.\d\d nats per token, worse than a uniform guess \(3\.00\)$/,
+    ),
+  ]);
+  const { model } = context.source;
+  const small = tensor(model.embedding.dataSync().map(x => 1e-4 * x) as Float32Array<ArrayBuffer>, {
+    shape: model.embedding.shape,
+  });
+  const source = { ...context.source, model: { ...model, embedding: small, head: small } }; // logits near 0
+  const said: string[] = [];
+  await methods.s2t2.start({
+    ...context,
+    source,
+    settings: { ...context.settings, budget: { unit: 'tokens', amount: 64 } },
+    log: line => said.push(line),
+  });
+  expect(said).toEqual([]);
+});
+
+test('a plan that training has ruined is the error, not the loss that came of it; nothing leaks', async () => {
+  const before = memory();
+  const ruin = (cost: (training: Training) => Tensor | null) =>
+    methods.s2t2
+      .start({
+        ...context,
+        runStage: async (_, training) => {
+          const ruined = cost(training);
+          if (ruined) training.parameters.cost.assign(ruined);
+          ruined?.dispose();
+          throw new Error('the loss is NaN');
+        },
+      })
+      .catch((error: unknown) => error);
+  const error = await ruin(({ parameters: { cost } }) => full(cost.shape, Number.NaN));
+  expect(error).toBeInstanceOf(UserError);
+  expect((error as UserError).message).toMatch(
+    /^the plan cannot be computed, since the cost over alpha is not finite; raise --alpha \(now 0.003\d+\) or lower/,
+  );
+  expect(await ruin(() => null)).toEqual(new Error('the loss is NaN'));
+  const tiny = { ...context, settings: { ...context.settings, alpha: 1e-45 } };
+  await expect(methods.s2t2.start(tiny)).rejects.toThrow('raise --alpha (now 1e-45)');
+  expect(memory()).toEqual(before);
+});
+
+test('an empty row or column is found, a row first', () => {
+  fc.assert(
+    fc.property(plans(), fc.nat(), ({ plan, dense }, pick) => {
+      const [u, v] = [plan.mu.length, plan.nu.length];
+      const row = pick % u;
+      const without = compress(
+        dense.map((p, e) => (Math.floor(e / v) === row ? 0 : p)),
+        u,
+        v,
+      );
+      expect(emptyLine({ ...plan, ...without })).toEqual({ side: 'target', id: plan.targetIds[row] });
+      const column = Array.from({ length: v }, (_, j) => j).find(j => !plan.columns.includes(j));
+      const expected = column === undefined ? undefined : { side: 'source', id: plan.sourceIds[column] };
+      expect(emptyLine(plan)).toEqual(expected);
+    }),
+  );
+});

@@ -1,0 +1,86 @@
+/** Laws of the rows that finetuning starts from. */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Random } from '../../engine/index.ts';
+import { isotropicParts, rowVariance, spreadRows } from '../../s2t2/spread.ts';
+
+const width = 4;
+const covariance = (rows: ArrayLike<number>, a: number, b: number) => {
+  let sum = 0;
+  for (let i = 0; i < rows.length; i += width) sum += rows[i + a] * rows[i + b];
+  return (sum * width) / rows.length;
+};
+
+/** Rows of any rank, some of them alike, and the variance to reach. */
+const cases = fc
+  .record({
+    n: fc.integer({ min: 1, max: 9 }),
+    variance: fc.double({ min: 1e-3, max: 10, noNaN: true }),
+    numbers: fc.infiniteStream(fc.oneof(fc.constant(1), fc.double({ min: -3, max: 3, noNaN: true }))),
+  })
+  .map(({ n, variance, numbers }) => ({ n, variance, values: Float32Array.from(numbers.take(n * width)) }));
+const ids = (n: number) => Int32Array.from({ length: n }, (_, i) => i);
+
+test('what is kept and what is drawn have the covariance σ² I between them, and what is kept has mean 0', () => {
+  fc.assert(
+    fc.property(cases, ({ n, variance, values }) => {
+      const { kept, drawn } = isotropicParts({ values, ids: ids(n) }, width, variance);
+      for (let a = 0; a < width; a++) {
+        let mean = 0;
+        for (let i = 0; i < n; i++) mean += kept[i * width + a] / n;
+        // Sums of n values of up to 3, turned by a matrix of norm 1.
+        expect(Math.abs(mean)).toBeLessThan(3 * n * width * 2 ** -45);
+        for (let b = 0; b < width; b++) {
+          let noise = 0;
+          for (let k = 0; k < width; k++) noise += drawn[a * width + k] * drawn[b * width + k];
+          const total = covariance(kept, a, b) + noise;
+          expect(Math.abs(total - (a === b ? variance : 0))).toBeLessThan((variance + 9 * width) * 2 ** -36);
+        }
+      }
+    }),
+  );
+});
+
+test('rows that are isotropic already stay as they are but for their mean, whatever the seed', () => {
+  fc.assert(
+    fc.property(fc.integer(), fc.double({ min: -2, max: 2, noNaN: true }), (seed, shift) => {
+      // ± each axis: mean 0, covariance I / width.
+      const axes = Float32Array.from({ length: 2 * width * width }, (_, e) =>
+        Math.floor(e / width) % width === e % width ? (e < width * width ? 1 : -1) : 0,
+      );
+      const options = { variance: 1 / width, scale: 1, random: new Random(Math.abs(seed)) };
+      const spread = spreadRows({ values: axes.map(x => x + shift), ids: ids(2 * width) }, width, options);
+      // √(σ² − λ) is the root of a rounding error of λ, and shift + 1 is a float32.
+      spread.forEach((x, e) => expect(Math.abs(x - axes[e])).toBeLessThan(5e-3));
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('rows that are all alike are drawn anew, normal with the variance asked for, and scaled', () => {
+  const [n, variance, scale] = [4000, 0.25, 0.5];
+  const values = new Float32Array(n * width).fill(7);
+  const spread = spreadRows({ values, ids: ids(n) }, width, { variance, scale, random: new Random(3) });
+  for (let a = 0; a < width; a++)
+    for (let b = 0; b <= a; b++) {
+      const expected = a === b ? scale ** 2 * variance : 0;
+      // The standard error of a covariance of n normal pairs is at most √2 σ² / √n; five of them.
+      expect(Math.abs(covariance(spread, a, b) - expected)).toBeLessThan(
+        (5 * Math.SQRT2 * scale ** 2 * variance) / Math.sqrt(n),
+      );
+    }
+});
+
+test('other rows of the matrix are copied; one seed gives one result, another seed another', () => {
+  const values = Float32Array.from({ length: 5 * width }, (_, e) => Math.sin(e));
+  const rows = { values, ids: Int32Array.of(0, 3, 4) };
+  const spread = (seed: number) => spreadRows(rows, width, { variance: 1, scale: 0.5, random: new Random(seed) });
+  const once = spread(0);
+  expect(once.slice(width, 3 * width)).toEqual(values.slice(width, 3 * width));
+  expect(spread(0)).toEqual(once);
+  expect(spread(1)).not.toEqual(once);
+});
+
+test('the variance of rows is about their mean', () => {
+  expect(rowVariance({ values: [1, 5, 3, 5, 99, 99], ids: [0, 1] }, 2)).toBe(0.5);
+});
