@@ -1,5 +1,8 @@
 /** Sampling from a model with a key/value cache: temperature and nucleus (top-p) sampling (Holtzman et al. 2020). */
 import { noGrad, scope, tensor, type Random } from '../engine/index.ts';
+import { UserError } from './errors.ts';
+import { decodeUtf8 } from './tokenizer/alphabet.ts';
+import type { Tokenizer } from './tokenizer/index.ts';
 import { longestSequence } from './transformer-config.ts';
 import { forward, type Cache } from './transformer.ts';
 import type { Transformer } from './weights.ts';
@@ -15,17 +18,26 @@ export interface GenerateOptions {
   readonly random: Random;
 }
 
-/** The tokens that follow `prompt` (at least one id), one by one as they are drawn. */
+/**
+ * The tokens that follow `prompt` (at least one id), one by one as they are drawn, until `maxTokens`, the stop token or
+ * the longest sequence of the model. Throws a `UserError` where the prompt alone is longer, and where logits are not
+ * finite.
+ */
 export async function* generate(
   model: Transformer,
   prompt: Int32Array<ArrayBuffer>,
   { maxTokens, temperature = 1, topP = 1, stop, random }: GenerateOptions,
 ): AsyncGenerator<number> {
-  if (prompt.length === 0) throw new Error('generate: the prompt is empty; give at least the begin token');
+  const longest = longestSequence(model.config);
+  if (prompt.length === 0) throw new UserError('generate: the prompt is empty; give at least the begin token');
+  if (prompt.length > longest)
+    throw new UserError(
+      `generate: the prompt has ${prompt.length} tokens, more than the model's context of ${longest}; shorten it`,
+    );
   let cache: Cache | undefined;
   let next = prompt;
   try {
-    for (let made = 0; made < maxTokens && prompt.length + made <= longestSequence(model.config); made++) {
+    for (let made = 0; made < maxTokens && prompt.length + made <= longest; made++) {
       const step = noGrad(() =>
         scope(() => {
           const result = forward(model, tensor(next, { shape: [1, next.length] }), model, cache);
@@ -36,6 +48,10 @@ export async function* generate(
       cache = step.cache;
       const logits = await step.logits.data();
       step.logits.dispose();
+      if (!logits.every(Number.isFinite))
+        throw new UserError(
+          `generate: the logits after ${prompt.length + made} tokens are not finite; are the model's weights damaged?`,
+        );
       const id = sample(logits, temperature, topP, random);
       if (id === stop) return;
       yield id;
@@ -46,9 +62,28 @@ export async function* generate(
   }
 }
 
+/**
+ * The ids of a prompt after the begin token. Special tokens in the text are themselves, as in Hugging Face's libraries;
+ * a begin token that the text has of its own is not repeated.
+ */
+export function encodePrompt(tokenizer: Tokenizer, text: string): Int32Array<ArrayBuffer> {
+  const { bos } = tokenizer.specialTokens;
+  const ids = tokenizer.encode(text, { allowSpecial: true });
+  return bos === undefined || ids[0] === bos ? ids : Int32Array.of(bos, ...ids);
+}
+
+/**
+ * The text of ids that follow a prompt's. They are decoded together, since some decoders treat what begins a text apart
+ * (LLaMA's strips a space there).
+ */
+export function continuationText(tokenizer: Tokenizer, prompt: ArrayLike<number>, ids: ArrayLike<number>): string {
+  const before = tokenizer.decodeBytes(prompt).length;
+  return decodeUtf8(tokenizer.decodeBytes([...Array.from(prompt), ...Array.from(ids)]).subarray(before));
+}
+
 const free = (cache?: Cache): void => cache?.forEach(({ k, v }) => [k, v].forEach(t => t.dispose()));
 
-/** Draws an index from logits. */
+/** Draws an index by softmax(logits / temperature) among the likeliest that hold `topP`; logits must be finite. */
 export function sample(logits: ArrayLike<number>, temperature: number, topP: number, random: Random): number {
   if (temperature === 0) return likeliest(logits);
   const order = Array.from({ length: logits.length }, (_, i) => i).sort((a, b) => logits[b] - logits[a]);

@@ -5,6 +5,7 @@
  */
 import { noGrad, scope, type Tensor } from '../engine/index.ts';
 import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
+import { UserError } from './errors.ts';
 import { nextTurn } from './turn.ts';
 import { forward } from './transformer.ts';
 import type { Ends, Transformer } from './weights.ts';
@@ -40,6 +41,10 @@ function tokenLosses(model: Transformer, batch: Batch, ends: Ends, recompute = f
   return logits.reshape([targets.size, -1]).crossEntropy(targets);
 }
 
+/**
+ * The scores of sequences, in their order. Throws a `UserError` where a loss is not finite, and the signal's reason where
+ * it is aborted.
+ */
 export async function score(
   model: Transformer,
   sequences: readonly Sequence[],
@@ -57,6 +62,10 @@ export async function score(
       const own = values.subarray(row * batch.shape[1], row * batch.shape[1] + s.ids.length - 1);
       const end = endToken ? own[own.length - 1] : 0;
       const nats = total(own) - end;
+      if (!Number.isFinite(nats + end))
+        throw new UserError(
+          `score: the loss of a sequence of ${s.ids.length} tokens is ${nats + end}; are the model's weights damaged?`,
+        );
       scores.set(s, { nats, endNats: end, tokens: scoredTokens(s) - (endToken ? 1 : 0), bytes: s.bytes });
     });
     options.onProgress?.(batch.tokens);

@@ -12,7 +12,7 @@ import { fieldsOf, type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readText, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { UserError } from '../../models/errors.ts';
-import { generate } from '../../models/generate.ts';
+import { continuationText, encodePrompt, generate } from '../../models/generate.ts';
 import { Muon } from '../../models/muon.ts';
 import { KneserNey } from '../../models/ngram.ts';
 import { score } from '../../models/score.ts';
@@ -27,6 +27,7 @@ import { parameters, type Transformer } from '../../models/weights.ts';
 import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
+import { withError } from './tables.ts';
 import { progressBar } from '../../models/node/progress.ts';
 
 /** Names of the optimisers that `pretrain` knows. */
@@ -313,7 +314,7 @@ async function judge(
 
 function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNey5 }: Judged): string {
   const below = 100 * (1 - bitsPerByte / kneserNey5.bitsPerByte);
-  return `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
+  return `held-out bits per byte ${withError(bitsPerByte, standardError, 3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
 }
 
 function mustFill(window: number, train: Int32Array, test: Int32Array): void {
@@ -346,15 +347,15 @@ const meanOfLast = (losses: Float32Array, n: number): number =>
   losses.slice(-n).reduce((sum, l) => sum + l, 0) / Math.min(n, losses.length);
 
 async function continuation(model: Transformer, tokenizer: Tokenizer, prompt: string, random: Random): Promise<string> {
-  const { bos, eos } = tokenizer.specialTokens;
+  const start = encodePrompt(tokenizer, prompt);
   const ids: number[] = [];
-  for await (const id of generate(model, Int32Array.from([bos!, ...tokenizer.encode(prompt)]), {
+  for await (const id of generate(model, start, {
     maxTokens: 60,
     temperature: 0.8,
     topP: 0.95,
-    stop: eos,
+    stop: tokenizer.specialTokens.eos,
     random,
   }))
     ids.push(id);
-  return tokenizer.decode(ids);
+  return continuationText(tokenizer, start, ids);
 }

@@ -15,7 +15,11 @@ export function renderTable(header: readonly string[], rows: readonly (readonly 
   return [line(header), widths.map(w => '─'.repeat(w)).join('  '), ...rows.map(line)].join('\n');
 }
 
-const bits = (m: Metrics | null): string => (m ? `${m.bitsPerByte.toFixed(3)} ± ${m.standardError.toFixed(3)}` : '');
+/** A figure with its standard error, which a single text does not have. */
+export const withError = (value: number, error: number, digits: number): string =>
+  `${value.toFixed(digits)}${Number.isFinite(error) ? ` ± ${error.toFixed(digits)}` : ''}`;
+
+const bits = (m: Metrics | null): string => (m ? withError(m.bitsPerByte, m.standardError, 3) : '');
 const perplexity = (m: Metrics | null): string => (m ? m.perplexity.toPrecision(4) : '');
 
 export function resultsTable({ methods }: Results): string {

@@ -1,8 +1,12 @@
 /** Sampling: the distribution it draws from, and generation against forward passes without a cache. */
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { memory, noGrad, Random, scope, tensor } from '../../engine/index.ts';
-import { generate, sample } from '../../models/generate.ts';
+import { continuationText, encodePrompt, generate, sample } from '../../models/generate.ts';
+import { loadTokenizer } from '../../models/node/checkpoint.ts';
+import { score } from '../../models/score.ts';
+import { huggingFace } from '../oracles/families.ts';
 import { initTransformer } from '../../models/init.ts';
 import { forward } from '../../models/transformer.ts';
 import type { TransformerConfig } from '../../models/transformer-config.ts';
@@ -140,7 +144,88 @@ describe('generate', () => {
     expect(memory()).toEqual(before);
   });
 
+  test('a prompt as long as the context has one token after it, a longer one is rejected', async () => {
+    expect(await all({}, new Int32Array(12).fill(1))).toHaveLength(1);
+    await expect(all({}, new Int32Array(13))).rejects.toThrow(
+      "the prompt has 13 tokens, more than the model's context of 12; shorten it",
+    );
+  });
+
+  test.each([Number.NaN, Infinity])('logits of %d are rejected, and leave nothing behind', async value => {
+    const before = memory();
+    const embedding = tensor(new Float32Array(19 * 16).fill(value), { shape: [19, 16] });
+    const ids = generate({ ...model, embedding, head: embedding }, prompt, { maxTokens: 1, random: new Random(1) });
+    await expect(ids.next()).rejects.toThrow('the logits after 5 tokens are not finite');
+    embedding.dispose();
+    expect(memory()).toEqual(before);
+  });
+
   test('an empty prompt is refused', async () => {
     await expect(all({}, new Int32Array())).rejects.toThrow('the prompt is empty');
   });
+});
+
+describe('text', () => {
+  const tokenizers = Promise.all(
+    ['llama', 'gpt2', 'qwen3'].map(async name => [name, await loadTokenizer(join(huggingFace, name))] as const),
+  );
+
+  test('a prompt and its continuation are the text that all ids stand for', async () => {
+    for (const [name, tokenizer] of await tokenizers) {
+      fc.assert(
+        fc.property(
+          fc.array(fc.constantFrom('the', 'cat', 'sat', ' ', '  ', 'é', '京', 'x'), { maxLength: 8 }),
+          words => {
+            const text = words.join('');
+            const ids = tokenizer.encode(text);
+            for (let cut = 0; cut <= ids.length; cut++) {
+              const [prompt, rest] = [ids.subarray(0, cut), ids.subarray(cut)];
+              const bytes = tokenizer.decodeBytes(prompt);
+              const whole = new TextDecoder().decode(bytes) + continuationText(tokenizer, prompt, rest);
+              // A cut through a character leaves a part of it on either side.
+              if (!whole.includes('\ufffd')) expect([name, whole]).toEqual([name, text]);
+            }
+          },
+        ),
+        { numRuns: 50 },
+      );
+    }
+  });
+
+  test('LLaMA: the space between prompt and continuation stays', async () => {
+    const [[, llama]] = await tokenizers;
+    const prompt = encodePrompt(llama, 'the');
+    const next = llama.encode('the cat').subarray(prompt.length - 1);
+    expect(llama.decode(next)).toBe('cat');
+    expect(continuationText(llama, prompt, next)).toBe(' cat');
+  });
+
+  test('special tokens of a prompt are themselves, and a begin token is not repeated', async () => {
+    const [[, llama], [, gpt2]] = await tokenizers;
+    expect([...encodePrompt(llama, '</s>the').subarray(0, 2)]).toEqual([1, 2]);
+    expect(encodePrompt(llama, '<s>the')[1]).not.toBe(1);
+    expect([...encodePrompt(gpt2, '')]).toEqual([0]);
+    expect([...encodePrompt(gpt2, 'a<|endoftext|>').subarray(-1)]).toEqual([0]);
+  });
+});
+
+test('scores of weights that are not finite are rejected', async () => {
+  const config: TransformerConfig = {
+    family: 'olmo',
+    vocabSize: 5,
+    width: 4,
+    layers: 1,
+    heads: 1,
+    keyValueHeads: 1,
+    feedForward: 4,
+    context: 8,
+    rotaryBase: 10000,
+    normEps: 1e-5,
+    tied: false,
+  };
+  const fresh = initTransformer(config, new Random(1));
+  const head = tensor(new Float32Array(20).fill(Number.NaN), { shape: [5, 4] });
+  await expect(score({ ...fresh, head }, [{ ids: Int32Array.of(1, 2, 3), bytes: 2 }])).rejects.toThrow(
+    "score: the loss of a sequence of 3 tokens is NaN; are the model's weights damaged?",
+  );
 });

@@ -1,17 +1,17 @@
 /** `import`, `evaluate` and `generate`: a model as it is. */
 import { Option, type Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
-import { generate } from '../../../models/generate.ts';
+import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { dtypeNames, importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score } from '../../../models/score.ts';
+import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
 import { readCorpus } from '../corpus.ts';
 import { cutAll, toSequences } from '../prepare.ts';
-import { longestSequence } from '../../../models/transformer-config.ts';
-import { renderTable } from '../tables.ts';
+import { renderTable, withError } from '../tables.ts';
 import { fraction, nonNegative, requiredOption, whole } from './arguments.ts';
 import { print, stop } from './process.ts';
 
@@ -79,7 +79,7 @@ export function addModelCommands(program: Command): void {
               String(bytes),
               (tokens / bytes).toFixed(3),
               m.perplexity.toPrecision(4),
-              `${m.bitsPerByte.toFixed(4)} ± ${m.standardError.toFixed(4)}`,
+              withError(m.bitsPerByte, m.standardError, 4),
               (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2),
               ((performance.now() - started) / bytes).toFixed(3),
             ],
@@ -114,20 +114,19 @@ export function addModelCommands(program: Command): void {
         seed: number;
       }) => {
         const { model, tokenizer } = await loadModel(directory);
-        const { bos, eos } = tokenizer.specialTokens;
-        const start = [...(bos === undefined ? [] : [bos]), ...tokenizer.encode(prompt)];
+        const start = encodePrompt(tokenizer, prompt);
         const ids: number[] = [];
-        for await (const id of generate(model, Int32Array.from(start), {
+        for await (const id of generate(model, start, {
           maxTokens,
           temperature,
           topP,
-          stop: eos,
+          stop: tokenizer.specialTokens.eos,
           random: new Random(seed),
         })) {
           ids.push(id);
           if (stop.signal.aborted) break;
         }
-        print(prompt + tokenizer.decode(ids));
+        print(prompt + continuationText(tokenizer, start, ids));
       },
     );
 }

@@ -7,6 +7,7 @@ import { existsSync } from 'node:fs';
 import { copyFile, cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { tensor } from '../../../engine/index.ts';
 import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { sha256File } from '../../../models/node/files.ts';
@@ -379,6 +380,26 @@ describe('the whole job', () => {
       `64 tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${at('t.json')}\n`,
     );
   });
+});
+
+test('a prompt beyond the context and weights that are not finite end in one line; one text has no standard error', async () => {
+  const llama = oracle('huggingface/llama');
+  const long = await s2t2(['generate', '--model', llama, '--prompt', 'the cat sat '.repeat(9)]);
+  expect([long.code, long.stdout]).toEqual([2, '']);
+  expect(long.stderr).toMatch(/the prompt has \d+ tokens, more than the model's context of 32; shorten it\n$/);
+  const { model, tokenizer } = await loadModel(llama);
+  const head = tensor(new Float32Array(model.head.size).fill(Number.NaN), { shape: model.head.shape });
+  await saveModel(at('nan'), { model: { ...model, head }, tokenizer });
+  await writeFile(at('cat.txt'), 'the cat sat');
+  const [generated, evaluated] = await Promise.all([
+    s2t2(['generate', '--model', at('nan'), '--prompt', 'the']),
+    s2t2(['evaluate', '--model', at('nan'), '--data', at('cat.txt')]),
+  ]);
+  expect([generated.code, generated.stdout, evaluated.code, evaluated.stdout]).toEqual([2, '', 2, '']);
+  expect(generated.stderr).toContain('are not finite');
+  expect(evaluated.stderr).toContain('is NaN');
+  const one = await s2t2(['evaluate', '--model', llama, '--data', at('cat.txt')]);
+  expect([one.code, one.stdout]).toEqual([0, expect.not.stringMatching(/±|NaN/)]);
 });
 
 test('a GGUF file is imported, and goes wherever a model directory goes', async () => {
