@@ -55,7 +55,8 @@ async function curves(backend: Backend): Promise<number[]> {
       batchTokens: 64,
     },
     train: { source: toSequences(proteins, tokenizer, 64), target: toSequences(proteins, target, 64) },
-    log: () => {}, runStage: async (_, training) => {
+    log: () => {},
+    runStage: async (_, training) => {
       const result = await train(training);
       losses.push(...result.losses);
       return result;

@@ -428,6 +428,30 @@ describe('refused', () => {
       'has shape [48, 16], and config.json a vocabulary of 50',
     );
   });
+  test.each([
+    // Multi-token prediction of DeepSeek and Qwen, embeddings of each layer of Gemma 3n, a table of a size of its own.
+    ['model.layers.2.embed_tokens.weight', [48, 16]],
+    ['model.layers.2.shared_head.head.weight', [48, 16]],
+    ['model.language_model.per_layer.weight', [16, 48]],
+    ['model.embed_tokens_per_layer.weight', [40, 8]],
+    ['model.rank.bias', [48]],
+  ] as const)('another tensor with a row for every token: %s %j', async (name, shape) => {
+    const message = await broken(`table ${name}`, async path => {
+      const index = await readJsonFile(path, 'model.safetensors.index.json');
+      const data = new Float32Array(shape.reduce<number>((a, b) => a * b, 1));
+      await writeSafetensors(join(path, 'more.safetensors'), { [name]: { dtype: 'F32', shape, data } });
+      const weightMap = { ...(index.weight_map as object), [name]: 'more.safetensors' };
+      await writeFile(join(path, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
+    });
+    expect(message).toContain(
+      `1 other tensor has a row for every token, which a plan does not translate: ${name} [${shape.join(', ')}]; remove`,
+    );
+  });
+  test('a model whose other lengths are that of its vocabulary is no such case', async () => {
+    const square = await source('square', { ...llama, feedForward: 48 }, 'F32');
+    await translateCheckpoint({ model: square, ...paths, out: at('square-out') });
+    expect(existsSync(at('square-out', 'config.json'))).toBe(true);
+  });
   test('weights without an embedding', async () => {
     expect(
       await broken('headless', async path => {
