@@ -4,7 +4,8 @@ Needs: pip install torch transformers gguf sentencepiece
     python test/oracles/gguf/make.py
 
 types.gguf, types.safetensors   a tensor of random bytes in every number format, and what gguf.quants makes of it
-NAME.gguf                       the model of ../huggingface/NAME: its weights and tokenizer under llama.cpp's names
+NAME.gguf                       the model of ../huggingface/NAME: its weights and tokenizer under llama.cpp's names; an
+                                activation that is not the family's own is not in this format, and such a model not here
 quantised.gguf, .safetensors    a LLaMA model in many formats with a tokenizer by SentencePiece: logits and greedy ids
                                 of transformers' own GGUF loader, token ids of the sentencepiece package
 """
@@ -15,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 import torch
-from gguf import GGMLQuantizationType as T, GGUFWriter, MODEL_ARCH_NAMES, TokenType, get_tensor_name_map, quants
+from gguf import GGMLQuantizationType as T, GGUFWriter, MODEL_ARCH_NAMES, RopeScalingType, TokenType, get_tensor_name_map, quants
 from gguf.constants import GGML_QUANT_SIZES
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -121,9 +122,11 @@ def add_config(writer, config):
             writer.add_clamp_kqv(config["clip_qkv"])
     else:
         writer.add_layer_norm_rms_eps(config["rms_norm_eps"])
+    if get("sliding_window") and get("use_sliding_window", True):
+        writer.add_sliding_window(config["sliding_window"])
     kind = rope.get("rope_type", "default")
     if kind == "linear":
-        writer.add_rope_scaling_type("linear")
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
         writer.add_rope_scaling_factor(rope["factor"])
     if kind == "llama3":
         context = rope["original_max_position_embeddings"]
@@ -229,4 +232,7 @@ def quantised():
 types()
 quantised()
 for directory in sorted(MODELS.iterdir()):
-    model(directory.name)
+    fields = json.loads((directory / "config.json").read_text())
+    own = {"gpt2": "gelu_new", "gpt_neox": "gelu"}.get(fields["model_type"], "silu")
+    if fields.get("activation_function", fields.get("hidden_act")) == own:
+        model(directory.name)
