@@ -3,14 +3,15 @@
  * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
 import { tensor, type Parking, type Tensor } from '../engine/index.ts';
-import { formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
+import { dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
 import { show, UserError } from './errors.ts';
 import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
 import type { TensorData } from './safetensors/write.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
 import { parkedWeight } from './parked.ts';
-import { pack, storedPrefixes, storedTensors, unpack } from './stored.ts';
+import { endTokens, withRoles, type RoleFile } from './roles.ts';
+import { pack, storedEmbedding, storedPrefixes, storedTensors, unpack } from './stored.ts';
 import type { TransformerConfig } from './transformer-config.ts';
 import { fromParameters, parameters, type Transformer } from './weights.ts';
 
@@ -18,6 +19,10 @@ import { fromParameters, parameters, type Transformer } from './weights.ts';
 export interface LanguageModel {
   readonly model: Transformer;
   readonly tokenizer: Tokenizer;
+  /** Every token that ends a text; the tokenizer's end token alone if missing. */
+  readonly endTokens?: readonly number[];
+  /** How the weights were stored; float32 if missing. */
+  readonly dtype?: FloatDType;
 }
 
 /** Where the files of a model are. */
@@ -36,6 +41,9 @@ export interface ModelHeaders {
   /** `config.json` as it is. */
   readonly fields: Fields;
   readonly tokenizer: Tokenizer;
+  readonly endTokens: readonly number[];
+  /** How the weights are stored: what `config.json` says, or else the embedding's. */
+  readonly dtype: FloatDType;
   readonly source: TensorSource;
   /** The name in the source of every tensor of a checkpoint (`storedTensors`), in its order. */
   readonly stored: ReadonlyMap<string, string>;
@@ -66,7 +74,16 @@ export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
   for (const name of source.tensors.keys())
     if (!known.has(name) && /(^|\.)(h|layers)\.\d+\./.test(name) && !buffer.test(name))
       throw new UserError(`${source.path}: has a tensor ${show(name)}, and the model of config.json does not use it`);
-  return { config, fields, tokenizer, source, stored };
+  const ends = endTokens(tokenizer, await roleFiles(files, 'generation_config.json', 'config.json'));
+  const embedding = source.tensors.get(stored.get(storedEmbedding(config))!)!;
+  return { config, fields, tokenizer, endTokens: ends, dtype: storedDType(fields, embedding.dtype), source, stored };
+}
+
+/** A quantised file is float16 by its configuration, and float32 by its tensors. */
+function storedDType(fields: Fields, embedding: string): FloatDType {
+  const named = fields.torch_dtype ?? fields.dtype;
+  const known = Object.keys(dtypeNames) as FloatDType[];
+  return known.find(d => dtypeNames[d] === named) ?? known.find(d => d === embedding) ?? 'F32';
 }
 
 /** Constants that older versions of transformers saved among the weights. */
@@ -79,7 +96,7 @@ export interface ReadOptions {
 
 /** Reads a model; see `readHeaders` for what must be there. */
 export async function readModel(files: ModelFiles, { parking }: ReadOptions = {}): Promise<LanguageModel> {
-  const { config, tokenizer, source, stored } = await readHeaders(files);
+  const { config, tokenizer, endTokens: ends, dtype, source, stored } = await readHeaders(files);
   const weights: Record<string, Tensor> = {};
   try {
     for (const tensorThere of storedTensors(config)) {
@@ -96,18 +113,28 @@ export async function readModel(files: ModelFiles, { parking }: ReadOptions = {}
     Object.values(weights).forEach(weight => weight.dispose());
     throw error;
   }
-  return { model: fromParameters(config, weights), tokenizer };
+  return { model: fromParameters(config, weights), tokenizer, endTokens: ends, dtype };
 }
 
-/** The tokenizer of `tokenizer.json`, whose special tokens play the parts that `tokenizer_config.json` names. */
+/** The tokenizer of `tokenizer.json`, whose tokens play the parts that the other files give them (roles.ts). */
 export async function readTokenizer(
   files: Pick<ModelFiles, 'path' | 'text'>,
   name = 'tokenizer.json',
 ): Promise<Tokenizer> {
   const tokenizer = parseTokenizerJson(await required(files, name), files.path(name));
-  const text = await files.text('tokenizer_config.json');
-  return text === undefined ? tokenizer : withRoles(tokenizer, fieldsOf(text, files.path('tokenizer_config.json')));
+  return withRoles(tokenizer, {
+    named: await roleFiles(files, 'tokenizer_config.json', 'special_tokens_map.json'),
+    numbered: await roleFiles(files, 'generation_config.json', 'config.json'),
+  });
 }
+
+const roleFiles = (files: Pick<ModelFiles, 'path' | 'text'>, ...names: string[]): Promise<RoleFile[]> =>
+  Promise.all(
+    names.map(async name => {
+      const [path, text] = [files.path(name), await files.text(name)];
+      return { path, fields: text === undefined ? undefined : fieldsOf(text, path) };
+    }),
+  );
 
 async function required(files: Pick<ModelFiles, 'path' | 'text'>, name: string): Promise<string> {
   const text = await files.text(name);
@@ -124,25 +151,6 @@ export function fieldsOf(text: string, where: string): Fields {
   if (typeof json !== 'object' || json === null || Array.isArray(json))
     throw new UserError(`${where}: is not a JSON object`);
   return json as Fields;
-}
-
-/**
- * A tokenizer whose special tokens play the parts that `tokenizer_config.json` names; the file itself only lists them.
- */
-function withRoles(tokenizer: Tokenizer, fields: Fields): Tokenizer {
-  const roles = { ...tokenizer.specialTokens };
-  for (const role of ['bos', 'eos', 'pad', 'unk'] as const) {
-    const token = fields[`${role}_token`] as { content?: unknown } | string | null | undefined;
-    const name = typeof token === 'string' ? token : token?.content;
-    const id = typeof name === 'string' ? tokenizer.parts.special.get(name) : undefined;
-    if (id !== undefined) roles[role] = id;
-  }
-  roles.bos ??= roles.eos;
-  roles.eos ??= roles.bos;
-  const same = (Object.keys(roles) as (keyof typeof roles)[]).every(
-    role => roles[role] === tokenizer.specialTokens[role],
-  );
-  return same ? tokenizer : new Tokenizer({ ...tokenizer.parts, roles });
 }
 
 /** A model may have more rows than its tokenizer has tokens (padding), never fewer. `file` is the tokenizer's. */

@@ -12,6 +12,8 @@ import { checkConfig, headWidth, type RotaryScaling, type TransformerConfig } fr
 export type Fields = Readonly<Record<string, unknown>>;
 /** How floats are stored: 32 bits, or 16 in one of two ways. */
 export type FloatDType = 'F32' | 'F16' | 'BF16';
+/** Hugging Face's names of them. */
+export const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
 type NumberKey =
   | 'vocabSize'
@@ -358,7 +360,7 @@ export function formatConfig(
     eos_token_id: eos ?? null,
     pad_token_id: pad ?? null,
     use_cache: true,
-    torch_dtype: dtype === 'F32' ? 'float32' : dtype === 'F16' ? 'float16' : 'bfloat16',
+    torch_dtype: dtypeNames[dtype],
   };
 }
 

@@ -13,8 +13,8 @@ export interface GenerateOptions {
   readonly temperature?: number;
   /** Samples among the likeliest tokens that together hold this probability. */
   readonly topP?: number;
-  /** Ends the generation; it is not part of the result. */
-  readonly stop?: number;
+  /** Tokens that end the generation; they are not part of the result. */
+  readonly stop?: number | readonly number[];
   readonly random: Random;
 }
 
@@ -34,6 +34,7 @@ export async function* generate(
     throw new UserError(
       `generate: the prompt has ${prompt.length} tokens, more than the model's context of ${longest}; shorten it`,
     );
+  const ends: readonly (number | undefined)[] = typeof stop === 'object' ? stop : [stop];
   let cache: Cache | undefined;
   let next = prompt;
   try {
@@ -53,7 +54,7 @@ export async function* generate(
           `generate: the logits after ${prompt.length + made} tokens are not finite; are the model's weights damaged?`,
         );
       const id = sample(logits, temperature, topP, random);
-      if (id === stop) return;
+      if (ends.includes(id)) return;
       yield id;
       next = Int32Array.of(id);
     }

@@ -1,13 +1,12 @@
 /** A model from a GGUF file, or a model directory, written as a model directory in one dtype. */
 import { join } from 'node:path';
-import { readHeaders, type ModelHeaders } from '../checkpoint.ts';
-import type { FloatDType } from '../config.ts';
+import { readHeaders } from '../checkpoint.ts';
+import { dtypeNames, type FloatDType } from '../config.ts';
 import { UserError } from '../errors.ts';
 import { FLOAT_CODECS } from '../safetensors/codec.ts';
 import { DTYPE_BYTES } from '../safetensors/header.ts';
 import type { TensorSource } from '../safetensors/source.ts';
 import type { TensorData } from '../safetensors/write.ts';
-import { storedEmbedding } from '../stored.ts';
 import { openModel } from './checkpoint.ts';
 import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -30,7 +29,7 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
   const files = await openModel(path);
   const headers = await readHeaders(files);
   const { source, stored } = headers;
-  const dtype = asked ?? sourceDType(headers);
+  const dtype = asked ?? headers.dtype;
   const tensors = new Map<string, TensorData>();
   let [done, total] = [0, 0];
   for (const [name, from] of stored) {
@@ -54,17 +53,6 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
     }
   });
   return { dtype, bytes: total };
-}
-
-/** Hugging Face's names of the dtypes. */
-export const dtypeNames: Readonly<Record<FloatDType, string>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
-
-/** The dtype that `config.json` names, or else the embedding's. */
-function sourceDType({ config, fields, source, stored }: ModelHeaders): FloatDType {
-  const named = fields.torch_dtype ?? fields.dtype;
-  const dtypes = Object.keys(dtypeNames) as FloatDType[];
-  const stays = source.tensors.get(stored.get(storedEmbedding(config))!)!.dtype;
-  return dtypes.find(d => dtypeNames[d] === named) ?? dtypes.find(d => d === stays) ?? 'F32';
 }
 
 const withDType = (config: string, dtype: FloatDType): string => {

@@ -96,6 +96,14 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   const index = join(directory, 'model.safetensors.index.json');
   if (!(await exists(directory)))
     throw new UserError(`${directory}: no such directory; give a Hugging Face model directory`);
+  const pickled = ['pytorch_model.bin', 'pytorch_model.bin.index.json'];
+  const [bin] = (await Promise.all(pickled.map(name => exists(join(directory, name))))).flatMap((is, i) =>
+    is ? [pickled[i]] : [],
+  );
+  if (bin !== undefined && !(await exists(index)))
+    throw new UserError(
+      `${directory}: holds ${bin} and no safetensors file; a .bin file is a program that Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${directory}').save_pretrained('${directory}')"`,
+    );
   if (!(await exists(index)))
     throw new UserError(
       `${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,

@@ -1,9 +1,10 @@
 /** `import`, `evaluate` and `generate`: a model as it is. */
 import { Option, type Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
+import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { dtypeNames, importModel } from '../../../models/node/import.ts';
+import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score } from '../../../models/score.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
@@ -113,14 +114,14 @@ export function addModelCommands(program: Command): void {
         topP: number;
         seed: number;
       }) => {
-        const { model, tokenizer } = await loadModel(directory);
+        const { model, tokenizer, endTokens } = await loadModel(directory);
         const start = encodePrompt(tokenizer, prompt);
         const ids: number[] = [];
         for await (const id of generate(model, start, {
           maxTokens,
           temperature,
           topP,
-          stop: tokenizer.specialTokens.eos,
+          stop: endTokens,
           random: new Random(seed),
         })) {
           ids.push(id);

@@ -444,6 +444,11 @@ describe('checkpoints', () => {
     expect(await refusal(openCheckpoint(join(directory, 'empty')))).toBe(
       `${directory}/empty: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,
     );
+    await mkdir(join(directory, 'pickled'));
+    await writeFile(join(directory, 'pickled', 'pytorch_model.bin'), 'PK');
+    expect(await refusal(openCheckpoint(join(directory, 'pickled')))).toBe(
+      `${directory}/pickled: holds pytorch_model.bin and no safetensors file; a .bin file is a program that Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${directory}/pickled').save_pretrained('${directory}/pickled')"`,
+    );
     expect(await refusal(openCheckpoint(join(directory, 'none')))).toBe(
       `${directory}/none: no such directory; give a Hugging Face model directory`,
     );

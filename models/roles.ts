@@ -1,0 +1,108 @@
+/**
+ * Which tokens begin, end and pad a text, and stand for what has no token. Files of a model directory say so in four
+ * places, in this order:
+ *
+ *     tokenizer_config.json, special_tokens_map.json    by name: "bos_token": "<s>", or {"content": "<s>", …}
+ *     generation_config.json, config.json               by id: "bos_token_id": 1; "eos_token_id" may be a list
+ *
+ * What none of them says the names of special tokens tell ("<s>", "<|endoftext|>"). An id in config.json counts only
+ * where its token is no text: LLaMA's class writes 1 and 2 there, whatever the tokenizer.
+ */
+import { show, UserError } from './errors.ts';
+import { specialToken } from './tokenizer/added.ts';
+import { Tokenizer, type SpecialTokens } from './tokenizer/index.ts';
+
+type Fields = Readonly<Record<string, unknown>>;
+
+/** A file that says something of roles, if it is there. */
+export interface RoleFile {
+  /** Its path in errors. */
+  readonly path: string;
+  readonly fields: Fields | undefined;
+}
+
+export interface RoleFiles {
+  /** By name, the first that says something. */
+  readonly named: readonly RoleFile[];
+  /** By id. */
+  readonly numbered: readonly RoleFile[];
+}
+
+const roleNames = ['bos', 'eos', 'pad', 'unk'] as const;
+
+/** A tokenizer whose tokens play the parts that the files give them. Begin and end tokens are special from here on. */
+export function withRoles(tokenizer: Tokenizer, files: RoleFiles): Tokenizer {
+  const roles: { -readonly [R in keyof SpecialTokens]: number } = {};
+  for (const role of roleNames) {
+    const id = byName(tokenizer, role, files.named) ?? byId(tokenizer, role, files.numbered)[0];
+    if (id !== undefined) roles[role] = id;
+    else if (tokenizer.specialTokens[role] !== undefined) roles[role] = tokenizer.specialTokens[role];
+  }
+  roles.bos ??= roles.eos;
+  roles.eos ??= roles.bos;
+  const { tokens, added } = tokenizer.parts;
+  const plain = [...new Set([roles.bos, roles.eos])].filter(
+    (id): id is number => id !== undefined && !tokenizer.isSpecial(id),
+  );
+  if (plain.length === 0 && roleNames.every(role => roles[role] === tokenizer.specialTokens[role])) return tokenizer;
+  return new Tokenizer({
+    ...tokenizer.parts,
+    tokens: tokens.map((bytes, id) => (plain.includes(id) ? undefined : bytes)),
+    added: [
+      ...added.map(token => (plain.includes(token.id) ? { ...token, special: true } : token)),
+      ...plain.filter(id => !added.some(token => token.id === id)).map(id => specialToken(tokenizer.token(id), id)),
+    ],
+    roles,
+  });
+}
+
+/** Every token that ends a text: what `eos_token_id` lists in the first file that has it, and the tokenizer's own. */
+export function endTokens(tokenizer: Tokenizer, numbered: readonly RoleFile[]): number[] {
+  const { eos } = tokenizer.specialTokens;
+  return [...new Set([...(eos === undefined ? [] : [eos]), ...byId(tokenizer, 'eos', numbered)])];
+}
+
+/**
+ * The id of the token that the first file names. A name that is no token is an error, but for padding and the unknown,
+ * which play no part in what is computed: transformers would add a token there that the model has no row for.
+ */
+function byName(tokenizer: Tokenizer, role: keyof SpecialTokens, files: readonly RoleFile[]): number | undefined {
+  for (const { path, fields } of files) {
+    const value = fields?.[`${role}_token`];
+    if (value === undefined || value === null) continue;
+    const name = typeof value === 'object' ? (value as { content?: unknown }).content : value;
+    const id = typeof name === 'string' ? idOf(tokenizer, name) : undefined;
+    if (id === undefined && (role === 'bos' || role === 'eos'))
+      throw new UserError(`${path}: ${role}_token is ${show(value)}, which is no token of this tokenizer`);
+    if (id !== undefined) return id;
+  }
+  return undefined;
+}
+
+function idOf(tokenizer: Tokenizer, name: string): number | undefined {
+  const added = tokenizer.parts.added.find(token => token.content === name);
+  if (added !== undefined) return added.id;
+  const id = tokenizer.parts.tokens.findIndex((bytes, i) => bytes !== undefined && tokenizer.token(i) === name);
+  return id < 0 ? undefined : id;
+}
+
+/** Ids in the first file that has some for a role. −1 and null stand for none. */
+function byId(tokenizer: Tokenizer, role: keyof SpecialTokens, files: readonly RoleFile[]): number[] {
+  for (const { path, fields } of files) {
+    const value = fields?.[`${role}_token_id`];
+    if (value === undefined || value === null || value === -1) continue;
+    const ids: unknown[] = Array.isArray(value) ? value : [value];
+    if (!ids.every(id => Number.isSafeInteger(id) && (id as number) >= 0))
+      throw new UserError(`${path}: ${role}_token_id is ${show(value)}; it must be an id, or a list of ids`);
+    const marks = (ids as number[]).filter(id => isMark(tokenizer, id));
+    if (marks.length > 0) return marks;
+  }
+  return [];
+}
+
+/** Whether a token marks structure: an added one, or one that is written like those. */
+function isMark(tokenizer: Tokenizer, id: number): boolean {
+  const { added, tokens } = tokenizer.parts;
+  if (added.some(token => token.id === id)) return true;
+  return tokens[id] !== undefined && /^(<[^<>]+>|\[[^[\]]+\])$/.test(tokenizer.token(id));
+}
