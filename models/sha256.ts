@@ -6,3 +6,13 @@ import { utf8 } from './utf8.ts';
 /** SHA-256 in hexadecimal of a text (as UTF-8) or of bytes. */
 export const sha256 = (data: string | Uint8Array): string =>
   bytesToHex(digest(typeof data === 'string' ? utf8(data) : data));
+
+/** SHA-256 in hexadecimal of texts one after another, each with its length before it, without joining them. */
+export function sha256Of(texts: Iterable<string>): string {
+  const hash = digest.create();
+  for (const text of texts) {
+    const bytes = utf8(text);
+    hash.update(utf8(`${bytes.length} `)).update(bytes);
+  }
+  return bytesToHex(hash.digest());
+}

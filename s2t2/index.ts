@@ -2,6 +2,7 @@
  * S2T2: the sparse Sinkhorn layer, the translation of a model's ends, the methods that start from it and their
  * evaluation. It runs in any JavaScript; runs on disk and the command line are in `app/`.
  */
+export * from './corpus/index.ts';
 export * from './evaluate.ts';
 export * from './explain.ts';
 export * from './method.ts';

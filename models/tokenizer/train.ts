@@ -22,10 +22,10 @@ export interface TrainOptions {
   /** Tokens in all: special tokens, bytes, merges. The result has fewer when the text runs out of pairs. */
   readonly vocabSize: number;
   /**
-   * Cuts documents into words that no merge crosses; null merges across whole documents, as for proteins. Its source
-   * is read in the dialect of `tokenizer.json`, see pattern-syntax.ts.
+   * Cuts documents into words that no merge crosses; null merges across whole documents, as for proteins. It is read
+   * in the dialect of `tokenizer.json`, see pattern-syntax.ts; so is the source of an expression.
    */
-  readonly pattern?: RegExp | null;
+  readonly pattern?: string | RegExp | null;
   /** The first ids; by default begin, end and padding, and the unknown token unless all 256 bytes are tokens. */
   readonly specialTokens?: readonly string[];
   /**
@@ -129,7 +129,7 @@ function* trainOn(words: Words, options: TrainOptions): Generator<void, Tokenize
     onProgress?.(tokens.length, vocabSize);
     yield;
   }
-  const splits = pattern ? [{ pattern: pattern.source }] : [];
+  const splits = pattern ? [{ pattern: sourceOf(pattern) }] : [];
   return new Tokenizer({ tokens, merges, splits, added: specialTokens.map(specialToken) });
 }
 
@@ -162,6 +162,15 @@ function alphabetOf({ blocks }: Words, { alphabet, vocabSize }: TrainOptions): n
   return [...seen.keys()].filter(byte => seen[byte] === 1).sort((a, b) => place(a) - place(b));
 }
 
+function sourceOf(pattern: string | RegExp): string {
+  if (typeof pattern === 'string') return pattern;
+  if (/[ims]/.test(pattern.flags))
+    throw new UserError(
+      `tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`,
+    );
+  return pattern.source;
+}
+
 /** Bytes of a block of words, at most. */
 const blockSize = 2 ** 22;
 
@@ -178,12 +187,8 @@ class WordCounter {
   private lengths = new Int32Array(1024);
   private words = 0;
 
-  constructor(pattern: RegExp | null = null) {
-    if (pattern && /[ims]/.test(pattern.flags))
-      throw new UserError(
-        `tokenizer: pattern has the flags "${pattern.flags}"; of them tokenizer.json keeps none but "g", "u" and "v"`,
-      );
-    this.split = pattern ? compileSplits([{ pattern: pattern.source }]) : undefined;
+  constructor(pattern: string | RegExp | null = null) {
+    this.split = pattern ? compileSplits([{ pattern: sourceOf(pattern) }]) : undefined;
   }
 
   add(document: string | Uint8Array): void {

@@ -23,10 +23,10 @@ import { withLock } from './lock.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
 import { savePlan } from './plan-file.ts';
-import { prepare, type Domain, type Prepared } from './prepare.ts';
+import { prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
 import type { Rates, Settings } from '../settings.ts';
 
-export interface Adaptation {
+export interface Adaptation extends TargetOptions {
   readonly source: LanguageModel;
   readonly domain: Domain;
   readonly settings: Settings;
@@ -54,7 +54,7 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
   if (unknown !== undefined)
     throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
-  const prepared = await prepare(source, domain, settings, log);
+  const prepared = await prepare(source, domain, settings, log, adaptation);
   const { saveEverySeconds, signal } = adaptation;
   return withLock(out, () =>
     runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal, log }),

@@ -1,165 +1,167 @@
 /**
- * A corpus: the documents of a FASTA, plain text or JSON Lines file, behind one interface.
+ * Corpora in files and pipes, plain or gzipped: opened, unpacked and kept in memory only as far as they fit.
  *
- * The file is read line by line and each document is dropped or kept as soon as it is complete, so memory holds the
- * kept text once and little else. What was dropped is counted and never silent.
+ * Gzip is told by its first two bytes, whatever the file is called. A few kilobytes of gzip can unpack to terabytes, so
+ * the bytes are counted after unpacking: an error ends it where they are far more than any text packs into so small a
+ * file.
  */
-
+import { Readable, pipeline } from 'node:stream';
 import { getHeapStatistics } from 'node:v8';
-import { UserError } from '../../models/errors.ts';
-import type { Document, DocumentReader, Sink } from './corpus/document.ts';
-import { type Alphabet, fastaReader } from './corpus/fasta.ts';
-import { jsonlReader } from './corpus/jsonl.ts';
-import { forEachLine, MAX_TEXT } from './corpus/lines.ts';
-import { plainReader, type Unit } from './corpus/plain.ts';
+import { createGunzip } from 'node:zlib';
+import { oneLine, UserError } from '../../models/errors.ts';
+import { explain, openFile } from '../../models/node/files.ts';
+import type { Document } from '../corpus/document.ts';
+import { CorpusReader, type CorpusOptions, type CorpusSummary } from '../corpus/read.ts';
 
-export type { Document } from './corpus/document.ts';
+export type { Document } from '../corpus/document.ts';
+export type { CorpusFormat } from '../corpus/format.ts';
+export { describeCorpus, type CorpusOptions, type CorpusSummary } from '../corpus/read.ts';
 
-export type CorpusFormat = 'fasta' | 'text' | 'jsonl';
+/** The path that stands for standard input. */
+export const standardInput = '-';
 
-export interface CorpusOptions {
-  /** By default the file's name tells (see `formatOf`), and where it does not, its first character. */
-  readonly format?: CorpusFormat;
-  /** FASTA: the letters a sequence may have; by default all 26. */
-  readonly alphabet?: Alphabet;
-  /** JSONL: the field that holds the text; by default `text`. */
-  readonly field?: string;
-  /** Plain text: what makes a document; by default a paragraph. */
-  readonly unit?: Unit;
-  /** Documents outside these lengths (in UTF-16 units: residues, for a sequence) are left out and counted. */
-  readonly minLength?: number;
-  readonly maxLength?: number;
-  /** The most bytes read, after unpacking; by default 2 GiB. */
-  readonly maxBytes?: number;
-}
-
-export interface Corpus {
-  readonly path: string;
-  readonly format: CorpusFormat;
+/** A corpus in memory. */
+export interface Corpus extends Omit<CorpusSummary, 'documents'> {
   /** In the order of the file; never empty, and no text in it is. */
   readonly documents: readonly Document[];
-  /** Documents left out, by reason. */
-  readonly skipped: { readonly empty: number; readonly tooShort: number; readonly tooLong: number };
-  /** FASTA: gap characters dropped from sequences. */
-  readonly gaps: number;
 }
 
-const UNITS: Readonly<Record<CorpusFormat, string>> = {
-  fasta: 'a record beginning with ">"',
-  text: 'a line with text',
-  jsonl: 'a line with an object',
-};
-
-/** Reads a corpus. Its every mistake is a `UserError` that names the file and, where there is one, the line. */
+/** Reads a corpus, `-` from standard input. Its every mistake is a `UserError` that names the file and, where there is one, the line. */
 export async function readCorpus(path: string, options: CorpusOptions = {}): Promise<Corpus> {
-  const {
-    alphabet = 'letters',
-    field = 'text',
-    unit = 'paragraph',
-    minLength = 1,
-    maxLength = Infinity,
-    maxBytes = 2 ** 31,
-  } = options;
   const documents: Document[] = [];
-  const skipped = { empty: 0, tooShort: 0, tooLong: 0 };
-  const budget = heapBudget(path);
-  const emit = (document: Document) => {
-    budget.release();
-    const { length } = document.text;
-    if (length === 0) skipped.empty++;
-    else if (length < minLength) skipped.tooShort++;
-    else if (length > maxLength) skipped.tooLong++;
-    else {
-      budget.spend(document);
-      documents.push({ ...document, name: detached(document.name), text: detached(document.text) });
-    }
-  };
-  const sink: Sink = { emit, keep: budget.keep };
-  const readers = {
-    fasta: fastaReader(path, alphabet, sink),
-    text: plainReader(unit, sink),
-    jsonl: jsonlReader(path, field, sink),
-  } satisfies Record<CorpusFormat, DocumentReader>;
+  const summary = await readInto(path, options, 150, batch => documents.push(...batch));
+  return { ...summary, documents };
+}
 
-  let format = options.format ?? formatOf(path);
-  const lines = await forEachLine(path, maxBytes, (line, number) => {
-    format ??= formatOfFirst(line); // Until it is known, lines are blank: nothing to any reader.
-    if (format !== undefined) readers[format].line(line, number);
+/** The texts of a corpus, and what else there is to say of it. */
+export async function readTexts(
+  path: string,
+  options: CorpusOptions = {},
+): Promise<{ texts: string[]; summary: CorpusSummary }> {
+  const texts: string[] = [];
+  const summary = await readInto(path, options, 50, batch => {
+    for (const { text } of batch) texts.push(text);
   });
-  format ??= 'text';
-  readers[format].end();
-
-  const seen = documents.length + skipped.empty + skipped.tooShort + skipped.tooLong;
-  if (lines === 0) throw new UserError(`${path}: is empty; give a file with text or sequences`);
-  if (seen === 0) throw new UserError(`${path}: holds no document; ${format} needs ${UNITS[format]}`);
-  if (seen === skipped.empty)
-    throw new UserError(`${path}: all of its ${seen} documents are empty; give a file with text or sequences`);
-  if (documents.length === 0)
-    throw new UserError(
-      `${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} are shorter, ${skipped.tooLong} longer); change the limits`,
-    );
-  return { path, format, documents, skipped, gaps: readers.fasta.gaps };
+  return { texts, summary };
 }
 
-const EXTENSIONS: Readonly<Record<CorpusFormat, RegExp>> = {
-  fasta: /\.(fa|fas|fasta|faa|fna|ffn|frn)(\.gz)?$/i,
-  text: /\.(txt|text|md)(\.gz)?$/i,
-  jsonl: /\.(jsonl|ndjson)(\.gz)?$/i,
-};
-
-/** The format that a file's name tells. */
-export function formatOf(path: string): CorpusFormat | undefined {
-  return (['fasta', 'text', 'jsonl'] as const).find(format => EXTENSIONS[format].test(path));
-}
-
-/** The format that a file's first line tells: undefined while it is blank. */
-function formatOfFirst(line: string): CorpusFormat | undefined {
-  if (line.trim() === '') return undefined;
-  return /^[>;]/.test(line) ? 'fasta' : line.trimStart().startsWith('{') ? 'jsonl' : 'text';
-}
-
-/** A copy that owns its characters. V8's slices keep alive what they were cut from: here, a block of the file for every name. */
-function detached(text: string): string {
-  return Buffer.from(text).toString();
-}
-
-interface HeapBudget {
-  /** A finished document that stays. */
-  spend(document: Document): void;
-  /** A piece of an unfinished one. */
-  keep(piece: string, line: number): void;
-  /** The pieces kept so far have become a document, or nothing. */
-  release(): void;
+/** Hands on the documents of a corpus in batches and keeps none of them. */
+export async function streamCorpus(
+  path: string,
+  options: CorpusOptions,
+  visit: (batch: readonly Document[]) => void | Promise<void>,
+): Promise<CorpusSummary> {
+  const reader = new CorpusReader(path === standardInput ? 'standard input' : path, {
+    ...options,
+    onKeep: kept => checkHeap(path, 2 * kept),
+  });
+  for await (const batch of reader.read(chunksOf(path))) await visit(batch);
+  return reader.summary;
 }
 
 /**
- * Running out of heap kills the process without a word, so what is kept may take at most a third of it: a byte a
- * character (two, beyond Latin-1: hence no more) and what V8 needs for an object and its strings. Pieces count twice,
- * as they are there still when they are joined.
+ * Running out of heap kills the process without a word, so what is kept may take at most half of it (`checkHeap`): a
+ * byte a character (two, beyond Latin-1: hence no more) and what V8 needs for an object and its strings. Pieces of an
+ * unfinished document count twice, as they are there still when they are joined.
  */
-function heapBudget(path: string): HeapBudget {
-  const documentBytes = 150;
-  const limit = getHeapStatistics().heap_size_limit / 3;
-  let [spent, kept] = [0, 0];
-  const check = () => {
-    if (spent + 2 * kept > limit)
+async function readInto(
+  path: string,
+  options: CorpusOptions,
+  documentBytes: number,
+  keep: (batch: readonly Document[]) => void,
+): Promise<CorpusSummary> {
+  let spent = 0;
+  const named = documentBytes > 100;
+  const onKeep = (kept: number) => checkHeap(path, spent + 2 * kept);
+  const reader = new CorpusReader(path === standardInput ? 'standard input' : path, { ...options, onKeep });
+  for await (const batch of reader.read(chunksOf(path))) {
+    for (const { name, text } of batch) spent += text.length + (named ? name.length : 0) + documentBytes;
+    checkHeap(path, spent);
+    keep(batch);
+  }
+  return reader.summary;
+}
+
+/** @throws UserError if so much text from `path` would fill the heap. */
+export function checkHeap(path: string, bytes: number): void {
+  if (bytes > getHeapStatistics().heap_size_limit / 2)
+    throw new UserError(
+      `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
+    );
+}
+
+/** A long text may be this many times as long as its gzip file. The bundled corpora are 2 to 4 times as long; deflate ends at 1032. */
+const MAX_RATIO = 200;
+/** Bytes that are no long text yet. */
+const ALWAYS_UNPACKED = 2 ** 24;
+const CHUNK_BYTES = 2 ** 18;
+
+/** What files begin with that are not read, and how to get at what is in them. */
+const packed: readonly { readonly magic: readonly number[]; readonly name: string; readonly unpack: string }[] = [
+  { magic: [0x42, 0x5a, 0x68], name: 'compressed with bzip2', unpack: 'bunzip2 -k FILE' },
+  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: 'compressed with xz', unpack: 'unxz -k FILE' },
+  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: 'compressed with zstd', unpack: 'unzstd FILE' },
+  { magic: [0x04, 0x22, 0x4d, 0x18], name: 'compressed with lz4', unpack: 'unlz4 FILE' },
+  { magic: [0x50, 0x4b, 0x03, 0x04], name: 'a zip archive', unpack: 'unzip FILE' },
+  { magic: [0x37, 0x7a, 0xbc, 0xaf], name: 'a 7z archive', unpack: '7z x FILE' },
+  { magic: [0x50, 0x41, 0x52, 0x31], name: 'a Parquet file', unpack: 'a conversion to JSON Lines' },
+  { magic: [0x25, 0x50, 0x44, 0x46], name: 'a PDF document', unpack: 'pdftotext FILE' },
+  { magic: [0xff, 0xfe], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
+  { magic: [0xfe, 0xff], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
+];
+
+/** The bytes of a file or of standard input, unpacked if they are gzip. */
+export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+  const { bytes, size } = await openBytes(path);
+  const iterator = bytes[Symbol.asyncIterator]();
+  try {
+    const first = await iterator.next();
+    const head: Uint8Array = first.done ? new Uint8Array() : first.value;
+    const other = packed.find(({ magic }) => magic.every((byte, at) => head[at] === byte));
+    if (other)
       throw new UserError(
-        `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
+        `${path}: is ${other.name}, which is not read; ${other.unpack.replace('FILE', path)} gives what is`,
       );
-  };
-  return {
-    spend({ name, text }) {
-      spent += text.length + name.length + documentBytes;
-      check();
-    },
-    keep(piece, line) {
-      kept += piece.length + 1;
-      if (kept > MAX_TEXT)
-        throw new UserError(`${path}:${line}: a document longer than ${MAX_TEXT} characters; split it`);
-      check();
-    },
-    release() {
-      kept = 0;
-    },
-  };
+    const all = (async function* () {
+      yield head;
+      for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
+    })();
+    if (head[0] === 0x1f && head[1] === 0x8b) yield* unpackedChunks(path, all, size);
+    else yield* all;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))
+      throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
+    throw explain(error, path);
+  } finally {
+    await iterator.return?.();
+  }
+}
+
+async function openBytes(path: string): Promise<{ bytes: AsyncIterable<Buffer>; size?: number }> {
+  if (path === standardInput) return { bytes: process.stdin };
+  const { handle, size } = await openFile(path);
+  return { bytes: handle.createReadStream({ start: 0, highWaterMark: CHUNK_BYTES }), size }; // Closes the handle.
+}
+
+/** `size` is that of the file; a pipe is taken to be as long as what was read of it. */
+async function* unpackedChunks(
+  path: string,
+  chunks: AsyncIterable<Uint8Array>,
+  size?: number,
+): AsyncGenerator<Uint8Array> {
+  let [packedBytes, bytes] = [0, 0];
+  const counted = (async function* () {
+    for await (const chunk of chunks) {
+      packedBytes += chunk.length;
+      yield chunk;
+    }
+  })();
+  const unpacked: Readable = pipeline(Readable.from(counted), createGunzip({ chunkSize: CHUNK_BYTES }), () => {});
+  for await (const chunk of unpacked as AsyncIterable<Buffer>) {
+    bytes += chunk.length;
+    const whole = size ?? packedBytes;
+    if (bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * whole))
+      throw new UserError(`${path}: unpacks to more than ${MAX_RATIO} times its ${whole} bytes; is it the right file?`);
+    yield chunk;
+  }
 }

@@ -3,24 +3,43 @@
  * training texts alone, token sequences in both vocabularies, and a name for all of it.
  */
 import { getBackend } from '../../engine/index.ts';
-import type { Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
-import { sha256 } from '../../models/sha256.ts';
-import { UserError } from '../../models/errors.ts';
-import { trainBPE, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { sha256, sha256Of } from '../../models/sha256.ts';
+import { trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
+import { utf8 } from '../../models/utf8.ts';
 import { parameters } from '../../models/weights.ts';
+import type { CorpusFormat } from '../corpus/format.ts';
+import { fastaLetters } from '../corpus/fasta.ts';
+import { cutAll, encodeTexts, TextSample, type Unknown } from '../corpus/sequences.ts';
+import type { Vocabulary } from '../method.ts';
+import type { Settings } from '../settings.ts';
 import type { Identity } from './claim.ts';
 import type { Experiment } from './experiment.ts';
 import { checkMemory, estimateBytes } from './memory.ts';
-import type { Vocabulary } from '../method.ts';
-import type { Settings } from '../settings.ts';
+
+export { cutAll, toSequences } from '../corpus/sequences.ts';
 
 /** Texts of the target domain. */
 export interface Domain {
   readonly train: readonly string[];
   readonly test: readonly string[];
+  /** Sequences ("fasta") get a token for each of their letters, whether training shows it or not. */
+  readonly format?: CorpusFormat;
 }
+
+export interface TargetOptions {
+  /** The target tokenizer; one is trained on the training texts where none is given. */
+  readonly target?: Tokenizer;
+  /** Cuts texts into words that no token crosses, in the dialect of `tokenizer.json`. */
+  readonly pattern?: string;
+  /** Bytes of the training texts that the tokenizer is trained on, at most. */
+  readonly tokenizerSample?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** Above this many bytes a tokenizer learns nothing from more. */
+export const defaultTokenizerSample = 64e6;
 
 /** An experiment but for where it is kept. */
 export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'fingerprint'> {
@@ -30,32 +49,33 @@ export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequen
   readonly identity: Identity;
 }
 
-/** `target` is trained on the texts where none is given. */
 export async function prepare(
   source: LanguageModel,
   domain: Domain,
   settings: Settings,
   log: (line: string) => void,
-  given?: Tokenizer,
+  options: TargetOptions = {},
 ): Promise<Prepared> {
+  const { signal } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
-  const target =
-    given ?? trainBPE(train, { vocabSize: settings.vocabSize, alphabet: alphabetFor(train, settings.vocabSize) });
-  if (target.vocabSize < settings.vocabSize)
-    log(`the text has pairs for ${target.vocabSize} tokens only, not ${settings.vocabSize}`);
+  const target = options.target ?? (await trainTarget(train, domain.format, settings.vocabSize, options, log));
   const tokenizers: Record<Vocabulary, Tokenizer> = { source: source.tokenizer, target };
-  const encode = (texts: readonly string[], vocabulary: Vocabulary) =>
-    toSequences(texts, tokenizers[vocabulary], longestSequence(source.model.config));
+  const encode = async (split: 'training' | 'held-out', vocabulary: Vocabulary) => {
+    const texts = split === 'training' ? train : test;
+    const encoded = await encodeTexts(texts, tokenizers[vocabulary], longestSequence(source.model.config), signal);
+    if (encoded.unknown) log(describeUnknown(encoded.unknown, `${split} texts`, vocabulary));
+    return encoded.sequences;
+  };
   const sequences = {
-    train: { source: encode(train, 'source'), target: encode(train, 'target') },
-    test: { source: encode(test, 'source'), target: encode(test, 'target') },
+    train: { source: await encode('training', 'source'), target: await encode('training', 'target') },
+    test: { source: await encode('held-out', 'source'), target: await encode('held-out', 'target') },
   };
   const identity = {
     settings,
     model: await modelHash(source),
     target: target.hash,
-    data: sha256(JSON.stringify([train, test])),
+    data: sha256(`${sha256Of(train)} ${sha256Of(test)}`),
     backend: getBackend().arithmetic,
   };
   const fingerprint = sha256(JSON.stringify(identity));
@@ -66,63 +86,46 @@ export async function prepare(
   return { source, target, sequences, settings, identity, fingerprint, texts: { train, test } };
 }
 
-/** Text beyond ASCII will hold characters, and so bytes, that it has not held yet; sequences of letters will not. A small vocabulary has no place for all. */
-export const alphabetFor = (texts: readonly string[], vocabSize: number): 'bytes' | 'seen' =>
-  vocabSize >= 2 * 256 && texts.some(text => Buffer.byteLength(text) !== text.length) ? 'bytes' : 'seen';
+/** The target tokenizer of a domain: the same for every command. */
+export async function trainTarget(
+  texts: readonly string[],
+  format: CorpusFormat | undefined,
+  vocabSize: number,
+  { pattern, tokenizerSample = defaultTokenizerSample, signal }: TargetOptions,
+  log: (line: string) => void,
+): Promise<Tokenizer> {
+  const sample = new TextSample(tokenizerSample);
+  for (const text of texts) sample.add(text);
+  return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
+}
 
-/** Documents in pieces of at most `maxBytes`, cut between characters: the same spans for every tokenizer. */
-export function cutAll(texts: readonly string[], maxBytes: number): string[] {
-  return texts.flatMap(text => {
-    if (Buffer.byteLength(text) <= maxBytes) return text.length > 0 ? [text] : [];
-    const pieces: string[] = [];
-    let [piece, bytes] = ['', 0];
-    for (const character of text) {
-      const size = Buffer.byteLength(character);
-      if (bytes + size > maxBytes) {
-        pieces.push(piece);
-        [piece, bytes] = ['', 0];
-      }
-      piece += character;
-      bytes += size;
-    }
-    return piece.length > 0 ? [...pieces, piece] : pieces;
+export async function trainOnSample(
+  sample: TextSample,
+  format: CorpusFormat | undefined,
+  vocabSize: number,
+  { pattern, signal }: TargetOptions,
+  log: (line: string) => void,
+): Promise<Tokenizer> {
+  const said = sample.describe();
+  if (said) log(said);
+  const target = await trainBPEAsync([sample.texts], {
+    vocabSize,
+    pattern,
+    alphabet: format === 'fasta' ? utf8(fastaLetters) : undefined,
+    signal,
   });
+  if (target.vocabSize < vocabSize) log(`the text has pairs for ${target.vocabSize} tokens only, not ${vocabSize}`);
+  return target;
 }
 
-/** Each text from its begin to its end token. */
-export function toSequences(texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] {
-  const { bos, eos } = tokenizer.specialTokens;
-  if (bos === undefined || eos === undefined)
-    throw new UserError('the tokenizer has neither a begin nor an end token; add one to its tokenizer.json');
-  return texts.map(text => {
-    const bytes = Buffer.byteLength(text);
-    const name = () =>
-      `the text ${JSON.stringify(text.length > 40 ? `${text.slice(0, 40)}…` : text)} of ${bytes} bytes`;
-    const ids = encodeNamed(text, tokenizer, name);
-    if (ids.length + 1 > context)
-      throw new UserError(
-        `${name()} has ${ids.length} tokens, more than the model's context of ${context}; lower --max-bytes`,
-      );
-    return { ids: Int32Array.from([bos, ...ids, eos]), bytes };
-  });
-}
-
-/** A vocabulary trained on other texts may lack a byte of this one: the error says in which text. */
-function encodeNamed(text: string, tokenizer: Tokenizer, name: () => string): Int32Array {
-  try {
-    return tokenizer.encode(text);
-  } catch (error) {
-    if (error instanceof UnknownByte)
-      throw new UserError(
-        `${name()} has ${error.shown}, which the vocabulary lacks; leave the text out, or train on texts like it`,
-      );
-    throw error;
-  }
-}
+/** What a vocabulary did not know, in one line. */
+export const describeUnknown = ({ tokens, texts, first }: Unknown, what: string, vocabulary: string): string =>
+  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
 
 /** A name for a model: its configuration, vocabulary and weights. */
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {
   const parts = [JSON.stringify(model.config), tokenizer.hash];
-  for (const weight of Object.values(parameters(model))) parts.push(sha256(Buffer.from((await weight.data()).buffer)));
+  for (const weight of Object.values(parameters(model)))
+    parts.push(sha256(new Uint8Array((await weight.data()).buffer)));
   return sha256(parts.join(' '));
 }

@@ -353,7 +353,7 @@ describe('bombs, in a heap of 64 MiB', () => {
     ],
     ['three million records.fasta', () => Buffer.alloc(2 ** 24, '>a\nA\n'), advice],
     ['a packed line.txt.gz', () => members(64, 'A'), ratio],
-    ['packed blank lines.txt.gz', () => members(64, '\n'), ratio],
+    ['packed blank lines.txt.gz', () => members(64, '\n'), /:4194305: more than 4194304 blank lines in a row/],
     ['packed sequences.fasta.gz', () => Buffer.concat([gzipSync('>a\n'), members(64, `${'A'.repeat(63)}\n`)]), advice],
     ['packed JSON.jsonl.gz', () => Buffer.concat([gzipSync('{"text":"'), members(64, 'A')]), ratio],
     [

@@ -2,12 +2,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { memory, tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
-import { UserError } from '../../models/errors.ts';
-import { trainBPE } from '../../models/tokenizer/index.ts';
 import { train } from '../../models/train.ts';
 
 import { score } from '../../models/score.ts';
-import { alphabetFor, cutAll, toSequences } from '../../s2t2/app/prepare.ts';
 import type { Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
 import { tokenMap } from '../../s2t2/translate.ts';
@@ -102,33 +99,4 @@ test('a dual plan says how far from the optimum it is, others do not', async () 
   expect(
     (await methods.s2t2.start({ ...context, settings: { ...settings, variant: 'dykstra' } })).plan!.gap,
   ).toBeNull();
-});
-
-test('documents are cut into the same spans for everyone, between characters', () => {
-  expect(cutAll(['abcdef', 'gh', ''], 4)).toEqual(['abcd', 'ef', 'gh']);
-  expect(cutAll(['aé☕b'], 3)).toEqual(['aé', '☕', 'b']);
-});
-
-test('a vocabulary has every byte where texts hold more than ASCII and there is place', () => {
-  expect(alphabetFor(['MKV', 'LAAG'], 512)).toBe('seen');
-  expect(alphabetFor(['MKV', 'é'], 512)).toBe('bytes');
-  expect(alphabetFor(['MKV', 'é'], 511)).toBe('seen');
-});
-
-test('a byte that no training text has is told with its text', () => {
-  const target = trainBPE(['MKVLA'], { vocabSize: 8, alphabet: 'seen', specialTokens: ['<s>', '</s>', '<pad>'] });
-  const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], target, 128);
-  expect(lacking).toThrow(
-    new UserError(
-      `the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`,
-    ),
-  );
-  expect(() => toSequences(['é'], target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');
-  expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, 5)).toThrow(
-    /^the text "MKVLAAGIV" of 9 bytes has \d+ tokens, more than the model's context of 5/,
-  );
-  // A window holds one token less than the context, for the next is predicted.
-  const { length } = context.source.tokenizer.encode('MKVLAAGIV');
-  expect(toSequences(['MKVLAAGIV'], context.source.tokenizer, length + 1)).toHaveLength(1);
-  expect(() => toSequences(['MKVLAAGIV'], context.source.tokenizer, length)).toThrow('more than the model');
 });

@@ -7,15 +7,15 @@ import { loadModel, loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
 import { adapt } from '../adapt.ts';
-import { readCorpus } from '../corpus.ts';
 import { dataFolder } from '../data/tools.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
 import { fraction, nameList, requiredOption, whole } from './arguments.ts';
+import { readWithNotice, targetOptions, withCorpus, withTarget, type CorpusFlags, type TargetFlags } from './data.ts';
 import { log, print, stop } from './process.ts';
 import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
-interface AdaptFlags extends SettingsFlags {
+interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
   readonly model: string;
   readonly data: string;
   readonly test?: string;
@@ -27,16 +27,23 @@ interface AdaptFlags extends SettingsFlags {
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const source = await loadModel(flags.model);
-  const texts = (await readCorpus(flags.data)).documents.map(d => d.text);
-  const domain =
+  const target = await targetOptions(flags);
+  const { texts, format } = await readWithNotice(flags.data, flags);
+  const split =
     flags.test === undefined
       ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
-      : { train: texts, test: (await readCorpus(flags.test)).documents.map(d => d.text).slice(0, flags.maxTest) };
+      : { train: texts, test: (await readWithNotice(flags.test, flags)).texts.slice(0, flags.maxTest) };
+  const domain = { ...split, format };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(
     `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`,
   );
-  const { results, target, plan } = await adapt({
+  const {
+    results,
+    target: tokenizer,
+    plan,
+  } = await adapt({
+    ...target,
     source,
     domain,
     settings,
@@ -58,7 +65,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   print(
     `\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`,
   );
-  print(explanationTable(explainPlan(plan, source.tokenizer, target)));
+  print(explanationTable(explainPlan(plan, source.tokenizer, tokenizer)));
   print(
     `\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`,
   );
@@ -102,15 +109,14 @@ export function addAdaptCommands(program: Command): void {
       }),
     );
 
-  withSettings(
-    program
-      .command('adapt')
-      .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)'),
-  )
+  const adaptCommand = program
+    .command('adapt')
+    .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)');
+  withTarget(withCorpus(withSettings(adaptCommand)))
     .addOption(
       requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)'),
     )
-    .addOption(requiredOption('--data <file>', 'training texts'))
+    .addOption(requiredOption('--data <file>', 'training texts, - for standard input'))
     .option(
       '--test <file>',
       'held-out texts; without it a random part of the data, which is no protection against relatives',

@@ -1,31 +1,55 @@
 /** `tokenize` and `data`: tokenizers and corpora, without a model. */
 import { Argument, type Command } from 'commander';
 import { writeFileAtomic } from '../../../models/node/files.ts';
-import { tokenizerToJson, trainBPE } from '../../../models/tokenizer/index.ts';
+import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
+import { utf8Length } from '../../../models/utf8.ts';
+import { TextSample } from '../../corpus/sequences.ts';
 import { defaults } from '../../settings.ts';
-import { readCorpus } from '../corpus.ts';
+import { checkHeap, describeCorpus, streamCorpus } from '../corpus.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { makeDomain, type MakeOptions } from '../data/make.ts';
 import { withLock } from '../lock.ts';
+import { trainOnSample } from '../prepare.ts';
 import { requiredOption, whole } from './arguments.ts';
-import { log, print } from './process.ts';
+import { corpusOptions, targetOptions, withCorpus, withTraining, type CorpusFlags, type TargetFlags } from './data.ts';
+import { log, print, stop } from './process.ts';
+
+interface TokenizeFlags extends CorpusFlags, TargetFlags {
+  readonly data: string;
+  readonly vocabSize: number;
+  readonly out: string;
+}
 
 /** Adds `tokenize` and `data`. */
 export function addCorpusCommands(program: Command): void {
-  program
+  const tokenize = program
     .command('tokenize')
-    .description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json')
-    .addOption(requiredOption('--data <file>', 'texts'))
+    .description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json');
+  withTraining(withCorpus(tokenize))
+    .addOption(requiredOption('--data <file>', 'texts, - for standard input'))
     .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
     .addOption(requiredOption('--out <file>', 'the tokenizer.json to write'))
-    .action(async ({ data, vocabSize, out }: { data: string; vocabSize: number; out: string }) => {
-      const texts = (await readCorpus(data)).documents.map(d => d.text);
-      const tokenizer = trainBPE(texts, { vocabSize, alphabet: 'seen' });
-      await writeFileAtomic(out, tokenizerToJson(tokenizer));
-      const tokens = texts.reduce((n, t) => n + tokenizer.encode(t).length, 0);
-      print(
-        `${tokenizer.vocabSize} tokens, ${(tokens / texts.reduce((n, t) => n + Buffer.byteLength(t), 0)).toFixed(3)} tokens per byte, written to ${out}`,
+    .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
+      const sample = new TextSample(flags.tokenizerSample);
+      const summary = await streamCorpus(data, corpusOptions(flags), batch => {
+        for (const { text } of batch) sample.add(text);
+        checkHeap(data, sample.memory);
+      });
+      log(describeCorpus(summary));
+      const tokenizer = await trainOnSample(
+        sample,
+        summary.format,
+        vocabSize,
+        { ...(await targetOptions(flags)), signal: stop.signal },
+        log,
       );
+      await writeFileAtomic(out, tokenizerToJson(tokenizer));
+      let [tokens, bytes] = [0, 0];
+      for (const text of sample.texts) {
+        tokens += tokenizer.encode(text).length;
+        bytes += utf8Length(text);
+      }
+      print(`${tokenizer.vocabSize} tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${out}`);
     });
 
   program

@@ -10,13 +10,20 @@ import { score } from '../../../models/score.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
-import { readCorpus } from '../corpus.ts';
-import { cutAll, toSequences } from '../prepare.ts';
+import { cutAll, encodeTexts } from '../../corpus/sequences.ts';
+import { describeUnknown } from '../prepare.ts';
 import { renderTable, withError } from '../tables.ts';
 import { fraction, nonNegative, requiredOption, whole } from './arguments.ts';
-import { print, stop } from './process.ts';
+import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
+import { log, print, stop } from './process.ts';
 
 const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+
+interface EvaluateFlags extends CorpusFlags {
+  readonly model: string;
+  readonly data: string;
+  readonly maxBytes: number;
+}
 
 /** Adds `import`, `evaluate` and `generate`. */
 export function addModelCommands(program: Command): void {
@@ -45,19 +52,19 @@ export function addModelCommands(program: Command): void {
       print(`${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`);
     });
 
-  program
+  const evaluate = program
     .command('evaluate')
-    .description('perplexity and bits per byte of a model directory on a corpus')
+    .description('perplexity and bits per byte of a model directory on a corpus');
+  withCorpus(evaluate)
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
-    .addOption(requiredOption('--data <file>', 'texts'))
+    .addOption(requiredOption('--data <file>', 'texts, - for standard input'))
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
-    .action(async ({ model: directory, data, maxBytes }: { model: string; data: string; maxBytes: number }) => {
+    .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
       const { model, tokenizer } = await loadModel(directory);
-      const texts = cutAll(
-        (await readCorpus(data)).documents.map(d => d.text),
-        maxBytes,
-      );
-      const sequences = toSequences(texts, tokenizer, longestSequence(model.config));
+      const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
+      const context = longestSequence(model.config);
+      const { sequences, unknown } = await encodeTexts(texts, tokenizer, context, stop.signal);
+      if (unknown) log(describeUnknown(unknown, data, "model's"));
       const bar = progressBar(
         'evaluating',
         sequences.reduce((n, s) => n + s.ids.length - 1, 0),

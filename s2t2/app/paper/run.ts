@@ -91,9 +91,10 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
     budget: { unit: 'tokens', amount: options.tokens },
   };
   const on = async (split: 'validation' | 'test', target?: Tokenizer): Promise<Bench> => {
-    const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut) };
+    const format = domain.unit === 'byte' ? ('jsonl' as const) : ('fasta' as const);
+    const texts = { train: domain.train, test: domain[split].slice(0, options.heldOut), format };
     return {
-      prepared: await prepare(source, texts, settings, log, target),
+      prepared: await prepare(source, texts, settings, log, { target, signal }),
       out: join(out, split),
       earlier: options.rates === undefined || isFile(options.rates) ? undefined : join(options.rates, split),
       signal,

@@ -46,7 +46,9 @@ export async function loadReceiver(directory: string, source: LanguageModel): Pr
 }
 
 export async function transfer({ test, model, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
-  const prepared = await prepare(model, test.prepared.texts, settings, test.log, test.prepared.target);
+  const prepared = await prepare(model, test.prepared.texts, settings, test.log, {
+    target: test.prepared.target,
+  });
   const bench: Bench = { ...test, prepared };
   const cells = seeds.flatMap(seed => {
     const learned = s2t2Cell(settings, rates, seed);

@@ -541,7 +541,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     const own = stderr
       .trim()
       .split('\n')
-      .filter(line => !/^(wasm|reference):|training texts|--help/.test(line));
+      .filter(line => !/^(wasm|reference):|training texts|--help|: (FASTA|plain text|JSON Lines), /.test(line));
     expect(own).toHaveLength(1);
   });
 

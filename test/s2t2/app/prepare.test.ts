@@ -20,7 +20,7 @@ beforeAll(async () => {
 test('a fingerprint is that of the settings, the weights, the vocabularies and the texts, and of nothing else', async () => {
   const of = async (
     ...[model, texts, set, given]: [LanguageModel?, typeof domain?, Settings?, ReturnType<typeof trainBPE>?]
-  ) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, given)).fingerprint;
+  ) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, { target: given })).fingerprint;
   const name = 'layers.1.feedForward.down.weight';
   const weight = parameters(source.model)[name];
   const withWeight = (values: Float32Array<ArrayBuffer>): LanguageModel => ({

@@ -7,7 +7,8 @@
  *     hagEYGAeal*                          an end marked by *
  *
  * What is read becomes one line of capital letters, because a tokenizer must see one spelling of a residue:
- * - a final `*` (the stop codon of a translation) is dropped, one inside is an error: two proteins, or a frame shift;
+ * - a final `*` (the stop codon of a translation) is dropped and counted;
+ * - a record with a `*` inside (a frame shift, or two proteins) is skipped and counted, or, if strict, an error;
  * - gaps, `-` and `.`, are dropped and counted: they are columns of an alignment, not residues;
  * - digits and all other characters are errors, for they tell of another format (GenBank, PHYLIP, a web page);
  * - a record without letters is skipped and counted: filters and downloads leave such records in good files.
@@ -16,7 +17,7 @@
  * ones), so nothing stricter could be said of a protein. `nucleotide` takes IUPAC's 16 and X.
  */
 
-import { UserError } from '../../../models/errors.ts';
+import { UserError } from '../../models/errors.ts';
 import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
 export type Alphabet = 'letters' | 'nucleotide';
@@ -32,26 +33,44 @@ const EXPECTED: Readonly<Record<Alphabet, string>> = {
   nucleotide: 'a nucleotide sequence has the letters ACGTU and RYKMSWBDHVNX only',
 };
 
-export interface FastaReader extends DocumentReader {
-  /** Gap characters dropped so far. */
-  readonly gaps: number;
+/** The bytes that a tokenizer for sequences has tokens for, whether training shows them or not. */
+export const fastaLetters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ*-';
+
+export interface FastaOptions {
+  readonly alphabet: Alphabet;
+  readonly strict: boolean;
 }
 
-export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): FastaReader {
-  let gaps = 0;
+export function fastaReader(path: string, { alphabet, strict }: FastaOptions, sink: Sink): DocumentReader {
+  let [gaps, finalStops] = [0, 0];
   let header: { name: string; line: number } | undefined;
   const pieces = new Pieces();
-  /** The line of a `*` that ends the current sequence. */
+  /** The line of a `*` that ends the current sequence, as far as it was read. */
   let stop = 0;
+  /** Whether a `*` stands inside it. */
+  let broken = false;
 
   const finish = () => {
-    if (header !== undefined) sink.emit({ ...header, text: pieces.take() });
+    const text = pieces.take();
+    if (header !== undefined && broken) sink.skip();
+    else if (header !== undefined) {
+      if (stop > 0) finalStops++;
+      sink.emit({ name: header.name, text, line: header.line });
+    }
     stop = 0;
+    broken = false;
+  };
+  const breakAt = (line: number) => {
+    if (strict) throw new UserError(`${path}:${line}: a "*" inside a sequence; a sequence may only end with one`);
+    broken = true;
   };
 
   return {
     get gaps() {
       return gaps;
+    },
+    get finalStops() {
+      return finalStops;
     },
     line(text, number) {
       if (text.startsWith('>')) {
@@ -72,18 +91,21 @@ export function fastaReader(path: string, alphabet: Alphabet, sink: Sink): Fasta
         throw new UserError(
           `${path}:${number}: a sequence before the first header; begin each record with a line ">name"`,
         );
-      if (stop > 0) throw new UserError(`${path}:${stop}: a "*" inside a sequence; a sequence may only end with one`);
+      if (stop > 0) breakAt(stop);
       if (letters.endsWith('*')) {
         stop = number;
         letters = letters.slice(0, -1);
       }
+      if (letters.includes('*')) {
+        breakAt(number);
+        letters = letters.replaceAll('*', '');
+      }
       const foreign = FOREIGN[alphabet].exec(letters);
-      if (foreign?.[0] === '*')
-        throw new UserError(`${path}:${number}: a "*" inside a sequence; a sequence may only end with one`);
       if (foreign !== null)
         throw new UserError(
           `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`,
         );
+      if (broken) return;
       sink.keep(letters, number);
       pieces.add(letters.toUpperCase());
     },

@@ -3,21 +3,44 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
+import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { forEachLine } from '../../../../s2t2/app/corpus/lines.ts';
-import { refusal, temporaryDirectory } from '../../../models/temporary.ts';
+import { chunksOf, readCorpus } from '../../../s2t2/app/corpus.ts';
+import { LineSplitter } from '../../../s2t2/corpus/lines.ts';
+import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 
 const path = join(temporaryDirectory(), 'a');
 
-async function read(content: string | Uint8Array, maxBytes = 2 ** 31): Promise<string[]> {
+async function read(content: string | Uint8Array): Promise<string[]> {
   await writeFile(path, content);
   const lines: string[] = [];
-  const count = await forEachLine(path, maxBytes, (line, number) => {
+  const splitter = new LineSplitter(path, (line, number) => {
     if (lines.push(line) !== number) expect.fail(`line ${lines.length} was called ${number}`);
   });
-  expect(count).toBe(lines.length);
+  for await (const chunk of chunksOf(path)) splitter.add(chunk);
+  splitter.end();
+  expect(splitter.number).toBe(lines.length);
   return lines;
 }
+
+test('lines are the same however the bytes are cut into chunks, whose memory is used again', () => {
+  const bytes = Buffer.from('\ufeffa\n漢字\n\nb\r\nc\rd');
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1 }), sizes => {
+      const lines: string[] = [];
+      const splitter = new LineSplitter('a', line => lines.push(line));
+      const chunk = new Uint8Array(8);
+      for (let at = 0, i = 0; at < bytes.length; i++) {
+        const part = bytes.subarray(at, at + sizes[i % sizes.length]);
+        chunk.set(part);
+        splitter.add(chunk.subarray(0, part.length));
+        at += part.length;
+      }
+      splitter.end();
+      expect(lines).toEqual(['a', '漢字', '', 'b', 'c', 'd']);
+    }),
+  );
+});
 
 test.each([
   ['', []],
@@ -91,10 +114,19 @@ describe('gzip', () => {
 
   test('that unpacks to more than is allowed ends there', async () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 26, 'a\n')); // 64 MiB in 64 kB
-    expect(await refusal(read(bomb, 2 ** 20))).toBe(
+    await writeFile(path, bomb);
+    expect(await refusal(readCorpus(path, { maxBytes: 2 ** 20 }))).toBe(
       `${path}: holds more than 1048576 bytes of text; split it, or raise the limit if this is no accident`,
     );
-    expect(await read(gzipSync('a\nb\n'), 4)).toEqual(['a', 'b']);
+    await writeFile(path, gzipSync('a\nb\n'));
+    expect((await readCorpus(path, { maxBytes: 4 })).documents).toHaveLength(1);
+  });
+
+  test('of nothing but newlines ends early', async () => {
+    const bomb = gzipSync(Buffer.alloc(2 ** 23, '\n'));
+    expect(await refusal(read(bomb))).toBe(
+      `${path}:4194305: more than 4194304 blank lines in a row; is it the right file?`,
+    );
   });
 });
 
@@ -105,13 +137,19 @@ test('bytes that are not UTF-8 are an error at their line', async () => {
   );
 });
 
-test('what the visitor throws ends the reading', async () => {
+test.each([
+  ['bzip2', 'BZh91AY', 'is compressed with bzip2, which is not read; bunzip2 -k FILE gives what is'],
+  ['xz', '\xfd7zXZ\0', 'is compressed with xz, which is not read; unxz -k FILE gives what is'],
+  ['zstd', '(\xb5/\xfd', 'is compressed with zstd, which is not read; unzstd FILE gives what is'],
+  ['zip', 'PK\x03\x04', 'is a zip archive, which is not read; unzip FILE gives what is'],
+  ['UTF-16', '\xff\xfea\0', 'is UTF-16, which is not read; iconv -f UTF-16 -t UTF-8 FILE gives what is'],
+])('%s is called by its name', async (_, begin, message) => {
+  expect(await refusal(read(Buffer.from(begin, 'latin1')))).toBe(`${path}: ${message.replace('FILE', path)}`);
+});
+
+test('what a reader throws ends the reading', async () => {
   await writeFile(path, gzipSync('a\n'.repeat(1_000_000)));
-  let count = 0;
-  await expect(
-    forEachLine(path, 2 ** 31, () => {
-      if (++count === 3) throw new Error('enough');
-    }),
-  ).rejects.toThrow('enough');
-  expect(count).toBe(3);
+  const stop = new AbortController();
+  stop.abort(new Error('enough'));
+  await expect(readCorpus(path, { signal: stop.signal })).rejects.toThrow('enough');
 });

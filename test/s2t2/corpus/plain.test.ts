@@ -4,8 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { readCorpus } from '../../../../s2t2/app/corpus.ts';
-import { temporaryDirectory } from '../../../models/temporary.ts';
+import { readCorpus } from '../../../s2t2/app/corpus.ts';
+import { temporaryDirectory } from '../../models/temporary.ts';
 
 const path = join(temporaryDirectory(), 'a.txt');
 

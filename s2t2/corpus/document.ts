@@ -13,6 +13,9 @@ export interface DocumentReader {
   line(text: string, number: number): void;
   /** After the last line. */
   end(): void;
+  /** Of sequences: gap characters dropped so far, and "*" dropped from ends. */
+  readonly gaps?: number;
+  readonly finalStops?: number;
 }
 
 /**
@@ -55,4 +58,6 @@ export interface Sink {
   /** Must be told of every piece that is kept for a document not finished yet, with its line; refuses one too many. */
   keep(piece: string, line: number): void;
   emit(document: Document): void;
+  /** In place of `emit`: the document is left out, since a "*" stands inside it. */
+  skip(): void;
 }

@@ -4,10 +4,10 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { UserError } from '../../../../models/errors.ts';
-import { type CorpusOptions, readCorpus } from '../../../../s2t2/app/corpus.ts';
-import { fastaLayout, fastaRecords, renderFasta } from '../../../arbitraries/fasta.ts';
-import { refusal, temporaryDirectory } from '../../../models/temporary.ts';
+import { UserError } from '../../../models/errors.ts';
+import { type CorpusOptions, describeCorpus, readCorpus } from '../../../s2t2/app/corpus.ts';
+import { fastaLayout, fastaRecords, renderFasta } from '../../arbitraries/fasta.ts';
+import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 
 const path = join(temporaryDirectory(), 'a.fa');
 
@@ -51,6 +51,19 @@ test('gaps of an alignment are dropped and counted', async () => {
   expect(gaps).toBe(5);
 });
 
+test('a record with a "*" inside is left out and counted, an end marked by one is counted', async () => {
+  const corpus = await read('>a\nMK*VL\n>b\nMKV*\n>c\nMK\n*VL\nAA\n>d\nMK*\n\nVL\n>e\nMK**\n>f\nM\n');
+  expect(corpus.documents.map(({ name, text }) => [name, text])).toEqual([
+    ['b', 'MKV'],
+    ['f', 'M'],
+  ]);
+  expect([corpus.skipped.stops, corpus.finalStops]).toEqual([4, 1]);
+  expect(describeCorpus({ ...corpus, documents: 2 })).toBe(
+    `${path}: FASTA, 2 sequences, 4 skipped (4 with "*" inside), "*" at 1 ends dropped`,
+  );
+  expect(await refusal(read('>a\nM*K\n>b\n\n'))).toBe(`${path}: all of its 2 sequences are empty or have a "*" inside`);
+});
+
 test('names: the first word, or where the record begins', async () => {
   const { documents } = await read('>sp|P69905|HBA_HUMAN Hemoglobin\nM\n>\nK\n> spaced name\nV\n');
   expect(documents.map(({ name }) => name)).toEqual(['sp|P69905|HBA_HUMAN', 'line 3', 'spaced']);
@@ -70,9 +83,9 @@ describe('an error at its line', () => {
     ['>a\nMKſ\n', '2: unexpected "ſ" in a sequence; a sequence has letters only'],
     ['>a\nMK😀\n', '2: unexpected "😀" in a sequence; a sequence has letters only'],
     ['>a\nMK\0\n', '2: unexpected character U+0000 in a sequence; a sequence has letters only'],
-    ['>a\nMK*VL\n', '2: a "*" inside a sequence; a sequence may only end with one'],
-    ['>a\nMK*\n\nVL\n', '2: a "*" inside a sequence; a sequence may only end with one'],
-    ['>a\nMK**\n', '2: a "*" inside a sequence; a sequence may only end with one'],
+    ['>a\nMK*VL\n', '2: a "*" inside a sequence; a sequence may only end with one', { strict: true }],
+    ['>a\nMK*\n\nVL\n', '2: a "*" inside a sequence; a sequence may only end with one', { strict: true }],
+    ['>a\nMK**\n', '2: a "*" inside a sequence; a sequence may only end with one', { strict: true }],
     ['MK\n>a\nMK\n', '1: a sequence before the first header; begin each record with a line ">name"'],
     [
       '>a\nACGE\n',

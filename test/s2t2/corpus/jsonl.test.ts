@@ -4,8 +4,8 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type CorpusOptions, readCorpus } from '../../../../s2t2/app/corpus.ts';
-import { refusal, temporaryDirectory } from '../../../models/temporary.ts';
+import { type CorpusOptions, readCorpus } from '../../../s2t2/app/corpus.ts';
+import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 
 const path = join(temporaryDirectory(), 'a.jsonl');
 
@@ -41,8 +41,11 @@ describe('an error at its line', () => {
     ['["a"]', '2: not a JSON object; write {"text": "…"} on each line'],
     ['"a"', '2: not a JSON object; write {"text": "…"} on each line'],
     ['null', '2: not a JSON object; write {"text": "…"} on each line'],
-    ['{"content": "a"}', '2: lacks the field "text" with a string in it; name the field that holds the text'],
-    ['{"text": 7}', '2: lacks the field "text" with a string in it; name the field that holds the text'],
+    [
+      '{"content": "a"}',
+      '2: lacks the field "text" with a string in it; name the field that holds the text with --field',
+    ],
+    ['{"text": 7}', '2: lacks the field "text" with a string in it; name the field that holds the text with --field'],
     ['{"text": "\\ud83d"}', '2: the field "text" holds half of a surrogate pair; repair the text\'s escapes'],
     [`{"text": ${'['.repeat(1_000_000)}`, '2: JSON nested deeper than 64 levels; is it the right file?'],
   ];

@@ -1,7 +1,7 @@
 /** JSON Lines: an object a line, its text in one field; blank lines are nothing. */
 
-import { parseJson } from '../../../models/json.ts';
-import { UserError } from '../../../models/errors.ts';
+import { parseJson } from '../../models/json.ts';
+import { UserError } from '../../models/errors.ts';
 import type { DocumentReader, Sink } from './document.ts';
 
 export function jsonlReader(path: string, field: string, sink: Sink): DocumentReader {
@@ -14,7 +14,7 @@ export function jsonlReader(path: string, field: string, sink: Sink): DocumentRe
       const { [field]: content, id } = record as Record<string, unknown>;
       if (typeof content !== 'string')
         throw new UserError(
-          `${path}:${number}: lacks the field "${field}" with a string in it; name the field that holds the text`,
+          `${path}:${number}: lacks the field "${field}" with a string in it; name the field that holds the text with --field`,
         );
       // An escape such as \ud83d alone is no character: it has no UTF-8, and bits per byte no meaning.
       if (/\p{Surrogate}/u.test(content))

@@ -1,0 +1,91 @@
+/** Options that say how a corpus is read and how a target tokenizer is made of it, for every command that reads one. */
+import { InvalidArgumentError, Option, type Command } from 'commander';
+import { UserError } from '../../../models/errors.ts';
+import { loadTokenizer } from '../../../models/node/checkpoint.ts';
+import { compilePattern } from '../../../models/tokenizer/index.ts';
+import { corpusFormats, type CorpusFormat } from '../../corpus/format.ts';
+import { describeCorpus, readTexts, type CorpusOptions } from '../corpus.ts';
+import { defaultTokenizerSample, type TargetOptions } from '../prepare.ts';
+import { log, stop } from './process.ts';
+
+/** Values of the options of `withCorpus`. */
+export interface CorpusFlags {
+  readonly format?: CorpusFormat;
+  readonly field?: string;
+  readonly strict?: boolean;
+}
+
+export const withCorpus = (command: Command): Command =>
+  command
+    .addOption(
+      new Option('--format <name>', 'of the texts; by default their content tells').choices([...corpusFormats]),
+    )
+    .option('--field <name>', 'of JSON Lines, which holds the text; default "text"')
+    .option('--strict', 'stop at a sequence with a "*" inside, in place of leaving it out');
+
+export const corpusOptions = ({ format, field, strict }: CorpusFlags): CorpusOptions => ({
+  format,
+  field,
+  strict,
+  signal: stop.signal,
+});
+
+/** The texts of a corpus; what they are and what was left out is said on standard error. */
+export async function readWithNotice(
+  path: string,
+  flags: CorpusFlags,
+): Promise<{ readonly texts: string[]; readonly format: CorpusFormat }> {
+  const { texts, summary } = await readTexts(path, corpusOptions(flags));
+  log(describeCorpus(summary));
+  return { texts, format: summary.format };
+}
+
+/** Values of the options of `withTarget`. */
+export interface TargetFlags {
+  readonly tokenizer?: string;
+  readonly pattern?: string;
+  readonly tokenizerSample: number;
+}
+
+const pattern = (source: string): string => {
+  try {
+    compilePattern(source);
+    return source;
+  } catch (error) {
+    if (error instanceof UserError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+};
+
+const sample = (text: string): number => {
+  if (text === 'all') return Infinity;
+  const value = Number(text.replaceAll('_', ''));
+  if (!Number.isSafeInteger(value) || value < 1000)
+    throw new InvalidArgumentError('It is "all" or a whole number of bytes, 1,000 or more.');
+  return value;
+};
+
+/** Options of how a tokenizer is trained. */
+export const withTraining = (command: Command): Command =>
+  command
+    .option('--pattern <regex>', 'cuts texts into words that no token crosses; by default a text is one word', pattern)
+    .option(
+      '--tokenizer-sample <bytes>',
+      'of the texts that a tokenizer is trained on, at most, or "all"',
+      sample,
+      defaultTokenizerSample,
+    );
+
+export const withTarget = (command: Command): Command =>
+  withTraining(command).option(
+    '--tokenizer <file>',
+    "target tokenizer: a tokenizer.json or a model's directory; by default one is trained",
+  );
+
+/** @throws UserError for options that exclude each other. */
+export async function targetOptions(flags: TargetFlags): Promise<TargetOptions> {
+  if (flags.tokenizer !== undefined && flags.pattern !== undefined)
+    throw new UserError('--pattern is for a tokenizer to be trained; --tokenizer gives one');
+  const target = flags.tokenizer === undefined ? undefined : await loadTokenizer(flags.tokenizer);
+  return { target, pattern: flags.pattern, tokenizerSample: flags.tokenizerSample };
+}
