@@ -96,9 +96,10 @@ export function addAdaptCommands(program: Command): void {
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
       'source',
       'truncated',
+      'random',
       'fvt',
-      's2t2',
       'scratch',
+      's2t2',
     ])
     .action((flags: AdaptFlags) =>
       runAdaptation({

@@ -31,8 +31,8 @@ export const lines: readonly Line[] = [
   { name: 'dense', method: methods.dense },
   { name: 'paper', method: methods.paper },
   { name: 's2t2', method: methods.s2t2 },
-  { name: 's2t2, prior alone', method: methods.s2t2, vary: { planShare: 0 }, ratesOf: 's2t2' },
-  { name: 's2t2, rows as they are', method: methods.s2t2, vary: { spread: 'none' } },
+  { name: 's2t2-unlearned', method: methods.s2t2, vary: { planShare: 0 }, ratesOf: 's2t2' },
+  { name: 's2t2-unspread', method: methods.s2t2, vary: { spread: 'none' } },
   { name: 'scratch', method: methods.scratch },
 ];
 
