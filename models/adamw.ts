@@ -27,6 +27,7 @@ export interface Optimizer {
   dispose(): void;
 }
 
+/** Settings of AdamW; `adamWDefaults` has the values of those that are left out. */
 export interface AdamWOptions {
   readonly beta1: number;
   readonly beta2: number;
@@ -39,6 +40,7 @@ export interface AdamWOptions {
   readonly rateOf: (name: string) => number;
 }
 
+/** β₂ and the decay of GPT-3 and LLaMA, gradients clipped to norm 1. */
 export const adamWDefaults: AdamWOptions = {
   beta1: 0.9,
   beta2: 0.95,
@@ -48,6 +50,7 @@ export const adamWDefaults: AdamWOptions = {
   rateOf: () => 1,
 };
 
+/** AdamW over a record of parameters, which it changes in place; the state lives until `dispose`. */
 export class AdamW implements Optimizer {
   readonly parameters: Readonly<Record<string, Tensor>>;
   readonly options: AdamWOptions;

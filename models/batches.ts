@@ -5,6 +5,7 @@
  */
 import { type Random, tensor, type Tensor } from '../engine/index.ts';
 
+/** A text as a model reads it: its tokens, and the bytes that they stand for. */
 export interface Sequence {
   /** Begin token, tokens, end token. */
   readonly ids: Int32Array;
@@ -17,6 +18,7 @@ export interface Sequence {
 /** Tokens of a sequence that are scored: all after the first, but for those that are context only. */
 export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
 
+/** B sequences side by side, T tokens long with padding. */
 export interface Batch {
   /** (B, T), padded with 0 after the end. */
   readonly inputs: Int32Array<ArrayBuffer>;
@@ -44,6 +46,7 @@ export function makeBatch(sequences: readonly Sequence[]): Batch {
   return { inputs, targets, shape: [sequences.length, T], tokens, bytes };
 }
 
+/** The inputs (B, T) and targets (B·T) of a batch as int32 tensors. */
 export const batchTensors = (batch: Batch): { ids: Tensor; targets: Tensor } => ({
   ids: tensor(batch.inputs, { shape: batch.shape }), // (B, T)
   targets: tensor(batch.targets), // (B·T)
@@ -115,6 +118,7 @@ export function planBatches(
 /** Orders of the data that differ, counted in sequences; a longer run goes through the same orders again. */
 const distinctSequences = 2 ** 20;
 
+/** The batches of a run, each made when it is asked for; `planBatches` makes one. */
 export class BatchPlan implements Batches {
   /** Batches in all. */
   readonly length: number;

@@ -89,6 +89,7 @@ function storedDType(fields: Fields, embedding: string): FloatDType {
 /** Constants that older versions of transformers saved among the weights. */
 const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_)?bias)$/;
 
+/** How the weights of a model are kept. */
 export interface ReadOptions {
   /** Weights stay outside the backend's memory, frozen; missing: they are in it, and can learn. */
   readonly parking?: Parking;
@@ -142,6 +143,7 @@ async function required(files: Pick<ModelFiles, 'path' | 'text'>, name: string):
   return text;
 }
 
+/** The fields of a JSON file that must be there. Throws a `UserError` where it is missing or holds no object. */
 export const requiredFields = async (files: ModelFiles, name: string): Promise<Fields> =>
   fieldsOf(await required(files, name), files.path(name));
 

@@ -7,6 +7,7 @@ import { longestSequence } from './transformer-config.ts';
 import { forward, type Cache } from './transformer.ts';
 import type { Transformer } from './weights.ts';
 
+/** How tokens are drawn, and when to stop. */
 export interface GenerateOptions {
   readonly maxTokens: number;
   /** Divides the logits; 0 always takes the likeliest token. */

@@ -6,6 +6,7 @@
 import { noGrad, scope, zeros, type Tensor } from '../engine/index.ts';
 import { AdamW, adamWDefaults, type AdamWOptions, type Optimizer } from './adamw.ts';
 
+/** Settings of Muon, and of AdamW for all other parameters. */
 export interface MuonOptions extends AdamWOptions {
   /** μ, of the orthogonalised matrices. */
   readonly momentum: number;
@@ -13,6 +14,7 @@ export interface MuonOptions extends AdamWOptions {
   readonly othersRate: number;
 }
 
+/** AdamW's defaults, μ = 0.95 (Jordan et al. 2024), one rate for all parameters. */
 export const muonDefaults: MuonOptions = { ...adamWDefaults, momentum: 0.95, othersRate: 1 };
 
 /**
@@ -31,6 +33,7 @@ export function orthogonalise(g: Tensor): Tensor {
   return x;
 }
 
+/** Muon for hidden matrices and AdamW for the rest, over one record of parameters that it changes in place. */
 export class Muon implements Optimizer {
   readonly parameters: Readonly<Record<string, Tensor>>;
   /** Σ μᵗ g of the matrices that are orthogonalised. */

@@ -65,6 +65,7 @@ class Trie {
   }
 }
 
+/** The size of an n-gram model. */
 export interface NGramOptions {
   /** Tokens of an n-gram, n; the context has n − 1. */
   readonly order: number;
@@ -72,6 +73,7 @@ export interface NGramOptions {
   readonly vocabSize: number;
 }
 
+/** An n-gram model of token streams, by interpolated Kneser–Ney smoothing (Kneser & Ney 1995). */
 export class KneserNey {
   readonly #trie: Trie;
   readonly #order: number;

@@ -10,6 +10,7 @@ import { nextTurn } from './turn.ts';
 import { forward } from './transformer.ts';
 import type { Ends, Transformer } from './weights.ts';
 
+/** How well a model predicts a sequence. */
 export interface Score {
   /** −log p of the scored tokens before the end token. */
   readonly nats: number;
@@ -19,6 +20,7 @@ export interface Score {
   readonly bytes: number;
 }
 
+/** With which ends sequences are scored, and how many at once. */
 export interface ScoreOptions {
   readonly ends?: Ends;
   /** Whether the last id of each sequence is an end token. */

@@ -20,6 +20,7 @@ export interface StateStore {
   write(tensors: Readonly<Record<string, TensorData>>, metadata: Readonly<Record<string, string>>): Promise<void>;
 }
 
+/** How far a training run has come. */
 export interface Progress {
   /** Steps done, of all steps. */
   readonly step: number;

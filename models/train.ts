@@ -19,6 +19,7 @@ import {
 import { UserError } from './errors.ts';
 import { nextTurn } from './turn.ts';
 
+/** What is learned, from what, and how fast. */
 export interface Training {
   readonly parameters: Readonly<Record<string, Tensor>>;
   readonly batches: Batches;
@@ -34,6 +35,7 @@ export interface Training {
 
 export type { Progress, StateStore } from './state.ts';
 
+/** How a run is kept, stopped and followed. */
 export interface TrainingOptions {
   /** Where the state is kept; missing: nowhere. */
   readonly state?: StateStore;
@@ -50,6 +52,7 @@ export interface TrainingOptions {
   readonly onStep?: (progress: Progress) => unknown;
 }
 
+/** A finished run. */
 export interface TrainingResult extends Progress {
   /** The loss of every batch. */
   readonly losses: Float32Array;
@@ -62,6 +65,10 @@ export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 }
 
+/**
+ * Runs all steps, from a kept state where there is one. Throws `Interrupted` where the signal stops it, and a
+ * `UserError` where a loss is not finite or the state is another run's or damaged.
+ */
 export async function train(training: Training, options: TrainingOptions = {}): Promise<TrainingResult> {
   const { parameters, batches, rate, warmup } = training;
   const { state, fingerprint = '', saveEverySeconds = 20 } = options;

@@ -6,6 +6,7 @@ import { rotaryInvFreq } from '../engine/index.ts';
 import { UserError } from './errors.ts';
 import { families, type Activation, type FamilyName } from './families.ts';
 
+/** What a model of a family looks like. */
 export interface TransformerConfig {
   readonly family: FamilyName;
   /** Rows of embedding and head, V; at least the tokenizer's, more where a checkpoint is padded. */

@@ -28,6 +28,7 @@ import {
 /** Keys and values of the positions seen so far, a pair a layer: (B, S, G, D). */
 export type Cache = readonly { readonly k: Tensor; readonly v: Tensor }[];
 
+/** What a forward pass gives. */
 export interface ForwardResult {
   /** (B, T, V) */
   readonly logits: Tensor;

@@ -19,6 +19,7 @@ export interface Norm<T = Tensor> {
   readonly bias?: T;
 }
 
+/** Self-attention with H query heads and G key/value heads of width D. */
 export interface Attention<T = Tensor> {
   /** Queries: C → H·D. */
   readonly q: Linear<T>;
@@ -33,6 +34,7 @@ export interface Attention<T = Tensor> {
   readonly kNorm?: Norm<T>;
 }
 
+/** The feed-forward layer of a block. */
 export interface FeedForward<T = Tensor> {
   /** C → F; SwiGLU only. */
   readonly gate?: Linear<T>;

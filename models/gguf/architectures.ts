@@ -20,6 +20,7 @@ export type Layout =
   | { readonly kind: 'rows'; readonly unit: number; readonly stored: (i: number) => number }
   | { readonly kind: 'transposed' };
 
+/** A tensor of the file, and how its elements lie in Hugging Face's. */
 export interface PlacedTensor {
   readonly tensor: GgufTensor;
   readonly layout: Layout;
@@ -27,6 +28,7 @@ export interface PlacedTensor {
 
 type Fields = Readonly<Record<string, unknown>>;
 
+/** A GGUF file's model in Hugging Face's terms. */
 export interface GgufModel {
   /** The fields of `config.json`. */
   readonly config: Fields;

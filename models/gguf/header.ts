@@ -15,8 +15,10 @@ import { ggmlType, ggmlTypeName, ggmlTypeNames, type GgmlType } from './types.ts
 
 /** A value of the metadata. Integers of 64 bits are numbers where a number holds them. */
 export type MetadataValue = number | bigint | boolean | string | MetadataArray;
+/** An array of the metadata; integers of 64 bits in one of two arrays of their own. */
 export type MetadataArray = readonly string[] | ArrayLike<number> | BigInt64Array | BigUint64Array;
 
+/** A tensor's entry in the header. */
 export interface GgufTensor {
   readonly type: GgmlType;
   /** Row-major, as the engine's: the file's dimensions in reverse. */
@@ -26,6 +28,7 @@ export interface GgufTensor {
   readonly end: number;
 }
 
+/** What stands before the data. */
 export interface GgufHeader {
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   /** In the order of the header. */

@@ -2,6 +2,7 @@
 import { show, UserError } from '../errors.ts';
 import type { MetadataValue } from './header.ts';
 
+/** Metadata that is read key by key; it remembers which keys were asked for. */
 export class Metadata {
   readonly path: string;
   readonly #values: ReadonlyMap<string, MetadataValue>;

@@ -16,6 +16,7 @@ import { bfloat16ToFloat32, float16ToFloat32 } from '../float16.ts';
 /** One block from `bytes[at]` on to `out[to]` on. */
 type DecodeBlock = (bytes: Uint8Array, at: number, out: Float32Array, to: number) => void;
 
+/** A number format: how a block of elements is stored and decoded. */
 export interface GgmlType {
   readonly name: string;
   /** Elements of a block; a row of a tensor is whole blocks. */

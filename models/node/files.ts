@@ -89,7 +89,9 @@ export async function readJson(path: string): Promise<unknown> {
   return parseJson(await readText(path), path);
 }
 
+/** A piece of a file: text in UTF-8, or bytes. */
 export type Chunk = string | Uint8Array;
+/** A file, piece by piece. */
 export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>;
 
 /**

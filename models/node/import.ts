@@ -11,6 +11,7 @@ import { openModel } from './checkpoint.ts';
 import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { writeSafetensors } from './safetensors.ts';
 
+/** Where a model is written, in which dtype, and how its progress is followed. */
 export interface ImportOptions {
   /** Directory to write. */
   readonly out: string;

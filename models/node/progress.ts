@@ -4,6 +4,7 @@
  */
 import { SingleBar } from 'cli-progress';
 
+/** Work that is under way, shown on standard error until `stop`. */
 export interface ProgressBar {
   /** Work done so far, and a short remark. */
   update(done: number, note?: string): void;
@@ -20,6 +21,7 @@ const duration = (seconds: number): string => {
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 };
 
+/** Shows work of `total` units: done so far, units a second, time left. */
 export function progressBar(label: string, total: number, unit: string): ProgressBar {
   const started = performance.now();
   let first: number | null = null; // where this process began, after a resume

@@ -9,7 +9,9 @@
 import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../float16.ts';
 import type { SafetensorsDType } from './header.ts';
 
+/** Floats as the engine has them. */
 export type Floats = Float32Array<ArrayBuffer>;
+/** Integers as the engine has them. */
 export type Ints = Int32Array<ArrayBuffer>;
 
 interface Codec<Values extends Floats | Ints> {
@@ -39,6 +41,7 @@ export const FLOAT_CODECS: Partial<Record<SafetensorsDType, Codec<Floats>>> = {
   },
 };
 
+/** Every integer dtype; a value beyond int32, or on the way back beyond the dtype, does not fit. */
 export const INT_CODECS: Partial<Record<SafetensorsDType, Codec<Ints>>> = {
   I8: small(Int8Array),
   I16: small(Int16Array),

@@ -34,8 +34,10 @@ export const DTYPE_BYTES = {
   F64: 8,
 } as const; // prettier-ignore
 
+/** The dtypes of safetensors that this package reads. */
 export type SafetensorsDType = keyof typeof DTYPE_BYTES;
 
+/** A tensor of a file. */
 export interface TensorEntry {
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
@@ -44,16 +46,19 @@ export interface TensorEntry {
   readonly end: number;
 }
 
+/** A file's header. */
 export interface Header {
   readonly metadata: ReadonlyMap<string, string>;
   /** In the order of the header. */
   readonly tensors: ReadonlyMap<string, TensorEntry>;
 }
 
+/** The limit of Hugging Face's own reader. */
 export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 64;
 /** Ours: the largest mixtures of experts have some 100,000; a header full of them would take a gigabyte. */
 const MAX_TENSORS = 2 ** 18;
+/** The entry of a header that is no tensor. */
 export const METADATA = '__metadata__';
 
 /** Header and data length to tensors; `path` is named in errors. */

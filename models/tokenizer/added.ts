@@ -4,6 +4,7 @@
  */
 import { quotePattern } from './pattern.ts';
 
+/** A token that is matched in the text as it stands. */
 export interface AddedToken {
   readonly content: string;
   readonly id: number;
@@ -15,6 +16,7 @@ export interface AddedToken {
   readonly normalized: boolean;
 }
 
+/** A special token without any other property. */
 export const specialToken = (content: string, id: number): AddedToken => ({
   content,
   id,
@@ -32,6 +34,7 @@ export interface Part {
   readonly token?: AddedToken;
 }
 
+/** Cuts a text at added tokens; the parts together are the text. */
 export type SplitAdded = (text: string) => Part[];
 
 /** Cuts a text at added tokens: leftmost first, of those that begin at one place the longest. */

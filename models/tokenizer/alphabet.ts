@@ -5,6 +5,7 @@
 import { isUtf8 } from '../utf8.ts';
 import { UserError } from '../errors.ts';
 
+/** Which symbols a text, or bytes, begin as. Both throw `UnknownByte` where there is none. */
 export interface Alphabet {
   symbolsOfText(text: string): Int32Array<ArrayBuffer>;
   symbolsOfBytes(bytes: Uint8Array): Int32Array<ArrayBuffer>;
@@ -25,6 +26,7 @@ const utf8 = new TextEncoder();
 /** A byte order mark is text like any other. */
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
+/** The UTF-8 bytes of a text; lone surrogates become U+FFFD. */
 export const encodeUtf8 = (text: string): Uint8Array<ArrayBuffer> => utf8.encode(text);
 /** What is no UTF-8 becomes U+FFFD. */
 export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
@@ -57,6 +59,7 @@ export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: n
   return { symbolsOfBytes, symbolsOfText };
 }
 
+/** A byte that the vocabulary has no token for, and where it stands in its word. */
 export class UnknownByte extends UserError {
   readonly byte: number;
   readonly offset: number;
@@ -73,6 +76,7 @@ export class UnknownByte extends UserError {
   }
 }
 
+/** LLaMA's symbols: characters of the vocabulary, bytes for all others. */
 export function characterAlphabet({ ids, fallback }: CharacterUnits): Alphabet {
   const addText = (symbols: number[], text: string) => {
     for (const character of text) {

@@ -11,6 +11,7 @@ const characters: readonly string[] = (() => {
 
 const bytesByCharacter = new Map(characters.map((character, byte) => [character, byte]));
 
+/** Bytes in GPT-2's printable characters, one for each. */
 export const writeBytes = (bytes: Uint8Array): string => Array.from(bytes, byte => characters[byte]).join('');
 
 /** The bytes written as `token`; undefined for a text with other characters. */
@@ -24,6 +25,7 @@ export function readBytes(token: string): Uint8Array | undefined {
   return bytes;
 }
 
+/** Bytes in hexadecimal, two digits each. */
 export const hexOf = (bytes: Uint8Array): string =>
   Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
 
@@ -34,6 +36,7 @@ export const latin1Of = (bytes: Uint8Array): string => {
   return text;
 };
 
+/** The bytes of all parts, one after another. */
 export function concatBytes(parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
   const whole = new Uint8Array(parts.reduce((n, part) => n + part.length, 0));
   let at = 0;

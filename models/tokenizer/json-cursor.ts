@@ -1,6 +1,7 @@
 /** A place in a parsed JSON file: reading a field checks its type, and every complaint names file, field and what to do. */
 import { show, UserError } from '../errors.ts';
 
+/** A value within a file, with its path. */
 export class Cursor {
   readonly value: unknown;
   private readonly file: string;
@@ -88,5 +89,6 @@ export class Cursor {
   }
 }
 
+/** Whether a value is a whole number from 0 up to and without `end`. */
 export const isIndex = (value: unknown, end: number): value is number =>
   Number.isInteger(value) && (value as number) >= 0 && (value as number) < end;

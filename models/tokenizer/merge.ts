@@ -17,6 +17,7 @@ const shortWord = 20;
 /** Ids up to which a table of all pairs is kept: 4 MB. */
 const denseIds = 1024;
 
+/** Merges the symbols of words by a fixed list of merges. */
 export class Merger {
   /** The rank of a pair of ids, or −1. */
   private readonly rankOf: (left: number, right: number) => number;

@@ -9,6 +9,7 @@
  */
 import { Heap } from './heap.ts';
 
+/** A pair that may be merged next, as often as it occurred when it was put down. */
 export interface Candidate {
   readonly left: number;
   readonly right: number;
@@ -35,6 +36,7 @@ const keyOf = (left: number, right: number): number => left * 2 ** 26 + right;
 /** Symbols that are looked at before the host gets a turn. */
 const turn = 2 ** 21;
 
+/** The words of a corpus while merges are learned from them. */
 export class Pairs {
   private readonly symbols: Uint16Array | Int32Array;
   /** Written between words, and on bytes within a token: no id. */

@@ -33,6 +33,7 @@ const pageSize = 64;
 /** Results of lookarounds that are kept. */
 const mostLooked = 100_000;
 
+/** Finds matches by backtracking that never enters a state twice, in bounded steps. */
 export class BoundedFinder implements Finder {
   start = 0;
   end = 0;

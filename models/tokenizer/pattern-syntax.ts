@@ -6,6 +6,7 @@
  */
 import { UserError } from '../errors.ts';
 
+/** A node of a pattern's tree. */
 export type Node =
   /** One character of a set, as a JavaScript expression with the flag u. */
   | { readonly kind: 'set'; readonly source: string }

@@ -23,6 +23,7 @@ export interface Split {
 
 /** A word, and where it begins in the text. */
 type Visit = (word: string, at: number) => void;
+/** Calls `visit` for every word of a text, in order. */
 export type Splitter = (text: string, visit: Visit) => void;
 
 /** The words of a text: the steps, one after another. */

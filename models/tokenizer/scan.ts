@@ -14,6 +14,7 @@ const maxTokens = 2048;
 /** Entries of the automaton's table, at most. */
 const maxTransitions = 2 ** 22;
 
+/** Encodes words by a table of which tokens may stand beside each other. */
 export class Scanner {
   /** For each token its symbols and its id; `numberOf` has the token of a symbol by itself. */
   private readonly spelled: readonly Int32Array[];

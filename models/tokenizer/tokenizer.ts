@@ -25,6 +25,7 @@ import { compileSplits, type Split, type Splitter } from './pattern.ts';
 
 export type { Merge } from './rule.ts';
 
+/** The ids of the special tokens that play a part. */
 export interface SpecialTokens {
   /** Begins a sequence; a vocabulary without one uses its end token. */
   readonly bos?: number;
@@ -34,6 +35,7 @@ export interface SpecialTokens {
   readonly unk?: number;
 }
 
+/** What a tokenizer is made of. */
 export interface TokenizerParts {
   /** The bytes of each token by id; undefined for special tokens and for ids that mean nothing. */
   readonly tokens: readonly (Uint8Array | undefined)[];
@@ -56,6 +58,7 @@ export interface TokenizerParts {
   readonly postProcessor?: unknown;
 }
 
+/** How a text is read. */
 export interface EncodeOptions {
   /** Whether special tokens in the text are what they name, and not text like any other. */
   readonly allowSpecial?: boolean;
@@ -72,6 +75,7 @@ const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
 const longestCached = 64;
 const mostCached = 100_000;
 
+/** Byte-pair encoding (Sennrich et al. 2016) with what Hugging Face's tokenizer.json puts around it. */
 export class Tokenizer {
   /** What it was made of, and of the added tokens the special ones as a map from content to id. */
   readonly parts: TokenizerParts & { readonly special: ReadonlyMap<string, number> };

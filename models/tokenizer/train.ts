@@ -18,6 +18,7 @@ import { Pairs, type Words } from './pairs.ts';
 import { compileSplits, type Splitter } from './pattern.ts';
 import { Tokenizer, type Merge } from './tokenizer.ts';
 
+/** What a tokenizer is trained for. */
 export interface TrainOptions {
   /** Tokens in all: special tokens, bytes, merges. The result has fewer when the text runs out of pairs. */
   readonly vocabSize: number;
@@ -40,7 +41,9 @@ export interface TrainOptions {
   readonly onProgress?: (tokens: number, vocabSize: number) => void;
 }
 
+/** Begin, end and padding, ids 0 to 2. */
 export const defaultSpecialTokens = ['<s>', '</s>', '<pad>'];
+/** What stands for bytes outside the alphabet. */
 export const unknownToken = '<unk>';
 
 type Documents = Iterable<string | Uint8Array>;
