@@ -149,9 +149,9 @@ interface Flags {
 
 async function main(flags: Flags): Promise<void> {
   const end = performance.now() + flags.minutes * 60_000;
-  const gpu = (await openGpuBackend()) as unknown as Backend;
-  const wasm = createWasmBackend() as unknown as Backend;
-  const reference = createReferenceBackend() as unknown as Backend;
+  const gpu = await openGpuBackend();
+  const wasm = createWasmBackend();
+  const reference = createReferenceBackend();
   const isSoftware = /swiftshader|llvmpipe/i.test(gpu.describe());
   const scale = isSoftware ? software : card;
   const label = isSoftware

@@ -1,7 +1,7 @@
 /** The benchmarks' command line: `npm run bench -- --help`. */
 import { availableParallelism, cpus } from 'node:os';
 import { Command, Option } from 'commander';
-import { add, createReferenceBackend, createWasmBackend, scope, tensor, type Backend } from '../engine/index.ts';
+import { add, createReferenceBackend, createWasmBackend, scope, tensor } from '../engine/index.ts';
 import { detectRelaxedSimd } from '../engine/wasm/features.ts';
 import { progressBar } from '../models/node/progress.ts';
 import { measureOperations } from './operations.ts';
@@ -25,7 +25,7 @@ interface Flags {
 
 async function main(flags: Flags): Promise<void> {
   const begin = performance.now();
-  const wasm = createWasmBackend({ threads: flags.threads }) as unknown as Backend;
+  const wasm = createWasmBackend({ threads: flags.threads });
   scope(() => {
     add(tensor(1, { backend: wasm }), 1).dataSync();
   });
@@ -39,7 +39,7 @@ async function main(flags: Flags): Promise<void> {
     gbps: 0,
     shareOfPeak: 0,
   };
-  const reference = createReferenceBackend() as unknown as Backend;
+  const reference = createReferenceBackend();
   const peak = await measurePeak(flags.threads);
   const bar = progressBar('benchmarks', 1, '');
   const options = {

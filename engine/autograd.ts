@@ -1,7 +1,8 @@
 /**
  * Reverse-mode differentiation: `grad` walks the record that `apply` (`op.ts`) keeps, last operation first, and adds
- * up for every tensor what its uses contribute.
+ * up for every tensor what its uses contribute. `backward` is `grad` for those who come from PyTorch.
  */
+import { addMethods, type Methods } from './methods.ts';
 import { withRecording } from './op.ts';
 import { sameShape, show } from './shape.ts';
 import { full, scope, type Tensor } from './tensor.ts';
@@ -28,7 +29,7 @@ export function grad(
   { outputGrad, createGraph = false, freeGraph = false }: GradOptions = {},
 ): Tensor[] {
   if (!outputGrad && output.size !== 1)
-    throw new Error(`grad: an output of shape ${show(output.shape)} is no scalar; reduce it, or give outputGrad`);
+    throw new Error(`grad: an output of shape ${show(output.shape)} is not a scalar; reduce it, or give outputGrad`);
   if (outputGrad && !sameShape(outputGrad.shape, output.shape))
     throw new Error(
       `grad: outputGrad ${show(outputGrad.shape)} does not have the output's shape ${show(output.shape)}`,
@@ -38,10 +39,16 @@ export function grad(
   inputs.forEach((x, i) => {
     if (x !== output && !order.reaches.has(x)) {
       throw new Error(
-        `grad: input ${i}, a ${x}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`,
+        `grad: input ${i}, a ${x.describe()}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`,
       );
     }
   });
+
+  if (order.nodes.some(t => t.freed || t.node!.inputs.some(x => x.freed)))
+    throw new Error(
+      `grad: the graph behind the output (${show(output.shape)}) was freed: a scope keeps what its function returns, not ` +
+        'what that was computed from. Take the gradient inside the scope; a second one needs a first without freeGraph',
+    );
 
   // A graph refers to its intermediate values, so a recorded backward pass leaves them to the caller's scope.
   const within = createGraph ? <R>(fn: () => R): R => fn() : scope;
@@ -66,6 +73,31 @@ export function grad(
       return inputs.map(x => gradients.get(x) ?? full(x.shape, 0, { dtype: x.dtype, backend: x.backend }));
     }),
   );
+}
+
+/**
+ * Adds the gradients of `output` up in `grad` of every leaf with `requiresGrad` that it was computed from, as
+ * PyTorch's `loss.backward()`. A gradient lives as long as its leaf, whatever scope `backward` was called in;
+ * `leaf.zeroGrad()` frees it before the next step.
+ */
+export function backward(output: Tensor, options: GradOptions = {}): void {
+  const leaves = leavesOf(output);
+  if (leaves.length === 0)
+    throw new Error(`backward: no tensor with requiresGrad leads to the output, a ${output.describe()}`);
+  const gradients = grad(output, leaves, options);
+  leaves.forEach((x, i) => {
+    const total = (x.grad?.add(gradients[i]) ?? gradients[i]).keep();
+    if (total !== gradients[i]) gradients[i].dispose();
+    x.zeroGrad();
+    x.grad = total;
+  });
+}
+
+/** Tensors with `requiresGrad` that no operation has made. */
+function leavesOf(output: Tensor): Tensor[] {
+  const seen = new Set<Tensor>([output]);
+  for (const t of seen) for (const x of t.node?.inputs ?? []) if (x.requiresGrad) seen.add(x); // grows while walked
+  return [...seen].filter(t => t.requiresGrad && t.node === null);
 }
 
 /** The vector-Jacobian product of one node, as pairs of an input and its share of the gradient. */
@@ -106,3 +138,9 @@ function nodesBetween(output: Tensor, inputs: readonly Tensor[]): { nodes: Tenso
   const nodes = reachable.filter(t => t.node!.inputs.some(x => reaches.has(x))).reverse();
   return { nodes, reaches };
 }
+
+const methods = { backward };
+declare module './tensor.ts' {
+  interface Tensor extends Methods<typeof methods> {}
+}
+addMethods(methods);

@@ -48,12 +48,10 @@ export function createBackend(name: Exclude<BackendName, 'gpu'>, options?: WasmO
   const simd = typeof WebAssembly === 'object' && WebAssembly.validate(simdProbe);
   if (name === 'wasm' && !simd)
     throw new Error("backend 'wasm' needs WebAssembly with SIMD, which this machine does not have; use 'reference'");
-  return (name === 'reference' || !simd ? createReferenceBackend() : createWasmBackend(options)) as unknown as Backend;
+  return name === 'reference' || !simd ? createReferenceBackend() : createWasmBackend(options);
 }
 
 /** Any backend; a GPU's device has to be waited for, and its packages are loaded only here. */
 export async function openBackend(name: BackendName, options?: WasmOptions): Promise<Backend> {
-  return name === 'gpu'
-    ? ((await (await import('./gpu/open.ts')).openGpuBackend()) as unknown as Backend)
-    : createBackend(name, options);
+  return name === 'gpu' ? await (await import('./gpu/open.ts')).openGpuBackend() : createBackend(name, options);
 }

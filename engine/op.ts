@@ -154,10 +154,10 @@ function checkInputs(op: string, inputs: readonly Tensor[]): void {
   let float: DType | null = null;
   for (const x of inputs) {
     if (x.backend !== inputs[0].backend)
-      throw new Error(`${op}: inputs are on different backends: ${inputs.join(' and ')}`);
+      throw new Error(`${op}: inputs are on different backends: ${inputs.map(x => x.describe()).join(' and ')}`);
     if (x.dtype === 'int32') continue;
     if (float !== null && x.dtype !== float)
-      throw new Error(`${op}: inputs have different dtypes: ${inputs.join(' and ')}`);
+      throw new Error(`${op}: inputs have different dtypes: ${inputs.map(x => x.describe()).join(' and ')}`);
     float = x.dtype;
   }
 }

@@ -3,7 +3,7 @@
  * and their sizes are those of the backend itself, which is the same code over a machine that runs no kernel; so a
  * forecast cannot drift from what it forecasts. It takes milliseconds where the run takes hours.
  */
-import type { Backend, TypedArray } from './backend.ts';
+import type { TypedArray } from './backend.ts';
 import { counted, getBackend, setBackend } from './tensor.ts';
 import { wasmBackend } from './wasm/index.ts';
 import { Machine, type WasmStorage } from './wasm/machine.ts';
@@ -39,7 +39,7 @@ export interface Need {
  */
 export function rehearse(threads: number, fn: () => void): Need {
   const machine = new HollowMachine(threads);
-  const backend = wasmBackend(machine, { arithmetic: 'none', description: 'rehearsal' }) as unknown as Backend;
+  const backend = wasmBackend(machine, { arithmetic: 'none', description: 'rehearsal' });
   const before = getBackend();
   setBackend(backend);
   try {

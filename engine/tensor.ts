@@ -14,6 +14,7 @@ import {
   type TypedArray,
   type View,
 } from './backend.ts';
+import { formatValues } from './print.ts';
 import { checkShape, show, sizeOf } from './shape.ts';
 
 /** @internal Values with a count of the tensors that read them: reshape and alias share, nobody writes. */
@@ -125,6 +126,8 @@ export class Tensor {
   readonly requiresGrad: boolean;
   /** How this tensor was computed, or null for a leaf. */
   readonly node: Node | null;
+  /** What `backward` has added up here; freed with the tensor or by `zeroGrad`. */
+  grad: Tensor | null = null;
   private buffer: Buffer | null;
 
   /** @internal Made by `fromStorage`, `alias` and the creation functions below. */
@@ -171,7 +174,7 @@ export class Tensor {
   assign(source: Tensor): void {
     const [from, to] = [source.live('assign'), this.live('assign')];
     if (sizeOf(source.shape) !== this.size || source.dtype !== this.dtype || source.backend !== this.backend) {
-      throw new Error(`assign: ${source} does not fit ${this}`);
+      throw new Error(`assign: ${source.describe()} does not fit ${this.describe()}`);
     }
     from.references++;
     source.dispose();
@@ -210,10 +213,42 @@ export class Tensor {
     release(this.buffer);
     this.buffer = null;
     for (const scope of scopes) scope.delete(this);
+    this.zeroGrad();
   }
 
-  toString(): string {
+  /** Takes the tensor out of every scope: it lives until `dispose`. */
+  keep(): this {
+    for (const scope of scopes) scope.delete(this);
+    return this;
+  }
+
+  /** Frees what `backward` has added up in `grad`. */
+  zeroGrad(): void {
+    this.grad?.dispose();
+    this.grad = null;
+  }
+
+  /** @internal One line for messages: dtype, shape and backend. */
+  describe(): string {
     return `${this.dtype} tensor ${show(this.shape)} on ${this.backend.name}`;
+  }
+
+  /**
+   * The values in PyTorch's manner, cut short, with shape, dtype and backend. Values of a backend that reads
+   * asynchronously are left out, as are those of a freed tensor.
+   */
+  toString(): string {
+    const facts = [`shape=${show(this.shape)}`, this.dtype, this.backend.name];
+    if (this.requiresGrad) facts.push('requiresGrad');
+    if (this.buffer === null) return `tensor(freed, ${facts.join(', ')})`;
+    const readable = this.buffer.read !== undefined || this.backend.readSync !== undefined;
+    const values = readable ? `${formatValues(this.dataSync(), this.shape)}, ` : 'tensor(';
+    return `${values}${facts.join(', ')})`;
+  }
+
+  /** What `console.log` shows in Node. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return this.toString();
   }
 
   private live(user: string): Buffer {
@@ -324,21 +359,31 @@ function flatten(values: Nested, into: number[]): number[] {
   return [values.length, ...(shapes[0] ?? [])];
 }
 
+/**
+ * A tensor of one value everywhere, float32 unless `dtype` says otherwise. Memory is asked for before anything is
+ * written: a shape that does not fit is an error at once.
+ */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   checkShape('full', shape);
   const { dtype = 'float32', backend = getBackend(), requiresGrad = false } = options;
-  if (dtype === 'float32' && backend.place && backend.floats.includes(dtype))
-    return fromStorage(
-      backend,
-      backend.place(sizeOf(shape), to => to.fill(value)),
-      [...shape],
-      null,
-      requiresGrad,
-    );
-  return tensor(new arrays[options.dtype ?? 'float32'](sizeOf(shape)).fill(value), { ...options, shape });
+  const size = sizeOf(shape);
+  const bytes = size * bytesPerElement[dtype];
+  const limit = backend.memoryLimit ?? mostBytes;
+  if (bytes > limit)
+    throw new RangeError(`full: shape ${show(shape)} needs ${bytes} bytes; backend '${backend.name}' has ${limit}`);
+  if (dtype === 'float32' && backend.place && backend.floats.includes(dtype)) {
+    const storage = backend.place(size, to => to.fill(value));
+    return fromStorage(backend, storage, [...shape], null, requiresGrad);
+  }
+  return tensor(new arrays[dtype](size).fill(value), { ...options, shape });
 }
 
+/** Where a backend names no limit: what one typed array can hold in today's engines. */
+const mostBytes = 2 ** 32;
+
+/** A tensor of zeros; `full` says the rest. */
 export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
+/** A tensor of ones; `full` says the rest. */
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 
 /** 0, 1, … n−1. */

@@ -57,7 +57,7 @@ const permuteOp = defineOp<{ dims: readonly number[] }>({
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
   const order = dims.map(d => normalizeDim('permute', d, x.shape.length));
   if (order.length !== x.shape.length || new Set(order).size !== order.length)
-    throw new Error(`permute: ${show(dims)} is no order of the ${x.shape.length} dims of ${show(x.shape)}`);
+    throw new Error(`permute: ${show(dims)} is not an order of the ${x.shape.length} dims of ${show(x.shape)}`);
   return apply(permuteOp, [x], { dims: order });
 }
 
@@ -142,6 +142,61 @@ export function concat(xs: readonly Tensor[], dim = 0): Tensor {
   return apply(concatOp, xs, { dim: normalizeDim('concat', dim, xs[0].shape.length) });
 }
 
+/** Joins tensors of one shape along a new dim, at position `dim` of the result. */
+export function stack(xs: readonly Tensor[], dim: number = 0): Tensor {
+  if (xs.length === 0) throw new Error('stack: nothing to join');
+  if (!xs.every(x => sameShape(x.shape, xs[0].shape)))
+    throw new Error(`stack: shapes differ: ${xs.map(x => show(x.shape)).join(', ')}`);
+  const d = normalizeDim('stack', dim, xs[0].shape.length + 1);
+  return concat(
+    xs.map(x => x.unsqueeze(d)),
+    d,
+  );
+}
+
+/** Cuts x along `dim` into parts of `size`, the last one shorter if need be; or into parts of the given sizes. */
+export function split(x: Tensor, size: number | readonly number[], dim: number = 0): Tensor[] {
+  const d = normalizeDim('split', dim, x.shape.length);
+  const n = x.shape[d];
+  if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
+    throw new Error(`split: a part's size is a whole number of 1 or more, not ${size}`);
+  const sizes =
+    typeof size === 'number'
+      ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
+      : size;
+  if (sizes.reduce((a, b) => a + b, 0) !== n)
+    throw new Error(`split: sizes ${show(sizes)} do not add up to dim ${dim} of ${show(x.shape)}`);
+  let end = 0;
+  return sizes.map(m => x.slice(d, end, (end += m)));
+}
+
+/** Cuts x along `dim` into at most `chunks` parts of one size, the last one shorter if need be. */
+export function chunk(x: Tensor, chunks: number, dim: number = 0): Tensor[] {
+  if (!(Number.isInteger(chunks) && chunks > 0))
+    throw new Error(`chunk: the number of parts is a whole number of 1 or more, not ${chunks}`);
+  return x.split(Math.max(1, Math.ceil(x.shape[normalizeDim('chunk', dim, x.shape.length)] / chunks)), dim);
+}
+
+/** Puts a dim of length 1 at position `dim` of the result. */
+export function unsqueeze(x: Tensor, dim: number): Tensor {
+  const d = normalizeDim('unsqueeze', dim, x.shape.length + 1);
+  return x.reshape(x.shape.toSpliced(d, 0, 1));
+}
+
+/** Drops `dim` if its length is 1; without `dim` every dim of length 1. */
+export function squeeze(x: Tensor, dim?: number): Tensor {
+  const d = dim === undefined ? null : normalizeDim('squeeze', dim, x.shape.length);
+  return x.reshape(x.shape.filter((n, i) => n !== 1 || (d !== null && i !== d)));
+}
+
+/** Joins the dims from `start` to `end`, both included, into one; all of them unless told otherwise. */
+export function flatten(x: Tensor, start: number = 0, end: number = -1): Tensor {
+  if (x.shape.length === 0) return x.reshape([1]);
+  const [from, to] = [start, end].map(d => normalizeDim('flatten', d, x.shape.length));
+  if (from > to) throw new Error(`flatten: dim ${start} comes after dim ${end} of ${show(x.shape)}`);
+  return x.reshape([...x.shape.slice(0, from), sizeOf(x.shape.slice(from, to + 1)), ...x.shape.slice(to + 1)]);
+}
+
 const broadcastToOp = defineOp<{ shape: Shape }>({
   name: 'broadcastTo',
   shape: ([x], { shape }) => {
@@ -158,7 +213,7 @@ const broadcastToOp = defineOp<{ shape: Shape }>({
 /** Stretches x to `shape` by NumPy's rule. */
 export const broadcastTo = (x: Tensor, shape: Shape): Tensor => apply(broadcastToOp, [x], { shape });
 
-const methods = { reshape, permute, transpose, slice, broadcastTo };
+const methods = { reshape, permute, transpose, slice, split, chunk, unsqueeze, squeeze, flatten, broadcastTo };
 declare module '../tensor.ts' {
   interface Tensor extends Methods<typeof methods> {}
 }

@@ -3,6 +3,7 @@ import { rotaryInvFreq, type AdamwStepAttributes, type RotaryAttributes } from '
 import type { Shape } from '../backend.ts';
 import { addMethods, type Methods } from '../methods.ts';
 import { apply, defineOp, type Op } from '../op.ts';
+import type { Random } from '../random.ts';
 import { show, sizeOf } from '../shape.ts';
 import { type Tensor, tensor } from '../tensor.ts';
 import { mul, sumTo, where } from './elementwise.ts';
@@ -172,6 +173,17 @@ const attentionOp = defineOp<None>({
  */
 export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => apply(attentionOp, [q, k, v], {});
 
+/**
+ * x with each value dropped with probability p and the others divided by 1 − p (Srivastava et al. 2014). Evaluation
+ * leaves it out. `random` decides, so a run is fixed by its seed.
+ */
+export function dropout(x: Tensor, p: number, random: Random): Tensor {
+  if (!(p >= 0 && p < 1)) throw new Error(`dropout: p is a probability from 0 up to 1, not including 1; got ${p}`);
+  if (p === 0) return x;
+  const mask = Float64Array.from({ length: x.size }, () => (random.uniform() < p ? 0 : 1 / (1 - p)));
+  return x.mul(tensor(mask, { shape: x.shape, dtype: x.dtype, backend: x.backend }));
+}
+
 /** Operations of AdamW (Loshchilov & Hutter 2019), one output each; they have no gradient. */
 const sameShapes = (shapes: readonly Shape[]): Shape => {
   if (!shapes.every(s => s.join() === shapes[0].join()))
@@ -208,7 +220,7 @@ const adamwStepOp = defineOp<AdamwStepAttributes>({
 export const adamwStep = (p: Tensor, m: Tensor, v: Tensor, attributes: AdamwStepAttributes): Tensor =>
   apply(adamwStepOp, [p, m, v], attributes);
 
-const methods = { layerNorm, rmsNorm, crossEntropy, rotary, attention };
+const methods = { layerNorm, rmsNorm, crossEntropy, rotary, attention, dropout };
 declare module '../tensor.ts' {
   interface Tensor extends Methods<typeof methods> {}
 }

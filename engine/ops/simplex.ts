@@ -54,9 +54,14 @@ const thresholdOp = defineOp<Dim>({
   flops: ([x]) => 4 * sizeOf(x),
 });
 
-/** τ with Σ max(x − τ, 0) = mass along `dim`, which keeps length 1. `mass` is positive and broadcasts to the lines. */
-export const simplexThreshold = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
-  apply(thresholdOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexThreshold', dim, x.shape.length) });
+/**
+ * τ with Σ max(x − τ, 0) = mass along `dim`, which keeps length 1. `mass` is positive: one number for all lines, or a
+ * tensor of x's shape without `dim`, as a vector of n masses for the n rows of a matrix.
+ */
+export function simplexThreshold(x: Tensor, mass: Operand, dim: number = -1): Tensor {
+  const d = normalizeDim('simplexThreshold', dim, x.shape.length);
+  return apply(thresholdOp, [x, asMass(mass, x, d)], { dim: d });
+}
 
 const gradientOp = defineOp<Dim>({
   name: 'simplexGradient',
@@ -100,9 +105,14 @@ const projectionOp = defineOp<Dim>({
   flops: ([x]) => 5 * sizeOf(x),
 });
 
-/** The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). */
-export const simplexProjection = (x: Tensor, mass: Operand, dim: number = -1): Tensor =>
-  apply(projectionOp, [x, asMass(mass, x)], { dim: normalizeDim('simplexProjection', dim, x.shape.length) });
+/**
+ * The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). `mass` is as in
+ * `simplexThreshold`.
+ */
+export function simplexProjection(x: Tensor, mass: Operand, dim: number = -1): Tensor {
+  const d = normalizeDim('simplexProjection', dim, x.shape.length);
+  return apply(projectionOp, [x, asMass(mass, x, d)], { dim: d });
+}
 
 const sparsemaxOp = defineOp<Dim>({
   name: 'sparsemax',
@@ -116,8 +126,11 @@ const sparsemaxOp = defineOp<Dim>({
 export const sparsemax = (x: Tensor, dim: number = -1): Tensor =>
   apply(sparsemaxOp, [x], { dim: normalizeDim('sparsemax', dim, x.shape.length) });
 
-const asMass = (mass: Operand, x: Tensor): Tensor =>
-  mass instanceof Tensor ? mass : full([], mass, { dtype: x.dtype, backend: x.backend });
+/** The masses of the lines of x along `dim`, with that dim kept: one number, or one for each line as a vector. */
+function asMass(mass: Operand, x: Tensor, dim: number): Tensor {
+  if (!(mass instanceof Tensor)) return full([], mass, { dtype: x.dtype, backend: x.backend });
+  return mass.shape.length === x.shape.length - 1 ? mass.unsqueeze(dim) : mass;
+}
 
 const methods = { simplexThreshold, simplexGradient, simplexProjection, sparsemax };
 declare module '../tensor.ts' {

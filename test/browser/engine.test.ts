@@ -8,7 +8,7 @@ import { engineBundle } from '../../bench/browser/bundle.ts';
 import { bundle } from '../../s2t2/app/site/bundle.ts';
 import { chromiumPath, launchChromium } from '../../bench/browser/chromium.ts';
 import { serve, type Site } from '../../s2t2/app/site/serve.ts';
-import { createWasmBackend, ops, type Backend } from '../../engine/index.ts';
+import { createWasmBackend, ops } from '../../engine/index.ts';
 import type { inPage as InPage } from './page.ts';
 import { boundsOf } from '../engine/gpu/bounds.ts';
 import { lossCurve, parity, reference, sizes } from '../engine/parity.ts';
@@ -70,7 +70,7 @@ describe.skipIf(missing)('in Chromium', () => {
     expect(submissions).toEqual({ webgpu: 0, webgl2: 0 });
     expect(rows.map(r => r.op)).toEqual(ops.map(r => r.name));
     const tolerance = 16 + 8 * Math.sqrt(Math.max(...sizes));
-    const wasm = createWasmBackend({ threads: 1, relaxedSimd: false }) as unknown as Backend;
+    const wasm = createWasmBackend({ threads: 1, relaxedSimd: false });
     for (const [i, row] of rows.entries()) {
       expect(row.values, row.op).toBeLessThanOrEqual(tolerance);
       expect(row.gradients, row.op).toBeLessThanOrEqual(4 * tolerance);

@@ -9,7 +9,7 @@ import { serve, type Site } from '../../s2t2/app/site/serve.ts';
 import { createWasmBackend, type Backend } from '../../engine/index.ts';
 
 test('a wrong kernel gets no time, a right one does', async () => {
-  const right = createWasmBackend({ threads: 1 }) as unknown as Backend;
+  const right: Backend = createWasmBackend({ threads: 1 });
   const wrong: Backend = {
     ...right,
     reduce: (f, x, outer, n, inner) => right.reduce(f === 'sum' ? 'max' : f, x, outer, n, inner),

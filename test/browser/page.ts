@@ -16,7 +16,7 @@ import {
 import { hash, hashStart, lossCurve, parity, sizes, type Parity } from '../engine/parity.ts';
 
 /** Plain SIMD, whose bits do not depend on the machine. */
-const wasm = (threads: number): Backend => createWasmBackend({ threads, relaxedSimd: false }) as unknown as Backend;
+const wasm = (threads: number): Backend => createWasmBackend({ threads, relaxedSimd: false });
 
 const made = new Map<BackendName, Backend>([['wasm', wasm(1)]]);
 

@@ -163,14 +163,14 @@ describe('errors', () => {
   const [x, other, plain] = [leaf([1, 2]), leaf([1]), constant([1])];
   test.each<[string, () => unknown, string]>([
     [
-      'an output that is no scalar',
+      'an output that is not a scalar',
       () => grad(square(x), [x]),
-      'grad: an output of shape [2] is no scalar; reduce it, or give outputGrad',
+      'grad: an output of shape [2] is not a scalar; reduce it, or give outputGrad',
     ],
     [
       'an empty output',
       () => grad(leaf([]), [x]),
-      'grad: an output of shape [0] is no scalar; reduce it, or give outputGrad',
+      'grad: an output of shape [0] is not a scalar; reduce it, or give outputGrad',
     ],
     [
       'an outputGrad of another shape',

@@ -12,7 +12,7 @@ let flops = 0;
  * The reference, which counts: one for an element of an elementwise function or of a sum, two for a product and its
  * sum.
  */
-const plain = createReferenceBackend() as unknown as Backend;
+const plain: Backend = createReferenceBackend();
 const counting: Backend = {
   ...plain,
   unary: (...args) => {

@@ -1,19 +1,10 @@
 /**
  * What roundings are relative to: the numbers that occur on the way to a result, which may be much larger than it is.
  */
-import {
-  apply,
-  createReferenceBackend,
-  grad,
-  scope,
-  tensor,
-  type Backend,
-  type TableOp,
-  type Tensor,
-} from '../../engine/index.ts';
+import { apply, createReferenceBackend, grad, scope, tensor, type TableOp, type Tensor } from '../../engine/index.ts';
 import { hasGradient, type Sample } from '../../engine/ops/samples.ts';
 
-const backend = createReferenceBackend() as unknown as Backend;
+const backend = createReferenceBackend();
 
 /**
  * The largest number, or 1, among the values of a row's definition and their gradients, in float64. Where two entries

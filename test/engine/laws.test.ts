@@ -17,7 +17,6 @@ import {
   sum,
   ops,
   tensor,
-  type Backend,
   type DType,
   type TableOp,
   type Tensor,
@@ -30,13 +29,13 @@ import { extent } from './extent.ts';
 
 const float64 = {
   name: 'reference, float64',
-  backend: createReferenceBackend() as unknown as Backend,
+  backend: createReferenceBackend(),
   dtype: 'float64',
 } as const;
 const machines = [
   float64,
   { ...float64, name: 'reference, float32', dtype: 'float32' },
-  { name: 'wasm, float32', backend: createWasmBackend({ threads: 1 }) as unknown as Backend, dtype: 'float32' },
+  { name: 'wasm, float32', backend: createWasmBackend({ threads: 1 }), dtype: 'float32' },
 ] as const;
 type Machine = (typeof machines)[number];
 

@@ -24,8 +24,8 @@ import {
   sum,
   ops,
   tensor,
-  type Backend,
   type TableOp,
+  type Backend,
   type Tensor,
 } from '../../engine/index.ts';
 import { type Sample, samples, samplingOf } from '../../engine/ops/samples.ts';
@@ -36,8 +36,8 @@ import { masksOf, valuesOf } from '../arbitraries/tensors.ts';
 import { randomOfTests } from '../random.ts';
 import { centring } from './extent.ts';
 
-const reference = createReferenceBackend() as unknown as Backend;
-const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
+const reference: Backend = createReferenceBackend();
+const wasm: Backend = createWasmBackend({ threads: 1 });
 setBackend(reference); // float64 lives there
 
 /** An array to be read by index; negative positions of `index` never occur. */

@@ -18,7 +18,7 @@ import { distanceFromKink, hasGradient, type Sample, samplingOf } from '../../en
 import { trainingStep } from '../../bench/step.ts';
 import { sizeOf } from '../../engine/shape.ts';
 
-export const reference = createReferenceBackend() as unknown as Backend;
+export const reference = createReferenceBackend();
 
 /** Scales of the inputs: around the width of a vector, a cache line and a tile. */
 export const sizes = [1, 3, 5, 17, 33];

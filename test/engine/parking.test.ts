@@ -15,15 +15,14 @@ import {
   setBackend,
   sum,
   tensor,
-  type Backend,
   type Tensor,
 } from '../../engine/index.ts';
 
 const before = getBackend();
 afterAll(() => setBackend(before));
 const backends = [
-  ['reference', createReferenceBackend() as unknown as Backend],
-  ['wasm', createWasmBackend({ threads: 1 }) as unknown as Backend],
+  ['reference', createReferenceBackend()],
+  ['wasm', createWasmBackend({ threads: 1 })],
 ] as const;
 
 const n = 16;
@@ -113,7 +112,7 @@ describe.each(backends)('on %s', (_, backend) => {
 });
 
 test('weights of ten times the memory of the backend compute in it', () => {
-  const backend = createWasmBackend({ threads: 1, memoryLimit: 8 * 2 ** 20 }) as unknown as Backend;
+  const backend = createWasmBackend({ threads: 1, memoryLimit: 8 * 2 ** 20 });
   const wide = 512; // 1 MiB a matrix
   const parking = new Parking(2 * 2 ** 20);
   const parked = Array.from({ length: 80 }, (_, i) =>

@@ -13,7 +13,6 @@ import {
   setBackend,
   tensor,
   zeros,
-  type Backend,
 } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
 import { makeBatch } from '../../models/batches.ts';
@@ -57,7 +56,7 @@ describe('a rehearsal', () => {
         optimizer.dispose();
       });
     const before = getBackend();
-    const backend = createWasmBackend({ threads: 1 }) as unknown as Backend;
+    const backend = createWasmBackend({ threads: 1 });
     setBackend(backend);
     try {
       const start = memory();

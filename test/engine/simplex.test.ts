@@ -6,6 +6,7 @@ import {
   createWasmBackend,
   grad,
   noGrad,
+  randn,
   scope,
   simplexProjection,
   simplexThreshold,
@@ -13,14 +14,15 @@ import {
   ops,
   tensor,
   transpose,
-  type Backend,
   type Tensor,
 } from '../../engine/index.ts';
 import { samples } from '../../engine/ops/samples.ts';
 import { matrices, ordinary, type Matrix } from '../arbitraries/tensors.ts';
+import { randomOfTests } from '../random.ts';
 
-const reference = createReferenceBackend() as unknown as Backend;
-const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
+const random = randomOfTests('simplex');
+const reference = createReferenceBackend();
+const wasm = createWasmBackend({ threads: 1 });
 
 /** How precise each is: a few roundings of a sum of up to seven terms of size 4. */
 const kinds = [
@@ -401,6 +403,27 @@ test('the declared distance from a kink: no step below half of it changes the su
         const nearest = x.reduce((best, v, i) => (Math.abs(v - tau) < Math.abs(x[best] - tau) ? i : best), 0);
         expect(far).toBeCloseTo(Math.abs(x[nearest] - tau), 12);
       },
+    ),
+  );
+});
+
+test('masses of the lines are a vector, whatever dim the lines go along', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 5 }), fc.integer({ min: 1, max: 5 }), fc.nat(1), (u, v, dim) =>
+      scope(() => {
+        const draw = (shape: number[]) => randn(random, shape, { dtype: 'float64', backend: reference });
+        const x = draw([u, v]);
+        const mass = draw([dim === 1 ? u : v])
+          .square()
+          .add(0.1);
+        const lines = mass.reshape(dim === 1 ? [u, 1] : [1, v]);
+        const y = x.simplexProjection(mass, dim);
+        expect(Array.from(y.dataSync())).toEqual(Array.from(x.simplexProjection(lines, dim).dataSync()));
+        const tau = (m: Tensor) => Array.from(x.simplexThreshold(m, dim).dataSync());
+        expect(tau(mass)).toEqual(tau(lines));
+        const total = y.sum(dim).sub(mass).abs().amax().dataSync()[0];
+        expect(total).toBeLessThan(1e-12);
+      }),
     ),
   );
 });

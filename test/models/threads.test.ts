@@ -1,6 +1,6 @@
 /** Training does not depend on the number of threads: the weights after some steps are the same bit for bit. */
 import { afterAll, expect, test } from 'vitest';
-import { createWasmBackend, getBackend, grad, Random, scope, setBackend, type Backend } from '../../engine/index.ts';
+import { createWasmBackend, getBackend, grad, Random, scope, setBackend } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
 import { makeBatch } from '../../models/batches.ts';
 import { batchLoss } from '../../models/score.ts';
@@ -31,7 +31,7 @@ const config = {
 function trained(threads: number): Uint8Array {
   const backend = createWasmBackend({ threads });
   expect(backend.describe()).toContain(threads === 1 ? 'one thread' : `${threads} threads`);
-  setBackend(backend as unknown as Backend);
+  setBackend(backend);
   const random = new Random(5);
   const model = initTransformer(config, random);
   const weights = Object.values(parameters(model));

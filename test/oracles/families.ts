@@ -5,15 +5,7 @@
 import { readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  createReferenceBackend,
-  createWasmBackend,
-  noGrad,
-  scope,
-  setBackend,
-  tensor,
-  type Backend,
-} from '../../engine/index.ts';
+import { createReferenceBackend, createWasmBackend, noGrad, scope, setBackend, tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { families } from '../../models/families.ts';
 import { loadModel } from '../../models/node/checkpoint.ts';
@@ -50,7 +42,7 @@ export interface StepsThere extends Recipe {
 /** Ten steps of training on a directory in double precision, here and there. */
 export async function trainAsThere(name: string): Promise<{ actual: Steps; expected: StepsThere }> {
   const expected = JSON.parse(await readFile(join(huggingFace, name, 'steps.json'), 'utf8')) as StepsThere;
-  setBackend(createReferenceBackend() as unknown as Backend);
+  setBackend(createReferenceBackend());
   const { model } = await loadModel(join(huggingFace, name));
   const exact = Object.entries(parameters(model)).map(([key, weight]) => {
     const values = Float64Array.from(weight.dataSync());
@@ -63,7 +55,7 @@ export async function trainAsThere(name: string): Promise<{ actual: Steps; expec
 
 /** A line of the list: errors in units of the largest logit, of a loss, and of a tensor's norm. */
 async function line(name: string): Promise<string[]> {
-  setBackend(createWasmBackend({ threads: 1 }) as unknown as Backend);
+  setBackend(createWasmBackend({ threads: 1 }));
   const source = await loadModel(join(huggingFace, name));
   const oracle = await readSafetensors(join(huggingFace, name, 'oracle.safetensors'));
   const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;

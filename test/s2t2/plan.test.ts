@@ -2,7 +2,7 @@
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { createReferenceBackend, scope, tensor, type Backend } from '../../engine/index.ts';
+import { createReferenceBackend, scope, tensor } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
 import { readSafetensors, writeSafetensors } from '../../models/node/safetensors.ts';
 import { type TensorData } from '../../models/safetensors/write.ts';
@@ -14,7 +14,7 @@ import { problems, type Problem } from '../arbitraries/transport.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 
 const directory = temporaryDirectory();
-const reference = createReferenceBackend() as unknown as Backend; // float64 lives there
+const reference = createReferenceBackend(); // float64 lives there
 const path = `${directory}/plan.safetensors`;
 
 /** Two rows, three columns, one special token each: 3 target and 5 source tokens, of which id 2 has no column. */

@@ -17,11 +17,11 @@ const memoryLimit = 2 ** 30;
 
 async function gpu(mode: 'webgpu' | 'webgl2'): Promise<Backend> {
   if (mode === 'webgpu' && !('gpu' in navigator)) throw new Error('this browser has no WebGPU');
-  return (await openGpuBackend(mode)) as unknown as Backend;
+  return await openGpuBackend(mode);
 }
 
 const makers: Readonly<Record<BackendName, () => Promise<Backend>>> = {
-  wasm: async () => createWasmBackend({ memoryLimit }) as unknown as Backend,
+  wasm: async () => createWasmBackend({ memoryLimit }),
   webgpu: () => gpu('webgpu'),
   webgl2: () => gpu('webgl2'),
 };

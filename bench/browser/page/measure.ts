@@ -105,7 +105,7 @@ export async function measure(
   candidates: readonly Candidate[],
   { filter, ...listener }: MeasureOptions,
 ): Promise<void> {
-  const reference = createReferenceBackend() as unknown as Backend;
+  const reference = createReferenceBackend();
   const there = candidates.flatMap(({ name, backend }) => (backend ? [{ name, backend }] : []));
   for (const { op: opName, sizes, unit } of cases.filter(c => filter.test(c.op))) {
     const op = ops.find(row => row.name === opName)!;

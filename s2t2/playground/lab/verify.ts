@@ -16,11 +16,11 @@ async function open({ name, plain, threads }: BackendChoice): Promise<Backend> {
       memoryLimit,
       ...(plain ? { relaxedSimd: false } : {}),
       ...(threads > 0 ? { threads } : {}),
-    }) as unknown as Backend;
+    });
   if (name === 'webgpu' && !('gpu' in navigator)) throw new UserError('this browser has no WebGPU');
   try {
     const { openGpuBackend } = await import('../../../engine/gpu/open.ts');
-    return (await openGpuBackend(name)) as unknown as Backend;
+    return (await openGpuBackend(name));
   } catch (error) {
     // The message lists what Node would need; a page has the browser's word for it.
     const { cause } = error as Error;

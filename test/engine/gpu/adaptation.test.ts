@@ -73,11 +73,11 @@ async function curves(backend: Backend): Promise<number[]> {
 
 describeGpu('a tiny adaptation', () => {
   test('has the same losses on every backend', async () => {
-    const expected = await curves(createReferenceBackend() as unknown as Backend);
+    const expected = await curves(createReferenceBackend());
     expect(expected.length).toBeGreaterThan(10);
     expect(expected.at(-1)).toBeLessThan(expected[0] - 0.3);
     for (const backend of [createWasmBackend({ threads: 1 }), gpu]) {
-      const losses = await curves(backend as unknown as Backend);
+      const losses = await curves(backend);
       expect(losses.length).toBe(expected.length);
       // Each update passes on the roundoff of the one before: a handful of units of float32 for each step so far.
       losses.forEach((loss, i) =>

@@ -1,21 +1,10 @@
 /** What the device may do to a program, and a program to the device. */
 import { expect, test } from 'vitest';
-import {
-  add,
-  full,
-  embedding,
-  matmul,
-  openBackend,
-  scope,
-  sum,
-  tensor,
-  zeros,
-  type Backend,
-} from '../../../engine/index.ts';
+import { add, full, embedding, matmul, openBackend, scope, sum, tensor, zeros } from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import { describeGpu, gpu } from './support.ts';
 
-const backend = gpu as unknown as Backend;
+const backend = gpu;
 
 describeGpu('the device', { shuffle: false }, () => {
   test('kernels ran in the mode asked for', () => {
@@ -81,7 +70,7 @@ describeGpu('the device', { shuffle: false }, () => {
     await expect(x.data()).rejects.toThrow('gpu: the backend was closed');
     await expect(add(x, x).data()).rejects.toThrow('gpu: the backend was closed');
     const again = await openGpuBackend('webgpu');
-    expect(await scope(() => sum(tensor([1, 2], { backend: again as unknown as Backend }))).item()).toBe(3);
+    expect(await scope(() => sum(tensor([1, 2], { backend: again }))).item()).toBe(3);
     again.close!();
   });
 
@@ -93,7 +82,7 @@ describeGpu('the device', { shuffle: false }, () => {
       return device;
     };
     try {
-      const lost = (await openGpuBackend('webgpu')) as unknown as Backend;
+      const lost = await openGpuBackend('webgpu');
       const x = tensor([1, 2], { backend: lost });
       expect([...(await x.data())]).toEqual([1, 2]);
       device!.destroy();
@@ -125,14 +114,14 @@ test('the same kernels run without a device in gpu.js’s other modes, and say s
             [1, 2],
             [3, 4],
           ],
-          { backend: other as unknown as Backend },
+          { backend: other },
         ),
         tensor(
           [
             [5, 6],
             [7, 8],
           ],
-          { backend: other as unknown as Backend },
+          { backend: other },
         ),
         { transposeB: true },
       ),

@@ -31,7 +31,7 @@ import { sizeOf } from '../../../engine/shape.ts';
 import { describeGpu, gpu } from './support.ts';
 
 const random = new Random(7);
-const reference = createReferenceBackend() as unknown as Backend;
+const reference = createReferenceBackend();
 const unit = 2 ** -24;
 
 interface Given {
@@ -79,10 +79,7 @@ async function results(
 /** Each result within `units` roundoffs of its largest element. */
 async function expectSame(inputs: readonly Given[], units: number, f: (...xs: Tensor[]) => Tensor): Promise<void> {
   const weights = new Float32Array(1 << 20).map(() => random.normal());
-  const [actual, exact] = [
-    await results(gpu as unknown as Backend, inputs, weights, f),
-    await results(reference, inputs, weights, f),
-  ];
+  const [actual, exact] = [await results(gpu, inputs, weights, f), await results(reference, inputs, weights, f)];
   exact.forEach((values, k) => {
     const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);
     const worst = values.reduce((most, v, i) => Math.max(most, Math.abs(v - actual[k][i])), 0);

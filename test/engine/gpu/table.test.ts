@@ -3,7 +3,7 @@
  * direction.
  */
 import { afterAll, describe, expect, test } from 'vitest';
-import { ops, type Backend, type TableOp } from '../../../engine/index.ts';
+import { ops, type TableOp } from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import type { GpuBackend } from '../../../engine/gpu/index.ts';
 import { parity } from '../parity.ts';
@@ -13,7 +13,7 @@ import { describeGpu, gpu } from './support.ts';
 const names = ops.map(op => [op.name, op] as const);
 
 async function expectParity(op: TableOp, backend: GpuBackend, sizes: readonly number[]): Promise<void> {
-  const { values, gradients } = await parity(op, backend as unknown as Backend, sizes);
+  const { values, gradients } = await parity(op, backend, sizes);
   const [value, gradient] = boundsOf(op.name);
   expect(values).toBeLessThanOrEqual(value);
   expect(gradients).toBeLessThanOrEqual(gradient);

@@ -3,17 +3,17 @@
  * first steps.
  */
 import { expect, test } from 'vitest';
-import { createWasmBackend, memory, type Backend } from '../../../engine/index.ts';
+import { createWasmBackend, memory } from '../../../engine/index.ts';
 import { trainingStep } from '../../../bench/step.ts';
 import { lossCurve, reference } from '../parity.ts';
 import { describeGpu, gpu } from './support.ts';
 
-const backend = gpu as unknown as Backend;
+const backend = gpu;
 
 describeGpu('training a small transformer', () => {
   test('gives the losses of the reference and of wasm', async () => {
     const steps = 12;
-    const wasm = createWasmBackend({ threads: 1 }) as unknown as Backend;
+    const wasm = createWasmBackend({ threads: 1 });
     const [expected, ...others] = [
       await lossCurve(reference, steps),
       await lossCurve(wasm, steps),

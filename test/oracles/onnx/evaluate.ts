@@ -2,7 +2,7 @@
 import { createReferenceBackend, tensor, type Backend, type DType, type Tensor } from '../../../engine/index.ts';
 import { operators, type Case } from './operators.ts';
 
-const reference = createReferenceBackend() as unknown as Backend;
+const reference = createReferenceBackend();
 
 /** The outputs, or null where the engine has no such operation. */
 export function evaluate(

@@ -5,7 +5,7 @@
 import { readFileSync } from 'node:fs';
 import { gunzipSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
-import { createReferenceBackend, createWasmBackend, scope, type Backend } from '../../../engine/index.ts';
+import { createReferenceBackend, createWasmBackend, scope } from '../../../engine/index.ts';
 import { evaluate } from './evaluate.ts';
 import { operators, type Case, type Values } from './operators.ts';
 
@@ -16,9 +16,9 @@ const cases = (
   return { ...c, inputs: c.inputs.map(v => v && numbers(v)), outputs: c.outputs.map(numbers) };
 });
 const backends = [
-  ['reference, float64', createReferenceBackend() as unknown as Backend, 'float64'],
-  ['reference, float32', createReferenceBackend() as unknown as Backend, 'float32'],
-  ['wasm, float32', createWasmBackend({ threads: 1 }) as unknown as Backend, 'float32'],
+  ['reference, float64', createReferenceBackend(), 'float64'],
+  ['reference, float32', createReferenceBackend(), 'float32'],
+  ['wasm, float32', createWasmBackend({ threads: 1 }), 'float32'],
 ] as const;
 
 const unit = 2 ** -24;

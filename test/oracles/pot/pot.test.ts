@@ -1,7 +1,7 @@
 /** The sparse Sinkhorn layer against POT's solvers of the same problem (`plans.json`, made by `make.py`). */
 import { readFileSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
-import { createReferenceBackend, scope, tensor, type Backend } from '../../../engine/index.ts';
+import { createReferenceBackend, scope, tensor } from '../../../engine/index.ts';
 import { sparseSinkhorn, type Variant } from '../../../s2t2/sinkhorn.ts';
 
 interface Problem {
@@ -16,7 +16,7 @@ interface Problem {
   readonly semiDual: readonly number[];
 }
 const problems = JSON.parse(readFileSync(new URL('plans.json', import.meta.url), 'utf8')) as Problem[];
-const backend = createReferenceBackend() as unknown as Backend;
+const backend = createReferenceBackend();
 
 const apart = (a: ArrayLike<number>, b: ArrayLike<number>) => Math.max(...Array.from(a, (x, i) => Math.abs(x - b[i])));
 

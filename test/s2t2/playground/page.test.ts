@@ -12,7 +12,7 @@ import { unzipSync } from 'fflate';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { chromiumPath, launchChromium } from '../../../bench/browser/chromium.ts';
-import { createWasmBackend, setBackend, type Backend } from '../../../engine/index.ts';
+import { createWasmBackend, setBackend } from '../../../engine/index.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
 import { score } from '../../../models/score.ts';
@@ -135,7 +135,7 @@ describe.skipIf(missing)('the playground in Chromium', () => {
     const results = JSON.parse(await readFile(join(directory, 'results.json'), 'utf8')) as Results;
     const { after } = results.methods.find(row => row.name === 's2t2')!;
     expect(figures[1].startsWith(`${after.bitsPerByte.toFixed(3)} interval`)).toBe(true);
-    setBackend(createWasmBackend({ relaxedSimd: false, threads: 1 }) as unknown as Backend);
+    setBackend(createWasmBackend({ relaxedSimd: false, threads: 1 }));
     const { model, tokenizer } = await loadModel(join(directory, 'model'));
     const texts = (await readCorpus(join(directory, 'held-out.jsonl'))).documents.map(d => d.text);
     const sequences = toSequences(cutAll(texts, 512), tokenizer, model.config.context);
