@@ -1,6 +1,6 @@
 /**
- * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`), read
- * from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
+ * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`),
+ * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
 import { tensor, type Parking, type Tensor } from '../engine/index.ts';
 import { dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
@@ -49,7 +49,7 @@ export interface ModelHeaders {
   readonly stored: ReadonlyMap<string, string>;
 }
 
-/** Reads a model's headers. Every weight the configuration asks for must be there, in its shape, and no other in a layer. */
+/** Reads a model's headers. Every weight of the configuration must be there, in its shape, and no other in a layer. */
 export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
   const fields = await requiredFields(files, 'config.json');
   const config = parseConfig(fields, files.path('config.json'));
@@ -66,7 +66,8 @@ export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
       );
     if (entry.shape.join() !== shape.join())
       throw new UserError(
-        `${source.path}: tensor "${own}" has shape [${entry.shape.join(', ')}], and config.json asks for [${shape.join(', ')}]`,
+        `${source.path}: tensor "${own}" has shape [${entry.shape.join(', ')}], ` +
+          `and config.json asks for [${shape.join(', ')}]`,
       );
     stored.set(name, own);
   }

@@ -43,7 +43,7 @@ export interface Family {
   readonly norm: 'layer' | 'rms';
   /** What a norm learns: a scale, a shift. */
   readonly normParameters: readonly ('weight' | 'bias')[];
-  /** Whether the norms of a block are applied to the input of attention and feed-forward, or to their output (OLMo-2). */
+  /** Whether a block's norms are applied to the input of attention and feed-forward, or to their output (OLMo-2). */
   readonly normAt: 'input' | 'output';
   /** RMS norm of queries and keys: of each head by itself (Qwen3), or of all heads together (OLMo-2). */
   readonly queryKeyNorm?: 'each' | 'all';
@@ -56,7 +56,7 @@ export interface Family {
   readonly names: CheckpointNames;
   /** Whether the matrices of linear layers are stored (in, out), as GPT-2's `Conv1D` does, and not (out, in). */
   readonly transposed?: true;
-  /** Whether queries, keys and values that share a tensor alternate by head (GPT-NeoX), and do not follow each other. */
+  /** Whether queries, keys and values that share a tensor alternate by head (GPT-NeoX). */
   readonly interleaved?: true;
 }
 

@@ -44,8 +44,8 @@ function tokenLosses(model: Transformer, batch: Batch, ends: Ends, recompute = f
 }
 
 /**
- * The scores of sequences, in their order. Throws a `UserError` where a loss is not finite, and the signal's reason where
- * it is aborted.
+ * The scores of sequences, in their order. Throws a `UserError` where a loss is not finite, and the signal's reason
+ * where it is aborted.
  */
 export async function score(
   model: Transformer,

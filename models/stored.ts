@@ -83,7 +83,7 @@ export function pack<T extends Floats>(stored: StoredTensor, parts: readonly T[]
   return values;
 }
 
-/** Calls `visit` for every row of every part: where it begins in the part, and where and in which steps it is stored. */
+/** Calls `visit` for every row of every part: where it begins in the part; where, and in which steps, it is stored. */
 function rowsOf(
   { parts, transposed, turn, shape }: StoredTensor,
   visit: (part: number, from: number, length: number, at: number, step: number) => void,

@@ -94,7 +94,8 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       loss.dispose();
       if (!Number.isFinite(value))
         throw new UserError(
-          `train: the loss is ${value} at step ${step}; lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
+          `train: the loss is ${value} at step ${step}; ` +
+            `lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
         );
       progress = {
         step: step + 1,

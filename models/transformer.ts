@@ -38,9 +38,9 @@ export interface ForwardResult {
 
 /**
  * Logits of the next token at every position: ids (B, T) int32 → (B, T, V). `ends` stand in for the model's own;
- * `cache` holds the positions before, and T may be 1 then. With `recompute` a backward pass computes the values inside a
- * layer again and keeps its output only: a third more time, a fraction of the memory, the same bits; there is no cache
- * then.
+ * `cache` holds the positions before, and T may be 1 then. With `recompute` a backward pass computes the values inside
+ * a layer again and keeps its output only: a third more time, a fraction of the memory, the same bits; there is no
+ * cache then.
  */
 export function forward(
   model: Transformer,
