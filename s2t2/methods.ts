@@ -201,9 +201,10 @@ export async function translatedStart(context: Context, plan: Plan): Promise<Omi
   if (settings.spread === 'none') return { model, plan };
   const { targetIds, sourceIds } = tokenMap(source.tokenizer, target);
   const { width } = source.model.config;
+  const share = settings.smoothing < 1 ? 1 - settings.smoothing : 1; // of a row, what the text says
   const own = new Random(settings.seed);
   const spread = async (end: keyof Ends, scale: number): Promise<Tensor> => {
-    const rows = { values: (await model[end].data()) as Float32Array, ids: targetIds };
+    const rows = { values: (await model[end].data()) as Float32Array, ids: targetIds, share };
     const from = { values: (await source.model[end].data()) as Float32Array, ids: sourceIds };
     const options = { variance: rowVariance(from, width), scale, random: own.split(`spread ${end}`) };
     return tensor(spreadRows(rows, width, options), { shape: [target.vocabSize, width], requiresGrad: true });

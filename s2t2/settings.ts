@@ -44,7 +44,7 @@ export type Form = Pick<Settings, 'smoothing' | 'rowNormalisation' | 'headNormal
 
 /** Ours, and the paper's as we read it: uniform marginals, a start from noise, E' = diag(1/μ) P E and L' = P diag(1/ν) L. */
 export const presets = {
-  default: { smoothing: 0.1, rowNormalisation: 'actual', headNormalisation: 'rows', spread: 'isotropic' },
+  default: { smoothing: 0.25, rowNormalisation: 'actual', headNormalisation: 'rows', spread: 'isotropic' },
   paper: { smoothing: 1, rowNormalisation: 'nominal', headNormalisation: 'columns', spread: 'none' },
 } as const satisfies Readonly<Record<string, Form>>;
 

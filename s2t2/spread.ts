@@ -7,7 +7,8 @@
  *     row ← (row − m) V diag(√(min(λ, σ²) / λ)) Vᵀ  +  z V diag(√(σ² − min(λ, σ²))) Vᵀ,   z normal
  *
  * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows and σ² the source rows' variance about their
- * mean, averaged over dimensions. Rows of the result have mean 0 and covariance σ² I: distinct, and on the source's scale.
+ * mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text says in
+ * each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of the result have mean 0 and covariance σ² I: distinct, and on the source's scale.
  * Where the translation says nothing (λ = 0) they are the `random` baseline. Ours.
  */
 import type { Random } from '../engine/index.ts';
@@ -17,16 +18,18 @@ import { symmetricEigen } from './eigen.ts';
 export interface Rows {
   readonly values: ArrayLike<number>;
   readonly ids: ArrayLike<number>;
+  /** What they are divided by; 1, if missing. */
+  readonly share?: number;
 }
 
 /** The mean of rows, and the rows less the mean (n, d). */
-function centre({ values, ids }: Rows, width: number): { mean: Float64Array; centred: Float64Array } {
+function centre({ values, ids, share = 1 }: Rows, width: number): { mean: Float64Array; centred: Float64Array } {
   const centred = new Float64Array(ids.length * width);
   const mean = new Float64Array(width);
   for (let i = 0; i < ids.length; i++)
     for (let c = 0; c < width; c++) {
-      centred[i * width + c] = values[ids[i] * width + c];
-      mean[c] += values[ids[i] * width + c] / ids.length;
+      centred[i * width + c] = values[ids[i] * width + c] / share;
+      mean[c] += centred[i * width + c] / ids.length;
     }
   for (let e = 0; e < centred.length; e++) centred[e] -= mean[e % width];
   return { mean, centred };
