@@ -3,8 +3,10 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
 import { score } from '../../../models/score.ts';
+import { train } from '../../../models/train.ts';
 
 import { runExperiment } from '../../../s2t2/app/experiment.ts';
+import { metrics } from '../../../s2t2/evaluate.ts';
 import { methods } from '../../../s2t2/methods.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyContext } from '../fixture.ts';
@@ -80,4 +82,32 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
     })
   ).model;
   for (const name of ends) expect(still[name].dataSync(), name).not.toEqual(start[name].dataSync());
+});
+
+test('the plan is what is evaluated before, and its spread rows are what finetuning starts from', async () => {
+  const { source, target, settings, train: sequences } = await tinyContext();
+  const own = { ...settings, rate: 1e-30, planShare: 0.5, budget: { unit: 'tokens' as const, amount: 400 } };
+  const { row, model } = await runExperiment(
+    {
+      source,
+      target,
+      fingerprint: '',
+      log: () => {},
+      work: await mkdtemp(join(directory, 'run-')),
+      sequences: { train: sequences, test: sequences },
+      settings: own,
+    },
+    methods.s2t2,
+  );
+  const context = { source, target, settings: own, train: sequences, log: () => {} };
+  const start = await methods.s2t2.start({ ...context, runStage: (_, training) => train(training) });
+  expect(model.embedding.dataSync()).toEqual(start.finetuned!.embedding.dataSync());
+  expect(model.head.dataSync()).toEqual(start.finetuned!.head.dataSync());
+  for (const [when, started] of [
+    ['before', start.model],
+    ['after', start.finetuned!],
+  ] as const) {
+    const expected = metrics(await score(started, sequences.target)).bitsPerByte;
+    expect(Math.abs(row[when]!.bitsPerByte / expected - 1)).toBeLessThan(1e-6);
+  }
 });
