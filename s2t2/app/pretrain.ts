@@ -22,7 +22,7 @@ import { fileState } from '../../models/node/state.ts';
 import { train } from '../../models/train.ts';
 import { families, type FamilyName } from '../../models/families.ts';
 import { initTransformer } from '../../models/init.ts';
-import { checkConfig, forwardFlops, type TransformerConfig } from '../../models/transformer-config.ts';
+import { checkConfig, forwardFlops, longestSequence, type TransformerConfig } from '../../models/transformer-config.ts';
 import { parameters, type Transformer } from '../../models/weights.ts';
 import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
@@ -255,9 +255,10 @@ export async function judgePretrained({
   const record = fieldsOf(await readText(file), file);
   const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
   mustFill(window, train, test);
-  if (window > model.config.context)
+  const longest = longestSequence(model.config);
+  if (window > longest)
     throw new UserError(
-      `${directory}: a window of ${window} is longer than the model's context of ${model.config.context}; lower --window`,
+      `${directory}: a window of ${window} is longer than the model's context of ${longest}; lower --window`,
     );
   log('counting 5-grams');
   const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });

@@ -25,6 +25,7 @@ import { storage } from './storage.ts';
 import { excerpt, showTokens, smaller, tokensPerByte } from './tokens.ts';
 import { makeToy } from './toy.ts';
 import { openVerified } from './verify.ts';
+import { longestSequence } from '../../../models/transformer-config.ts';
 
 /** What the storage keeps of a run besides its states. */
 interface Session extends RunRequest {
@@ -94,7 +95,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     const test = cutAll(held.heldOut, settings.maxBytes);
     const target = trainTarget(train, settings.vocabSize);
     const encode = (pieces: readonly string[], vocabulary: Tokenizer) =>
-      toSequences(pieces, vocabulary, model.config.context);
+      toSequences(pieces, vocabulary, longestSequence(model.config));
     const sequences = {
       train: { source: encode(train, tokenizer), target: encode(train, target) },
       test: { source: encode(test, tokenizer), target: encode(test, target) },

@@ -8,6 +8,7 @@ import type { Transformer } from '../../../models/weights.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import type { GenerateRequest, ScoredText } from '../protocol.ts';
 import { encode, showTokens } from './tokens.ts';
+import { longestSequence } from '../../../models/transformer-config.ts';
 
 /** −log₂ p of every id after the first, in its full context. */
 async function surprise(model: Transformer, ids: readonly number[]): Promise<Float32Array> {
@@ -52,8 +53,9 @@ export async function speak(
 ): Promise<ScoredText> {
   const { model, tokenizer } = speaker;
   const ids = [beginToken(speaker), ...encode(prompt, tokenizer)];
-  const room = Math.min(maxTokens, model.config.context - ids.length);
-  if (room < 1) throw new UserError(`the prompt fills the model's context of ${model.config.context} tokens`);
+  const longest = longestSequence(model.config);
+  const room = Math.min(maxTokens, longest - ids.length);
+  if (room < 1) throw new UserError(`the prompt fills the model's context of ${longest} tokens`);
   const random = new Random(seed).split('generate');
   for await (const id of generate(model, Int32Array.from(ids), {
     maxTokens: room,

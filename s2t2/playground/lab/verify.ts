@@ -20,7 +20,7 @@ async function open({ name, plain, threads }: BackendChoice): Promise<Backend> {
   if (name === 'webgpu' && !('gpu' in navigator)) throw new UserError('this browser has no WebGPU');
   try {
     const { openGpuBackend } = await import('../../../engine/gpu/open.ts');
-    return (await openGpuBackend(name));
+    return await openGpuBackend(name);
   } catch (error) {
     // The message lists what Node would need; a page has the browser's word for it.
     const { cause } = error as Error;

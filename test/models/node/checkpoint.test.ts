@@ -4,6 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../../engine/index.ts';
@@ -18,6 +19,7 @@ import { familyNames } from '../../../models/families.ts';
 import { initTransformer } from '../../../models/init.ts';
 import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { parameters } from '../../../models/weights.ts';
+import { configs } from '../../arbitraries/models.ts';
 import { refusal, temporaryDirectory } from '../temporary.ts';
 
 const directory = temporaryDirectory();
@@ -100,6 +102,48 @@ describe('config.json', () => {
     expect(parseConfig(json, 'config.json')).toEqual(config);
     expect(parseConfig({ ...json, num_key_value_heads: undefined }, 'config.json').keyValueHeads).toBe(4);
     expect([json.bos_token_id, json.eos_token_id, json.pad_token_id]).toEqual([0, 1, 2]);
+  });
+
+  test('any configuration of any family is read as it was written', () => {
+    fc.assert(
+      fc.property(configs, own => {
+        const again = parseConfig(formatConfig(own, tokenizer, 'F32'), 'config.json');
+        const { headWidth, ...rest } = own;
+        expect(again).toEqual({
+          ...rest,
+          ...(headWidth !== undefined && headWidth !== own.width / own.heads && { headWidth }),
+          // No field: OLMo's norm has a number of its own, GPT-2 has no rotary positions.
+          ...(own.family === 'olmo' && { normEps: 1e-5 }),
+          ...(own.family === 'gpt2' && { rotaryBase: 10000 }),
+        });
+      }),
+    );
+  });
+
+  test('what is missing is what transformers takes', () => {
+    const least = {
+      vocab_size: 9,
+      hidden_size: 256,
+      num_hidden_layers: 1,
+      num_attention_heads: 32,
+      intermediate_size: 12,
+    };
+    const read = (model_type: string, more = {}) => parseConfig({ model_type, ...least, ...more }, 'config.json');
+    expect(read('mistral')).toMatchObject({ keyValueHeads: 8, context: 131_072, window: 4096 });
+    expect(read('mistral', { sliding_window: null })).not.toHaveProperty('window');
+    expect(read('qwen2')).toMatchObject({ keyValueHeads: 32, context: 32_768, tied: false });
+    expect(read('qwen2')).not.toHaveProperty('window');
+    expect(read('qwen2', { use_sliding_window: true, max_window_layers: 0 })).toMatchObject({ window: 4096 });
+    expect(read('qwen2', { use_sliding_window: true })).not.toHaveProperty('window'); // from layer 28 on
+    expect(read('qwen3')).toMatchObject({ headWidth: 128 });
+    expect(read('gpt_neox')).toMatchObject({ rotaryShare: 0.25, parallel: true, normEps: 1e-5 });
+    expect(read('olmo2')).toMatchObject({ normEps: 1e-5 });
+    expect(
+      read('llama', { rope_scaling: { type: 'linear', factor: 2, rope_theta: 5e5 }, rope_theta: 7 }),
+    ).toMatchObject({
+      rotaryBase: 5e5,
+      rotaryScaling: { kind: 'linear', factor: 2 },
+    });
   });
 
   test('of GPT-2: its own names; what is missing is what GPT-2 has', () => {
