@@ -72,8 +72,8 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const prior = priorCoupling(source.tokenizer, target, map, settings.smoothing);
   const cost = tensor(initialCost(prior, layer, settings), { shape: [u, v], requiresGrad: true });
-  const mu = tensor(prior.mu, { shape: [u, 1] });
-  const nu = tensor(prior.nu, { shape: [1, v] });
+  const mu = tensor(prior.mu);
+  const nu = tensor(prior.nu);
   const make = () => layer.plan(cost, mu, nu, settings);
   const [division, product] = layer.signed
     ? [{ ...settings, rowNormalisation: 'nominal' as const }, matmul]

@@ -33,7 +33,7 @@ export interface SinkhornResult {
   readonly potentials?: { readonly phi: Tensor; readonly gamma: Tensor };
 }
 
-/** P from X = −C/α (u, v), row marginal μ (u, 1) and column marginal ν (1, v). */
+/** P from X = −C/α (u, v), row marginal μ (u) and column marginal ν (v). */
 export function sparseSinkhorn(
   x: Tensor,
   mu: Tensor,
@@ -92,7 +92,7 @@ function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornRe
  * columns scaled in turn to their marginals (Cuturi 2013), in logarithms.
  */
 export function denseSinkhorn(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
-  const [logMu, logNu] = [mu.log(), nu.log()]; // (u, 1), (1, v)
+  const [logMu, logNu] = [mu.log().unsqueeze(1), nu.log()]; // (u, 1), (v)
   let shifted = x; // X + φ + γ
   for (let t = 0; t < iterations; t++) {
     const rows = shifted.add(logMu.sub(shifted.logsumexp(1, { keepdim: true }))); // row sums μ

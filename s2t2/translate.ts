@@ -80,7 +80,7 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor, by
 }
 
 /**
- * E' and L' (target size, C) of a plan (u, v) with marginals μ (u, 1) and ν (1, v), on tensors and differentiable with
+ * E' and L' (target size, C) of a plan (u, v) with marginals μ (u) and ν (v), on tensors and differentiable with
  * respect to the plan: the model is frozen while one is learned.
  *
  * Both ends and the row sums are one sparse product. It gives a gradient on the support of the plan only, and no other
@@ -104,7 +104,7 @@ export function translateEnds(
   const C = source.embedding.shape[1];
   const byColumns = headNormalisation === 'columns';
   const sums = product(plan, sourceFactor(source, nu, columns, byColumns)); // (u, 2C + 1)
-  const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu; // (u, 1)
+  const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu.unsqueeze(1); // (u, 1)
   const head = slice(sums, 1, C, 2 * C); // (u, C)
   return {
     embedding: assemble(div(slice(sums, 1, 0, C), rows), source.embedding),

@@ -30,10 +30,7 @@ test.each(
         ),
         { shape: [u, v], requiresGrad: true },
       );
-      const [mu, nu] = [
-        tensor(new Float32Array(u).fill(1 / u), { shape: [u, 1] }),
-        tensor(new Float32Array(v).fill(1 / v), { shape: [1, v] }),
-      ];
+      const [mu, nu] = [tensor(new Float32Array(u).fill(1 / u)), tensor(new Float32Array(v).fill(1 / v))];
       const [embedding, head] = [normals([v + 1, width]), normals([v + 1, width])]; // row v is a special token
       const [ge, gh] = [normals([u + 1, width]), normals([u + 1, width])];
       const map = { sourceIds: ids(v), targetIds: ids(u), specials: Int32Array.of(u, v), targetSize: u + 1 };

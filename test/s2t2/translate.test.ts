@@ -42,8 +42,8 @@ test('a plan applied to arrays equals the layer on tensors, and the same plan lo
         const source = tensor(end, { shape: [end.length / width, width] });
         const translated = translateEnds(
           tensor(Float32Array.from(dense), { shape: [u, v] }),
-          tensor(Float32Array.from(plan.mu), { shape: [u, 1] }),
-          tensor(Float32Array.from(plan.nu), { shape: [1, v] }),
+          tensor(Float32Array.from(plan.mu)),
+          tensor(Float32Array.from(plan.nu)),
           { embedding: source, head: source },
           { ...plan, targetSize },
           plan.settings,

@@ -28,7 +28,7 @@ export async function makeToy({ variant, alpha, marginals, prior, seed }: ToySet
   const nu = Float64Array.from(weights, w => w / total);
   const place = (data: Float64Array<ArrayBuffer>, shape: readonly number[]) =>
     tensor(data, { shape, dtype: 'float64', backend });
-  const [C, muTensor, nuTensor] = [place(cost, [u, v]), place(mu, [u, 1]), place(nu, [1, v])];
+  const [C, muTensor, nuTensor] = [place(cost, [u, v]), place(mu, [u]), place(nu, [v])];
 
   const figures = async (plan: Tensor): Promise<ToyRound> => {
     const values = Float32Array.from(await plan.data());

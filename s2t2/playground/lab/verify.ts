@@ -42,7 +42,7 @@ async function sampleOf(backend: Backend): Promise<number[]> {
     tensor(new Float32Array(shape.reduce((a, b) => a * b, 1)).fill(value), { shape, backend });
   const cost = place([rows, columns], 1, true);
   const [embedding, weight] = [place([columns, width], 1), place([width, targets], 0.3, true)];
-  const [mu, nu] = [constant([rows, 1], 1 / rows), constant([1, columns], 1 / columns)];
+  const [mu, nu] = [constant([rows], 1 / rows), constant([columns], 1 / columns)];
   const labels = tensor(
     Int32Array.from({ length: rows }, (_, i) => i % targets),
     { backend },

@@ -29,8 +29,8 @@ function planOf({ u, v, alpha, mu, nu, cost }: Problem, variant: Variant, iterat
         cost.map(c => -c / alpha),
         [u, v],
       ),
-      float64(mu, [u, 1]),
-      float64(nu, [1, v]),
+      float64(mu, [u]),
+      float64(nu, [v]),
       { variant, iterations },
     ).plan.dataSync() as Float64Array;
   });
