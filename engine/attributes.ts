@@ -5,11 +5,13 @@ export interface Dim {
   readonly dim: number;
 }
 
+/** Which of its two formulas `gelu` computes. */
 export interface GeluAttributes {
   /** 'none': x Φ(x); 'tanh': the approximation of Hendrycks & Gimpel 2016 that GPT-2 uses. */
   readonly approximate: 'none' | 'tanh';
 }
 
+/** How `rotary` turns the pairs of a vector. */
 export interface RotaryAttributes {
   /** θ: the pair i turns by base^(−2i/D) a position. 10,000 as a rule. */
   readonly base: number;
@@ -27,6 +29,7 @@ export const rotaryInvFreq = (
   { base, invFreq }: Pick<RotaryAttributes, 'base' | 'invFreq'>,
 ): readonly number[] => invFreq ?? Array.from({ length: D / 2 }, (_, i) => base ** ((-2 * i) / D));
 
+/** An update of AdamW (Loshchilov & Hutter 2019, algorithm 2). */
 export interface AdamwStepAttributes {
   /** The learning rate. */
   readonly lr: number;

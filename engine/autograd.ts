@@ -7,6 +7,7 @@ import { withRecording } from './op.ts';
 import { sameShape, show } from './shape.ts';
 import { full, scope, type Tensor } from './tensor.ts';
 
+/** What `grad` starts from, and what becomes of the graph. */
 export interface GradOptions {
   /** Gradient with respect to `output` itself; missing: 1, and `output` must have one element. */
   readonly outputGrad?: Tensor;

@@ -12,8 +12,11 @@
  * Calls are synchronous and only `read` waits, so a device may queue its work.
  */
 
+/** Types of elements. Gradients exist for the floats; int32 holds indices. */
 export type DType = 'float32' | 'float64' | 'int32';
+/** Lengths of the dims, outermost first; [] is a scalar. */
 export type Shape = readonly number[];
+/** Values on the host, one type for each dtype. */
 export type TypedArray = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer> | Int32Array<ArrayBuffer>;
 
 /** A backend's handle on the values of a tensor. Backends extend it with where the values are. */
@@ -38,6 +41,7 @@ export type Binary = 'add' | 'sub' | 'mul' | 'div' | 'maximum' | 'pow' | 'equal'
 /** Reductions: 2 primitives. `max` propagates NaN. Sums err no more than pairwise summation does. */
 export type Reduction = 'sum' | 'max';
 
+/** A machine that computes. S is its handle on values. */
 export interface Backend<S extends Storage = Storage> {
   readonly name: string;
   /**
@@ -117,4 +121,5 @@ export interface Kernel<S extends Storage = Storage> {
   vjp?(gradient: View<S>, inputs: readonly View<S>[], output: View<S>, attributes: never): readonly (S | null)[] | null;
 }
 
+/** Bytes that one element takes. */
 export const bytesPerElement: Readonly<Record<DType, number>> = { float32: 4, float64: 8, int32: 4 };

@@ -5,6 +5,7 @@ import { createWasmBackend, type WasmOptions } from './wasm/index.ts';
 
 /** `auto` is the fastest that runs on the processor: WebAssembly where it has SIMD, the reference otherwise. */
 export type BackendName = 'auto' | 'wasm' | 'reference' | 'gpu';
+/** All names of backends, for options of a command line. */
 export const backendNames: readonly BackendName[] = ['auto', 'wasm', 'gpu', 'reference'];
 
 /** A module of one function that is `f32x4.splat` of a constant and drops it: valid where SIMD is. */

@@ -14,6 +14,7 @@ import { account, getBackend, Tensor, type Buffer } from './tensor.ts';
 /** Values outside: a function that writes every one of them into an array. */
 export type Waiting = (to: Float32Array) => void;
 
+/** Where a parked tensor comes to when it is read, and whether it learns. */
 export interface ParkedOptions {
   readonly backend?: Backend;
   readonly requiresGrad?: boolean;
@@ -25,6 +26,7 @@ export interface ParkedOptions {
  */
 const mostRead = 4;
 
+/** A place for tensors that wait outside, with a limit to how many bytes of them are inside at once. */
 export class Parking {
   /** Bytes that parked tensors may take in the backend; it is exceeded where the last `mostRead` need more. */
   readonly residentBytes: number;

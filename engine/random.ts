@@ -33,6 +33,7 @@ export function philox(
   return [c0, c1, c2, c3];
 }
 
+/** A stream of random numbers, a function of its seed, stream and position. */
 export class Random {
   readonly seed: number;
   readonly stream: number;

@@ -239,6 +239,7 @@ const simplexThreshold: Kernel<ReferenceStorage> = {
   },
 };
 
+/** The reference backend: float32 and float64, one thread, no limit of its own. */
 export function createReferenceBackend(): Backend<ReferenceStorage> {
   return {
     name: 'reference',

@@ -26,6 +26,7 @@ class HollowMachine extends Machine {
   }
 }
 
+/** What a rehearsal has found. */
 export interface Need {
   /** The most bytes of tensors alive at once, as `peakBytes` counts them. */
   readonly tensors: number;

@@ -1,10 +1,13 @@
 /** Arithmetic of shapes: sizes, strides and NumPy's broadcasting. Errors name the operation that asked. */
 import type { Shape } from './backend.ts';
 
+/** The number of elements. */
 export const sizeOf = (shape: Shape): number => shape.reduce((size, n) => size * n, 1);
 
+/** A shape as messages show it: [2, 3]. */
 export const show = (shape: Shape): string => `[${shape.join(', ')}]`;
 
+/** Whether two shapes have the same lengths. */
 export const sameShape = (a: Shape, b: Shape): boolean => a.length === b.length && a.every((n, i) => n === b[i]);
 
 /** Row-major strides, in elements. */
@@ -53,6 +56,7 @@ export function aroundDim(shape: Shape, dim: number): { outer: number; n: number
   return { outer: sizeOf(shape.slice(0, dim)), n: shape[dim], inner: sizeOf(shape.slice(dim + 1)) };
 }
 
+/** Throws, in the name of `op`, where a length is not a whole number of 0 or more. */
 export function checkShape(op: string, shape: Shape): void {
   if (!shape.every(n => Number.isInteger(n) && n >= 0))
     throw new Error(`${op}: ${show(shape)} is not a shape: lengths are integers of 0 or more`);

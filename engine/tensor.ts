@@ -111,6 +111,7 @@ export function setDefaultBackend(make: () => Backend): void {
   makeDefault = make;
 }
 
+/** The backend that new tensors are made on; `auto` where none was set. */
 export function getBackend(): Backend {
   current ??= makeDefault?.() ?? null;
   if (current === null)
@@ -118,6 +119,7 @@ export function getBackend(): Backend {
   return current;
 }
 
+/** An array of numbers on a backend, with the record of how it was computed. Its operations are in `ops/`. */
 export class Tensor {
   readonly shape: Shape;
   readonly dtype: DType;
@@ -307,6 +309,7 @@ function collect(value: unknown, found: Set<unknown>): void {
   for (const part of parts) collect(part, found);
 }
 
+/** How a tensor is made; missing: float32, the backend that is set, no gradient. */
 export interface TensorOptions {
   readonly dtype?: DType;
   readonly backend?: Backend;

@@ -140,6 +140,7 @@ function select(
 const unaries: Readonly<Record<Unary, KernelSource>> = { exp, log, sqrt, tanh, erf, sin, cos };
 const binaries: Readonly<Record<Binary, KernelSource>> = { add, sub, mul, div, maximum, pow, equal, less };
 
+/** f(x), element by element. */
 export const unary = (machine: Machine, f: Unary, x: GpuStorage): GpuStorage => machine.run(unaries[f], [x.size], [x]);
 
 /** Runs a kernel whose arguments are operands that broadcast to `out`, and then the step and size of each. */
@@ -164,9 +165,11 @@ function broadcast(
   return result;
 }
 
+/** f(a, b) with broadcasting. */
 export const binary = (machine: Machine, f: Binary, a: View<GpuStorage>, b: View<GpuStorage>, out: Shape): GpuStorage =>
   broadcast(machine, binaries[f], [a, b], out);
 
+/** condition ≠ 0 ? a : b, with broadcasting. */
 export const where = (
   machine: Machine,
   condition: View<GpuStorage>,

@@ -75,4 +75,5 @@ export function powerOf(a: number, b: number): number {
   return Math.pow(a, b);
 }
 
+/** Functions of floats that kernels call. */
 export const functions = [sigmoidOf, tanhOf, erfOf, sineOf, powerOf];

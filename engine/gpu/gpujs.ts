@@ -29,8 +29,10 @@ export interface DeviceContext {
   };
 }
 
+/** What a call of a kernel takes: a result on the device, a number, or values. */
 export type Argument = Handle | number | object;
 
+/** A compiled kernel. */
 export interface Kernel {
   (...inputs: Argument[]): Promise<unknown>;
   setOutput(output: readonly number[]): void;
@@ -42,6 +44,7 @@ export interface Kernel {
   };
 }
 
+/** How gpu.js is to compile a kernel. */
 export interface KernelSettings {
   readonly output: readonly number[];
   readonly argumentTypes: readonly string[];
@@ -54,6 +57,7 @@ export interface KernelSettings {
   readonly loopMaxIterations: number;
 }
 
+/** An instance of gpu.js. */
 export interface Gpu {
   createKernel(source: KernelSource, settings: KernelSettings): Kernel;
   addFunction(
@@ -74,8 +78,7 @@ export interface GpuModule {
 
 /**
  * A kernel: what the thread (x, y, z) of an output (x fastest) computes, in the JavaScript that gpu.js translates. It
- * reads
- * arrays flat. What gpu.js makes of it, and so how kernels here are written:
+ * reads arrays flat. What gpu.js makes of it, and so how kernels here are written:
  * - locals are floats on a device, exact up to 2²⁴: they hold rows, columns and lines, and what may be larger, an index
  *   into a tensor, is made where it is used by functions of whole numbers (`indexing.ts`);
  * - loops from a literal count in integers (`i++`), others in floats (`i += 1`), and two loops of one function need two
@@ -86,6 +89,7 @@ export interface GpuModule {
  * - a bundler may strip whitespace, but not rename or rewrite: gpu.js reads a kernel as text.
  */
 export type KernelSource = (this: Thread, ...args: never[]) => number | readonly number[];
+/** What `this` is inside a kernel. */
 export interface Thread {
   readonly thread: { readonly x: number; readonly y: number; readonly z: number };
 }

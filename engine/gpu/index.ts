@@ -3,8 +3,7 @@
  * or Node: the module is handed in (`open.ts` does it in Node), so that the same file runs in a page.
  *
  * Values stay on the device; operations queue commands and return at once (`machine.ts`). Finite normal floats give
- * what
- * the reference gives, within the bounds of `test/engine/gpu/table.test.ts`; NaN, infinities and denormals are the
+ * what the reference gives, within the bounds of `test/engine/gpu/table.test.ts`; NaN, infinities and denormals are the
  * device's, as WGSL allows any result for them.
  */
 import type { Backend, DType, View } from '../backend.ts';
@@ -22,10 +21,12 @@ import { lineHelpers, reduce } from './reduce.ts';
 export type { GpuMode, GpuModule } from './gpujs.ts';
 export type { GpuStorage } from './machine.ts';
 
+/** How the backend is made. */
 export interface GpuOptions {
   readonly mode: GpuMode;
 }
 
+/** The backend, with its mode and what tests count. */
 export interface GpuBackend extends Backend<GpuStorage> {
   readonly mode: GpuMode;
   /** Kernels compiled so far, and buffers alive on the device once all commands so far have run. */

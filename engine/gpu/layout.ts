@@ -23,6 +23,7 @@ function stridedCopy(this: Thread, x: Values, layout: Values, rank: number, offs
   return x[at + offset - 1];
 }
 
+/** Copies a strided view out: out[i…] = x[offset + Σ i·strides]. */
 export function strided(
   machine: Machine,
   x: GpuStorage,
@@ -65,6 +66,7 @@ function joined(this: Thread, a: Values, b: Values, aWidth: number, bWidth: numb
   return b[place(divide(this.thread.x, aWidth + bWidth), bWidth, remainder(this.thread.x, aWidth + bWidth) - aWidth)];
 }
 
+/** Joins (outer, nᵢ, inner) along the middle. */
 export function concat(
   machine: Machine,
   xs: readonly GpuStorage[],
@@ -96,6 +98,7 @@ function gathered(this: Thread, table: Values, index: Values, width: number): nu
   return table[place(row, width, column)];
 }
 
+/** Rows of `table` (n, width) by `index`: (index size, width). */
 export function gather(machine: Machine, table: View<GpuStorage>, index: GpuStorage): GpuStorage {
   const [n, width] = table.shape;
   indices('embedding', index, n, 0);
@@ -143,6 +146,7 @@ function hot(this: Thread, index: Values, n: number): number {
   return index[divide(this.thread.x, n)] === column ? 1 : 0;
 }
 
+/** (index size, n): 1 at the index, 0 elsewhere. */
 export function oneHot(machine: Machine, index: GpuStorage, n: number): GpuStorage {
   indices('oneHot', index, n, -Infinity);
   return machine.run(hot, [index.size * n], [index, n]);

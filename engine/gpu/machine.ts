@@ -43,8 +43,10 @@ export interface GpuStorage extends Storage {
 export interface Real {
   readonly real: number;
 }
+/** A number as a float argument of a kernel: whole ones would be taken for integers. */
 export const real = (value: number): Real => ({ real: value });
 
+/** What a kernel is called with. */
 export type KernelArgument = GpuStorage | number | Real;
 
 /** Elements of a tensor. Textures are addressed by floats, which count every whole number up to 2²⁴. */
@@ -57,6 +59,7 @@ function copy(this: Thread, x: Values): number {
   return x[this.thread.x];
 }
 
+/** The device: buffers, compiled kernels, and the queue of commands. */
 export class Machine {
   readonly mode: GpuMode;
   private readonly gpu: Gpu;

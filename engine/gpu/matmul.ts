@@ -59,6 +59,7 @@ function fourProducts(
   return [first, second, third, fourth];
 }
 
+/** The batched product over the last two dims, either operand transposed: (…, m, n). */
 export function matmul(
   machine: Machine,
   a: View<GpuStorage>,

@@ -27,6 +27,7 @@ export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBacke
   return attempt(`adapter (mode ${mode})`, () => createGpuBackend(gpujs, { mode }));
 }
 
+/** The package gpu.js; an error where it is not installed. */
 export const loadGpuJs = async (): Promise<GpuModule> =>
   ((await import('gpu.js')) as unknown as { default: GpuModule }).default;
 

@@ -103,6 +103,7 @@ export function productSum(this: Thread, a: Values, b: Values, n: number, inner:
   return sum;
 }
 
+/** Functions of indices that kernels along lines call. */
 export const lineHelpers = [lineOf, elementAt];
 
 /** Elements that one thread takes, at most. */
@@ -129,6 +130,7 @@ export function reduceLines(
   return reduced;
 }
 
+/** The sum or the maximum of the middle of (outer, n, inner); the empty sum is 0, the empty maximum −∞. */
 export function reduce(
   machine: Machine,
   f: Reduction,

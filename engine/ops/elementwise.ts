@@ -9,6 +9,7 @@ import { apply, defineOp, type Op } from '../op.ts';
 import { broadcastShapes, sameShape, sizeOf } from '../shape.ts';
 import { full, Tensor } from '../tensor.ts';
 
+/** A tensor, or a number that stands for a scalar of the other operand's dtype and backend. */
 export type Operand = Tensor | number;
 type None = Record<string, never>;
 type UnaryFunction = (x: Tensor) => Tensor;

@@ -11,6 +11,7 @@ import { concat } from './layout.ts';
 /** One dim, several, or, where it is missing, all. */
 export type Dims = number | readonly number[];
 
+/** Options of reductions. */
 export interface ReduceOptions {
   /** Reduced dims stay, with length 1. */
   readonly keepdim?: boolean;
@@ -70,6 +71,7 @@ export const mean: Reduce = (x, dims, options) => {
   return total.div(x.size / total.size);
 };
 
+/** Options of `variance` and `std`. */
 export interface VarianceOptions extends ReduceOptions {
   /** What is taken from the number of values in the denominator: 1 (Bessel's correction) unless told otherwise. */
   readonly correction?: number;

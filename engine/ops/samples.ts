@@ -15,6 +15,7 @@ export interface Sample {
   readonly values: TypedArray;
 }
 
+/** How inputs of one operation are drawn, and where they may not fall. */
 export interface Sampling {
   /** Valid inputs with dims of about `size`. */
   draw(random: Random, size: number): { inputs: Sample[]; attributes: unknown };
@@ -125,6 +126,7 @@ const projection: Sampling = {
   kinks: fromSupportChange,
 };
 
+/** The sampling of every operation, by its name. */
 export const samples: Readonly<Record<string, Sampling>> = {
   exp: given(one),
   log: { ...given(onePositive), domain: [aboveZero] },

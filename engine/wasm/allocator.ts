@@ -18,6 +18,7 @@ interface Region {
   bytes: number;
 }
 
+/** No block of the size that was asked for is left. */
 export class OutOfMemory extends Error {
   override readonly name = 'OutOfMemory';
 }
@@ -29,6 +30,7 @@ export function classOf(bytes: number): number {
   return Math.ceil((Math.ceil(least / quarter) * quarter) / alignment) * alignment;
 }
 
+/** Hands out and takes back blocks of one memory. */
 export class Allocator {
   private readonly limit: number;
   private readonly grow: Grow;

@@ -11,6 +11,7 @@ import { eachVector } from './lines.ts';
 /** Lines of a group: four vectors of them; at the end of a row one at a time, of which the last may be incomplete. */
 const groupLines = 16;
 
+/** Parameters of kernels that work on columns. */
 export const columnParams = { n: 'i32', inner: 'i32', groups: 'i32' } as const;
 
 /** The arguments for `columnParams`, and the items: `groups` for each outer index. */
@@ -19,6 +20,7 @@ export function columnGroups(outer: number, n: number, inner: number): { args: n
   return { args: [n, inner, groups], items: outer * groups };
 }
 
+/** Columns that one item of work takes together. */
 export interface ColumnGroup {
   /** The numbers of its vectors, 0 and up. */
   readonly vectors: readonly number[];

@@ -97,6 +97,7 @@ function emitRows<const N extends readonly string[]>(
   });
 }
 
+/** Adds the kernels of all elementwise primitives to the module. */
 export function emitElementwise(kernels: Kernels): void {
   for (const [name, fn] of Object.entries(unaries)) emitMap(kernels, name, fn);
   for (const [name, fn] of Object.entries(binaries)) emitRows(kernels, name, ['a', 'b'], (f, [a, b]) => fn(f, a, b));

@@ -21,6 +21,7 @@ export { listing } from './program.ts';
 export { OutOfMemory } from './allocator.ts';
 export type { WasmStorage } from './machine.ts';
 
+/** How the backend is made; missing: all memory, all features, all processors up to eight. */
 export interface WasmOptions {
   /** Bytes of linear memory at most; 4 GiB less a page is the most there can be, and the default. */
   readonly memoryLimit?: number;
@@ -36,6 +37,7 @@ const pageBytes = 65536;
 /** All of a 32-bit address space but the last page, so that pointers just past a block do not wrap. */
 const mostPages = 65535;
 
+/** Makes the backend; throws where an option asks for what the machine does not have. */
 export function createWasmBackend({
   memoryLimit = mostPages * pageBytes,
   relaxedSimd = detectRelaxedSimd(),

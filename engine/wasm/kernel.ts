@@ -7,6 +7,7 @@ import type { Func, FuncRef, Locals, ModuleBuilder } from './assembler/module.ts
 
 /** Every kernel ends with these parameters: the items [from, to) of this call and a workspace of this thread's own. */
 const share = { from: 'i32', to: 'i32', work: 'i32' } as const;
+/** What part of the items a thread takes, and where it has room to work. */
 export type Share = Locals<typeof share>;
 
 /** What emission may depend on. */
@@ -14,6 +15,7 @@ export interface Features {
   readonly relaxedSimd: boolean;
 }
 
+/** The module that kernels are added to, with the features they may use. */
 export interface Kernels {
   readonly module: ModuleBuilder;
   readonly features: Features;

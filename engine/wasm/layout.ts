@@ -12,6 +12,7 @@ import type { Machine, WasmStorage } from './machine.ts';
 
 const rowParams = { x: 'i32', y: 'i32', columns: 'i32', xRow: 'i32', yRow: 'i32', step: 'i32' } as const;
 
+/** Adds the kernels that move values to the module. */
 export function emitLayout(kernels: Kernels): void {
   // y[r, c] = x[r · xRow + c]; strides in bytes.
   kernel(kernels, 'copyRows', rowParams, (f, p, share) => {
@@ -145,6 +146,7 @@ const laneWithin = (v: Parameters<typeof v128.shuffle32>[0], r: number) =>
 const grain = 1 << 15;
 const share = (items: number, length: number) => ({ items, grain: Math.ceil(grain / Math.max(length, 1)) });
 
+/** Copies a strided view out: out[i…] = x[offset + Σ i·strides]. */
 export function strided(
   machine: Machine,
   x: WasmStorage,
@@ -173,6 +175,7 @@ export function strided(
   return y;
 }
 
+/** Joins (outer, nᵢ, inner) along the middle. */
 export function concat(
   machine: Machine,
   xs: readonly WasmStorage[],
@@ -204,6 +207,7 @@ export function checkedIndex(machine: Machine, op: string, index: WasmStorage, n
   return values;
 }
 
+/** Rows of `table` (n, width) by `index`: (index size, width). */
 export function gather(machine: Machine, table: WasmStorage, [n, width]: Shape, index: WasmStorage): WasmStorage {
   checkedIndex(machine, 'embedding', index, n, 0);
   const y = machine.allocate(table.dtype, index.size * width);
@@ -211,6 +215,7 @@ export function gather(machine: Machine, table: WasmStorage, [n, width]: Shape, 
   return y;
 }
 
+/** Sums rows into (n, width) by index, in order of position. */
 export function scatterAdd(
   machine: Machine,
   rows: WasmStorage,
@@ -237,6 +242,7 @@ function sortByIndex(index: Int32Array, starts: Int32Array, order: Int32Array): 
   for (let p = 0; p < index.length; p++) order[next[index[p]]++] = p;
 }
 
+/** (index size, n): 1 at the index, 0 elsewhere. */
 export function oneHot(machine: Machine, index: WasmStorage, n: number): WasmStorage {
   const columns = checkedIndex(machine, 'oneHot', index, n, -Infinity);
   const y = machine.allocate('float32', index.size * n);

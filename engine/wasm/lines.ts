@@ -80,16 +80,17 @@ export function storeVector(f: Func, address: I32, value: V128, n: I32, tail: V1
 
 /**
  * A maximum that NaN wins. On x64 the instruction of that name becomes eight; these are a pseudo-maximum, which is one
- * and
- * skips NaN in what is added, and a mask that remembers it.
+ * and skips NaN in what is added, and a mask that remembers it.
  */
 export interface Maximum {
   readonly top: Local<'v128'>;
   readonly nan: Local<'v128'>;
 }
 
+/** Locals for a running maximum of four lanes. */
 export const maximumLocals = (f: Func): Maximum => ({ top: f.local('v128'), nan: f.local('v128') });
 
+/** Starts a maximum at −∞, no NaN seen. */
 export function clearMaximum(f: Func, m: Maximum): void {
   f.set(m.top, f32x4.const(-Infinity));
   f.set(m.nan, f32x4.const(0));
@@ -136,8 +137,10 @@ export interface Sum {
   readonly high: Local<'v128'>;
 }
 
+/** Locals for a running sum in double precision. */
 export const sumLocals = (f: Func): Sum => ({ low: f.local('v128'), high: f.local('v128') });
 
+/** Starts a sum at 0. */
 export function clearSum(f: Func, s: Sum): void {
   f.set(s.low, f64x2.const(0));
   f.set(s.high, f64x2.const(0));
@@ -155,6 +158,7 @@ export function addFrom(f: Func, s: Sum, address: I32): void {
   f.set(s.high, f64x2.add(s.high, f64x2.promote_low_f32x4(v128.load64_zero(address, 8))));
 }
 
+/** The sum of all lanes. */
 export function total(f: Func, s: Sum): F64 {
   const both = f.let(f64x2.add(s.low, s.high));
   return f64.add(f64x2.extract_lane(both, 0), f64x2.extract_lane(both, 1));

@@ -6,7 +6,9 @@
 import type { DType, Storage, TypedArray } from '../backend.ts';
 import { Allocator } from './allocator.ts';
 
+/** Where constants of the module begin, in bytes; below are the mailbox and 64 unused bytes. */
 export const constantsStart = 4096;
+/** Where blocks of tensors begin, in bytes. */
 export const heapStart = 16384;
 const pageBytes = 65536;
 /** Memory grows by at least this much: growing is a system call, untouched pages cost nothing. */
@@ -33,11 +35,13 @@ export interface Runner {
   run(kernel: string, args: readonly number[], split: Split, work: number, workStride: number): void;
 }
 
+/** Runs kernels on the calling thread. */
 export const singleThread = (kernels: Readonly<Record<string, KernelFunction>>): Runner => ({
   threads: 1,
   run: (kernel, args, { items }, work) => kernels[kernel](...args, 0, items, work),
 });
 
+/** The memory with its tensors, and the threads that run kernels on it. */
 export class Machine {
   readonly memory: Pick<WebAssembly.Memory, 'buffer' | 'grow'>;
   private readonly allocator: Allocator;

@@ -56,8 +56,7 @@ const leastLog = -87.336544;
 
 /**
  * e^x for x ≤ 0 to 2.5 ulp, in two thirds of the instructions of `exp`, for sums of exponentials: 0 where the result
- * would be
- * a denormal, and a shorter polynomial, (e^r − 1)/r by minimax.
+ * would be a denormal, and a shorter polynomial, (e^r − 1)/r by minimax.
  */
 export function expOfNegative(f: Func, x: Local<'v128'>): V128 {
   const { n, r } = reduceByLn2(f, f.let(f32x4.pmax(x, leastLog)));
@@ -196,7 +195,9 @@ function sineShifted(f: Func, x: V128, shift: number): V128 {
   return demote(low, high);
 }
 
+/** sin x, in radians. */
 export const sin = (f: Func, x: V128): V128 => sineShifted(f, x, 0);
+/** cos x, in radians. */
 export const cos = (f: Func, x: V128): V128 => sineShifted(f, x, 1);
 
 /** A function of a vector as kernels take it. */

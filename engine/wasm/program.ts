@@ -8,6 +8,7 @@ import { emitLayout } from './layout.ts';
 import { emitMatmul } from './matmul/emit.ts';
 import { emitReduce } from './reduce.ts';
 
+/** What the module may use. */
 export interface ProgramOptions extends Features {
   readonly shared: boolean;
   readonly maximumPages: number;
@@ -29,6 +30,7 @@ function build({ relaxedSimd, shared, maximumPages }: ProgramOptions, list?: (na
 
 const compiled = new Map<string, WebAssembly.Module>();
 
+/** Assembles and compiles the module of all kernels; about ten milliseconds. */
 export function compile(options: ProgramOptions): WebAssembly.Module {
   const key = JSON.stringify(options);
   const known = compiled.get(key);

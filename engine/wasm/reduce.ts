@@ -128,11 +128,13 @@ function emitColumns(kernels: Kernels): void {
   columns('maxColumns', maxState);
 }
 
+/** Adds the kernels of reductions to the module. */
 export function emitReduce(kernels: Kernels): void {
   emitLines(kernels);
   emitColumns(kernels);
 }
 
+/** The sum or the maximum of the middle of (outer, n, inner). */
 export function reduce(
   machine: Machine,
   f: Reduction,

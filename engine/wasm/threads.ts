@@ -9,6 +9,7 @@
  */
 export type StartThread = (code: string, data: unknown) => void;
 
+/** What the host can give: processors, and a way to start threads, or why there is none. */
 export interface ThreadHost {
   readonly processors: number;
   /** Null where there are no threads over shared memory. */
@@ -29,6 +30,7 @@ interface NodeProcess {
   getBuiltinModule(name: 'node:os'): { availableParallelism(): number };
 }
 
+/** Looks for worker threads in Node and in browsers. */
 export function threadHost(): ThreadHost {
   const { process } = globalThis as { process?: Partial<NodeProcess> };
   const node = process?.getBuiltinModule ? (process as NodeProcess) : null;

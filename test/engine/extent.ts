@@ -8,8 +8,8 @@ const backend = createReferenceBackend();
 
 /**
  * The largest number, or 1, among the values of a row's definition and their gradients, in float64. Where two entries
- * of
- * a line are nearly equal a normalisation's gradient is the small rest of terms that are divided by their difference.
+ * of a line are nearly equal a normalisation's gradient is the small rest of terms that are divided by their
+ * difference.
  */
 export function extent(
   op: TableOp,

@@ -104,6 +104,7 @@ function overQueries(
   return sum;
 }
 
+/** The kernel of `attention`. */
 export function attention(machine: Machine): Record<string, Kernel<GpuStorage>> {
   const dimsOf = ([B, T, H, D]: Shape, [, S, G]: Shape) => ({
     B,

@@ -9,6 +9,7 @@ import { pointwise } from './pointwise.ts';
 import { rotation } from './rotary.ts';
 import { simplex } from './simplex.ts';
 
+/** All kernels of fused operations on a device, by name. */
 export const fusedKernels = (machine: Machine): Record<string, Kernel<GpuStorage>> => ({
   ...alongLines(machine),
   ...attention(machine),

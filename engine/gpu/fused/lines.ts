@@ -98,6 +98,7 @@ export function softmaxLines(machine: Machine, x: GpuStorage, lines: Lines): Gpu
   return y;
 }
 
+/** Kernels of the softmax family, of normalisation and of cross-entropy. */
 export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>> {
   /** Runs `body` with a way to make values that are freed afterwards. */
   const within = <R>(body: (keep: (x: GpuStorage) => GpuStorage) => R): R => {

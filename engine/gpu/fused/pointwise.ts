@@ -75,6 +75,7 @@ function adamwStep(
   );
 }
 
+/** Kernels of activations and of AdamW. */
 export function pointwise(machine: Machine): Record<string, Kernel<GpuStorage>> {
   const run = (kernel: KernelSource, first: GpuStorage, ...rest: KernelArgument[]): GpuStorage =>
     machine.run(kernel, [first.size], [first, ...rest]);

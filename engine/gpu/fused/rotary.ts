@@ -20,6 +20,7 @@ function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, ha
   return second * turns[turn] + first * turns[turn + 1];
 }
 
+/** The kernel of `rotary`. */
 export function rotation(machine: Machine): Record<string, Kernel<GpuStorage>> {
   const turn = (
     x: GpuStorage,

@@ -75,6 +75,7 @@ function centred(this: Thread, g: Values, y: Values, mean: Values, n: number, in
   return y[this.thread.x] > 0 ? g[this.thread.x] - mean[lineOf(this.thread.x, inner, n)] : 0;
 }
 
+/** Kernels of projections on simplices. */
 export function simplex(machine: Machine): Record<string, Kernel<GpuStorage>> {
   /** What `result` makes of the maxima of the lines and τ relative to them. */
   const withThreshold = (

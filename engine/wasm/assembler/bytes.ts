@@ -23,10 +23,15 @@ export function signed(n: number): number[] {
   }
 }
 
+/** Four bytes, little-endian. */
 export const float32 = (x: number): number[] => [...new Uint8Array(Float32Array.of(x).buffer)];
+/** Eight bytes, little-endian. */
 export const float64 = (x: number): number[] => [...new Uint8Array(Float64Array.of(x).buffer)];
 
+/** A count and the items, one after another. */
 export const vector = (items: readonly (readonly number[])[]): number[] => unsigned(items.length).concat(...items);
+/** A count and the bytes of UTF-8. */
 export const text = (s: string): number[] => vector([...new TextEncoder().encode(s)].map(b => [b]));
+/** A section of a module: its id, its length, its content. */
 export const section = (id: number, content: readonly number[]): number[] =>
   [id].concat(unsigned(content.length), content);

@@ -8,15 +8,21 @@
  */
 import { float32, float64, signed, unsigned } from './bytes.ts';
 
+/** Types on the stack. */
 export type ValueType = 'i32' | 'f32' | 'f64' | 'v128';
 
+/** Code that leaves one value of type T on the stack. */
 export interface Expr<T extends ValueType = ValueType> {
   readonly type: T;
   emit(code: Code): void;
 }
+/** A 32-bit integer. */
 export type I32 = Expr<'i32'>;
+/** A single-precision float. */
 export type F32 = Expr<'f32'>;
+/** A double-precision float. */
 export type F64 = Expr<'f64'>;
+/** A vector of 128 bits. */
 export type V128 = Expr<'v128'>;
 
 /** A variable of a function. As an expression it is its value. */
@@ -24,6 +30,7 @@ export interface Local<T extends ValueType = ValueType> extends Expr<T> {
   readonly index: number;
 }
 
+/** Code that leaves the stack as it was. */
 export interface Statement {
   emit(code: Code): void;
 }
@@ -116,10 +123,13 @@ export function statement(text: string, bytes: readonly number[], operands: read
 }
 
 // Numbers stand for constants wherever an operand is expected.
+/** A number as an expression of type i32. */
 export const i32Operand = (x: I32 | number): I32 =>
   typeof x === 'number' ? expression('i32', `i32.const ${x}`, [0x41, ...signed(x | 0)]) : x;
+/** A number as an expression of type f32. */
 export const f32Operand = (x: F32 | number): F32 =>
   typeof x === 'number' ? expression('f32', `f32.const ${x}`, [0x43, ...float32(x)]) : x;
+/** A number as an expression of type f64. */
 export const f64Operand = (x: F64 | number): F64 =>
   typeof x === 'number' ? expression('f64', `f64.const ${x}`, [0x44, ...float64(x)]) : x;
 
@@ -142,10 +152,13 @@ const exactly = (x: number): string => (Object.is(x, -0) ? '-0' : String(x));
 const repeat = (bytes: readonly number[]): number[] => Array.from({ length: 16 }, (_, i) => bytes[i % bytes.length]);
 const int32 = (x: number): number[] => [x & 255, (x >> 8) & 255, (x >> 16) & 255, (x >> 24) & 255];
 
+/** A number as four equal floats. */
 export const f32x4Operand = (x: V128 | number): V128 =>
   typeof x === 'number' ? vectorConstant(`f32x4 ${exactly(x)}`, () => repeat(float32(x))) : x;
+/** A number as two equal doubles. */
 export const f64x2Operand = (x: V128 | number): V128 =>
   typeof x === 'number' ? vectorConstant(`f64x2 ${exactly(x)}`, () => repeat(float64(x))) : x;
+/** A number as four equal integers. */
 export const i32x4Operand = (x: V128 | number): V128 =>
   typeof x === 'number' ? vectorConstant(`i32x4 ${x}`, () => repeat(int32(x))) : x;
 /** Four different integers. */

@@ -42,6 +42,7 @@ const load =
   (address: Int, offset = 0): Expr<T> =>
     expression(type, name + at(offset), [...bytes, ...memarg(offset)], [i32Operand(address)]);
 
+/** Instructions on 32-bit integers. */
 export const i32 = {
   const: (x: number): I32 => i32Operand(x),
   load: load('i32', 'i32.load', [0x28]),
@@ -65,6 +66,7 @@ export const i32 = {
   min_u: (a: Int, b: Int): I32 => select(i32Operand(a), i32Operand(b), i32.lt_u(a, b)),
 };
 
+/** Instructions on single-precision floats. */
 export const f32 = {
   const: (x: number): F32 => f32Operand(x),
   load: load('f32', 'f32.load', [0x2a]),
@@ -78,6 +80,7 @@ export const f32 = {
   demote: (x: F64): F32 => expression('f32', 'f32.demote_f64', [0xb6], [x]),
 };
 
+/** Instructions on double-precision floats. */
 export const f64 = {
   add: double2('add', 0xa0),
   sub: double2('sub', 0xa1),
@@ -93,6 +96,7 @@ export function select<T extends 'i32' | 'f32' | 'f64'>(a: Expr<T>, b: Expr<T>, 
   return expression(a.type, 'select', [0x1b], [a, b, condition]);
 }
 
+/** Instructions on vectors whatever their lanes. */
 export const v128 = {
   load: load('v128', 'v128.load', simd(0)),
   /** Eight bytes in the low half, zero above. */
@@ -144,6 +148,7 @@ function shift(name: string, opcode: number) {
   return (a: V128, by: number): V128 => expression('v128', name, bytes, [a, i32Operand(by)]);
 }
 
+/** Instructions on four integers. */
 export const i32x4 = {
   const: i32x4Operand,
   splat: (x: Int): V128 => expression('v128', 'i32x4.splat', simd(17), [i32Operand(x)]),
@@ -163,6 +168,7 @@ export const i32x4 = {
   trunc_sat_f64x2_s_zero: vector1('i32x4.trunc_sat_f64x2_s_zero', 252),
 };
 
+/** Instructions on four floats. */
 export const f32x4 = {
   const: f32x4Operand,
   splat: (x: Float): V128 => expression('v128', 'f32x4.splat', simd(19), [f32Operand(x)]),
@@ -194,6 +200,7 @@ export const f32x4 = {
   relaxed_madd: (a: V128, b: V128, c: V128): V128 => expression('v128', 'f32x4.relaxed_madd', simd(0x105), [a, b, c]),
 };
 
+/** Instructions on two doubles. */
 export const f64x2 = {
   const: f64x2Operand,
   extract_lane: (a: V128, lane: number): F64 =>

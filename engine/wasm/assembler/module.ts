@@ -140,6 +140,7 @@ class ConstantPool implements Constants {
   }
 }
 
+/** What a module imports. */
 export interface ModuleOptions {
   /** A shared memory must say how far it may grow, in pages of 64 KiB. */
   readonly memory: { readonly shared: boolean; readonly maximum: number };
@@ -148,6 +149,7 @@ export interface ModuleOptions {
   readonly list?: (name: string) => boolean;
 }
 
+/** Collects functions and writes the bytes of a module. */
 export class ModuleBuilder {
   readonly listings = new Map<string, string>();
   private readonly options: ModuleOptions;

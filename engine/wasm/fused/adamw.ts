@@ -10,6 +10,7 @@ import { emitPointwise, pointwise } from './pointwise.ts';
 
 const { add, sub, mul, div, sqrt } = f32x4;
 
+/** Adds the kernels of AdamW to the module. */
 export function emitAdamw(kernels: Kernels): void {
   emitPointwise(kernels, 'adamwMean', 2, 1, ['keep', 'renew'], (_, [m, g], [keep, renew]) => [
     add(mul(m, keep), mul(g, renew)),
@@ -30,6 +31,7 @@ export function emitAdamw(kernels: Kernels): void {
   );
 }
 
+/** The kernels of AdamW. */
 export function adamw(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const average = (name: string): Kernel<WasmStorage> => ({
     forward: ([m, g], { beta }: { beta: number }) =>

@@ -37,6 +37,7 @@ interface Block {
   readonly firstKeys: I32;
 }
 
+/** Adds the kernels of attention to the module. */
 export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { softmaxLine }: SoftmaxFunctions): void {
   const strides = (f: Func, p: Dims) => ({
     query: f.let(i32.shl(i32.mul(p.H, p.D), 2)), // from one query to the next
@@ -188,6 +189,7 @@ export function emitAttention(kernels: Kernels, { matmul }: MatmulFunctions, { s
   );
 }
 
+/** The kernel of `attention`. */
 export function attention(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const run = (name: string, buffers: readonly WasmStorage[], q: View, k: View, scoreBuffers: number) => {
     const [B, T, H, D] = q.shape;

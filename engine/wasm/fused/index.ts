@@ -14,6 +14,7 @@ import { emitSimplex, simplex } from './simplex.ts';
 import { emitSoftmax, softmaxes } from './softmax.ts';
 import { emitSparse, sparseProducts } from './sparse.ts';
 
+/** Adds the kernels of all fused operations to the module. */
 export function emitFused(kernels: Kernels, matmul: MatmulFunctions): void {
   emitActivations(kernels);
   emitAdamw(kernels);
@@ -24,6 +25,7 @@ export function emitFused(kernels: Kernels, matmul: MatmulFunctions): void {
   emitSparse(kernels);
 }
 
+/** All kernels of fused operations on a machine, by name. */
 export const fusedKernels = (machine: Machine): Record<string, Kernel<WasmStorage>> => ({
   ...activations(machine),
   ...adamw(machine),

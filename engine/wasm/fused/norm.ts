@@ -69,6 +69,7 @@ function emitNorm(kernels: Kernels, name: string, centre: boolean): void {
   });
 }
 
+/** Adds the kernels of normalisation to the module. */
 export function emitNorms(kernels: Kernels): void {
   emitNorm(kernels, 'layerNorm', true);
   emitNorm(kernels, 'rmsNorm', false);
@@ -76,6 +77,7 @@ export function emitNorms(kernels: Kernels): void {
 
 const grain = 1 << 14;
 
+/** The kernels of `layerNorm` and `rmsNorm`. */
 export function norms(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const norm = (name: string): Kernel<WasmStorage> => {
     const run = (

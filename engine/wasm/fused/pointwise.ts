@@ -84,6 +84,7 @@ const twicePhi = {
   },
 };
 
+/** Adds the kernels of activations to the module. */
 export function emitActivations(kernels: Kernels): void {
   emitPointwise(kernels, 'sigmoid', 1, 1, [], (f, [x]) => [math.sigmoid(f, x)]);
   emitPointwise(kernels, 'sigmoidVjp', 2, 1, [], (_, [g, y]) => [mul(g, mul(y, sub(1, y)))]);
@@ -108,6 +109,7 @@ export function emitActivations(kernels: Kernels): void {
   }
 }
 
+/** The kernels of activations. */
 export function activations(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const gelu: Kernel<WasmStorage> = {
     forward: ([x], { approximate }: { approximate: 'none' | 'tanh' }) =>

@@ -12,6 +12,7 @@ import type { Machine, WasmStorage } from '../machine.ts';
 
 const { add, sub, mul } = f32x4;
 
+/** Adds the kernel of `rotary` to the module. */
 export function emitRotary(kernels: Kernels): void {
   // Items are positions (b, t); `table` holds D/2 cosines, then as many sines for each t. sign = −1 turns backwards.
   kernel(
@@ -51,6 +52,7 @@ export function emitRotary(kernels: Kernels): void {
 
 const tablesKept = 4;
 
+/** The kernel of `rotary`. */
 export function rotary(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const tables = new Map<string, WasmStorage>(); // in order of use
 

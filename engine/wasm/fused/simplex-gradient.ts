@@ -31,6 +31,7 @@ const rules: readonly Rule[] = [
 // g: gradient; s: y or x, which shows the support; tau: one a line, for thresholds; dx, dm: results.
 const buffers = { g: 'i32', s: 'i32', tau: 'i32', dx: 'i32', dm: 'i32' } as const;
 
+/** Adds the kernels of gradients of projections to the module. */
 export function emitSimplexGradients(kernels: Kernels): void {
   for (const rule of rules) {
     emitLines(kernels, rule);
@@ -118,6 +119,7 @@ function shareOf(
   );
 }
 
+/** The kernels of gradients of projections. */
 export function simplexGradients(machine: Machine) {
   const run = (
     rule: string,

@@ -98,6 +98,7 @@ const sumOfLanes = (f: Func, v: V128): I32 => {
 /** NaN where the maximum of a line is not finite, which the host turns into an error; 0 elsewhere. */
 const failure = (top: V128): V128 => sub(top, top);
 
+/** Adds the kernels of projections on simplices to the module. */
 export function emitSimplex(kernels: Kernels): void {
   // tau[line] = τ; where y is not 0 also y = max(x − τ, 0).
   kernel(kernels, 'simplexLines', { x: 'i32', mass: 'i32', tau: 'i32', y: 'i32', n: 'i32' }, (f, p, share) => {
@@ -186,6 +187,7 @@ export function emitSimplex(kernels: Kernels): void {
   emitSimplexGradients(kernels);
 }
 
+/** The kernels of projections on simplices. */
 export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
   /** τ of every line, and the projection if it is wanted. `mass` has one entry a line. */
   const run = (

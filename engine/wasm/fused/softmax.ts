@@ -18,11 +18,13 @@ const { sub, mul } = f32x4;
 /** ln of a positive double. */
 const logOf = (f: Func, x: F64): F32 => f32x4.extract_lane(math.log(f, f.let(f32x4.splat(f32.demote(x)))), 0);
 
+/** Functions of the module that other kernels call. */
 export interface SoftmaxFunctions {
   /** (x, y, n, scale: f32): y = softmax(scale · x), scale > 0. y may be x. */
   readonly softmaxLine: FuncRef;
 }
 
+/** Adds the kernels of the softmax family to the module. */
 export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
   const softmaxLine = kernels.module.func(
     'softmaxLine',
@@ -179,6 +181,7 @@ export function emitSoftmax(kernels: Kernels): SoftmaxFunctions {
 /** Elements of a share worth a thread; an exponential takes several times as long as an addition. */
 const grain = 1 << 13;
 
+/** The kernels of the softmax family. */
 export function softmaxes(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const isLast = (x: View, dim: number): boolean => dim === x.shape.length - 1;
   const run = (name: string, inputs: readonly WasmStorage[], { shape }: View, size: number): WasmStorage => {

@@ -72,6 +72,7 @@ function list(
   return end;
 }
 
+/** Adds the kernels of sparse products to the module. */
 export function emitSparse(kernels: Kernels): void {
   const madd = multiplyAdd(kernels.features);
 
@@ -185,6 +186,7 @@ function isSparse(machine: Machine, a: WasmStorage): boolean {
   return positive <= sparse * count;
 }
 
+/** The kernels of `sparseMatmul` and `sampledMatmul`. */
 export function sparseProducts(machine: Machine): Record<string, Kernel<WasmStorage>> {
   const run = (
     name: string,

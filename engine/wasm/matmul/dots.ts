@@ -24,6 +24,7 @@ const params = {
   accumulate: 'i32',
 } as const;
 
+/** Adds the product by dot products to the module. */
 export function emitDots({ module, features }: Kernels): FuncRef {
   const madd = multiplyAdd(features);
   return module.func('matmulDots', params, (f, p) => {

@@ -252,6 +252,7 @@ export interface MatmulFunctions {
   readonly matmul: FuncRef;
 }
 
+/** Adds the matrix product to the module. */
 export function emitMatmul(kernels: Kernels): MatmulFunctions {
   const { module } = kernels;
   const pack = emitPacking(kernels);

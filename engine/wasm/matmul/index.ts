@@ -10,6 +10,7 @@ interface Operand {
   readonly shape: Shape;
 }
 
+/** The batched product over the last two dims, either operand transposed: (…, m, n). */
 export function matmul(
   machine: Machine,
   a: Operand,

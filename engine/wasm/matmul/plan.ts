@@ -7,11 +7,13 @@
  * The tile of the micro-kernel: 4 × 8 outputs are 8 vectors, which with two of B and one of A stay below 16 registers.
  */
 export const tileRows = 4;
+/** Columns of a tile of the output: two vectors. */
 export const tileColumns = 8;
 /** Depth of a panel: 8 columns of B, 8 KiB, stay in the first-level cache. It is also the length of a partial sum. */
 export const depth = 256;
 /** Rows of A packed at a time, 128 KiB, and columns of B, 512 KiB: both stay in the second level. */
 export const blockRows = 128;
+/** Columns of B that are packed at a time. */
 export const blockColumns = 512;
 
 /** Up to so many rows times a transposed matrix are not worth packing it. */
@@ -22,10 +24,14 @@ export const packedBytes = 16 * 2 ** 20;
 
 /** Layout of a thread's workspace in bytes. */
 export const packedA = 0;
+/** Where packed B begins in a thread's workspace, in bytes. */
 export const packedB = packedA + blockRows * depth * 4;
+/** Where a tile at a ragged edge is computed. */
 export const edgeTile = packedB + blockColumns * depth * 4;
+/** Bytes of a thread's workspace. */
 export const workBytes = edgeTile + tileRows * tileColumns * 4;
 
+/** How the work is cut into items. */
 export interface Items {
   /** Whether items are groups of rows; of columns otherwise. */
   readonly byRows: boolean;

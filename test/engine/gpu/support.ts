@@ -1,7 +1,6 @@
 /**
  * The backend `gpu` for tests: WebGPU in Node, on SwiftShader (a Vulkan device in software that Debian's chromium
- * brings)
- * unless VK_ICD_FILENAMES names another driver. Where there is none the tests skip, and a line says so.
+ * brings) unless VK_ICD_FILENAMES names another driver. Where there is none the tests skip, and a line says so.
  */
 import { existsSync } from 'node:fs';
 import { afterAll, describe } from 'vitest';

@@ -1,8 +1,8 @@
 /**
  * The largest error of a vector function in units in the last place, against double precision. By default over one
- * float
- * of a few thousand, spread over all signs and exponents; with LONG_TESTS set over every one of the 2³² floats, which
- * takes half a minute or more a function. So the functions are run in a module of their own, in place on bit patterns.
+ * float of a few thousand, spread over all signs and exponents; with LONG_TESTS set over every one of the 2³² floats,
+ * which takes half a minute or more a function. So the functions are run in a module of their own, in place on bit
+ * patterns.
  */
 import { expect } from 'vitest';
 import { ModuleBuilder } from '../../../engine/wasm/assembler/module.ts';
