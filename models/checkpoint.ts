@@ -171,31 +171,47 @@ export function storedName({ tensors }: TensorSource, name: string): string {
   return !tensors.has(name) && tensors.has(bare) ? bare : name;
 }
 
-/** The `tokenizer_config.json` by which Hugging Face's AutoTokenizer knows the class and the special tokens. */
-function formatTokenizerConfig(tokenizer: Tokenizer): Record<string, unknown> {
+/** What Hugging Face's AutoTokenizer knows the class and the special tokens by. */
+function formatTokenizerConfig(tokenizer: Tokenizer) {
   const { bos, eos, pad, unk } = tokenizer.specialTokens;
   const name = (id?: number) => (id === undefined ? null : tokenizer.token(id));
   return {
     tokenizer_class: 'PreTrainedTokenizerFast',
-    bos_token: name(bos),
-    eos_token: name(eos),
-    pad_token: name(pad),
-    unk_token: name(unk),
+    roles: { bos_token: name(bos), eos_token: name(eos), pad_token: name(pad), unk_token: name(unk) },
     clean_up_tokenization_spaces: false,
   };
 }
 
-/** The texts beside the weights of a written model, by file name. */
-export const modelTexts = ({ model, tokenizer }: LanguageModel, dtype: FloatDType): Record<string, string> => ({
-  'config.json': `${JSON.stringify(formatConfig(model.config, tokenizer, dtype), null, 2)}\n`,
-  ...tokenizerTexts(tokenizer),
-});
+const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
-/** `tokenizer.json` and `tokenizer_config.json`. */
-export const tokenizerTexts = (tokenizer: Tokenizer): Record<string, string> => ({
-  'tokenizer.json': tokenizerToJson(tokenizer),
-  'tokenizer_config.json': `${JSON.stringify(formatTokenizerConfig(tokenizer), null, 2)}\n`,
-});
+/** The texts beside the weights of a written model, by file name. `more` are fields of `tokenizer_config.json`. */
+export const modelTexts = (
+  { model, tokenizer, endTokens: ends = [] }: LanguageModel,
+  dtype: FloatDType,
+  more: Fields = {},
+): Record<string, string> => {
+  const { bos = null, eos = null, pad = null } = tokenizer.specialTokens;
+  return {
+    'config.json': json(formatConfig(model.config, tokenizer, dtype)),
+    'generation_config.json': json({
+      bos_token_id: bos,
+      eos_token_id: ends.length > 1 ? ends : eos,
+      pad_token_id: pad,
+    }),
+    ...tokenizerTexts(tokenizer, more),
+  };
+};
+
+/** `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`. */
+export function tokenizerTexts(tokenizer: Tokenizer, more: Fields = {}): Record<string, string> {
+  const { roles, ...others } = formatTokenizerConfig(tokenizer);
+  const named = Object.entries(roles).filter(([, name]) => name !== null);
+  return {
+    'tokenizer.json': tokenizerToJson(tokenizer),
+    'tokenizer_config.json': json({ ...others, ...roles, ...more }),
+    'special_tokens_map.json': json(Object.fromEntries(named)),
+  };
+}
 
 /** The weights of `model.safetensors`, in the order of a checkpoint. */
 export async function modelTensors(model: Transformer, dtype: FloatDType): Promise<Record<string, TensorData>> {

@@ -106,3 +106,24 @@ function isMark(tokenizer: Tokenizer, id: number): boolean {
   if (added.some(token => token.id === id)) return true;
   return tokens[id] !== undefined && /^(<[^<>]+>|\[[^[\]]+\])$/.test(tokenizer.token(id));
 }
+
+/**
+ * A tokenizer for other libraries that puts the begin token before every text, as its model has seen them all; one that
+ * has a post-processor keeps it. No end token is added: a prompt would be over before it is continued.
+ */
+export function withBeginToken(tokenizer: Tokenizer): Tokenizer {
+  const { bos } = tokenizer.specialTokens;
+  if (bos === undefined || tokenizer.parts.postProcessor !== undefined) return tokenizer;
+  const id = tokenizer.token(bos);
+  const sequence = (name: 'A' | 'B', type_id: number) => [
+    { SpecialToken: { id, type_id } },
+    { Sequence: { id: name, type_id } },
+  ];
+  const postProcessor = {
+    type: 'TemplateProcessing',
+    single: sequence('A', 0),
+    pair: [...sequence('A', 0), ...sequence('B', 1)],
+    special_tokens: { [id]: { id, ids: [bos], tokens: [id] } },
+  };
+  return new Tokenizer({ ...tokenizer.parts, postProcessor });
+}

@@ -2,7 +2,7 @@
 import { basename, dirname, join } from 'node:path';
 import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
 import type { LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
-import type { FloatDType } from '../config.ts';
+import type { Fields, FloatDType } from '../config.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { exists, readText, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { isGguf, openGguf } from './gguf.ts';
@@ -28,23 +28,34 @@ export const loadTokenizer = async (path: string): Promise<Tokenizer> =>
     ? readTokenizer(modelFiles(dirname(path)), basename(path))
     : readTokenizer(await openModel(path));
 
-/** Writes `tokenizer.json` and `tokenizer_config.json` into a directory. */
-export async function saveTokenizer(directory: string, tokenizer: Tokenizer): Promise<void> {
-  for (const [name, text] of Object.entries(tokenizerTexts(tokenizer)))
+/** Writes the files of a tokenizer into a directory: its own, and those that say which tokens play a part. */
+export async function saveTokenizer(directory: string, tokenizer: Tokenizer, more: Fields = {}): Promise<void> {
+  for (const [name, text] of Object.entries(tokenizerTexts(tokenizer, more)))
     await writeFileAtomic(join(directory, name), text);
 }
 
-/** Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside. */
+/**
+ * Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside; `more` are fields of
+ * `tokenizer_config.json`.
+ */
 export async function saveModel(
   directory: string,
   model: LanguageModel,
-  dtype: FloatDType = 'F32',
-  extra: Readonly<Record<string, string>> = {},
+  dtype: FloatDType = model.dtype ?? 'F32',
+  { files = {}, more = {} }: Companions = {},
 ): Promise<void> {
   const tensors = await modelTensors(model.model, dtype);
   await writeDirectoryAtomic(directory, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
-    for (const [name, text] of Object.entries({ ...modelTexts(model, dtype), ...extra }))
-      await writeFileAtomic(join(temporary, name), text);
+    for (const [name, content] of Object.entries({ ...modelTexts(model, dtype, more), ...files }))
+      await writeFileAtomic(join(temporary, name), content);
   });
+}
+
+/** What a written model has beside itself. */
+export interface Companions {
+  /** Files by name: a record, a licence, a model card. */
+  readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  /** Fields of `tokenizer_config.json`: a chat template. */
+  readonly more?: Fields;
 }

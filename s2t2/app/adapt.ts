@@ -10,8 +10,13 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { saveModel } from '../../models/node/checkpoint.ts';
-import { type LanguageModel } from '../../models/checkpoint.ts';
+import { requiredFields, type LanguageModel } from '../../models/checkpoint.ts';
+import type { FloatDType } from '../../models/config.ts';
+import { carriedOver } from '../../models/node/carried.ts';
+import { openModel, saveModel } from '../../models/node/checkpoint.ts';
+import { withBeginToken } from '../../models/roles.ts';
+import type { Transformer } from '../../models/weights.ts';
+import { modelCard } from './card.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -32,6 +37,10 @@ export interface Adaptation extends TargetOptions {
   readonly settings: Settings;
   /** Learning rates of methods that do not have those of the settings. */
   readonly rates?: ReadonlyMap<string, Rates>;
+  /** Where the source model and the texts were read from, and the command that did; for the card of the model. */
+  readonly origin?: { readonly model: string; readonly data?: string; readonly command?: string };
+  /** In which the adapted model is written; the source's if missing. */
+  readonly dtype?: FloatDType;
   /** Names of methods, in the order of the table; the last that has a plan gives the adapted model. */
   readonly methods: readonly string[];
   readonly out: string;
@@ -62,10 +71,8 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
 }
 
 /** All methods, in a directory that is this run's alone. */
-async function runMethods(
-  { out, methods: names, fresh, rates }: Adaptation,
-  experiment: Experiment & Prepared,
-): Promise<Adapted> {
+async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepared): Promise<Adapted> {
+  const { out, methods: names, fresh, rates } = adaptation;
   const { work, target, settings } = experiment;
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
@@ -80,7 +87,7 @@ async function runMethods(
     if (!result.plan) continue;
     plan = result.plan;
     await savePlan(join(out, 'plan.safetensors'), plan);
-    await saveModel(join(out, 'model'), { model: result.model, tokenizer: target });
+    await saveAdapted(adaptation, experiment, name, result.model, rows);
     await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
   }
   const results: Results = {
@@ -91,6 +98,41 @@ async function runMethods(
   };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
+}
+
+/** Writes the adapted model with all that other tools look for beside it. */
+async function saveAdapted(
+  { out, source, origin, dtype, log }: Adaptation,
+  { target, settings, texts }: Prepared,
+  method: string,
+  model: Transformer,
+  rows: readonly Row[],
+): Promise<void> {
+  const { files, more, skipped } = origin ? await carriedOver(origin.model) : { files: {}, more: {}, skipped: [] };
+  if (skipped.length > 0) log(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
+  const card = origin && {
+    'README.md': modelCard({
+      source: await describeSource(origin.model),
+      family: model.config.family,
+      method,
+      tokens: { target: target.vocabSize, source: source.tokenizer.vocabSize },
+      texts: { train: texts.train.length, test: texts.test.length },
+      data: origin.data,
+      settings,
+      rows,
+      command: origin.command,
+    }),
+  };
+  await saveModel(join(out, 'model'), { model, tokenizer: withBeginToken(target) }, dtype ?? source.dtype, {
+    files: { ...files, ...card },
+    more,
+  });
+}
+
+async function describeSource(path: string) {
+  const files = await openModel(path);
+  const { _name_or_path: name } = await requiredFields(files, 'config.json');
+  return { path, name, card: await files.text('README.md') };
 }
 
 /** Forgets what an earlier run left. */

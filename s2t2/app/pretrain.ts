@@ -224,7 +224,9 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
     ...judged,
     samples,
   };
-  await saveModel(options.out, { model, tokenizer }, 'F16', { 'record.json': `${JSON.stringify(record, null, 2)}\n` });
+  await saveModel(options.out, { model, tokenizer }, 'F16', {
+    files: { 'record.json': `${JSON.stringify(record, null, 2)}\n` },
+  });
   log(`${verdict(judged)}; written to ${options.out}`);
   return record;
 }

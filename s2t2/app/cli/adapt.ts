@@ -10,7 +10,7 @@ import { adapt } from '../adapt.ts';
 import { dataFolder } from '../data/tools.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
-import { fraction, nameList, requiredOption, whole } from './arguments.ts';
+import { commandLine, dtypeOption, dtypes, fraction, nameList, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, targetOptions, withCorpus, withTarget, type CorpusFlags, type TargetFlags } from './data.ts';
 import { log, print, stop } from './process.ts';
 import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
@@ -21,6 +21,7 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
   readonly test?: string;
   readonly testShare: number;
   readonly out: string;
+  readonly dtype?: keyof typeof dtypes;
   readonly methods: readonly string[];
   readonly maxTest?: number;
 }
@@ -49,6 +50,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     settings,
     rates: await ratesFrom(flags, flags.methods, settings.budget.amount),
     methods: flags.methods,
+    origin: { model: flags.model, data: flags.data, command: commandLine() },
+    dtype: flags.dtype && dtypes[flags.dtype],
     out: flags.out,
     fresh: flags.fresh,
     saveEverySeconds: flags.saveEvery,
@@ -86,11 +89,16 @@ function splitRandomly(
   return { train: order.slice(n), test: order.slice(0, n) };
 }
 
+const adaptedDType = dtypeOption(
+  "of the adapted model's weights; default: the source model's, float16 where that is quantised",
+);
+
 /** Adds `start`, `adapt` and `report`. */
 export function addAdaptCommands(program: Command): void {
   withSettings(
     program.command('start').description('adapt the bundled English model to the bundled proteins and print the table'),
   )
+    .addOption(adaptedDType)
     .option('--out <dir>', 'directory of the run', 'runs/proteins')
     .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
@@ -124,6 +132,7 @@ export function addAdaptCommands(program: Command): void {
     )
     .option('--test-share <x>', 'that part', fraction, 0.05)
     .addOption(requiredOption('--out <dir>', 'directory of the run'))
+    .addOption(adaptedDType)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, ['source', 's2t2'])
     .action(runAdaptation);
 

@@ -90,3 +90,19 @@ export function checkRequired(command: Command): void {
   if (missing)
     command.error(`error: option '${missing.flags}' is missing`, { code: 'commander.missingMandatoryOptionValue' });
 }
+
+/** Names of dtypes as Hugging Face writes them. */
+export const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
+
+/** `--dtype`: one of these names. */
+export const dtypeOption = (description: string): Option =>
+  new Option('--dtype <name>', description).choices(Object.keys(dtypes));
+
+/** This command as one would type it; where its results go is left open. */
+export const commandLine = (): string =>
+  ['s2t2', ...process.argv.slice(2).map((word, i, words) => (words[i - 1] === '--out' ? 'DIR' : shellWord(word)))].join(
+    ' ',
+  );
+
+const shellWord = (word: string): string =>
+  /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

@@ -1,5 +1,5 @@
 /** `import`, `evaluate` and `generate`: a model as it is. */
-import { Option, type Command } from 'commander';
+import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
@@ -13,11 +13,9 @@ import { defaults } from '../../settings.ts';
 import { cutAll, encodeTexts } from '../../corpus/sequences.ts';
 import { describeUnknown } from '../prepare.ts';
 import { renderTable, withError } from '../tables.ts';
-import { fraction, nonNegative, requiredOption, whole } from './arguments.ts';
+import { dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
 import { log, print, stop } from './process.ts';
-
-const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as const;
 
 interface EvaluateFlags extends CorpusFlags {
   readonly model: string;
@@ -32,11 +30,7 @@ export function addModelCommands(program: Command): void {
     .description('write the model of a GGUF file as a Hugging Face model directory')
     .argument('<file>', 'GGUF file (a model directory is written anew, in another --dtype)')
     .addOption(requiredOption('--out <dir>', 'model directory to write'))
-    .addOption(
-      new Option('--dtype <name>', "of the weights; default: the source's, float16 where that is quantised").choices(
-        Object.keys(dtypes),
-      ),
-    )
+    .addOption(dtypeOption("of the weights; default: the source's, float16 where that is quantised"))
     .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
       let bar: ProgressBar | undefined;
       const onProgress = (done: number, total: number) => {

@@ -128,6 +128,18 @@ describe('the whole job', () => {
       expect(Math.abs(row(name).tokens - 1500), name).toBeLessThan(128);
     const { model, tokenizer } = await loadModel(at('whole', 'model'));
     expect(model.config).toMatchObject({ vocabSize: tokenizer.vocabSize, tied: false });
+    expect((await readdir(at('whole', 'model'))).sort()).toEqual([
+      'README.md',
+      'config.json',
+      'generation_config.json',
+      'model.safetensors',
+      'special_tokens_map.json',
+      'tokenizer.json',
+      'tokenizer_config.json',
+    ]);
+    expect(await readFile(at('whole', 'model', 'README.md'), 'utf8')).toContain(
+      `${row('s2t2').after.bitsPerByte.toFixed(4)} ± `,
+    );
     const plan = await loadPlan(at('whole', 'plan.safetensors'), { target: tokenizer.hash });
     expect(plan.values.length).toBe(results.plan!.support);
     const { rows, columns, support, residual } = results.plan!;
