@@ -2,19 +2,7 @@
  * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order one; a
  * layer makes a plan of it, and the plan makes both ends of the model.
  */
-import {
-  div,
-  matmul,
-  mul,
-  neg,
-  noGrad,
-  Random,
-  scope,
-  sparseMatmul,
-  sub,
-  tensor,
-  type Tensor,
-} from '../engine/index.ts';
+import { matmul, noGrad, Random, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch, planBatches } from '../models/batches.ts';
 import { UserError } from '../models/errors.ts';
@@ -39,19 +27,19 @@ export interface Layer {
 
 /** X = −Ĉ/(α̂ u v): the sparse plan. */
 export const sparseLayer: Layer = {
-  plan: (cost, mu, nu, settings) => sparseSinkhorn(mul(cost, -1 / (settings.alpha * cost.size)), mu, nu, settings),
+  plan: (cost, mu, nu, settings) => sparseSinkhorn(cost.mul(-1 / (settings.alpha * cost.size)), mu, nu, settings),
   costOf: (entry, size, { alpha }) => -alpha * size * entry,
 };
 
 /** The paper's dense plan: X = −Ĉ. */
 export const denseLayer: Layer = {
-  plan: (cost, mu, nu, { iterations }) => denseSinkhorn(neg(cost), mu, nu, iterations),
+  plan: (cost, mu, nu, { iterations }) => denseSinkhorn(cost.neg(), mu, nu, iterations),
   costOf: () => 0,
 };
 
 /** The paper's unconstrained plan, at the scale of a plan: P = (1 − Ĉ)/(u v). */
 export const plainLayer: Layer = {
-  plan: cost => ({ plan: div(sub(1, cost), cost.size) }),
+  plan: cost => ({ plan: cost.neg().add(1).div(cost.size) }),
   costOf: () => 0,
   signed: true,
 };

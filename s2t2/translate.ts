@@ -6,18 +6,7 @@
  *
  * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
  */
-import {
-  concat,
-  div,
-  noGrad,
-  ones,
-  reshape,
-  scope,
-  slice,
-  sparseMatmul,
-  tensor,
-  type Tensor,
-} from '../engine/index.ts';
+import { concat, noGrad, ones, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Ends } from '../models/weights.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
@@ -73,7 +62,7 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor, by
   return noGrad(() =>
     scope(() => {
       const own = columns.embedding(head); // (v, C)
-      const scaled = byColumns ? div(own, reshape(nu, [-1, 1])) : own;
+      const scaled = byColumns ? own.div(nu.reshape([-1, 1])) : own;
       return concat([columns.embedding(embedding), scaled, ones([nu.size, 1])], 1);
     }),
   );
@@ -104,11 +93,11 @@ export function translateEnds(
   const C = source.embedding.shape[1];
   const byColumns = headNormalisation === 'columns';
   const sums = product(plan, sourceFactor(source, nu, columns, byColumns)); // (u, 2C + 1)
-  const rows = rowNormalisation === 'actual' ? slice(sums, 1, 2 * C) : mu.unsqueeze(1); // (u, 1)
-  const head = slice(sums, 1, C, 2 * C); // (u, C)
+  const rows = rowNormalisation === 'actual' ? sums.slice(1, 2 * C) : mu.unsqueeze(1); // (u, 1)
+  const head = sums.slice(1, C, 2 * C); // (u, C)
   return {
-    embedding: assemble(div(slice(sums, 1, 0, C), rows), source.embedding),
-    head: assemble(byColumns ? head : div(head, rows), source.head),
+    embedding: assemble(sums.slice(1, 0, C).div(rows), source.embedding),
+    head: assemble(byColumns ? head : head.div(rows), source.head),
   };
 }
 
