@@ -66,6 +66,29 @@ describe('starts', () => {
     expect(Array.from(model.head.dataSync())).toEqual(Array.from(source.model.head.dataSync()));
   });
 
+  test('s2t2: rows for finetuning do not depend on how far the prior was mixed; their head has the scale asked for', async () => {
+    const start = async (more: Partial<Context['settings']>) => {
+      const settings = { ...context.settings, planShare: 0, noise: 0, ...more };
+      const { finetuned } = await methods.s2t2.start({ ...context, settings, runStage: (_, t) => train(t) });
+      return finetuned!;
+    };
+    const [little, much, small] = [
+      await start({ smoothing: 0.1 }),
+      await start({ smoothing: 0.8 }),
+      await start({ smoothing: 0.1, headScale: 0.5 * context.settings.headScale }),
+    ];
+    for (const end of ['embedding', 'head'] as const) {
+      const [a, b] = [little[end].dataSync(), much[end].dataSync()];
+      // Plans are float32, and √(σ² − λ) near λ = σ² makes a root of a rounding: 2^-12 of rows of order 0.1.
+      a.forEach((x, e) => expect(Math.abs(x - b[e])).toBeLessThan(2 ** -10));
+    }
+    const special = new Set(context.target.parts.special.values());
+    small.head.dataSync().forEach((x, e) => {
+      const scale = special.has(Math.floor(e / 32)) ? 1 : 0.5;
+      expect(x).toBeCloseTo(scale * little.head.dataSync()[e], 6);
+    });
+  });
+
   test('s2t2: learning the plan lowers the loss, and leaks nothing', async () => {
     const before = memory();
     let losses = new Float32Array();
