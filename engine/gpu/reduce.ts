@@ -2,6 +2,9 @@
  * Sums and maxima over the middle of (outer, n, inner), of values and of functions of them. A long line is shared by
  * several threads, thread p of `parts` taking elements p, p + parts, …, so that neighbours read neighbours; their
  * results are a shorter line, which is reduced again. A thread adds in blocks of 32: few roundings follow each other.
+ *
+ * The kernels of sums differ in one term and repeat the loop around it. gpu.js translates the text of a kernel without
+ * what it closes over, so a term cannot be handed in; text put together from parts would not be checked by TypeScript.
  */
 import type { Reduction } from '../backend.ts';
 import type { KernelSource, Thread, Values } from './gpujs.ts';

@@ -5,7 +5,8 @@
  *
  *     P = softmax(Q Kᵀ/√D)    O = P V    dS = P (dO Vᵀ − Σ dO O)/√D    dQ = dS K    dK = Σ dSᵀ Q    dV = Σ Pᵀ dO
  *
- * with sums over the H/G query heads of a group. Query t sees keys up to t + S − T.
+ * with sums over the H/G query heads of a group. Query t sees keys up to t + S − T. Kernels repeat the arithmetic of
+ * places for the reason that `../reduce.ts` gives.
  */
 import type { Kernel, Shape } from '../../backend.ts';
 import type { Thread, Values } from '../gpujs.ts';
