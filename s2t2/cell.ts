@@ -52,15 +52,20 @@ export interface Row {
   readonly tokens: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** What was spent when `before` was measured: on learning the plan, or nothing. */
+  readonly spentBefore?: Spent;
   /** Bits per byte of the training batches in the course of training, each before the model learns from it. */
   readonly curve: readonly CurvePoint[];
 }
 
-export interface CurvePoint {
-  /** Spent so far. */
+/** What training has spent so far. */
+export interface Spent {
   readonly tokens: number;
   readonly bytes: number;
   readonly seconds: number;
+}
+
+export interface CurvePoint extends Spent {
   /** Mean since the last point; end tokens are in it. */
   readonly bitsPerByte: number;
 }
@@ -110,8 +115,16 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   const context: Context = { settings, source, target, train: sequences.train, runStage, log: line => host.log(line) };
   const test = sequences.test[method.vocabulary];
 
+  const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
+  const spent = (): Spent => ({
+    tokens: total(s => s.tokens),
+    bytes: total(s => s.bytes),
+    seconds: total(s => s.seconds),
+  });
+
   const start = await method.start(context);
   const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
+  const spentBefore = spent();
   if (start.finetuned) disposeModel(start.model);
   const model = start.finetuned ?? start.model;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
@@ -131,16 +144,14 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
       new AdamW(weights, { rateOf: name => (name === 'embedding' || name === 'head' ? 1 : settings.bodyRate) }),
   });
   const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
-  const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
   const row: Row = {
     name: method.name,
     before: before && metrics(before),
     after: metrics(after),
     tokensPerByte: tokensPerByte(after),
     steps: total(s => s.steps),
-    tokens: total(s => s.tokens),
-    bytes: total(s => s.bytes),
-    seconds: total(s => s.seconds),
+    ...spent(),
+    ...(before && { spentBefore }),
     curve: curveOf(stages),
   };
   return { row, model, plan: start.plan, scores: { before, after }, evaluationSeconds };

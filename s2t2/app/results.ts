@@ -19,7 +19,8 @@ const metricsSchema: v.GenericSchema<unknown, Metrics> = v.object({
   standardError: maybeNaN,
 });
 
-const curvePoint = v.object({ tokens: amount, bytes: amount, seconds: amount, bitsPerByte: finite });
+const spent = { tokens: amount, bytes: amount, seconds: amount };
+const curvePoint = v.object({ ...spent, bitsPerByte: finite });
 
 /** A row of a table. */
 export const rowSchema: v.GenericSchema<unknown, Row> = v.object({
@@ -28,9 +29,8 @@ export const rowSchema: v.GenericSchema<unknown, Row> = v.object({
   after: metricsSchema,
   tokensPerByte: positive,
   steps: count,
-  tokens: amount,
-  bytes: amount,
-  seconds: amount,
+  ...spent,
+  spentBefore: v.optional(v.object(spent)),
   curve: v.array(curvePoint),
 });
 

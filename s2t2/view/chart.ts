@@ -168,7 +168,8 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
   return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
 <div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}${levels}
 <svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}${drawn.map(d => d.marks)}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
-<div class="readout" hidden></div></div></figure>`;
+<div class="readout" hidden></div></div>
+<p class="tools"><button type="button" data-download="svg plot-${id}" aria-label="Download as SVG: ${plot.title}">SVG</button><button type="button" data-download="csv plot-${id}" aria-label="Download as CSV: ${plot.title}">CSV</button></p></figure>`;
 }
 
 /** Whether points lie above their plot's axis. */

@@ -19,6 +19,8 @@ export interface ReportTable {
   readonly title: string;
   readonly note?: string;
   readonly columns: readonly string[];
+  /** Names of rows explained. */
+  readonly terms?: readonly (readonly [name: string, text: string])[];
   /** The first cell names the row. An empty cell stands for what does not exist. */
   readonly rows: readonly {
     readonly cells: readonly Cell[];

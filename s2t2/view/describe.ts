@@ -3,7 +3,7 @@ import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import type { Results, Row } from '../cell.ts';
 import type { Metrics } from '../evaluate.ts';
 import type { Plan } from '../plan.ts';
-import type { Cell, CurvePlot, ReportData, ReportTable } from './data.ts';
+import type { Cell, CurvePlot, CurvePlotPoint, ReportData, ReportTable } from './data.ts';
 
 export interface RunParts {
   readonly results: Results;
@@ -11,6 +11,20 @@ export interface RunParts {
   /** Null where no plan was learned. */
   readonly target: Tokenizer | null;
   readonly plan: Plan | null;
+  /** What was adapted to what; by default what the provenance of the results says. */
+  readonly names?: { readonly model: string; readonly data: string };
+}
+
+/** The last part of a path, without the endings of data files. */
+const shortName = (path: string): string =>
+  (path.split(/[\\/]/).findLast(part => part !== '') ?? path).replace(
+    /(\.train)?\.(fasta|faa|fa|jsonl|txt)(\.gz)?$/,
+    '',
+  );
+
+function namesOf({ provenance }: Results): RunParts['names'] {
+  const data = provenance?.data[0];
+  return provenance && data && { model: shortName(provenance.model.path), data: shortName(data.path) };
 }
 
 /** 95 % of a normal distribution lie within this many standard errors. */
@@ -87,26 +101,38 @@ export function resultsTable(rows: readonly PartialRow[]): ReportTable {
       emphasis: r.name === 's2t2',
       best: r === best,
     })),
+    terms: rows.flatMap(r => (r.name in rowNotes ? [[r.name, rowNotes[r.name]] as const] : [])),
   };
 }
+
+/** A score on held-out text as a mark on a plot. */
+export const markOf = (x: number, { bitsPerByte, standardError }: Metrics): CurvePlotPoint => ({
+  x,
+  y: bitsPerByte,
+  low: bitsPerByte - quantile * standardError,
+  high: bitsPerByte + quantile * standardError,
+});
 
 function curvePlots(rows: readonly Row[]): CurvePlot[] {
   const drawn = rows.filter(r => r.curve.length > 1);
   if (drawn.length === 0) return [];
+  const levels = rows.filter(r => floorNames.includes(r.name)).map(r => ({ name: r.name, y: r.after.bitsPerByte }));
   const plot = (unit: 'tokens' | 'bytes' | 'seconds', title: string): CurvePlot => ({
     title,
     x: { label: unit },
-    y: { label: 'bits per byte, training' },
+    y: { label: 'bits per byte' },
     series: drawn.map(r => ({
       name: r.name,
       emphasis: r.name === 's2t2',
       points: r.curve.map(p => ({ x: p[unit], y: p.bitsPerByte })),
+      marks: [...(r.before && r.spentBefore ? [markOf(r.spentBefore[unit], r.before)] : []), markOf(r[unit], r.after)],
     })),
+    levels,
   });
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
 }
 
-export function describeRun({ results, source, target, plan }: RunParts): ReportData {
+export function describeRun({ results, source, target, plan, names = namesOf(results) }: RunParts): ReportData {
   const { methods, plan: report } = results;
   const best = methods
     .filter(r => r.tokens > 0)
@@ -133,7 +159,7 @@ export function describeRun({ results, source, target, plan }: RunParts): Report
     );
   }
   return {
-    title: 'An adapted language model',
+    title: names ? `${names.model}, adapted to ${names.data}` : 'An adapted language model',
     lead: `${
       target
         ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every method had the same training budget; what learning the plan cost is inside it.`

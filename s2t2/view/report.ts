@@ -1,7 +1,8 @@
 /** report.html: one file that shows a run and makes no network requests. */
 import { sha256 } from '../../models/sha256.ts';
+import { tokenizerToJson } from '../../models/tokenizer/index.ts';
 import { renderCurves, seriesNames, viewPlot, type PlotView } from './chart.ts';
-import type { CurvePlot, ReportData } from './data.ts';
+import type { CurvePlot, ReportData, ReportTable } from './data.ts';
 import { base64, Html, html, json, type Content } from './html.ts';
 import {
   packPicture,
@@ -28,7 +29,11 @@ const hash = (text: string): string =>
 /** What the page's script is given, as JSON: see live/report.ts. */
 export interface ReportPayload {
   readonly plots: readonly PlotView[];
+  /** By the ids of their headings. */
+  readonly tables: Readonly<Record<string, ReportTable>>;
   readonly picture?: PackedPicture;
+  /** The text of both tokenizer.json, where a text is shown both ways. */
+  readonly tokenizers?: { readonly source: string; readonly target: string };
 }
 
 /** The page. `script` is the bundle of live/report.ts. */
@@ -52,8 +57,13 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
   }
   if (sample) add('tokens', 'One text, both ways', renderSample(sample.text, sample.source, sample.target));
 
-  const payload: ReportPayload = { plots, picture: picture && packPicture(picture) };
-  const live = curves.length > 0 || picture !== undefined || sample !== undefined;
+  const payload: ReportPayload = {
+    plots,
+    tables: Object.fromEntries(tables.map((table, i) => [`table-${i}`, table])),
+    picture: picture && packPicture(picture),
+    tokenizers: sample && { source: tokenizerToJson(sample.source), target: tokenizerToJson(sample.target) },
+  };
+  const live = sections.length > 0;
   // Nothing is fetched, and no script or style runs but these two.
   const policy = `default-src 'none'; img-src data:; script-src ${live ? hash(script) : "'none'"}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
   const page: Content = html`<!doctype html>

@@ -129,7 +129,18 @@ canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pa
 .tokens .token.lit { background: var(--accent); }
 .parts { display: flex; flex-wrap: wrap; gap: .3rem 1.1rem; white-space: nowrap; }
 .translations td, .translations th { vertical-align: baseline; }
+.hint { display: none; }
+.tools { display: flex; gap: .4rem; margin: .4rem 0 0; }
+.tools button { font-size: .8125rem; min-height: 1.75rem; min-width: 0; padding: .1rem .55rem; color: var(--muted); background: none; }
+.plot .tools { margin: -.5rem 0 0 3rem; }
+.terms summary { cursor: pointer; font-size: .9375rem; padding: .4rem 0; }
+.terms dl { display: grid; grid-template-columns: max-content 1fr; gap: .25rem 1rem; margin: .25rem 0 .75rem; font-size: .9375rem; }
+.terms dt { font-weight: 600; }
+.terms dd { margin: 0; }
+.own { display: grid; gap: .25rem; color: var(--muted); font-size: .875rem; }
+textarea { font: .875rem/1.5 var(--mono); color: var(--ink); background: var(--raised); border: 1px solid var(--line); border-radius: .375rem; padding: .5rem .6rem; width: 100%; resize: vertical; }
 @media (max-width: 40rem) {
+  .hint { display: block; margin: 0 0 .4rem; }
   th, td { padding: .5rem .65rem; }
   .ramp { margin-left: 0; }
   canvas { height: 26rem; }
@@ -140,5 +151,5 @@ canvas { display: block; width: 100%; height: min(34rem, 78vh); touch-action: pa
   .parts { flex-direction: column; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-@media print { .bar, .legend, nav { display: none; } .scroll { overflow: visible; } section { break-inside: avoid; } }
+@media print { .bar, .legend, .tools, .own, nav { display: none; } .scroll { overflow: visible; } section { break-inside: avoid; } }
 `;

@@ -26,7 +26,7 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
 <svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/><line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
 }
 
-export function renderTable({ title, note, columns, rows }: ReportTable, id: string): Html {
+export function renderTable({ title, note, columns, rows, terms = [] }: ReportTable, id: string): Html {
   const cellsOf = columns.map((_, c) => rows.map(r => r.cells[c] ?? ''));
   const scales = cellsOf.map(columnScale);
   const kinds = cellsOf.map((cells, c) =>
@@ -45,7 +45,8 @@ export function renderTable({ title, note, columns, rows }: ReportTable, id: str
     isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell;
   return html`
 <h3 id="${id}">${title}</h3>
-<div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}">
+${columns.length > 3 ? html`<p class="note hint" aria-hidden="true">Scroll the table sideways for all its columns.</p>` : ''}
+<div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}"${note ? html` aria-describedby="${id}-note"` : ''}><caption class="unseen">${title}</caption>
 <thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`)}</tr></thead>
 <tbody>${rows.map(
     row => html`
@@ -57,5 +58,7 @@ export function renderTable({ title, note, columns, rows }: ReportTable, id: str
     })}</tr>`,
   )}
 </tbody></table></div>
-${note ? html`<p class="note">${note}</p>` : ''}`;
+${note ? html`<p class="note" id="${id}-note">${note}</p>` : ''}
+${terms.length > 0 ? html`<details class="terms"><summary>What the rows are</summary><dl>${terms.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl></details>` : ''}
+<p class="tools"><button type="button" data-download="csv ${id}">Download as CSV</button></p>`;
 }

@@ -3,6 +3,7 @@ import { UnknownByte, Tokenizer } from '../../../models/tokenizer/index.ts';
 import { utf8, utf8Length } from '../../../models/utf8.ts';
 import { UserError } from '../../../models/errors.ts';
 import { visible } from '../../view/html.ts';
+import { placesOf } from '../../view/sample.ts';
 import type { ShownToken } from '../protocol.ts';
 
 /** Ids of a text; a byte that the vocabulary lacks is the visitor's mistake. */
@@ -23,21 +24,14 @@ export function showTokens(
   ids: readonly number[] = encode(text, tokenizer),
   bits?: ArrayLike<number>,
 ): ShownToken[] {
-  // A space that encoding puts first lies before the text.
-  let end = utf8Length(text) - ids.reduce((n, id) => n + tokenizer.tokenBytes(id).length, 0);
-  return ids.map((id, i) => {
-    const bytes = tokenizer.tokenBytes(id);
-    const start = end;
-    end += bytes.length;
-    return {
-      id,
-      text: visible(tokenizer.token(id)),
-      bytes: Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join(' '),
-      start,
-      end,
-      bits: bits?.[i],
-    };
-  });
+  const places = placesOf(text, ids, tokenizer);
+  return ids.map((id, i) => ({
+    id,
+    text: visible(tokenizer.token(id)),
+    bytes: Array.from(tokenizer.tokenBytes(id), byte => byte.toString(16).padStart(2, '0')).join(' '),
+    ...places[i],
+    bits: bits?.[i],
+  }));
 }
 
 /** The tokenizer after its first merges: what training would have stopped at with a vocabulary of `size`. */

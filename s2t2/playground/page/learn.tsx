@@ -2,7 +2,7 @@
 import type { JSX } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 
-import { resultsTable, rowNotes } from '../../view/describe.ts';
+import { markOf, resultsTable } from '../../view/describe.ts';
 import type { CurvePlot } from '../../view/data.ts';
 import { variantNames } from '../protocol.ts';
 import { methodNames } from './rows.ts';
@@ -13,7 +13,6 @@ import {
   domain,
   isBusy,
   lab,
-  markOf,
   model,
   pauseRun,
   resumeRun,
@@ -234,17 +233,7 @@ export function Learn(): JSX.Element {
       </div>
       <div class="table-room">
         {table.length > 0 && (
-          <>
-            <Table of={resultsTable(table)} id="live-table" />
-            <details>
-              <summary>What the rows are</summary>
-              <dl class="notes">
-                {table.map(({ name }) => (
-                  <Figure key={name} name={name} value={rowNotes[name] ?? ''} />
-                ))}
-              </dl>
-            </details>
-          </>
+          <Table of={resultsTable(table)} id="live-table" />
         )}
       </div>
       <div class="reserve">{state.curves.length > 0 && <Curves plots={plots()} />}</div>

@@ -5,6 +5,7 @@ import { renderLegend, renderPlots, seriesNames, viewPlot, type PlotView } from 
 import type { CurvePlot, ReportTable } from '../../view/data.ts';
 import type { Html } from '../../view/html.ts';
 import { mountCurves } from '../../view/live/curves.ts';
+import { mountDownloads } from '../../view/live/downloads.ts';
 import { mountPicture, type Picture } from '../../view/live/picture.ts';
 import { renderPicture, type PictureView } from '../../view/picture.ts';
 import { renderTable } from '../../view/table.ts';
@@ -110,7 +111,20 @@ export const Markup = ({ of, class: name }: { of: Html; class?: string }): JSX.E
   <div class={name} dangerouslySetInnerHTML={{ __html: of.text }} />
 );
 
-export const Table = ({ of, id }: { of: ReportTable; id: string }): JSX.Element => <Markup of={renderTable(of, id)} />;
+/** A table with its download. Redrawing keeps an explanation of rows open that was open. */
+export function Table({ of, id }: { of: ReportTable; id: string }): JSX.Element {
+  const root = useRef<HTMLDivElement>(null);
+  const shown = useRef(of);
+  shown.current = of;
+  useEffect(() => mountDownloads(root.current!, () => ({ tables: { [id]: shown.current }, plots: [] })), []);
+  useLayoutEffect(() => {
+    const open = root.current!.querySelector('details')?.open ?? false;
+    root.current!.innerHTML = renderTable(of, id).text;
+    const terms = root.current!.querySelector('details');
+    if (terms) terms.open = open;
+  });
+  return <div ref={root} />;
+}
 
 /**
  * Plots under one legend. They are drawn anew as their data come, but not under the focus of the keyboard, and what the
@@ -123,7 +137,10 @@ export function Curves({ plots }: { plots: readonly CurvePlot[] }): JSX.Element 
   const names = seriesNames(plots);
   const seen = plots.map(plot => viewPlot(plot, names));
   const legend = useMemo(() => renderLegend(seen), [names.join('\n')]);
-  useEffect(() => mountCurves(root.current!, () => views.current), []);
+  useEffect(() => {
+    mountCurves(root.current!, () => views.current);
+    mountDownloads(root.current!, () => ({ tables: {}, plots: views.current }));
+  }, []);
   useLayoutEffect(() => {
     const box = drawing.current!;
     if (box.contains(document.activeElement)) return;

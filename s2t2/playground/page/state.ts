@@ -4,7 +4,6 @@ import type { Results, Row } from '../../cell.ts';
 import type { Metrics } from '../../evaluate.ts';
 import type { PlanReport } from '../../plan.ts';
 import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
-import type { CurvePlotPoint } from '../../view/data.ts';
 import type { PictureView } from '../../view/picture.ts';
 import type {
   BackendReport,
@@ -252,14 +251,6 @@ function thinned(points: LiveCurve['points']): LiveCurve['points'] {
     joined.push({ ...points[i + 1], bitsPerByte: (points[i].bitsPerByte + points[i + 1].bitsPerByte) / 2 });
   return joined;
 }
-
-/** A measurement with its interval, as a mark on a plot. */
-export const markOf = (x: number, { bitsPerByte, standardError }: Metrics): CurvePlotPoint => ({
-  x,
-  y: bitsPerByte,
-  low: bitsPerByte - 1.96 * standardError,
-  high: bitsPerByte + 1.96 * standardError,
-});
 
 /** The page's beginning: a backend, the bundled model, the sample that the link names. */
 export async function begin(): Promise<void> {

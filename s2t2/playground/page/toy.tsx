@@ -97,11 +97,12 @@ const histories = (made: Toy | null) => [
   {
     title: 'Mass misplaced, by iteration',
     x: { label: 'iterations' },
-    y: { label: '% of the mass' },
+    y: { label: '% of the mass', log: true },
     series: (['sparse', 'entropic'] as const).map(name => ({
       name,
       emphasis: name === 'sparse',
-      points: (made?.[name] ?? []).map((r, t) => ({ x: t + 1, y: 100 * r.misplaced })),
+      // Below a millionth it is float32 that speaks.
+      points: (made?.[name] ?? []).map((r, t) => ({ x: t + 1, y: Math.max(1e-4, 100 * r.misplaced) })),
     })),
   },
   {

@@ -2,7 +2,7 @@
  * The report in a real headless Chromium, opened as a file: at both widths and in both colour schemes, by pointer and
  * by keys.
  */
-import { writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
@@ -26,7 +26,7 @@ function ordinary(): ReportData {
         9,
       ),
     ],
-    { vocabSize: 280 },
+    { vocabSize: 280, alphabet: 'bytes' },
   );
   const residues = Array.from({ length: 4000 }, () => 'ACDEFGHIKLMNPQRSTVWY'[Math.floor(20 * random.uniform())]).join(
     '',
@@ -387,13 +387,53 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.close();
   });
 
+  test('tables and plots are downloaded as CSV and SVG', async () => {
+    const { page, complaints } = await open(data);
+    const saved = async (label: string): Promise<string> => {
+      const [download] = await Promise.all([
+        page.waitForEvent('download'),
+        page.getByRole('button', { name: label, exact: true }).click(),
+      ]);
+      return readFile((await download.path())!, 'utf8');
+    };
+    const table = (await saved('Download as CSV')).split('\r\n');
+    expect(table[0]).toBe(
+      'method,before,"before, low","before, high",after,"after, low","after, high",perplexity before,perplexity after,tokens/byte,training tokens,training bytes,seconds',
+    );
+    expect(table[2].split(',').slice(0, 4)).toEqual(['truncated', ...[5, 4.9, 5.2].map(x => String(x + 1 / 9))]);
+    const points = (await saved('Download as CSV: By tokens')).split('\r\n');
+    expect(points.slice(0, 2)).toEqual(['series,tokens,y', 'source,500,8.2']);
+    const svg = await saved('Download as SVG: By tokens');
+    // By itself it looks as it does in the page: an image of it has the colours of its lines.
+    expect(svg).toMatch(/^<svg xmlns="http:\/\/www.w3.org\/2000\/svg"/);
+    expect(svg).toContain('stroke: rgb(21, 88, 176)');
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
+  test('a text of one’s own is cut both ways as it is typed', async () => {
+    const { page, complaints } = await open(data);
+    const { source, target } = data.sample!;
+    await page.getByLabel('The text').fill('ACDA');
+    const shown = (side: number) => page.locator(`.sample > div:nth-child(${side}) .token`).allTextContents();
+    for (const [side, tokenizer] of [source, target].entries())
+      expect(await shown(side + 1)).toEqual(Array.from(tokenizer.encode('ACDA'), id => visible(tokenizer.token(id))));
+    // The target's alphabet is what its text had: two bytes are unknown to it, and light up what the source has there.
+    await page.getByLabel('The text').fill('ACéD');
+    expect((await shown(2)).slice(-3)).toEqual(['<unk>', '<unk>', 'D']);
+    await page.locator('.sample > div:nth-child(2) .token').last().hover();
+    await expect.poll(() => page.locator('.sample > div:nth-child(1) .token.lit').allTextContents()).toEqual(['D']);
+    expect(complaints).toEqual([]);
+    await page.close();
+  });
+
   test('a token of the sample lights up the tokens of the same bytes on the other side', async () => {
     const { page } = await open(data);
     const token = page.locator('.sample > div:nth-child(2) .token').nth(3);
     await token.hover();
     const [start, end] = [await token.getAttribute('data-start'), await token.getAttribute('data-end')].map(Number);
-    const lit = await page.locator('.sample > div:nth-child(1) .token.lit').allTextContents();
-    expect(lit.join('')).toBe(data.sample!.text.slice(start, end));
+    const lit = () => page.locator('.sample > div:nth-child(1) .token.lit').allTextContents();
+    await expect.poll(async () => (await lit()).join('')).toBe(data.sample!.text.slice(start, end));
     await page.close();
   });
 });

@@ -16,6 +16,7 @@ import { packPicture, rowStatistics, unpackPicture, viewPlan, type PackedPicture
 import { writeRunReport } from '../../../s2t2/app/report/run.ts';
 import { place, tickLabel, ticks } from '../../../s2t2/view/scale.ts';
 import { style } from '../../../s2t2/view/style.ts';
+import { csv, tableRows } from '../../../s2t2/view/live/downloads.ts';
 import { plans } from '../../arbitraries/plans.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { exampleReport, reports, texts, tokenizerOf } from './report-example.ts';
@@ -29,6 +30,7 @@ const unescape = (text: string): string =>
 const dataBlock = (page: string): string =>
   page.match(/<script type="application\/json" id="data">(.*?)<\/script>/s)![1];
 const renderReport = (data: ReportData): string => reportPage(data, 'run()');
+const factsOf = (page: string): string => page.match(/<dl class="facts">.*?<\/dl>/s)?.[0] ?? '';
 const nothing = { title: '', lead: '', facts: [], tables: [], curves: [] };
 
 describe('escaping', () => {
@@ -158,6 +160,34 @@ describe('tables', () => {
     expect([...page.matchAll(/<th scope="col"[^>]*?(?: data-cells="([^"]*)")?>/g)].map(m => m[1])).toEqual([
       'a\nb',
       undefined,
+    ]);
+  });
+
+  test('as CSV a table keeps every digit of its numbers, and reads back as the fields it was made of', () => {
+    /** RFC 4180, by its grammar. */
+    const read = (text: string): string[][] => {
+      const rows: string[][] = [[]];
+      for (const [, quotedField, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\r\n]*))(,|\r\n)/g)) {
+        rows.at(-1)!.push(quotedField?.replaceAll('""', '"') ?? plain);
+        if (end !== ',') rows.push([]);
+      }
+      return rows.slice(0, -1);
+    };
+    fc.assert(
+      fc.property(tables, table => {
+        const rows = tableRows(table);
+        expect(read(csv(rows))).toEqual(rows.map(row => row.map(String)));
+        const [head, ...body] = rows;
+        for (const row of body) expect(row).toHaveLength(head.length);
+        const numbers = body.flat().filter(field => typeof field === 'number');
+        const intervals = table.rows.flatMap(r => r.cells).filter(cell => typeof cell === 'object');
+        expect(numbers).toEqual(intervals.flatMap(i => [i.mean, i.low, i.high]));
+      }),
+    );
+    expect(tableRows({ title: '', columns: ['n'], rows: [{ cells: ['12,345'] }, { cells: ['a,b'] }] })).toEqual([
+      ['n'],
+      ['12345'],
+      ['a,b'],
     ]);
   });
 
@@ -362,6 +392,45 @@ describe('plots', () => {
       curves: [{ ...plotOf(), series: [{ name: 'a', points: [points[0], { x: 1, y: 6 }] }] }],
     });
     expect(one).not.toContain('class="band');
+  });
+
+  test('levels lie at their values, and those that nearly touch share a label', () => {
+    const levels = [
+      { name: 'a', y: 10 },
+      { name: 'b', y: 9.9 },
+      { name: 'c', y: 2 },
+    ];
+    const points = [
+      { x: 0, y: 0 },
+      { x: 1, y: 10 },
+    ];
+    const page = renderReport({ ...nothing, curves: [{ ...plotOf(), series: [{ name: 's', points }], levels }] });
+    const at = (y: number) => 100 * (1 - (y + 0.4) / 10.8); // from 0 to 10, and 4 % more at either end
+    const drawn = [...page.matchAll(/<line class="level"[^>]*y1="([\d.]+)%"/g)].map(m => Number(m[1]));
+    expect(drawn).toHaveLength(3);
+    levels.forEach(({ y }, i) => expect(Math.abs(drawn[i] - at(y))).toBeLessThan(0.01));
+    expect([...page.matchAll(/<text class="level"[^>]*>([^<]*)</g)].map(m => m[1])).toEqual(['a · b', 'c']);
+  });
+
+  test('a mark is a ring at its point, with its interval, and what the plot says aloud', () => {
+    const series = [
+      {
+        name: 's',
+        points: [
+          { x: 0, y: 0 },
+          { x: 10, y: 10 },
+        ],
+        marks: [
+          { x: 5, y: 5, low: 4, high: 6 },
+          { x: 10, y: 2 },
+        ],
+      },
+    ];
+    const page = renderReport({ ...nothing, curves: [{ ...plotOf(), series }] });
+    const at = (y: number) => (1000 * (1 - (y + 0.4) / 10.8)).toFixed(1);
+    expect(page).toContain(`<path class="ring" d="M500.0 ${at(5)}h0M1000.0 ${at(2)}h0"/>`);
+    expect(page).toContain(`<path class="bar-line" d="M500.0 ${at(4)}L500.0 ${at(6)}"/>`);
+    expect(page).toContain('s ends at 10, s measured 5, 2');
   });
 
   test('every section has its own plots, all of one legend', () => {
@@ -596,7 +665,7 @@ describe("a run's directory", () => {
       if (r.tokens > 0) for (const n of [r.tokens, r.bytes]) expect(page).toContain(`>${n.toLocaleString('en')}<`);
     }
     for (const id of ['results', 'curves-0', 'plan', 'translations', 'tokens']) expect(page).toContain(`id="${id}"`);
-    expect([...page.matchAll(/<dt>([^<]*)<\/dt><dd>([^<]*)<\/dd>/g)].map(m => [m[1], m[2]])).toEqual([
+    expect([...factsOf(page).matchAll(/<dt>([^<]*)<\/dt><dd>([^<]*)<\/dd>/g)].map(m => [m[1], m[2]])).toEqual([
       ['Fewest bits per byte', '4.148 (source)'],
       ['s2t2, model frozen', '5.247'],
       ['s2t2, finetuned', '4.247'],
@@ -607,7 +676,7 @@ describe("a run's directory", () => {
       ['Mass misplaced', '0.00%'],
     ]);
     expect(page.match(/<figure class="plot" data-plot="/g)).toHaveLength(3);
-    expect(page.match(/class="token" data-start=/g)).toHaveLength(12);
+    expect(page.match(/class="token" data-start="\d/g)).toHaveLength(12);
   });
 
   test('without a plan the report is the table and the curves', async () => {
@@ -620,13 +689,12 @@ describe("a run's directory", () => {
       JSON.stringify({ ...results, plan: null, methods: [results.methods[0]] }),
     );
     const floors = await readFile(await writeRunReport(directory, source, join(directory, 'other.html')), 'utf8');
-    expect([...floors.matchAll(/<dt>([^<]*)/g)].map(m => m[1])).toEqual(['Byte frequencies alone']);
-    expect(floors).not.toContain('<script');
+    expect([...factsOf(floors).matchAll(/<dt>([^<]*)/g)].map(m => m[1])).toEqual(['Byte frequencies alone']);
   });
 
   test('no run, no report', async () => {
     expect(await refusal(writeRunReport(join(directory, 'none'), source))).toContain('results.json: no such file');
     await writeFileAtomic(join(directory, 'results.json'), '{}');
-    expect(await refusal(writeRunReport(directory, source))).toContain('has no table of methods');
+    expect(await refusal(writeRunReport(directory, source))).toContain('run the adaptation again');
   });
 });
