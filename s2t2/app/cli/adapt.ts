@@ -122,9 +122,7 @@ export function addAdaptCommands(program: Command): void {
     .command('adapt')
     .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)');
   withTarget(withCorpus(withSettings(adaptCommand)))
-    .addOption(
-      requiredOption('--model <dir>', 'Hugging Face model directory (OLMo-1, LLaMA or GPT-2, with a BPE tokenizer)'),
-    )
+    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file, with a BPE tokenizer'))
     .addOption(requiredOption('--data <file>', 'training texts, - for standard input'))
     .option(
       '--test <file>',
