@@ -19,6 +19,13 @@ export interface Sequence {
 export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
 
 /** B sequences side by side, T tokens long with padding. */
+/** How often each id of a vocabulary occurs in sequences, begin and end tokens among them. */
+export function countTokens(sequences: readonly Sequence[], vocabSize: number): Float64Array {
+  const counts = new Float64Array(vocabSize);
+  for (const { ids } of sequences) for (let i = 0; i < ids.length; i++) counts[ids[i]]++;
+  return counts;
+}
+
 export interface Batch {
   /** (B, T), padded with 0 after the end. */
   readonly inputs: Int32Array<ArrayBuffer>;
@@ -104,6 +111,9 @@ export function tokensIn(batches: Batches): number {
  * The batches of a run, pass after pass over the data, until a budget is spent. A plan stores one pass at a time: a
  * batch is a function of the seed and the step, so a budget of any size costs no memory.
  *
+ * `distinct` bounds the orders of the data that differ, counted in sequences: a longer run goes through the same orders
+ * again.
+ *
  * @throws Error if there is no sequence, or none that counts towards the budget.
  */
 export function planBatches(
@@ -111,12 +121,10 @@ export function planBatches(
   tokensPerBatch: number,
   budget: Budget,
   random: Random,
+  distinct = 2 ** 18,
 ): BatchPlan {
-  return new BatchPlan(sequences, tokensPerBatch, budget, random);
+  return new BatchPlan(sequences, tokensPerBatch, budget, random, distinct);
 }
-
-/** Orders of the data that differ, counted in sequences; a longer run goes through the same orders again. */
-const distinctSequences = 2 ** 20;
 
 /** The batches of a run, each made when it is asked for; `planBatches` makes one. */
 export class BatchPlan implements Batches {
@@ -131,14 +139,20 @@ export class BatchPlan implements Batches {
   private readonly groupsOf: (order: number) => Sequence[][];
   private last: { readonly order: number; readonly groups: Sequence[][] } | undefined;
 
-  constructor(sequences: readonly Sequence[], tokensPerBatch: number, { unit, amount }: Budget, random: Random) {
+  constructor(
+    sequences: readonly Sequence[],
+    tokensPerBatch: number,
+    { unit, amount }: Budget,
+    random: Random,
+    distinct: number,
+  ) {
     if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
     const spend = (list: readonly Sequence[], in_ = unit): number =>
       list.reduce((sum, s) => sum + (in_ === 'tokens' ? scoredTokens(s) : s.bytes), 0);
     const perPass = spend(sequences);
     if (perPass === 0) throw new Error(`planBatches: the sequences have no ${unit} to spend the budget on`);
     this.groupsOf = order => epoch(sequences, tokensPerBatch, random.split(`epoch ${order}`));
-    this.cycle = Math.max(2, Math.floor(distinctSequences / sequences.length));
+    this.cycle = Math.max(2, Math.floor(distinct / sequences.length));
     // All passes but the last are whole.
     const whole = Math.max(0, Math.ceil(amount / perPass) - 1);
     let spent = whole * perPass;

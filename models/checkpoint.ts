@@ -53,8 +53,7 @@ export interface ModelHeaders {
 export async function readHeaders(files: ModelFiles): Promise<ModelHeaders> {
   const fields = await requiredFields(files, 'config.json');
   const config = parseConfig(fields, files.path('config.json'));
-  const tokenizer = await readTokenizer(files);
-  checkTokenizer(files.path('tokenizer.json'), tokenizer, config.vocabSize);
+  const tokenizer = withRows(files.path('tokenizer.json'), await readTokenizer(files), config.vocabSize);
   const source = await files.tensors();
   const stored = new Map<string, string>();
   for (const { name, shape } of storedTensors(config)) {
@@ -156,13 +155,20 @@ export function fieldsOf(text: string, where: string): Fields {
   return json as Fields;
 }
 
-/** A model may have more rows than its tokenizer has tokens (padding), never fewer. `file` is the tokenizer's. */
-export function checkTokenizer(file: string, tokenizer: Tokenizer, rows: number): void {
-  if (tokenizer.vocabSize > rows) {
+/**
+ * The tokenizer as a model of so many rows uses it. A model may have more rows than its tokenizer has tokens (padding).
+ * Fewer it may have only by added tokens (CodeLlama's): they are an error where a text has one. `file` is the
+ * tokenizer's.
+ */
+export function withRows(file: string, tokenizer: Tokenizer, rows: number): Tokenizer {
+  if (tokenizer.vocabSize <= rows) return tokenizer;
+  const added = new Set(tokenizer.parts.added.map(t => t.id));
+  const beyond = tokenizer.parts.tokens.findIndex((bytes, id) => id >= rows && bytes !== undefined && !added.has(id));
+  if (beyond >= 0)
     throw new UserError(
       `${file}: has ${tokenizer.vocabSize} tokens and the model ${rows} rows; it does not belong to this model`,
     );
-  }
+  return new Tokenizer({ ...tokenizer.parts, roles: tokenizer.specialTokens, rows });
 }
 
 /** A checkpoint of the bare transformer, such as GPT-2's own, lacks the first part of every name. */

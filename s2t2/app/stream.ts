@@ -11,7 +11,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { checkTokenizer, fieldsOf, requiredFields, type ModelFiles } from '../../models/checkpoint.ts';
+import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
@@ -65,7 +65,7 @@ export async function translateCheckpoint({
   });
   const checkpoint = await shardsOf(files);
   const ends = findEnds(checkpoint, config, source.vocabSize);
-  checkTokenizer(files.path('tokenizer.json'), source, ends.rows);
+  withRows(files.path('tokenizer.json'), source, ends.rows);
   const record = {
     source: source.hash,
     target: target.hash,

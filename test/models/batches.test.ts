@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
 import {
+  countTokens,
   epoch,
   groupByLength,
   makeBatch,
@@ -124,9 +125,9 @@ describe('batches', () => {
   });
 
   test('the largest budget is planned at once; its orders come round again', () => {
-    const list = Array.from({ length: 2 ** 19 }, (_, i) => ({ ids: new Int32Array(3 + (i % 2)), bytes: 2 }));
-    const plan = planBatches(list, 4096, { unit: 'tokens', amount: Number.MAX_SAFE_INTEGER }, new Random(1));
-    const perPass = [0, 1].map(pass => epoch(list, 4096, new Random(1).split(`epoch ${pass}`)));
+    const list = Array.from({ length: 64 }, (_, i) => ({ ids: new Int32Array(3 + (i % 2)), bytes: 2 }));
+    const plan = planBatches(list, 12, { unit: 'tokens', amount: Number.MAX_SAFE_INTEGER }, new Random(1), 2 * 64);
+    const perPass = [0, 1].map(pass => epoch(list, 12, new Random(1).split(`epoch ${pass}`)));
     const passes = Math.ceil(Number.MAX_SAFE_INTEGER / scored(list));
     expect(plan.length).toBeGreaterThan((passes - 1) * perPass[0].length * 0.99);
     const [first, second] = perPass.map(groups => groups.length);
@@ -134,6 +135,11 @@ describe('batches', () => {
     expect(plan.at(first + 5)).toEqual(perPass[1][5]);
     expect(plan.at(first + second + 7)).toEqual(perPass[0][7]);
     expect(plan.at(10 ** 6 * (first + second) + first)).toEqual(perPass[1][0]);
+  });
+
+  test('tokens are counted by id', () => {
+    const list = [Int32Array.of(1, 3, 3, 2), Int32Array.of(1, 2)].map(ids => ({ ids, bytes: 1 }));
+    expect([...countTokens(list, 5)]).toEqual([0, 2, 2, 2, 0]);
   });
 
   test('sequences that count for nothing cannot spend a budget', () => {

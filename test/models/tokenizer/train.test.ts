@@ -5,8 +5,10 @@ import {
   defaultSpecialTokens as specialTokens,
   gpt2Pattern,
   trainBPE,
+  trainBPEAsync,
   type Tokenizer,
 } from '../../../models/tokenizer/index.ts';
+import { cpuTime } from '../../cpu.ts';
 import { documents, english, proteins } from './samples.ts';
 
 /** Trains by counting every pair anew before each merge. */
@@ -180,4 +182,34 @@ test.each([
   ],
 ])('%s is refused', (_, train, message) => {
   expect(train).toThrow(message);
+});
+
+test('training that gives the host turns makes the same tokenizer, and ends when it is told to', async () => {
+  const options = { vocabSize: 320, alphabet: 'bytes', pattern: gpt2Pattern } as const;
+  const inBatches = async function* () {
+    for (const document of english) yield [document];
+  };
+  expect((await trainBPEAsync(inBatches(), options)).hash).toBe(trainBPE(english, options).hash);
+  const stop = new AbortController();
+  // Half a minute of work; a timer fires only if the host gets its turns.
+  const long = Array.from({ length: 2 ** 16 }, (_, i) => `${i * 7919}`.repeat(16));
+  setTimeout(() => stop.abort(new Error('enough')), 100);
+  const started = cpuTime();
+  await expect(trainBPEAsync([long], { vocabSize: 60_000, signal: stop.signal })).rejects.toThrow('enough');
+  expect(cpuTime() - started).toBeLessThan(5000);
+});
+
+test('the default alphabet: what the text has and an unknown token, or all bytes where text goes beyond ASCII', () => {
+  const sizes = (document: string, vocabSize: number) => {
+    const { specialTokens, parts } = trainBPE([document], { vocabSize });
+    return [specialTokens.unk, parts.tokens.filter(bytes => bytes?.length === 1).length];
+  };
+  expect(sizes('MKV', 512)).toEqual([3, 3]);
+  expect(sizes('MKVé', 512)).toEqual([undefined, 256]);
+  expect(sizes('MKVé', 511)).toEqual([3, 5]);
+});
+
+test('bytes have the order of their characters in tokenizer.json, as in the trainer of Hugging Face', () => {
+  const t = trainBPE(['a b\n!'], { vocabSize: 9, alphabet: 'seen' });
+  expect(Array.from(t.ordinaryIds(), id => t.token(id))).toEqual(['!', 'a', 'b', '\n', ' ']);
 });
