@@ -51,16 +51,14 @@ export async function streamCorpus(
   options: CorpusOptions,
   visit: (batch: readonly Document[]) => void | Promise<void>,
 ): Promise<CorpusSummary> {
-  const reader = new CorpusReader(path === standardInput ? 'standard input' : path, {
-    ...options,
-    onKeep: kept => checkHeap(path, 2 * kept),
-  });
+  const check = heapCheck(path);
+  const reader = new CorpusReader(nameOf(path), { ...options, onKeep: kept => check(2 * kept) });
   for await (const batch of reader.read(chunksOf(path))) await visit(batch);
   return reader.summary;
 }
 
 /**
- * Running out of heap kills the process without a word, so what is kept may take at most half of it (`checkHeap`): a
+ * Running out of heap kills the process without a word, so what is kept may take at most half of it (`heapCheck`): a
  * byte a character (two, beyond Latin-1: hence no more) and what V8 needs for an object and its strings. Pieces of an
  * unfinished document count twice, as they are there still when they are joined.
  */
@@ -72,23 +70,28 @@ async function readInto(
 ): Promise<CorpusSummary> {
   let spent = 0;
   const named = documentBytes > 100;
-  const onKeep = (kept: number) => checkHeap(path, spent + 2 * kept);
-  const reader = new CorpusReader(path === standardInput ? 'standard input' : path, { ...options, onKeep });
+  const check = heapCheck(path);
+  const reader = new CorpusReader(nameOf(path), { ...options, onKeep: kept => check(spent + 2 * kept) });
   for await (const batch of reader.read(chunksOf(path))) {
     for (const { name, text } of batch) spent += text.length + (named ? name.length : 0) + documentBytes;
-    checkHeap(path, spent);
+    check(spent);
     keep(batch);
   }
   return reader.summary;
 }
 
-/** @throws UserError if so much text from `path` would fill the heap. */
-export function checkHeap(path: string, bytes: number): void {
-  if (bytes > getHeapStatistics().heap_size_limit / 2)
-    throw new UserError(
-      `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
-    );
+/** A check that throws a `UserError` where so many bytes of text from `path` would fill the heap. */
+export function heapCheck(path: string): (bytes: number) => void {
+  const most = getHeapStatistics().heap_size_limit / 2;
+  return bytes => {
+    if (bytes > most)
+      throw new UserError(
+        `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
+      );
+  };
 }
+
+const nameOf = (path: string): string => (path === standardInput ? 'standard input' : path);
 
 /** A long text may be this many times as long as its gzip file. The bundled corpora are 2 to 4 times as long; deflate ends at 1032. */
 const MAX_RATIO = 200;

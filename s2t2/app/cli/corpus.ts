@@ -5,7 +5,7 @@ import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import { TextSample } from '../../corpus/sequences.ts';
 import { defaults } from '../../settings.ts';
-import { checkHeap, describeCorpus, streamCorpus } from '../corpus.ts';
+import { heapCheck, describeCorpus, streamCorpus } from '../corpus.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { makeDomain, type MakeOptions } from '../data/make.ts';
 import { withLock } from '../lock.ts';
@@ -31,9 +31,10 @@ export function addCorpusCommands(program: Command): void {
     .addOption(requiredOption('--out <file>', 'the tokenizer.json to write'))
     .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
       const sample = new TextSample(flags.tokenizerSample);
+      const check = heapCheck(data);
       const summary = await streamCorpus(data, corpusOptions(flags), batch => {
         for (const { text } of batch) sample.add(text);
-        checkHeap(data, sample.memory);
+        check(sample.memory);
       });
       log(describeCorpus(summary));
       const tokenizer = await trainOnSample(
