@@ -86,20 +86,29 @@ export interface Results {
   readonly plan: PlanReport | null;
   /** A held-out text, to show how it is tokenised. */
   readonly sample: string;
+  /** The row whose model is in `model/`; null where there is none. */
+  readonly saved?: string | null;
   readonly provenance?: Provenance;
+}
+
+/** A file of texts: what it was used for, and its hash; null of standard input. */
+export interface DataFile {
+  readonly use: string;
+  readonly path: string;
+  readonly sha256: string | null;
 }
 
 /** What a run was made from and by: enough to make it again. Hashes are SHA-256 in hexadecimal. */
 export interface Provenance {
   /** Of this package. */
   readonly version: string;
-  /** Arguments of the command line; empty where the library was called. */
+  /** Arguments of the command line. */
   readonly command: readonly string[];
   readonly backend: string;
   /** The source model; the hash covers configuration, tokenizer and weights. */
   readonly model: { readonly path: string; readonly sha256: string };
   /** Files of texts, and what each was used for. */
-  readonly data: readonly { readonly use: string; readonly path: string; readonly sha256: string }[];
+  readonly data: readonly DataFile[];
   readonly settings: Readonly<Record<string, unknown>>;
 }
 

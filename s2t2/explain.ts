@@ -1,4 +1,6 @@
 /** What a plan says: for target tokens, the source tokens they are made of and the probability mass these cover. */
+import { show, UserError } from '../models/errors.ts';
+import { visible } from '../models/printable.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { rowSums, type Plan } from './plan.ts';
 
@@ -12,7 +14,10 @@ export interface Explanation {
   readonly support: number;
 }
 
-/** The `top` source tokens of target tokens: of those named, or of the `count` whose top covers most. */
+/**
+ * The `top` source tokens of target tokens: of those named, or of the `count` whose top covers most.
+ * @throws UserError where a named token is not in the plan.
+ */
 export function explainPlan(
   plan: Plan,
   source: Tokenizer,
@@ -35,7 +40,12 @@ export function explainPlan(
       support: entries.length,
     };
   });
-  return tokens
-    ? rows.filter(r => tokens.includes(r.token))
-    : rows.sort((a, b) => b.covered - a.covered).slice(0, count);
+  if (tokens !== undefined) {
+    const named = (token: string) => rows.filter(r => r.token === token || visible(r.token) === token);
+    const missing = tokens.find(token => named(token).length === 0);
+    if (missing !== undefined)
+      throw new UserError(`the plan has no target token ${show(missing)}; write it as the table of the plan shows it`);
+    return [...new Set(tokens.flatMap(named))];
+  }
+  return rows.sort((a, b) => b.covered - a.covered).slice(0, count);
 }

@@ -1,15 +1,32 @@
 /**
- * Progress of long work on standard error: a bar with rate and time left on a terminal, a plain line every ten
- * seconds elsewhere. The bar is cli-progress's.
+ * Progress of long work on standard error: one bar with the time left on a terminal, a plain line every ten seconds
+ * elsewhere. The bar is cli-progress's; a line of it is made here, so that it fits the terminal.
  */
-import { SingleBar } from 'cli-progress';
+import { SingleBar, type Options, type Params } from 'cli-progress';
+import { columnsOf, cutToColumns, printable } from '../printable.ts';
 
-/** Work that is under way, shown on standard error until `stop`. */
+/** The progress of one piece of work. */
 export interface ProgressBar {
   /** Work done so far, and a short remark. */
   update(done: number, note?: string): void;
   stop(): void;
 }
+
+/** The progress of a run of several stages under one bar. */
+export interface RunProgress {
+  /** Begins a stage; `weight` is the work of one of its units, in those of the run. */
+  stage(label: string, total: number, unit: string, weight?: number): ProgressBar;
+  stop(): void;
+}
+
+let hidden = false;
+
+/** Shows no progress from now on. */
+export function hideProgress(): void {
+  hidden = true;
+}
+
+const nothing: ProgressBar = { update() {}, stop() {} };
 
 const duration = (seconds: number): string => {
   if (!Number.isFinite(seconds)) return '?';
@@ -21,42 +38,121 @@ const duration = (seconds: number): string => {
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 };
 
-/** Shows work of `total` units: done so far, units a second, time left. */
+/** Work done by this process: what an earlier one had done before a resume counts neither for rate nor for time left. */
+class Meter {
+  readonly #started = performance.now();
+  #earlier: number | null = null;
+
+  /** Units a second, NaN before any are done. */
+  rate(done: number): number {
+    this.#earlier ??= done;
+    const rate = (done - this.#earlier) / ((performance.now() - this.#started) / 1000);
+    return rate > 0 ? rate : Number.NaN;
+  }
+
+  /** Takes work as done that this process did not do. */
+  skip(work: number): void {
+    this.#earlier = (this.#earlier ?? 0) + work;
+  }
+}
+
+const rateText = (rate: number, unit: string): string =>
+  rate > 0 ? `${Math.round(rate).toLocaleString('en')} ${unit}/s` : '';
+const leftText = (rate: number, work: number): string => (rate > 0 ? `${duration(work / rate)} left` : '');
+const percent = (done: number, total: number): number => (total > 0 ? Math.floor((100 * done) / total) : 100);
+
+/** Shows the progress of `total` units of work. */
 export function progressBar(label: string, total: number, unit: string): ProgressBar {
-  const started = performance.now();
-  let first: number | null = null; // where this process began, after a resume
-  const figures = (done: number) => {
-    first ??= done;
-    const rate = (done - first) / ((performance.now() - started) / 1000);
-    return {
-      rate: rate > 0 ? `${Math.round(rate).toLocaleString('en')} ${unit}/s` : '',
-      left: rate > 0 ? `${duration((total - done) / rate)} left` : '',
-    };
+  if (hidden) return nothing;
+  const meter = new Meter();
+  const line = openLine(total);
+  return {
+    update(done, note = '') {
+      const rate = meter.rate(done);
+      line.show(done, done >= total, [label, rateText(rate, unit), leftText(rate, total - done), note]);
+    },
+    stop: () => line.stop(),
   };
-  if (!process.stderr.isTTY) {
+}
+
+/** Shows the progress of a run of `total` units of work, stage by stage. */
+export function runProgress(total: number): RunProgress {
+  if (hidden) return { stage: () => nothing, stop() {} };
+  const run = new Meter();
+  const line = openLine(total, 'run ');
+  run.rate(0);
+  let before = 0; // work of finished stages
+  return {
+    stage(label, stageTotal, unit, weight = 1) {
+      const meter = new Meter();
+      let isFirst = true;
+      let done = 0;
+      return {
+        update(now, note = '') {
+          if (isFirst) run.skip(weight * (now > 0 && now < stageTotal ? now : 0));
+          isFirst = false;
+          done = now;
+          const work = Math.min(total, before + weight * now);
+          line.show(work, work >= total || now >= stageTotal, [
+            `${label} ${percent(now, stageTotal)}%`,
+            leftText(run.rate(work), total - work),
+            rateText(meter.rate(now), unit),
+            note,
+          ]);
+        },
+        stop() {
+          if (isFirst) run.skip(weight * stageTotal); // read back from an earlier run
+          before += weight * Math.max(done, isFirst ? stageTotal : 0);
+        },
+      };
+    },
+    stop: () => line.stop(),
+  };
+}
+
+interface Line {
+  /** Shows the work done; `now` where it is not to wait for its turn. The first part names the work. */
+  show(done: number, now: boolean, parts: readonly string[]): void;
+  stop(): void;
+}
+
+/** A line that is drawn over itself on a terminal, and one every ten seconds elsewhere. */
+function openLine(total: number, what = ''): Line {
+  if (!process.stderr.isTTY || process.env.TERM === 'dumb') {
     let last = -Infinity;
     return {
-      update(done, note = '') {
-        const { rate, left } = figures(done);
-        if (performance.now() - last < 10_000 && done < total) return;
+      show(done, now, [label, ...rest]) {
+        if (performance.now() - last < 10_000 && !now) return;
         last = performance.now();
-        process.stderr.write(
-          `${[label, `${Math.floor((100 * done) / total)}%`, rate, left, note].filter(Boolean).join('  ')}\n`,
-        );
+        const text = [label, `${what}${percent(done, total)}%`, ...rest].filter(Boolean).join('  ');
+        process.stderr.write(`${printable(text)}\n`);
       },
       stop() {},
     };
   }
-  const bar = new SingleBar({
-    format: '{label} {bar} {percentage}%  {rate}  {left}  {note}',
-    hideCursor: true,
-    barsize: 24,
-    clearOnComplete: false,
-    gracefulExit: false,
-  });
-  bar.start(total, 0, { label: label.padEnd(22), rate: '', left: '', note: '' });
+  const bar = new SingleBar({ format: renderBar, hideCursor: false, clearOnComplete: false, gracefulExit: false });
+  bar.start(total, 0, { parts: [''] });
   return {
-    update: (done, note = '') => bar.update(done, { ...figures(done), note }),
+    show: (done, _, parts) => bar.update(Math.min(done, total), { parts }),
     stop: () => bar.stop(),
   };
+}
+
+const barColumns = 24;
+
+/** One line of a terminal: parts are left out from the end, then the bar, until it fits. */
+export function renderBar(
+  _: Options,
+  { progress, total, value }: Params,
+  { parts }: { parts: readonly string[] },
+): string {
+  const most = (process.stderr.columns ?? 80) - 1;
+  const [label, ...rest] = parts.map(printable);
+  const filled = Math.round(barColumns * progress);
+  const bar = `${'█'.repeat(filled)}${'░'.repeat(barColumns - filled)}`;
+  const head = `${percent(value, total)}%  ${label}`;
+  const candidates = rest.map((__, i) =>
+    [`${bar} ${head}`, ...rest.slice(0, rest.length - i).filter(Boolean)].join('  '),
+  );
+  return [...candidates, `${bar} ${head}`, head].find(text => columnsOf(text) <= most) ?? cutToColumns(head, most);
 }

@@ -13,6 +13,7 @@
  */
 
 import { oneLine, UserError } from '../errors.ts';
+import { printable } from '../printable.ts';
 import { utf8 } from '../utf8.ts';
 
 /** Bytes an element takes. */
@@ -159,7 +160,7 @@ export function damaged(path: string, what: string): UserError {
 
 /** A name from a file as an error shows it: in quotes, on one line, not too long. */
 export function quote(name: string): string {
-  return JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
+  return printable(JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name));
 }
 
 /** The rest of a string without escapes: most are, and `JSON.parse` for each is slow. */

@@ -1,6 +1,6 @@
 /**
  * An adaptation from end to end: train the target tokenizer, start each method, evaluate, finetune, evaluate, and write
- * the run's directory. It can be killed anywhere; the next run goes on where this one was and ends with the same files.
+ * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same files.
  *
  *     runs/NAME/model/             the adapted model, a Hugging Face directory
  *     runs/NAME/plan.safetensors   the translation plan
@@ -17,18 +17,25 @@ import { openModel, saveModel } from '../../models/node/checkpoint.ts';
 import { withBeginToken } from '../../models/roles.ts';
 import type { Transformer } from '../../models/weights.ts';
 import { modelCard } from './card.ts';
+import * as v from 'valibot';
+import { getBackend } from '../../engine/index.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
+import { runProgress } from '../../models/node/progress.ts';
+import type { Sequence } from '../../models/batches.ts';
 import { UserError } from '../../models/errors.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
-import { floors, type Results, type Row } from '../cell.ts';
+import { floors, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
 import { claim } from './claim.ts';
-import { runExperiment, type Experiment } from './experiment.ts';
+import { runExperiment, trainingWork, type Experiment, type StepRecord } from './experiment.ts';
 import { withLock } from './lock.ts';
+import type { Method } from '../method.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
-import { savePlan } from './plan-file.ts';
+import { loadPlan, savePlan } from './plan-file.ts';
 import { prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
+import { readSealed, writeSealed } from './records.ts';
+import { rowSchema } from './results.ts';
 import type { Rates, Settings } from '../settings.ts';
 
 export interface Adaptation extends TargetOptions {
@@ -41,16 +48,30 @@ export interface Adaptation extends TargetOptions {
   readonly origin?: { readonly model: string; readonly data?: string; readonly command?: string };
   /** In which the adapted model is written; the source's if missing. */
   readonly dtype?: FloatDType;
-  /** Names of methods, in the order of the table; the last that has a plan gives the adapted model. */
+  /** Names of methods, in the order of the table; rows of an earlier run with these settings stay in it. */
   readonly methods: readonly string[];
   readonly out: string;
+  /**
+   * Whose model is written to `model/`: that of a row, or of the row with the fewest bits per byte (`best`); by default
+   * the last that learned a plan.
+   */
+  readonly save?: string;
+  /** For `results.json`, with `origin`: version, command and files. */
+  readonly provenance?: Pick<Provenance, 'version' | 'command' | 'data'>;
+  /** Called after every step of training. */
+  readonly onStep?: (step: StepRecord) => void;
   /** Forgets what an earlier run in `out` has done. */
   readonly fresh?: boolean;
   /** How much work a kill can lose. */
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
+  /** Runs the part that saves its state when `signal` aborts; the command line listens to signals meanwhile. */
+  readonly interruptible?: Interruptible;
   readonly log: (line: string) => void;
 }
+
+/** Runs work that can be stopped by a signal and resumed. */
+export type Interruptible = <R>(work: () => Promise<R>) => Promise<R>;
 
 export interface Adapted {
   readonly results: Results;
@@ -63,41 +84,120 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
   if (unknown !== undefined)
     throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
+  const { save, methods: names } = adaptation;
+  if (save !== undefined && save !== 'best' && !names.includes(save))
+    throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);
   const prepared = await prepare(source, domain, settings, log, adaptation);
   const { saveEverySeconds, signal } = adaptation;
+  const { interruptible = work => work() } = adaptation;
   return withLock(out, () =>
-    runMethods(adaptation, { ...prepared, work: join(out, 'work'), saveEverySeconds, signal, log }),
+    interruptible(() =>
+      runMethods(adaptation, {
+        ...prepared,
+        work: join(out, 'work'),
+        saveEverySeconds,
+        signal,
+        log,
+        onStep: adaptation.onStep,
+      }),
+    ),
   );
 }
 
 /** All methods, in a directory that is this run's alone. */
 async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepared): Promise<Adapted> {
-  const { out, methods: names, fresh, rates } = adaptation;
+  const { out, methods: names, fresh, rates, source } = adaptation;
   const { work, target, settings } = experiment;
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
   await claim(join(work, 'run.json'), experiment.identity, 'start again with --fresh, or give another --out');
-  const rows: Row[] = floors(experiment.texts.train, experiment.texts.test, target);
-  let plan: Plan | null = null;
-  for (const name of names) {
-    const own = { ...settings, ...rates?.get(name) };
-    const fingerprint = sha256(JSON.stringify([experiment.fingerprint, own.rate, own.planRate, own.bodyRate]));
-    const result = await runExperiment({ ...experiment, settings: own, fingerprint }, methods[name]);
-    rows.push(result.row);
-    if (!result.plan) continue;
-    plan = result.plan;
-    await savePlan(join(out, 'plan.safetensors'), plan);
-    await saveAdapted(adaptation, experiment, name, result.model, rows);
-    await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
+  const earlier = await readRows(work, names);
+  const rows: Row[] = [...floors(experiment.texts.train, experiment.texts.test, target), ...earlier.map(e => e.row)];
+  let saved = earlier.find(e => e.saved)?.row.name ?? null;
+  let plan = earlier.some(e => e.hasPlan)
+    ? await loadPlan(join(out, 'plan.safetensors'), { source: source.tokenizer.hash, target: target.hash })
+    : null;
+  const progress = runProgress(names.reduce((n, name) => n + workOf(methods[name], experiment), 0));
+  try {
+    for (const name of names) {
+      const own = { ...settings, ...rates?.get(name) };
+      const fingerprint = sha256(JSON.stringify([experiment.fingerprint, own.rate, own.planRate, own.bodyRate]));
+      const result = await runExperiment({ ...experiment, settings: own, fingerprint, progress }, methods[name]);
+      rows.push(result.row);
+      if (result.plan) {
+        plan = result.plan;
+        await savePlan(join(out, 'plan.safetensors'), plan);
+        await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
+      }
+      if (isToSave(adaptation.save, result, rows)) {
+        saved = name;
+        await saveAdapted(adaptation, experiment, name, result.model, rows);
+      }
+      await keepRows(work, earlier, { row: result.row, hasPlan: result.plan !== undefined }, saved);
+    }
+  } finally {
+    progress.stop();
   }
   const results: Results = {
     seed: settings.seed,
     methods: rows,
     plan: plan && reportPlan(plan),
     sample: experiment.texts.test[0],
+    saved,
+    provenance: provenanceOf(adaptation, experiment),
   };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
+}
+
+/** Whether a row's model is the one to keep; `rows` holds it and those before. */
+function isToSave(save: string | undefined, { row, plan }: Outcome, rows: readonly Row[]): boolean {
+  if (save === undefined) return plan !== undefined;
+  if (save !== 'best') return save === row.name;
+  return rows.every(other => other.steps === 0 || other.after.bitsPerByte >= row.after.bitsPerByte);
+}
+
+const provenanceOf = ({ provenance, origin }: Adaptation, { identity, settings }: Prepared): Provenance | undefined =>
+  provenance &&
+  origin && {
+    ...provenance,
+    backend: getBackend().describe(),
+    model: { path: origin.model, sha256: String(identity.model) },
+    settings: { ...settings },
+  };
+
+const finishedRow = v.object({ row: rowSchema, hasPlan: v.boolean(), saved: v.boolean() });
+type FinishedRow = v.InferOutput<typeof finishedRow>;
+
+const rowsFile = (work: string): string => join(work, 'rows.json');
+
+/** Finished rows of earlier runs with these settings, but for those of `names`, which are made again. */
+const readRows = async (work: string, names: readonly string[]): Promise<FinishedRow[]> =>
+  ((await readSealed(rowsFile(work), v.array(finishedRow), 'delete it to leave its rows out')) ?? []).filter(
+    ({ row }) => !names.includes(row.name),
+  );
+
+/** Adds a finished row to those of earlier runs. */
+async function keepRows(
+  work: string,
+  finished: FinishedRow[],
+  row: Omit<FinishedRow, 'saved'>,
+  saved: string | null,
+): Promise<void> {
+  finished.push({ ...row, saved: false });
+  await writeSealed(
+    rowsFile(work),
+    finished.map(f => ({ ...f, saved: f.row.name === saved })),
+  );
+}
+
+/** The work of a method's row, in tokens scored: what the bar of the run counts. */
+function workOf({ vocabulary, before }: Method, { sequences, settings: { budget } }: Experiment): number {
+  const tokens = (all: readonly Sequence[]) => all.reduce((n, s) => n + s.ids.length - 1, 0);
+  const train = sequences.train[vocabulary];
+  const perByte = tokens(train) / train.reduce((n, s) => n + s.bytes, 0);
+  const training = budget.unit === 'tokens' ? budget.amount : budget.amount * perByte;
+  return trainingWork * training + (before ? 2 : 1) * tokens(sequences.test[vocabulary]);
 }
 
 /** Writes the adapted model with all that other tools look for beside it. */
@@ -123,7 +223,8 @@ async function saveAdapted(
       command: origin.command,
     }),
   };
-  await saveModel(join(out, 'model'), { model, tokenizer: withBeginToken(target) }, dtype ?? source.dtype, {
+  const tokenizer = methods[method].vocabulary === 'source' ? source.tokenizer : withBeginToken(target);
+  await saveModel(join(out, 'model'), { model, tokenizer }, dtype ?? source.dtype, {
     files: { ...files, ...card },
     more,
   });

@@ -1,9 +1,8 @@
 #!/usr/bin/env node
 /**
- * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C and SIGTERM save and
- * exit with 130 and 143; any other failure is a bug and shows its stack.
+ * The command line. A mistake in the input is one line on standard error and exit code 2; Ctrl-C and SIGTERM save what
+ * there is to save and exit with 130 and 143; any other failure is a bug and shows its stack.
  */
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError, Option } from 'commander';
 import { backendNames, openBackend, setBackend, type Backend, type BackendName } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
@@ -16,9 +15,17 @@ import { addModelCommands } from './cli/model.ts';
 import { addPaperCommand } from './cli/paper.ts';
 import { addPlanCommands } from './cli/plan.ts';
 import { addPretrainCommand } from './cli/pretrain.ts';
-import { listen, log, stop, stoppedCode } from './cli/process.ts';
+import {
+  complain,
+  configureOutput,
+  flushOutput,
+  packageVersion,
+  stop,
+  stoppedCode,
+  watchOutput,
+} from './cli/process.ts';
 
-listen();
+watchOutput();
 
 let opened = null as Backend | null;
 
@@ -26,8 +33,11 @@ const program = new Command('s2t2')
   .description('Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
   .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
+  .option('--json', 'print the result as one JSON object')
+  .option('--quiet', 'print neither progress nor remarks, only results and errors')
   .hook('preAction', async (_, command) => {
     checkRequired(command);
+    configureOutput(command.optsWithGlobals());
     const {
       backend,
       jobs = 1,
@@ -49,9 +59,7 @@ addPlanCommands(program);
 addPaperCommand(program);
 addPretrainCommand(program);
 
-program.version(
-  (JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8')) as { version: string }).version,
-);
+program.version(packageVersion);
 
 try {
   if (process.argv.length === 2) program.outputHelp();
@@ -59,12 +67,13 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   else if (error instanceof UserError) {
-    log(`s2t2: ${error.message}`);
+    complain(`s2t2: ${error.message}`);
     process.exitCode = 2;
   } else if (error instanceof Interrupted || stop.signal.aborted) {
-    log('stopped; run the same command again to go on');
+    complain('stopped; run the same command again to resume');
     process.exitCode = stoppedCode();
   } else throw error;
 } finally {
   opened?.close?.();
+  await flushOutput();
 }

@@ -4,8 +4,9 @@
  */
 import { join } from 'node:path';
 import * as v from 'valibot';
+import { linearSchedule } from '../../models/adamw.ts';
 import { tokensIn } from '../../models/batches.ts';
-import { progressBar } from '../../models/node/progress.ts';
+import { progressBar, type RunProgress } from '../../models/node/progress.ts';
 import { fileState } from '../../models/node/state.ts';
 import { score } from '../../models/score.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -23,25 +24,53 @@ export interface Experiment extends Cell {
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
+  /** The bar of the whole run; without it each stage has a bar of its own. */
+  readonly progress?: RunProgress;
+  /** Called after every step of training. */
+  readonly onStep?: (step: StepRecord) => void;
 }
 
+/** A step of training, as a line of `--log`. */
+export interface StepRecord {
+  readonly stage: string;
+  readonly step: number;
+  readonly steps: number;
+  /** Mean nats per token of the batch, before the step. */
+  readonly loss: number;
+  /** The learning rate of the step. */
+  readonly rate: number;
+  /** Trained on in this stage so far, and the seconds that took. */
+  readonly tokens: number;
+  readonly seconds: number;
+  /** Over the stage so far. */
+  readonly tokensPerSecond: number;
+}
+
+/** The work of a token in training, forward and backward, in units of a token that is scored. */
+export const trainingWork = 3;
+
 export function runExperiment(experiment: Experiment, method: Method): Promise<Outcome> {
-  const { work, signal, fingerprint, saveEverySeconds, log } = experiment;
+  const { work, signal, fingerprint, saveEverySeconds, log, progress, onStep } = experiment;
+  const openBar = progress?.stage ?? progressBar;
   return runCell(experiment, method, {
     log,
     async runStage(stage, training) {
-      const bar = progressBar(stage, tokensIn(training.batches), 'tokens');
+      const bar = openBar(stage, tokensIn(training.batches), 'tokens', trainingWork);
       return train(training, {
         state: fileState(join(work, `${stage}.safetensors`)),
         fingerprint: sha256(`${fingerprint} ${stage}`),
         saveEverySeconds,
         signal,
-        onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
+        onStep: ({ step, steps, loss, tokens, seconds }) => {
+          bar.update(tokens, `loss ${loss.toFixed(3)}`);
+          const rate = training.rate * linearSchedule(step - 1, steps, training.warmup);
+          onStep?.({ stage, step, steps, loss, rate, tokens, seconds, tokensPerSecond: tokens / seconds });
+        },
       }).finally(() => bar.stop());
     },
     evaluate: (when, model, sequences) =>
       stored(join(work, `${method.name}.${when}.json`), fingerprint, async () => {
-        const bar = progressBar(
+        const bar = openBar(
           `${method.name} ${when}`,
           sequences.reduce((n, s) => n + s.ids.length - 1, 0),
           'tokens',

@@ -24,6 +24,7 @@ import { families, type FamilyName } from '../../models/families.ts';
 import { initTransformer } from '../../models/init.ts';
 import { checkConfig, forwardFlops, longestSequence, type TransformerConfig } from '../../models/transformer-config.ts';
 import { parameters, type Transformer } from '../../models/weights.ts';
+import type { Interruptible } from './adapt.ts';
 import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
@@ -68,6 +69,8 @@ export interface PretrainOptions {
   /** Forgets the state of an earlier run in `work`. */
   readonly fresh?: boolean;
   readonly signal?: AbortSignal;
+  /** Runs the part that saves its state when `signal` aborts. */
+  readonly interruptible?: Interruptible;
   readonly log: (line: string) => void;
 }
 
@@ -172,26 +175,29 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
     backend: getBackend().arithmetic,
   };
   await claim(join(options.work, 'run.json'), identity, 'start again with --fresh, or give another --work');
-  const result = await train(
-    {
-      parameters: weights,
-      batches,
-      loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
-      rate,
-      warmup: Math.ceil(0.02 * batches.length),
-      optimizer: members =>
-        options.optimizer === 'adamw'
-          ? new AdamW(members)
-          : new Muon(members, name => isHidden(name) && members[name].shape.length === 2, {
-              othersRate: endsRate,
-            }),
-    },
-    {
-      state: fileState(state),
-      fingerprint: sha256(JSON.stringify(identity)),
-      signal,
-      onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
-    },
+  const { interruptible = work => work() } = options;
+  const result = await interruptible(() =>
+    train(
+      {
+        parameters: weights,
+        batches,
+        loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
+        rate,
+        warmup: Math.ceil(0.02 * batches.length),
+        optimizer: members =>
+          options.optimizer === 'adamw'
+            ? new AdamW(members)
+            : new Muon(members, name => isHidden(name) && members[name].shape.length === 2, {
+                othersRate: endsRate,
+              }),
+      },
+      {
+        state: fileState(state),
+        fingerprint: sha256(JSON.stringify(identity)),
+        signal,
+        onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),
+      },
+    ),
   ).finally(() => bar.stop());
 
   const judged = await judge(

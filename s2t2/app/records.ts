@@ -35,12 +35,12 @@ export function check<const S extends v.GenericSchema>(
   if (result.success) return result.output;
   const [issue] = result.issues;
   const path = v.getDotPath(issue);
-  const what = issue.type === 'regex' ? `${show(issue.input)} ${issue.message}` : `expected ${expectedBy(issue)}`;
+  const what = issue.type === 'regex' ? `${show(issue.input)} ${issue.message}` : whatIsWrong(issue);
   throw new UserError(`${where}: ${oneLine(path === null ? what : `${path}: ${what}`)}; ${advice}`);
 }
 
-const expectedBy = ({ expected, received, message }: v.BaseIssue<unknown>): string =>
-  expected === null ? `another value (${message})` : `${expected}, found ${received}`;
+const whatIsWrong = ({ expected, received, message }: v.BaseIssue<unknown>): string =>
+  received === 'undefined' ? 'is missing' : expected === null ? message : `expected ${expected}, found ${received}`;
 
 /** The record of a JSON file. */
 export const readRecord = async <const S extends v.GenericSchema>(

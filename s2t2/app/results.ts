@@ -51,7 +51,7 @@ const provenanceSchema = v.object({
   command: v.array(v.string()),
   backend: v.string(),
   model: v.object({ path: v.string(), sha256: hash }),
-  data: v.array(v.object({ use: v.string(), path: v.string(), sha256: hash })),
+  data: v.array(v.object({ use: v.string(), path: v.string(), sha256: v.nullable(hash) })),
   settings: v.record(v.string(), v.unknown()),
 });
 
@@ -60,6 +60,7 @@ const resultsSchema = v.object({
   methods: v.pipe(v.array(rowSchema), v.minLength(1)),
   plan: v.nullable(planReportSchema),
   sample: v.string(),
+  saved: v.optional(v.nullable(v.string())),
   provenance: v.optional(provenanceSchema),
 });
 

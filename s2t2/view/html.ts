@@ -38,21 +38,3 @@ export function base64(data: Uint8Array | Uint16Array | Uint32Array): string {
   for (let at = 0; at < bytes.length; at += 0x8000) text += String.fromCharCode(...bytes.subarray(at, at + 0x8000));
   return btoa(text);
 }
-
-const named: Record<string, string> = { ' ': '␣', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
-
-/**
- * A token as something to look at: a space as ␣; what leaves no mark, or changes the direction of its neighbours, as
- * its
- * number, as Tokenizer.token writes bytes that are no text; a combining mark on a dotted circle.
- */
-export function visible(token: string): string {
-  if (token === '') return '∅';
-  const characters = Array.from(token, character => {
-    if (character in named) return named[character];
-    if (!/[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}]/u.test(character)) return character;
-    const hex = character.codePointAt(0)!.toString(16);
-    return hex.length <= 2 ? `\\x${hex.padStart(2, '0')}` : `\\u{${hex}}`;
-  });
-  return characters.join('').replace(/^(?=\p{M})/u, '◌');
-}

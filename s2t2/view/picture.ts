@@ -3,7 +3,8 @@ import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { explainPlan } from '../explain.ts';
 import { rowSums, type Plan } from '../plan.ts';
 import { renderHistogram } from './chart.ts';
-import { base64, html, visible, type Html } from './html.ts';
+import { base64, html, type Html } from './html.ts';
+import { visible } from '../../models/printable.ts';
 import { percent } from './scale.ts';
 
 /** P(source | target) of a plan, with names, as a picture needs it. */

@@ -1,7 +1,8 @@
 /** One text as the tokens of two vocabularies, side by side. */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { utf8Length } from '../../models/utf8.ts';
-import { html, visible, type Html } from './html.ts';
+import { html, type Html } from './html.ts';
+import { visible } from '../../models/printable.ts';
 
 /** Where the tokens of a text lie in its bytes. An unknown token stands for one byte. */
 export function placesOf(

@@ -50,7 +50,10 @@ describe('explainPlan', () => {
           for (const covered of left) expect(covered).toBeLessThanOrEqual(explained.at(-1)!.covered + 1e-6);
 
           const named = rows.at(-1)!.token;
-          expect(explainPlan(plan, source, target, { tokens: [named, 'none'] }).map(e => e.token)).toEqual([named]);
+          expect(explainPlan(plan, source, target, { tokens: [named] }).map(e => e.token)).toEqual([named]);
+          expect(() => explainPlan(plan, source, target, { tokens: [named, 'nosuch'] })).toThrow(
+            'the plan has no target token "nosuch"; write it as the table of the plan shows it',
+          );
         },
       ),
     );
@@ -67,7 +70,7 @@ describe('tables for a terminal', () => {
           ['x', '☕☕☕'],
         ],
       ),
-    ).toBe('a      bb\n────  ───\nlong    1\nx     ☕☕☕');
+    ).toBe('a         bb\n────  ──────\nlong       1\nx     ☕☕☕');
     expect(renderTable(['a', 'b'], [['x', '']])).toBe('a  b\n─  ─\nx');
   });
 
@@ -127,9 +130,9 @@ describe('tables for a terminal', () => {
       ]),
     ).toBe(
       [
-        'target token  covered  support       top source tokens',
-        '────────────  ───────  ───────  ──────────────────────',
-        'MK              21.6%       50  " r\\"" 12.3%  "b" 9.3%',
+        'target token  covered  support  top source tokens',
+        '────────────  ───────  ───────  ─────────────────',
+        'MK              21.6%       50  ␣r" 12.3%  b 9.3%',
       ].join('\n'),
     );
   });

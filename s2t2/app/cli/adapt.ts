@@ -1,18 +1,23 @@
 /** `start` and `adapt`: the whole job; `report`: what it shows, written again. */
+import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Command } from 'commander';
+import { Option, type Command } from 'commander';
 import { getBackend, Random } from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
 import { loadModel, loadTokenizer } from '../../../models/node/checkpoint.ts';
+import { explain, sha256File } from '../../../models/node/files.ts';
+import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
+import type { PlanReport } from '../../plan.ts';
 import { adapt } from '../adapt.ts';
 import { dataFolder } from '../data/tools.ts';
+import type { StepRecord } from '../experiment.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
 import { commandLine, dtypeOption, dtypes, fraction, nameList, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, targetOptions, withCorpus, withTarget, type CorpusFlags, type TargetFlags } from './data.ts';
-import { log, print, stop } from './process.ts';
+import { log, packageVersion, print, stop, withSignals } from './process.ts';
 import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
 interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
@@ -24,6 +29,8 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
   readonly dtype?: keyof typeof dtypes;
   readonly methods: readonly string[];
   readonly maxTest?: number;
+  readonly save?: string;
+  readonly log?: string;
 }
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
@@ -53,26 +60,63 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     origin: { model: flags.model, data: flags.data, command: commandLine() },
     dtype: flags.dtype && dtypes[flags.dtype],
     out: flags.out,
+    save: flags.save,
+    provenance: {
+      version: packageVersion,
+      command: process.argv.slice(2),
+      data: [await dataFile('training', flags.data), ...(flags.test ? [await dataFile('held out', flags.test)] : [])],
+    },
+    onStep: flags.log === undefined ? undefined : stepLog(flags.log),
     fresh: flags.fresh,
     saveEverySeconds: flags.saveEvery,
     signal: stop.signal,
+    interruptible: withSignals,
     log,
   });
-  print(resultsTable(results));
   const report = await writeRunReport(flags.out, source.tokenizer);
-  if (!plan || !results.plan) {
-    print(`\nresults: ${join(flags.out, 'results.json')}   to look at: ${report}`);
-    return;
+  const files = [`results: ${join(flags.out, 'results.json')}`, `to look at: ${report}`];
+  const parts = [resultsTable(results)];
+  if (results.saved) files.unshift(`model of ${results.saved}: ${join(flags.out, 'model')}`);
+  if (plan && results.plan) {
+    parts.push(planSummary(results.plan), explanationTable(explainPlan(plan, source.tokenizer, tokenizer)));
+    files.unshift(`plan: ${join(flags.out, 'plan.safetensors')}`);
   }
-  const { rows, columns, support, supportPerRow, residual, gap } = results.plan;
-  print(
-    `\nplan ${rows}×${columns}: ${support.toLocaleString('en')} entries, ${supportPerRow[1].toFixed(0)} source tokens a target token, ${(100 * residual).toFixed(2)}% of the mass misplaced${gap === null ? '' : `, duality gap ${gap.toExponential(1)}`}\n`,
-  );
-  print(explanationTable(explainPlan(plan, source.tokenizer, tokenizer)));
-  print(
-    `\nadapted model: ${join(flags.out, 'model')}   plan: ${join(flags.out, 'plan.safetensors')}   results: ${join(flags.out, 'results.json')}   to look at: ${report}`,
-  );
+  print({ ...results, out: flags.out, report }, [...parts, files.join('   ')].join('\n\n'));
 }
+
+const dataFile = async (use: string, path: string): Promise<DataFile> => ({
+  use,
+  path,
+  sha256: path === '-' ? null : await sha256File(path),
+});
+
+/** Appends a line of JSON for every step; a resumed run repeats those after its last save. */
+function stepLog(path: string): (step: StepRecord) => void {
+  const write = (text: string) => {
+    try {
+      appendFileSync(path, text);
+    } catch (error) {
+      throw explain(error, path);
+    }
+  };
+  write(''); // a mistake in the path is told before the first step
+  return step => write(`${JSON.stringify(step)}\n`);
+}
+
+const planSummary = ({ rows, columns, support, supportPerRow, residual, gap }: PlanReport): string =>
+  [
+    `plan ${rows}×${columns}: ${support.toLocaleString('en')} entries`,
+    `${supportPerRow[1].toFixed(0)} source tokens a target token`,
+    `${(100 * residual).toFixed(2)}% of the mass misplaced`,
+    ...(gap === null ? [] : [`duality gap ${gap.toExponential(1)}`]),
+  ].join(', ');
+
+const saveOption = () =>
+  new Option(
+    '--save <name>',
+    'row whose model is kept, or best: the one with the fewest held-out bits per byte; default: the last with a plan',
+  );
+const logOption = () => new Option('--log <file>', 'append every step to this file, a line of JSON each');
 
 function splitRandomly(
   texts: readonly string[],
@@ -109,6 +153,8 @@ export function addAdaptCommands(program: Command): void {
       'scratch',
       's2t2',
     ])
+    .addOption(saveOption())
+    .addOption(logOption())
     .action((flags: AdaptFlags) =>
       runAdaptation({
         ...flags,
@@ -132,6 +178,8 @@ export function addAdaptCommands(program: Command): void {
     .addOption(requiredOption('--out <dir>', 'directory of the run'))
     .addOption(adaptedDType)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, ['source', 's2t2'])
+    .addOption(saveOption())
+    .addOption(logOption())
     .action(runAdaptation);
 
   program
@@ -140,7 +188,8 @@ export function addAdaptCommands(program: Command): void {
     .addOption(requiredOption('--run <dir>', 'directory of the run'))
     .addOption(requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json'))
     .option('--out <file>', 'the HTML file; default report.html in the run')
-    .action(async ({ run, source, out }: { run: string; source: string; out?: string }) =>
-      print(await writeRunReport(run, await loadTokenizer(source), out)),
-    );
+    .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => {
+      const report = await writeRunReport(run, await loadTokenizer(source), out);
+      print({ report }, report);
+    });
 }

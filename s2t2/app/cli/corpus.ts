@@ -50,7 +50,10 @@ export function addCorpusCommands(program: Command): void {
         tokens += tokenizer.encode(text).length;
         bytes += utf8Length(text);
       }
-      print(`${tokenizer.vocabSize} tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${out}`);
+      print(
+        { vocabSize: tokenizer.vocabSize, tokensPerByte: tokens / bytes, out },
+        `${tokenizer.vocabSize} tokens, ${(tokens / bytes).toFixed(3)} tokens per byte, written to ${out}`,
+      );
     });
 
   program
@@ -67,6 +70,9 @@ export function addCorpusCommands(program: Command): void {
     .option('--test <n>', 'texts', whole(1))
     .option('--seed <n>', 'which texts', whole(0), 0)
     .action((name: DomainName, flags: Omit<MakeOptions, 'log'>) =>
-      withLock(flags.work, async () => void (await makeDomain(name, { ...flags, log }))),
+      withLock(flags.work, async () => {
+        const record = await makeDomain(name, { ...flags, log });
+        print(record, JSON.stringify({ splits: record.splits, check: record.check }, null, 2));
+      }),
     );
 }

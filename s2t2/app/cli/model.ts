@@ -4,23 +4,25 @@ import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
+import { writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
-import { score } from '../../../models/score.ts';
+import { score, type Score } from '../../../models/score.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
 import { cutAll, encodeTexts } from '../../corpus/sequences.ts';
 import { describeUnknown } from '../prepare.ts';
-import { renderTable, withError } from '../tables.ts';
+import { evaluationTable } from '../tables.ts';
 import { dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
-import { log, print, stop } from './process.ts';
+import { log, print, stop, stoppedCode, withSignals } from './process.ts';
 
 interface EvaluateFlags extends CorpusFlags {
   readonly model: string;
   readonly data: string;
   readonly maxBytes: number;
+  readonly perText?: string;
 }
 
 /** Adds `import`, `evaluate` and `generate`. */
@@ -37,13 +39,13 @@ export function addModelCommands(program: Command): void {
         bar ??= progressBar('importing', total / 1e6, 'MB');
         bar.update(done / 1e6);
       };
-      const written = await importModel(file, {
-        out,
-        dtype: dtype && dtypes[dtype],
-        signal: stop.signal,
-        onProgress,
-      }).finally(() => bar?.stop());
-      print(`${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`);
+      const written = await withSignals(() =>
+        importModel(file, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
+      ).finally(() => bar?.stop());
+      print(
+        { ...written, out },
+        `${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`,
+      );
     });
 
   const evaluate = program
@@ -53,6 +55,7 @@ export function addModelCommands(program: Command): void {
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
     .addOption(requiredOption('--data <file>', 'texts, - for standard input'))
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .option('--per-text <file>', 'write the score of every text to this file, a line of JSON each')
     .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
       const { model, tokenizer } = await loadModel(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
@@ -70,24 +73,24 @@ export function addModelCommands(program: Command): void {
         signal: stop.signal,
         onProgress: n => bar.update((done += n)),
       }).finally(() => bar.stop());
-      const m = metrics(scores);
-      const [tokens, bytes] = [scores.reduce((n, s) => n + s.tokens, 0), scores.reduce((n, s) => n + s.bytes, 0)];
-      print(
-        renderTable(
-          ['texts', 'bytes', 'tokens/byte', 'perplexity', 'bits/byte', 'end token, bits', 's per 1000 bytes'],
-          [
-            [
-              String(texts.length),
-              String(bytes),
-              (tokens / bytes).toFixed(3),
-              m.perplexity.toPrecision(4),
-              withError(m.bitsPerByte, m.standardError, 4),
-              (scores.reduce((n, s) => n + s.endNats, 0) / Math.LN2 / scores.length).toFixed(2),
-              ((performance.now() - started) / bytes).toFixed(3),
-            ],
-          ],
-        ),
-      );
+      const total = (of: (s: Score) => number) => scores.reduce((n, s) => n + of(s), 0);
+      const [tokens, bytes] = [total(s => s.tokens), total(s => s.bytes)];
+      const result = {
+        texts: texts.length,
+        bytes,
+        tokensPerByte: tokens / bytes,
+        ...metrics(scores),
+        endBits: total(s => s.endNats) / Math.LN2 / scores.length,
+        secondsPerThousandBytes: (performance.now() - started) / bytes,
+      };
+      if (flags.perText !== undefined)
+        await writeFileAtomic(
+          flags.perText,
+          scores.map(
+            (s, i) => `${JSON.stringify({ text: texts[i], ...s, bitsPerByte: s.nats / Math.LN2 / s.bytes })}\n`,
+          ),
+        );
+      print(result, evaluationTable(result));
     });
 
   program
@@ -118,17 +121,16 @@ export function addModelCommands(program: Command): void {
         const { model, tokenizer, endTokens } = await loadModel(directory);
         const start = encodePrompt(tokenizer, prompt);
         const ids: number[] = [];
-        for await (const id of generate(model, start, {
-          maxTokens,
-          temperature,
-          topP,
-          stop: endTokens,
-          random: new Random(seed),
-        })) {
-          ids.push(id);
-          if (stop.signal.aborted) break;
-        }
-        print(prompt + continuationText(tokenizer, start, ids));
+        const options = { maxTokens, temperature, topP, stop: endTokens, random: new Random(seed) };
+        await withSignals(async () => {
+          for await (const id of generate(model, start, options)) {
+            ids.push(id);
+            if (stop.signal.aborted) break;
+          }
+        });
+        const text = continuationText(tokenizer, start, ids);
+        print({ prompt, text, tokens: ids.length }, prompt + text);
+        if (stop.signal.aborted) process.exitCode = stoppedCode();
       },
     );
 }

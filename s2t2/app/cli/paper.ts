@@ -13,7 +13,7 @@ import { helpPaper, paper, type PaperOptions } from '../paper/run.ts';
 import { gridOf, lines } from '../paper/table.ts';
 import { ablationList, domainList, fraction, nameList, rateList, whole } from './arguments.ts';
 import { withHelpers } from './helpers.ts';
-import { log, print, stop } from './process.ts';
+import { log, print, printPart, stop, withSignals } from './process.ts';
 
 /** Adds `paper`. */
 export function addPaperCommand(program: Command): void {
@@ -71,6 +71,7 @@ export function addPaperCommand(program: Command): void {
           domain,
           out: names.length === 1 ? out : join(out, domain),
           signal: stop.signal,
+          interruptible: withSignals,
           log,
         }));
         if (helper !== undefined) {
@@ -83,14 +84,14 @@ export function addPaperCommand(program: Command): void {
         await withHelpers(jobs - 1, async () => {
           for (const options of papers) {
             results.push(await paper(options));
-            print(paperMarkdown(results.at(-1)!));
+            printPart(paperMarkdown(results.at(-1)!));
           }
         });
         if (names.length > 1) {
-          print(domainsMarkdown(results));
+          printPart(domainsMarkdown(results));
           await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
         }
-        print(`written to ${out}`);
+        print(results, `written to ${out}`);
       },
     );
 }

@@ -7,7 +7,7 @@ import { loadPlan } from '../plan-file.ts';
 import { translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
 import { requiredOption, whole } from './arguments.ts';
-import { print, stop } from './process.ts';
+import { print, stop, withSignals } from './process.ts';
 
 /** Adds `explain` and `translate`. */
 export function addPlanCommands(program: Command): void {
@@ -43,7 +43,8 @@ export function addPlanCommands(program: Command): void {
           sourceSize: from.vocabSize,
           targetSize: to.vocabSize,
         });
-        print(explanationTable(explainPlan(plan, from, to, { top, count, tokens: token })));
+        const rows = explainPlan(plan, from, to, { top, count, tokens: token });
+        print(rows, explanationTable(rows));
       },
     );
 
@@ -60,17 +61,20 @@ export function addPlanCommands(program: Command): void {
       const started = performance.now();
       let bar: ProgressBar | undefined;
       let bytes = 0;
-      await translateCheckpoint({
-        ...options,
-        signal: stop.signal,
-        onProgress: (done, total, file) => {
-          bar ??= progressBar('translating', total / 1e6, 'MB');
-          bytes = done;
-          bar.update(done / 1e6, file);
-        },
-      }).finally(() => bar?.stop());
+      await withSignals(() =>
+        translateCheckpoint({
+          ...options,
+          signal: stop.signal,
+          onProgress: (done, total, file) => {
+            bar ??= progressBar('translating', total / 1e6, 'MB');
+            bytes = done;
+            bar.update(done / 1e6, file);
+          },
+        }),
+      ).finally(() => bar?.stop());
       const seconds = (performance.now() - started) / 1000;
       print(
+        { bytes, seconds, out: options.out },
         `${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
       );
     });

@@ -7,7 +7,7 @@ import { loadEnglish } from '../data/english.ts';
 import { withLock } from '../lock.ts';
 import { checkPretrain, judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
 import { fraction, positive, whole } from './arguments.ts';
-import { log, stop } from './process.ts';
+import { log, print, stop, withSignals } from './process.ts';
 
 /** Adds `pretrain`. */
 export function addPretrainCommand(program: Command): void {
@@ -56,11 +56,14 @@ export function addPretrainCommand(program: Command): void {
         const common = {
           english: await loadEnglish({ cache: join(flags.work, 'english'), log }),
           signal: stop.signal,
+          interruptible: withSignals,
           log,
         };
-        await (flags.judge === undefined
+        const record = await (flags.judge === undefined
           ? pretrain({ ...flags, ...common })
           : judgePretrained({ ...flags, ...common, model: flags.judge }));
+        const written = join(flags.judge ?? flags.out, 'record.json');
+        print(record, written);
       }),
     );
 }

@@ -126,7 +126,6 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
     check,
   };
   await writeFileAtomic(join(out, `${name}.json`), `${JSON.stringify(record, null, 2)}\n`);
-  log(JSON.stringify({ splits: record.splits, check }, null, 2));
   return record;
 }
 

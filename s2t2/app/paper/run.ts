@@ -7,9 +7,11 @@ import { statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { getBackend } from '../../../engine/index.ts';
+import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
+import type { Interruptible } from '../adapt.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import { loadDomain, type DomainData } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
@@ -50,6 +52,8 @@ export interface PaperOptions {
   /** Where among its lines a helper begins. */
   readonly share?: number;
   readonly signal?: AbortSignal;
+  /** Runs the part that saves its state when `signal` aborts. */
+  readonly interruptible?: Interruptible;
   readonly log: (line: string) => void;
 }
 
@@ -106,12 +110,28 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
   log(
     `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`,
   );
+  const { interruptible = work => work() } = options;
+  return interruptible(async () => ({
+    domain,
+    settings,
+    test,
+    ...(await trainTables(options, settings, validation, test, receiver, given)),
+  }));
+}
 
+async function trainTables(
+  options: PaperOptions,
+  settings: Settings,
+  validation: Bench,
+  test: Bench,
+  receiver: LanguageModel | null,
+  given: GridRow[] | null,
+): Promise<Omit<Trained, 'domain' | 'settings' | 'test'>> {
   const chosen = lines.filter(l => options.lines.includes(l.name));
   const { rates, rows: grid } = given
-    ? { rates: ratesFrom(given, chosen, domain.name, options.tokens), rows: [] }
-    : await chooseRates(validation, domain.name, settings, chosen, options.grid ?? defaultGrid, options.share);
-  if (options.share === undefined) await writeFileAtomic(join(out, 'rates.jsonl'), gridText(given ?? grid));
+    ? { rates: ratesFrom(given, chosen, options.domain, options.tokens), rows: [] }
+    : await chooseRates(validation, options.domain, settings, chosen, options.grid ?? defaultGrid, options.share);
+  if (options.share === undefined) await writeFileAtomic(join(options.out, 'rates.jsonl'), gridText(given ?? grid));
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const ablations = await ablate(
@@ -120,7 +140,7 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
     rates.has('s2t2') ? s2t2Cell(settings, rates, settings.seed).settings : settings,
   );
   const moved = receiver && (await transfer({ test, model: receiver, settings, rates, seeds }));
-  return { domain, settings, test, rates, grid, table, ablations, transfer: moved };
+  return { rates, grid, table, ablations, transfer: moved };
 }
 
 const seedsOf = ({ seeds }: PaperOptions): number[] => Array.from({ length: seeds }, (_, seed) => seed);

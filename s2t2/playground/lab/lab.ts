@@ -12,7 +12,7 @@ import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import { estimateBytes } from '../../app/memory.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
-import { visible } from '../../view/html.ts';
+import { visible } from '../../../models/printable.ts';
 import type { DroppedFile, Lab, RunEvent, RunRequest } from '../protocol.ts';
 import { zip } from './archive.ts';
 import { readDomain, type Texts } from './domain.ts';

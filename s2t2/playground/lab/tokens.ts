@@ -2,7 +2,7 @@
 import { UnknownByte, Tokenizer } from '../../../models/tokenizer/index.ts';
 import { utf8, utf8Length } from '../../../models/utf8.ts';
 import { UserError } from '../../../models/errors.ts';
-import { visible } from '../../view/html.ts';
+import { visible } from '../../../models/printable.ts';
 import { placesOf } from '../../view/sample.ts';
 import type { ShownToken } from '../protocol.ts';
 

@@ -2,8 +2,9 @@
  * Progress where output is no terminal: a line at once, then one every ten seconds, with the rate of this process and
  * the time left.
  */
+import type { Params } from 'cli-progress';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
-import { progressBar } from '../../../models/node/progress.ts';
+import { progressBar, renderBar, runProgress } from '../../../models/node/progress.ts';
 
 describe('progress in plain lines', () => {
   let written: string[] = [];
@@ -63,4 +64,50 @@ describe('progress in plain lines', () => {
     bar.update(100);
     expect(written.at(-1)).toBe(`work  ${Math.floor(1000 / (left + 10))}%  10 tokens/s  ${text} left\n`);
   });
+});
+
+describe('progress of a run', () => {
+  let written: string[] = [];
+  let now = 0;
+  beforeEach(() => {
+    [written, now] = [[], 0];
+    vi.spyOn(process.stderr, 'write').mockImplementation(text => written.push(String(text)) > 0);
+    vi.spyOn(performance, 'now').mockImplementation(() => now);
+  });
+  afterEach(() => void vi.restoreAllMocks());
+
+  test('one time left for all stages; what an earlier process did takes no time', () => {
+    const run = runProgress(1000);
+    const read = run.stage('source before', 100, 'tokens');
+    read.stop(); // came back from a file
+    const training = run.stage('source.finetune', 300, 'tokens', 3);
+    now += 1000;
+    training.update(100); // resumed here
+    now += 10_000;
+    training.update(150, 'loss 2');
+    training.update(300);
+    training.stop();
+    expect(written).toEqual([
+      'source.finetune 33%  run 40%\n',
+      'source.finetune 50%  run 55%  33 s left  5 tokens/s  loss 2\n',
+      'source.finetune 100%  run 100%  0 s left  18 tokens/s\n',
+    ]);
+  });
+});
+
+test('the bar fits the terminal: parts are left out from the end', () => {
+  const columns = Object.getOwnPropertyDescriptor(process.stderr, 'columns');
+  const parts = ['s2t2.finetune 40%', '3 min 20 s left', '1,234 tokens/s', 'loss \u001b[31m3.2'];
+  try {
+    for (let width = 1; width <= 120; width++) {
+      Object.defineProperty(process.stderr, 'columns', { value: width, configurable: true });
+      const line = renderBar({}, { progress: 0.4, total: 10, value: 4 } as Params, { parts });
+      expect(line.length).toBeLessThan(Math.max(2, width));
+      expect(line).not.toContain('\u001b');
+      if (width === 80) expect(line).toContain('40%  s2t2.finetune 40%  3 min 20 s left');
+    }
+  } finally {
+    if (columns) Object.defineProperty(process.stderr, 'columns', columns);
+    else delete (process.stderr as { columns?: number }).columns;
+  }
 });

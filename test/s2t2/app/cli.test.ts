@@ -3,7 +3,7 @@
  * likely mistakes. It runs the built `dist/`, which `npm test` makes first.
  */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { copyFile, cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -89,6 +89,7 @@ async function fingerprint(out: string) {
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
   const untimed = {
     ...results,
+    provenance: undefined, // the command names the directory
     methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })),
   };
   return [
@@ -263,7 +264,7 @@ describe('the whole job', () => {
     });
     expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([
       130,
-      'stopped; run the same command again to go on',
+      'stopped; run the same command again to resume',
     ]);
     const second = await s2t2(job(at('stopped')));
     expect(second.code).toBe(0);
@@ -438,6 +439,207 @@ test('a GGUF file is imported, and goes wherever a model directory goes', async 
 });
 
 const oracle = (name: string) => new URL(`../../oracles/${name}`, import.meta.url).pathname;
+
+describe('what people take away', () => {
+  test('results.json says what the run was made from and by', async () => {
+    await whole();
+    const { provenance, saved } = JSON.parse(await readFile(at('whole', 'results.json'), 'utf8')) as Results;
+    expect(saved).toBe('s2t2');
+    expect(provenance).toMatchObject({
+      version: expect.stringMatching(/^\d+\.\d+\.\d+$/) as string,
+      command: job(at('whole')),
+      backend: expect.stringMatching(/^wasm: /) as string,
+      model: { path: fixture.model, sha256: expect.stringMatching(/^[0-9a-f]{64}$/) as string },
+      data: [
+        { use: 'training', path: fixture.train, sha256: await sha256File(fixture.train) },
+        { use: 'held out', path: fixture.test, sha256: await sha256File(fixture.test) },
+      ],
+      settings: { vocabSize: 64, maxBytes: 100, budget: { unit: 'tokens', amount: 1500 } },
+    });
+  });
+
+  test('rows of a later run join the table, --save chooses the model, --log has every step', async () => {
+    const out = at('grown');
+    expect((await s2t2(job(out, '--methods', 'truncated', '--save', 'truncated'))).code).toBe(0);
+    const first = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+    expect([first.saved, first.plan]).toEqual(['truncated', null]);
+    const log = at('steps.jsonl');
+    const second = await s2t2(job(out, '--methods', 'source,s2t2', '--save', 'best', '--log', log));
+    expect([second.code, second.stderr.includes('truncated')]).toEqual([0, false]);
+    const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+    expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'unigram', 'truncated', 'source', 's2t2']);
+    expect(results.methods[3]).toEqual(first.methods[3]);
+    const trained = results.methods.slice(3);
+    const least = Math.min(...trained.map(m => m.after.bitsPerByte));
+    const best = trained.find(m => m.after.bitsPerByte === least)!.name;
+    expect(results.saved).toBe(best);
+    // The model that is kept is the row's: it scores what the row says.
+    const { stdout } = await s2t2([
+      'evaluate',
+      '--model',
+      join(out, 'model'),
+      '--data',
+      fixture.test,
+      '--max-bytes',
+      '100',
+      '--json',
+    ]);
+    expect((JSON.parse(stdout) as { bitsPerByte: number }).bitsPerByte).toBeCloseTo(least, 5);
+    const steps = (await readFile(log, 'utf8'))
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as { stage: string; step: number; rate: number; loss: number; tokens: number });
+    expect(steps.filter(s => s.stage === 'source.finetune').map(s => s.step)).toEqual(
+      Array.from({ length: results.methods[4].steps }, (_, i) => i + 1),
+    );
+    expect(steps.every(s => s.rate > 0 && s.loss > 0 && s.tokens > 0)).toBe(true);
+  });
+
+  test('a row whose model was not asked for cannot be saved', async () => {
+    const { code, stderr } = await s2t2(job(at('unsaved'), '--methods', 'source', '--save', 'fvt'));
+    expect([code, stderr]).toEqual([2, expect.stringContaining("no model of 'fvt' to save")]);
+  });
+
+  test('evaluate writes a line for every text, which add up', async () => {
+    await whole();
+    const file = at('texts.jsonl');
+    const model = at('whole', 'model');
+    const args = ['--model', model, '--data', fixture.test, '--max-bytes', '100', '--per-text', file, '--json'];
+    const { stdout } = await s2t2(['evaluate', ...args]);
+    const { bitsPerByte, texts } = JSON.parse(stdout) as { bitsPerByte: number; texts: number };
+    const lines = (await readFile(file, 'utf8'))
+      .trim()
+      .split('\n')
+      .map(line => JSON.parse(line) as { text: string; nats: number; bytes: number });
+    expect(lines).toHaveLength(texts);
+    const sum = (of: 'nats' | 'bytes') => lines.reduce((n, l) => n + l[of], 0);
+    expect(sum('nats') / Math.LN2 / sum('bytes')).toBeCloseTo(bitsPerByte, 12);
+    expect(lines[0].text.length).toBe(lines[0].bytes);
+  });
+});
+
+describe('the terminal', () => {
+  test('without a command it prints help; a misspelt command or option is answered with a suggestion', async () => {
+    const bare = await s2t2([]);
+    expect([bare.code, bare.stdout, bare.stderr]).toEqual([0, expect.stringMatching(/^Usage: s2t2 /), '']);
+    for (const [args, message] of [
+      [['adpat', '--model', 'x'], /unknown command 'adpat'\n\(Did you mean adapt\?\)/],
+      [['adapt', '--hlep'], /unknown option '--hlep'\n\(Did you mean --help\?\)/],
+      [['adapt'], /option '--model <dir>' is missing/],
+    ] as const) {
+      const { code, stderr } = await s2t2([...args]);
+      expect([code, stderr]).toEqual([2, expect.stringMatching(message)]);
+    }
+  });
+
+  test('--json prints one object, --quiet nothing else', async () => {
+    await whole();
+    const model = at('whole', 'model');
+    const runs: [string[], unknown][] = [
+      [
+        ['evaluate', '--model', model, '--data', fixture.test],
+        { bitsPerByte: expect.any(Number), texts: expect.any(Number) },
+      ],
+      [
+        ['generate', '--model', model, '--prompt', 'MK', '--max-tokens', '3'],
+        { prompt: 'MK', text: expect.any(String), tokens: expect.any(Number) },
+      ],
+      [
+        [
+          'explain',
+          '--plan',
+          at('whole', 'plan.safetensors'),
+          '--source',
+          fixture.model,
+          '--target',
+          model,
+          '--count',
+          '1',
+        ],
+        [{ token: expect.any(String), sources: expect.any(Array) }],
+      ],
+      [
+        ['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('j.json')],
+        { vocabSize: 64, out: at('j.json') },
+      ],
+      [['report', '--run', at('whole'), '--source', fixture.model, '--out', at('j.html')], { report: at('j.html') }],
+      [job(at('whole'), '--methods', 'source'), { methods: expect.any(Array), out: at('whole') }],
+    ];
+    for (const [args, expected] of runs) {
+      const { code, stdout, stderr } = await s2t2([...args, '--json', '--quiet']);
+      expect([args[0], code, stderr]).toEqual([args[0], 0, '']);
+      expect(stdout.endsWith('\n')).toBe(true);
+      expect(JSON.parse(stdout)).toMatchObject(expected as object);
+    }
+  });
+
+  test('a named token that the plan lacks is an error, not an empty table', async () => {
+    await whole();
+    const args = [
+      '--plan',
+      at('whole', 'plan.safetensors'),
+      '--source',
+      fixture.model,
+      '--target',
+      at('whole', 'model'),
+    ];
+    const { code, stdout, stderr } = await s2t2(['explain', ...args, '--token', 'nosuch']);
+    expect([code, stdout, stderr.trim()]).toEqual([
+      2,
+      '',
+      expect.stringMatching(/^s2t2: the plan has no target token "nosuch"/),
+    ]);
+  });
+
+  test('a file name with an escape sequence is shown, not obeyed', async () => {
+    const { code, stderr } = await s2t2(['evaluate', '--model', at('\u001b[31m\u009b\u202e'), '--data', fixture.test]);
+    expect(code).toBe(2);
+    expect(stderr).toContain('\\x1b[31m\\x9b\\u{202e}');
+  });
+
+  test('a temperature of 0.0 is 0', async () => {
+    await whole();
+    const at0 = (temperature: string) =>
+      s2t2(['generate', '--model', at('whole', 'model'), '--max-tokens', '3', '--temperature', temperature]);
+    expect((await at0('0.0')).stdout).toBe((await at0('0')).stdout);
+    expect((await at0('-1')).stderr).toContain('Expected a number of 0 or more');
+  });
+
+  test('a learning rate that makes the loss infinite is one line', async () => {
+    const { code, stderr } = await s2t2(job(at('diverged'), '--rate', '1e9', '--methods', 'source'));
+    expect([code, stderr.trim().split('\n').at(-1)]).toEqual([
+      2,
+      expect.stringMatching(
+        /^s2t2: train: the loss is (NaN|Infinity) at step \d+; lower the learning rate \(1000000000\)/,
+      ),
+    ]);
+  });
+
+  test('a reader that leaves before the table does not keep the report from being written', async () => {
+    const child = spawn(process.execPath, [cli, ...job(at('unread'), '--methods', 'source')], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    child.stdout!.destroy();
+    const code = await new Promise(resolve => child.on('exit', resolve));
+    expect(code).toBe(141);
+    expect(existsSync(at('unread', 'report.html'))).toBe(true);
+  });
+
+  test.skipIf(process.platform !== 'linux')('output that the disk does not take is one line', async () => {
+    await whole();
+    const full = openSync('/dev/full', 'w');
+    const child = spawn(process.execPath, [cli, 'report', '--run', at('whole'), '--source', fixture.model], {
+      stdio: ['ignore', full, 'pipe'],
+    });
+    closeSync(full);
+    let stderr = '';
+    child.stderr!.on('data', (d: Buffer) => {
+      stderr += d.toString();
+    });
+    const code = await new Promise(resolve => child.on('close', resolve));
+    expect([code, stderr]).toEqual([2, 's2t2: standard output: no space left on the disk; free some and run again\n']);
+  });
+});
 
 describe('mistakes are one line, exit code 2, and nothing written', () => {
   /** A copy of the model directory with one file changed. */

@@ -74,11 +74,7 @@ describe('results.json', () => {
   const results = { seed: 0, methods: [row], plan: null, sample: 'MKV' };
 
   test.each([
-    [
-      'an empty row',
-      { ...results, methods: [{}] },
-      /results\.json: methods\.0\.name: expected "name", found undefined; run/,
-    ],
+    ['an empty row', { ...results, methods: [{}] }, /results\.json: methods\.0\.name: is missing; run/],
     ['no rows', { ...results, methods: [] }, /results\.json: methods: expected >=1, found 0; run/],
     [
       'a string for a number',

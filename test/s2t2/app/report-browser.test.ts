@@ -12,7 +12,7 @@ import { Random } from '../../../engine/index.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { compress, type Plan } from '../../../s2t2/plan.ts';
 import type { ReportData } from '../../../s2t2/view/data.ts';
-import { visible } from '../../../s2t2/view/html.ts';
+import { visible } from '../../../models/printable.ts';
 import { renderReport } from '../../../s2t2/app/report/page.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { exampleReport, hostile, tokenizerOf } from './report-example.ts';

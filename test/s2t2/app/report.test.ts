@@ -10,7 +10,8 @@ import { compress, reportPlan, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
 import { renderHistogram } from '../../../s2t2/view/chart.ts';
 import type { Cell, CurvePlot, ReportData, ReportTable } from '../../../s2t2/view/data.ts';
-import { escape, visible } from '../../../s2t2/view/html.ts';
+import { escape } from '../../../s2t2/view/html.ts';
+import { visible } from '../../../models/printable.ts';
 import { reportPage } from '../../../s2t2/view/report.ts';
 import { packPicture, rowStatistics, unpackPicture, viewPlan, type PackedPicture } from '../../../s2t2/view/picture.ts';
 import { writeRunReport } from '../../../s2t2/app/report/run.ts';
@@ -695,6 +696,8 @@ describe("a run's directory", () => {
   test('no run, no report', async () => {
     expect(await refusal(writeRunReport(join(directory, 'none'), source))).toContain('results.json: no such file');
     await writeFileAtomic(join(directory, 'results.json'), '{}');
-    expect(await refusal(writeRunReport(directory, source))).toContain('run the adaptation again');
+    expect(await refusal(writeRunReport(directory, source))).toContain(
+      'results.json: seed: is missing; run the adaptation again',
+    );
   });
 });

@@ -340,7 +340,7 @@ describe('stopped', () => {
     const interrupted = await run(model, at('kill-out'), at('kill-out', 'model-6.safetensors'), 'SIGINT');
     expect([interrupted.code, interrupted.stderr.trim().split('\n').at(-1)]).toEqual([
       130,
-      'stopped; run the same command again to go on',
+      'stopped; run the same command again to resume',
     ]);
     expect(existsSync(at('kill-out', 'config.json'))).toBe(false);
     const second = await run(model, at('kill-out'));
