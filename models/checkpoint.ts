@@ -3,7 +3,7 @@
  * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
 import { tensor, type Parking, type Tensor } from '../engine/index.ts';
-import { dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
+import { configText, dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
 import { show, UserError } from './errors.ts';
 import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
@@ -198,7 +198,7 @@ export const modelTexts = (
 ): Record<string, string> => {
   const { bos = null, eos = null, pad = null } = tokenizer.specialTokens;
   return {
-    'config.json': json(formatConfig(model.config, tokenizer, dtype)),
+    'config.json': configText(formatConfig(model.config, tokenizer, dtype)),
     'generation_config.json': json({
       bos_token_id: bos,
       eos_token_id: ends.length > 1 ? ends : eos,

@@ -162,6 +162,11 @@ export const notComputed: Readonly<Record<string, string>> = {
   quantization_config: 'quantised weights',
 };
 
+/**
+ * Fields that transformers takes as floats only: it rejects a whole number, and JavaScript writes 8.0 as 8.
+ */
+export const floatFields = ['clip_qkv', 'initializer_range', 'rms_norm_eps', 'layer_norm_eps', 'layer_norm_epsilon'];
+
 /** Why models of some other types are not supported, where no field says so. */
 export const otherTypes: Readonly<Record<string, string>> = {
   bloom: 'ALiBi positions',

@@ -5,6 +5,7 @@
 import {
   activations,
   fieldTable,
+  floatFields,
   notComputed,
   otherTypes,
   type FamilyFields,
@@ -198,6 +199,12 @@ export function formatConfig(
     use_cache: true,
     torch_dtype: dtypeNames[dtype],
   };
+}
+
+/** The text of a `config.json`, in which whole numbers have a point where transformers asks for a float. */
+export function configText(fields: Fields): string {
+  const whole = new RegExp(`^(  "(?:${floatFields.join('|')})": -?\\d+)(?=,?$)`, 'gm');
+  return `${JSON.stringify(fields, null, 2).replace(whole, '$1.0')}\n`;
 }
 
 /** Numbers that a file must hold although the configuration leaves them out. */

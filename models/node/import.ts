@@ -1,7 +1,7 @@
 /** A model from a GGUF file, or a model directory, written as a model directory in one dtype. */
 import { join } from 'node:path';
 import { readHeaders } from '../checkpoint.ts';
-import { dtypeNames, type FloatDType } from '../config.ts';
+import { configText, dtypeNames, type Fields, type FloatDType } from '../config.ts';
 import { UserError } from '../errors.ts';
 import { FLOAT_CODECS } from '../safetensors/codec.ts';
 import { DTYPE_BYTES } from '../safetensors/header.ts';
@@ -57,7 +57,7 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
 }
 
 const withDType = (config: string, dtype: FloatDType): string => {
-  return `${JSON.stringify({ ...(JSON.parse(config) as object), torch_dtype: dtypeNames[dtype] }, null, 2)}\n`;
+  return configText({ ...(JSON.parse(config) as Fields), torch_dtype: dtypeNames[dtype] });
 };
 
 /** A tensor's bytes in another dtype. */

@@ -13,7 +13,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
-import { parseConfig, type Fields } from '../../models/config.ts';
+import { configText, parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
@@ -88,11 +88,12 @@ export async function translateCheckpoint({
         'generation_config.json',
         withTokens(fieldsOf(generation, files.path('generation_config.json')), target),
       );
-    await write('config.json', {
+    const translated = {
       ...withTokens(config, target),
       vocab_size: target.vocabSize,
       tie_word_embeddings: false,
-    });
+    };
+    await writeFileAtomic(join(out, 'config.json'), configText(translated));
   });
 }
 

@@ -9,7 +9,7 @@ import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { Random } from '../../../engine/index.ts';
 import { modelTensors, withRows, type LanguageModel } from '../../../models/checkpoint.ts';
-import { formatConfig, parseConfig } from '../../../models/config.ts';
+import { configText, formatConfig, parseConfig } from '../../../models/config.ts';
 import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
 import { score } from '../../../models/score.ts';
 import { writeSafetensors } from '../../../models/node/safetensors.ts';
@@ -118,6 +118,14 @@ describe('config.json', () => {
         });
       }),
     );
+  });
+
+  test('a whole number has a point where transformers asks for a float', () => {
+    const text = configText(formatConfig({ ...config, family: 'olmo', clip: 8 }, tokenizer, 'F32'));
+    expect(text).toContain('\n  "clip_qkv": 8.0,\n');
+    expect(configText({ clip_qkv: 0.5, vocab_size: 8 })).toBe('{\n  "clip_qkv": 0.5,\n  "vocab_size": 8\n}\n');
+    expect(configText({ rms_norm_eps: 1 })).toBe('{\n  "rms_norm_eps": 1.0\n}\n');
+    expect(configText({ rms_norm_eps: 1e-6 })).toBe('{\n  "rms_norm_eps": 0.000001\n}\n');
   });
 
   test('what is missing is what transformers takes', () => {
