@@ -1,6 +1,6 @@
 /**
  * The packed package, as someone else's project meets it: `npm pack`, installed into an empty TypeScript project, type
- * checks and runs the first example of README.md, and prints what README.md says it prints.
+ * checks and runs the examples of README.md, which print what README.md says they print.
  */
 import { execFile } from 'node:child_process';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
@@ -15,10 +15,11 @@ const run = promisify(execFile);
 describe('the packed package', () => {
   const directory = temporaryDirectory();
 
-  test('type-checks and runs the example of README.md with its numbers', async () => {
+  test('type-checks and runs the examples of README.md with their numbers', async () => {
     const readme = await readFile(join(root, 'README.md'), 'utf8');
-    const [, example] = /```ts\n([\s\S]*?)```/.exec(readme)!;
-    const [, printed] = /```text\n([\s\S]*?)```/.exec(readme.slice(readme.indexOf(example)))!;
+    const examples = [...readme.matchAll(/```ts\n([\s\S]*?)```\s+```text\n([\s\S]*?)```/g)];
+    expect(examples).toHaveLength(2); // the tensor library, and S2T2 as a library
+    const names = examples.map((_, i) => `example-${i}`);
 
     await run('npm', ['pack', '--ignore-scripts', '--pack-destination', directory], { cwd: root });
     const [archive] = (await readdir(directory)).filter(name => name.endsWith('.tgz'));
@@ -26,7 +27,7 @@ describe('the packed package', () => {
     await run('npm', ['install', '--prefer-offline', '--no-audit', '--no-fund', join(directory, archive)], {
       cwd: directory,
     });
-    await writeFile(join(directory, 'example.ts'), example);
+    for (const [i, [, code]] of examples.entries()) await writeFile(join(directory, `${names[i]}.ts`), code);
     await run(
       process.execPath,
       [
@@ -42,12 +43,14 @@ describe('the packed package', () => {
         '',
         '--lib',
         'es2023,dom',
-        'example.ts',
+        ...names.map(name => `${name}.ts`),
       ],
       { cwd: directory },
     );
-    const { stdout } = await run(process.execPath, ['example.js'], { cwd: directory });
-    expect(stdout).toBe(printed);
+    for (const [i, [, , printed]] of examples.entries()) {
+      const { stdout } = await run(process.execPath, [`${names[i]}.js`], { cwd: directory });
+      expect(stdout).toBe(printed);
+    }
 
     // The command is there, and neither gpu.js nor Dawn came along.
     const { stdout: help } = await run(join(directory, 'node_modules/.bin/s2t2'), ['--help']);
