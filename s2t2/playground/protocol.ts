@@ -4,6 +4,7 @@
  */
 import type { Results, Row } from '../cell.ts';
 import type { Metrics } from '../evaluate.ts';
+import type { CorpusFormat } from '../corpus/format.ts';
 import type { Explanation } from '../explain.ts';
 import type { PlanReport } from '../plan.ts';
 import type { Settings } from '../settings.ts';
@@ -82,7 +83,7 @@ export type DomainSource =
 
 export interface DomainSummary {
   readonly name: string;
-  readonly format: 'fasta' | 'text' | 'jsonl';
+  readonly format: CorpusFormat;
   /** Of the texts that are used. */
   readonly train: { readonly texts: number; readonly bytes: number };
   readonly heldOut: { readonly texts: number; readonly bytes: number };

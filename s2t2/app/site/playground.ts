@@ -15,11 +15,13 @@ const javascript = 'text/javascript; charset=utf-8';
 
 /** The worker and what it loads on demand: gpu.js stays a file of its own. */
 async function workerFiles(): Promise<Record<string, string>> {
+  const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
   const build = await rolldown({
     input: { worker: join(root, 's2t2/playground/lab/main.ts') },
     platform: 'browser',
     external: ['webgpu'],
     logLevel: 'warn',
+    transform: { define: { VERSION: JSON.stringify(version) } },
   });
   try {
     // gpu.js reads kernels as text: only their whitespace may go.

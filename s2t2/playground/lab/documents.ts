@@ -1,66 +1,55 @@
-/**
- * The documents of a file in memory, plain or gzipped, read as the command line reads them. A file that unpacks to far
- * more than any text is given up early.
- */
+/** The documents of a file in memory, plain or gzipped, by the parsers that the command line has. */
 import { UserError } from '../../../models/errors.ts';
+import { utf8Length } from '../../../models/utf8.ts';
 import { CorpusReader, type CorpusFormat } from '../../corpus/index.ts';
 import type { DroppedFile } from '../protocol.ts';
 
-export type Format = CorpusFormat;
-
 export interface Documents {
-  readonly format: Format;
+  readonly format: CorpusFormat;
   readonly texts: readonly string[];
+  /** What was left out and why. */
   readonly notes: readonly string[];
 }
 
 /** The most bytes read, after unpacking. */
 const mostBytes = 2 ** 28;
 
-/** Reads texts until they have `limitBytes` bytes; what is beyond is not read, and said. */
+/** Reads texts until they have `limitBytes` bytes; that there are more is said, and they are not read. */
 export async function readDocuments({ name, file }: DroppedFile, limitBytes: number): Promise<Documents> {
+  const reader = new CorpusReader(name, { maxBytes: mostBytes });
   const texts: string[] = [];
-  let bytes = 0;
-  const reader = new CorpusReader(name);
-  let beyond = false;
-  reading: for await (const batch of reader.read(chunksOf(name, file))) {
+  let [bytes, more] = [0, false];
+  for await (const batch of reader.read(chunksOf(name, file))) {
     for (const { text } of batch) {
-      beyond = bytes >= limitBytes;
-      if (beyond) break reading;
-      texts.push(text);
-      bytes += text.length;
+      if (bytes < limitBytes) texts.push(text);
+      else more = true;
+      bytes += utf8Length(text);
     }
+    if (more) break;
   }
-  const { format, skipped, gaps, finalStops } = reader.summary;
+  const { format, skipped, gaps } = reader.summary;
   const notes = [
-    beyond && `only the first ${kilobytes(bytes)} of ${name} are used; the limit is below`,
+    more && `${name} holds more than is used; the slider sets how much`,
     skipped.empty > 0 && `${skipped.empty} empty documents were left out`,
     skipped.stops > 0 && `${skipped.stops} sequences with a "*" inside were left out`,
     gaps > 0 && `${gaps} gap characters were dropped from sequences`,
-    finalStops > 0 && `"*" was dropped from ${finalStops} ends of sequences`,
   ].filter(note => note !== false);
   return { format, texts, notes };
 }
-
-const kilobytes = (n: number): string => `${Math.round(n / 1000).toLocaleString('en')} kB`;
 
 async function* chunksOf(name: string, file: Blob): AsyncGenerator<Uint8Array> {
   const magic = new Uint8Array(await file.slice(0, 2).arrayBuffer());
   const isGzip = magic[0] === 0x1f && magic[1] === 0x8b;
   const stream = isGzip ? file.stream().pipeThrough(new DecompressionStream('gzip')) : file.stream();
   const reader = stream.getReader();
-  let bytes = 0;
   try {
     for (;;) {
-      const { done, value } = await reader.read();
+      const { done, value } = await reader.read().catch((error: unknown) => {
+        throw isGzip ? new UserError(`${name}: damaged gzip; copy or download it again`) : error;
+      });
       if (done) return;
-      bytes += value.length;
-      if (bytes > mostBytes) throw new UserError(`${name}: holds more than ${mostBytes} bytes of text; split it`);
       yield value;
     }
-  } catch (error) {
-    if (error instanceof UserError || !isGzip) throw error;
-    throw new UserError(`${name}: damaged gzip; copy or download it again`);
   } finally {
     await reader.cancel().catch(() => {});
   }

@@ -6,10 +6,12 @@ import { getBackend, setBackend } from '../../../engine/index.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
 import { disposeModel, parameters } from '../../../models/weights.ts';
-import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted } from '../../../models/train.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
 import { estimateBytes } from '../../app/memory.ts';
+import { prepare, trainTarget, type Prepared } from '../../app/prepare.ts';
+import { cutAll } from '../../corpus/index.ts';
+import type { Provenance } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
 import { visible } from '../../../models/printable.ts';
@@ -18,19 +20,20 @@ import { zip } from './archive.ts';
 import { readDomain, type Texts } from './domain.ts';
 import { createGate } from './gate.ts';
 import { openBundledModel, openModel } from './model.ts';
-import { cutAll, toSequences, trainTarget } from './prepare.ts';
 import { runMethods, type Finished } from './run.ts';
 import { scoreText, speak } from './speak.ts';
 import { storage } from './storage.ts';
 import { excerpt, showTokens, smaller, tokensPerByte } from './tokens.ts';
 import { makeToy } from './toy.ts';
 import { openVerified } from './verify.ts';
-import { longestSequence } from '../../../models/transformer-config.ts';
 
 /** What the storage keeps of a run besides its states. */
 interface Session extends RunRequest {
   readonly texts: Texts;
 }
+
+/** Of the package; the build's. */
+declare const VERSION: string;
 
 /** A run that has ended, with what questions about it need. */
 interface Done extends Finished {
@@ -45,6 +48,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   let source: LanguageModel | null = null;
   /** The files of the visitor's own model. */
   let files: readonly DroppedFile[] | null = null;
+  let modelName = '';
   let texts: Texts | null = null;
   /** Trained to `mostTokens` for the comparison of sizes; a run trains its own. */
   let explored: Tokenizer | null = null;
@@ -79,57 +83,42 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     if (!model) throw new UserError(`there is no finished model of ${method} yet`);
     return model;
   };
-  const vocabularyOf = (train: readonly string[]) => (explored ??= trainTarget(train, mostTokens));
+  const exploreTarget = async (): Promise<Tokenizer> => {
+    const { train, summary } = needTexts();
+    explored ??= await trainTarget(cutAll(train, 512), summary.format, mostTokens, {}, () => {});
+    return explored;
+  };
 
   async function stop(): Promise<void> {
     running?.stop.abort();
     await running?.ended;
   }
 
-  function start({ settings, methods: names, resume }: RunRequest): void {
-    const { model, tokenizer } = needSource();
+  async function start({ settings, methods: names, resume }: RunRequest): Promise<void> {
+    const model = needSource();
     const held = needTexts();
     const unknown = names.find(name => !Object.hasOwn(methods, name));
     if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'`);
-    const train = cutAll(held.train, settings.maxBytes);
-    const test = cutAll(held.heldOut, settings.maxBytes);
-    const target = trainTarget(train, settings.vocabSize);
-    const encode = (pieces: readonly string[], vocabulary: Tokenizer) =>
-      toSequences(pieces, vocabulary, longestSequence(model.config));
-    const sequences = {
-      train: { source: encode(train, tokenizer), target: encode(train, target) },
-      test: { source: encode(test, tokenizer), target: encode(test, target) },
-    };
-    const { arithmetic, memoryLimit = Infinity } = getBackend();
-    const need = estimateBytes(model.config, settings, target.ordinaryIds().length, tokenizer.ordinaryIds().length);
-    if (need > memoryLimit)
-      throw new UserError(
-        `this run needs about ${(need / 2 ** 30).toFixed(1)} GiB and the page has ${(memoryLimit / 2 ** 30).toFixed(1)}; take a smaller model or vocabulary`,
-      );
-    // Only a run from the bundled model is kept: the files of another would have to be dropped again.
-    const fingerprint =
-      files === null
-        ? sha256(JSON.stringify({ settings, names, target: target.hash, texts: [train, test], arithmetic }))
-        : null;
-    const [gate, abort] = [createGate(), new AbortController()];
     setFinished(null);
+    const log = (line: string) => emit({ type: 'log', line });
+    const domain = { train: held.train, test: held.heldOut, format: held.summary.format };
+    const prepared = await prepare(model, domain, settings, log);
+    // Only a run from the bundled model is kept: the files of another would have to be dropped again.
+    const kept = files === null;
+    const [gate, abort] = [createGate(), new AbortController()];
     const work = async () => {
       if (!resume) await storage.clear();
-      if (fingerprint !== null && !resume)
+      if (kept && !resume)
         await storage.put('session', { settings, methods: names, resume: true, texts: held } satisfies Session);
-      const run = {
-        source: { model, tokenizer },
-        target,
-        sequences,
-        settings,
-        methods: names,
-        texts: { train, test },
-        fingerprint,
-        gate,
-        signal: abort.signal,
-        emit,
-      };
-      setFinished({ ...(await runMethods(run)), target, heldOut: test });
+      const { fingerprint } = prepared;
+      const run = { ...prepared, methods: names, gate, signal: abort.signal, emit };
+      const { target, texts: pieces } = prepared;
+      const outcome = await runMethods({
+        ...run,
+        fingerprint: kept ? fingerprint : null,
+        provenance: provenanceOf(prepared),
+      });
+      setFinished({ ...outcome, target, heldOut: pieces.test });
       await storage.clear();
     };
     const ended = work().catch((error: unknown) => {
@@ -140,6 +129,19 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     void ended.then(() => {
       if (running?.gate === gate) running = null;
     });
+  }
+
+  /** What the results say of their making, as the application's do. */
+  function provenanceOf({ identity, settings }: Prepared): Provenance {
+    const data = { use: 'training and held out', path: needTexts().summary.name, sha256: String(identity.data) };
+    return {
+      version: VERSION,
+      command: [],
+      backend: getBackend().describe(),
+      model: { path: modelName, sha256: String(identity.model) },
+      data: [data],
+      settings: { ...settings },
+    };
   }
 
   return {
@@ -156,9 +158,10 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
       await stop();
       setFinished(null);
       const { model } = await openSource(dropped);
+      modelName = dropped ? (dropped[0].name.split('/').at(-2) ?? 'your model') : 'the bundled English model';
       const { config } = model;
       return {
-        name: dropped ? (dropped[0].name.split('/').at(-2) ?? 'your model') : 'the bundled English model',
+        name: modelName,
         family: config.family,
         parameters: Object.values(parameters(model)).reduce((n, w) => n + w.size, 0),
         vocabulary: config.vocabSize,
@@ -173,9 +176,9 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
       return read.summary;
     },
     async trainTokenizer() {
-      const { train, heldOut } = needTexts();
+      const { heldOut } = needTexts();
       const { tokenizer } = needSource();
-      const most = vocabularyOf(cutAll(train, 512));
+      const most = await exploreTarget();
       const { merges, tokens } = most.parts;
       const least = tokens.length - merges.length;
       const sample = excerpt(heldOut, 10_000);
@@ -195,7 +198,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     },
     async cut(text, size) {
       const { tokenizer } = needSource();
-      const target = smaller(vocabularyOf(cutAll(needTexts().train, 512)), size);
+      const target = smaller(await exploreTarget(), size);
       return {
         bytes: new TextEncoder().encode(text).length,
         source: showTokens(text, tokenizer),
@@ -217,7 +220,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
         [texts, explored] = [session.texts, null];
         return start({ ...session, resume: true });
       }
-      start(request);
+      return start(request);
     },
     async pause() {
       running?.gate.shut();

@@ -6,7 +6,16 @@ import { score } from '../../../models/score.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted, train, type Progress } from '../../../models/train.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
-import { floors, runCell, type Cell, type CellHost, type Evaluation, type Results, type Row } from '../../cell.ts';
+import {
+  floors,
+  runCell,
+  type Cell,
+  type CellHost,
+  type Evaluation,
+  type Results,
+  type Row,
+  type Provenance,
+} from '../../cell.ts';
 import { metrics } from '../../evaluate.ts';
 import { methods } from '../../methods.ts';
 import { reportPlan, type Plan } from '../../plan.ts';
@@ -18,6 +27,7 @@ import { storage, storedState } from './storage.ts';
 export interface Run extends Cell {
   readonly methods: readonly string[];
   readonly texts: { readonly train: readonly string[]; readonly test: readonly string[] };
+  readonly provenance: Provenance;
   /** Names what the run depends on; null where nothing is to be kept. */
   readonly fingerprint: string | null;
   readonly gate: Gate;
@@ -62,6 +72,7 @@ export async function runMethods(run: Run): Promise<Finished> {
     methods: rows,
     plan: plan && reportPlan(plan),
     sample: texts.test[0],
+    provenance: run.provenance,
   };
   emit({ type: 'done', results });
   return { results, models, plan };

@@ -49,7 +49,7 @@ function useForecast(): string {
 }
 
 function SettingsForm(): JSX.Element {
-  const { tokens, variant, iterations, alpha, seed, methods } = choices.value;
+  const { tokens, planShare, variant, iterations, alpha, seed, methods } = choices.value;
   const busy = isBusy.value;
   return (
     <>
@@ -63,6 +63,16 @@ function SettingsForm(): JSX.Element {
           disabled={busy}
           show={() => tokens.toLocaleString('en')}
           onInput={x => choose({ tokens: Number((10 ** x).toPrecision(2)) })}
+        />
+        <Slider
+          label="Of these for the plan"
+          value={planShare}
+          min={0.05}
+          max={0.9}
+          step={0.05}
+          disabled={busy}
+          show={x => `${Math.round(100 * x)} %`}
+          onInput={x => choose({ planShare: Number(x.toFixed(2)) })}
         />
         <Slider
           label="Regulariser α̂·v"
@@ -214,6 +224,11 @@ export function Learn(): JSX.Element {
       <Buttons />
       <p class="note">{forecast}</p>
       <Problem>{state.error}</Problem>
+      {state.log.map(line => (
+        <p key={line} class="note">
+          {line}
+        </p>
+      ))}
       <div class="progress">
         <progress aria-label="The part that is running" max={1} value={state.share} />
         <p role="status">

@@ -10,6 +10,8 @@ export interface Choices {
   readonly sample: string | null;
   readonly vocabulary: number;
   readonly tokens: number;
+  /** Part of the tokens on which the plan is learned. */
+  readonly planShare: number;
   readonly methods: readonly string[];
   readonly variant: Variant;
   readonly iterations: number;
@@ -25,6 +27,7 @@ export const defaultChoices: Choices = {
   sample: null,
   vocabulary: 512,
   tokens: 30_000,
+  planShare: 0.1,
   methods: ['source', 'truncated', 'fvt', 's2t2'],
   variant: 'dual',
   iterations: 3,
@@ -67,6 +70,7 @@ export function parseLink(fragment: string): Choices {
       ) ?? null,
     vocabulary: whole('vocabulary', 16, 2048),
     tokens: whole('tokens', 500, 1_000_000),
+    planShare: number('planShare', 0.01, 0.9),
     methods: names?.length ? names : defaultChoices.methods,
     variant: oneOf('variant', variantNames) ?? defaultChoices.variant,
     iterations: whole('iterations', 1, 20),

@@ -100,12 +100,13 @@ export const limit = signal(400_000);
 
 export const isBusy = computed(() => run.value.phase === 'running' || run.value.phase === 'paused');
 export const settings = computed((): Settings => {
-  const { vocabulary, tokens, variant, iterations, alpha, seed } = choices.value;
+  const { vocabulary, tokens, planShare, variant, iterations, alpha, seed } = choices.value;
   return {
     ...defaults,
     seed,
     vocabSize: vocabulary,
     budget: { unit: 'tokens', amount: tokens },
+    planShare,
     variant,
     iterations,
     alpha: alpha * defaultAlpha(model.value.value?.vocabulary ?? 2048),

@@ -192,13 +192,13 @@ describe.skipIf(missing)('in Chromium', () => {
     // Painted while its rows come in, a table has the columns it ends with, whichever row is first.
     const widths = () =>
       page.evaluate(() =>
-        [...document.querySelectorAll('#table-0 + .scroll thead th')].map(th => th.getBoundingClientRect().width),
+        [...document.querySelectorAll('#table-0 ~ .scroll thead th')].map(th => th.getBoundingClientRect().width),
       );
     const whole = await widths();
     for (const row of [8, 2]) {
       await page.evaluate(
         kept =>
-          [...document.querySelectorAll('#table-0 + .scroll tbody tr')].forEach((tr, i) => {
+          [...document.querySelectorAll('#table-0 ~ .scroll tbody tr')].forEach((tr, i) => {
             (tr as HTMLElement).hidden = i !== kept;
           }),
         row,

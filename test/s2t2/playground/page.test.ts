@@ -41,7 +41,7 @@ async function proteins(): Promise<string> {
     .join('');
 }
 
-describe.skipIf(missing)('the playground in Chromium', () => {
+describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () => {
   const directory = temporaryDirectory();
   let files: Record<string, File>;
   let site: Site;
@@ -65,7 +65,7 @@ describe.skipIf(missing)('the playground in Chromium', () => {
     context.on('request', request => {
       if (!request.url().startsWith(site.url) && !/^(blob|data):/.test(request.url())) complaints.push(request.url());
     });
-  }, 60_000);
+  }, 120_000);
 
   afterEach(() => expect(complaints).toEqual([]));
 
@@ -76,7 +76,7 @@ describe.skipIf(missing)('the playground in Chromium', () => {
 
   const settings = 'vocabulary=64&tokens=600&methods=s2t2&plain=true';
   const done = () => page.waitForFunction(() => document.querySelector('.progress p')?.textContent === 'Done.');
-  const shown = () => page.locator('#live-table + .scroll tbody tr').last().locator('td').allTextContents();
+  const shown = () => page.locator('#live-table ~ .scroll tbody tr').last().locator('td').allTextContents();
 
   async function open(threads: number): Promise<void> {
     // A change of the fragment alone loads nothing.
@@ -98,12 +98,9 @@ describe.skipIf(missing)('the playground in Chromium', () => {
     await page.dispatchEvent('.drop', 'drop', { dataTransfer: data });
   }
 
-  async function violations(rules?: string[]): Promise<string[]> {
+  async function violations(): Promise<string[]> {
     await page.evaluate(axe.source);
-    const results = await page.evaluate(
-      runOnly => (globalThis as unknown as { axe: typeof axe }).axe.run(document, runOnly ? { runOnly } : {}),
-      rules,
-    );
+    const results = await page.evaluate(() => (globalThis as unknown as { axe: typeof axe }).axe.run());
     return results.violations.map(v => `${v.id}: ${v.nodes.map(n => n.html.slice(0, 90)).join(' | ')}`);
   }
 
@@ -119,6 +116,7 @@ describe.skipIf(missing)('the playground in Chromium', () => {
     await page.getByRole('button', { name: 'Learn and compare' }).click();
     await done();
     const figures = await shown();
+    expect(figures).toHaveLength(8);
     const [download] = await Promise.all([
       page.waitForEvent('download'),
       page.getByRole('button', { name: 'Download', exact: true }).click(),
@@ -182,9 +180,9 @@ describe.skipIf(missing)('the playground in Chromium', () => {
     await page.getByText('source tokens; the').waitFor();
     expect(await page.locator('.plan-room canvas').count()).toBe(1);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
-    expect(await violations()).toEqual([]);
+    // In the dark: in the light the colours are the report's, whose contrast has a test.
     await page.emulateMedia({ colorScheme: 'dark' });
-    expect(await violations(['color-contrast']), 'dark').toEqual([]);
+    expect(await violations()).toEqual([]);
     await page.emulateMedia({ colorScheme: 'light' });
   });
 
