@@ -48,7 +48,8 @@ function yScale({ y, series, levels = [] }: CurvePlot): Scale {
     .sort((a, b) => a - b);
   const whole = scaleOf(values, y.log);
   const most = values[Math.floor(0.9 * (values.length - 1))];
-  const max = whole.max - whole.min > 2 * (most - whole.min) && most > whole.min ? most : whole.max;
+  const towers = !y.log && whole.max - whole.min > 2 * (most - whole.min) && most > whole.min;
+  const max = towers ? most : whole.max;
   const margin = y.log ? 0 : 0.04 * (max - whole.min);
   return { ...whole, min: whole.min - margin, max: max + margin };
 }

@@ -101,8 +101,8 @@ const histories = (made: Toy | null) => [
     series: (['sparse', 'entropic'] as const).map(name => ({
       name,
       emphasis: name === 'sparse',
-      // Below a millionth it is float32 that speaks.
-      points: (made?.[name] ?? []).map((r, t) => ({ x: t + 1, y: Math.max(1e-4, 100 * r.misplaced) })),
+      // Below a hundred-thousandth it is float32 that speaks.
+      points: (made?.[name] ?? []).map((r, t) => ({ x: t + 1, y: Math.max(1e-3, 100 * r.misplaced) })),
     })),
   },
   {
