@@ -91,7 +91,12 @@ async function fingerprint(out: string): Promise<string[]> {
   const untimed = {
     ...results,
     provenance: undefined, // the command names the directory
-    methods: results.methods.map(m => ({ ...m, seconds: 0, curve: m.curve.map(point => ({ ...point, seconds: 0 })) })),
+    methods: results.methods.map(m => ({
+      ...m,
+      seconds: 0,
+      spentBefore: { ...m.spentBefore, seconds: 0 },
+      curve: m.curve.map(point => ({ ...point, seconds: 0 })),
+    })),
   };
   return [
     await sha256File(join(out, 'model', 'model.safetensors')),
@@ -112,6 +117,7 @@ async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[
     if (kind !== undefined) expect(left, file).toContain(kind);
     else if (file.endsWith('.json')) JSON.parse(await readFile(file, 'utf8'));
     else if (file.endsWith('.html')) expect(await readFile(file, 'utf8')).toMatch(/<\/html>\s*$/);
+    else if (file.endsWith('.md')) expect(await readFile(file, 'utf8')).toMatch(/^---\n[\s\S]*\n$/);
     else await readSafetensors(file);
   }
 }
