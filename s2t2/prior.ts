@@ -32,10 +32,12 @@ export function priorCoupling(source: Tokenizer, target: Tokenizer, map: TokenMa
   const values = new Float32Array(u * v).fill(smoothing / (u * v));
   const nu = new Float64Array(v).fill(smoothing / v);
   map.targetIds.forEach((id, i) => {
-    const pieces = source.encodeBytes(target.tokenBytes(id));
-    const share = (1 - smoothing) / (u * pieces.length);
-    for (const piece of pieces) {
-      const j = columnOf.get(piece)!;
+    const pieces = Array.from(source.encodeBytes(target.tokenBytes(id)), piece => columnOf.get(piece));
+    // A byte that the source cannot write is an unknown token there, which has no column and says nothing.
+    const known = pieces.filter(j => j !== undefined);
+    const columns = known.length > 0 ? known : map.sourceIds.keys();
+    const share = (1 - smoothing) / (u * (known.length || v));
+    for (const j of columns) {
       values[i * v + j] += share;
       nu[j] += share;
     }

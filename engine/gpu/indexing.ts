@@ -22,7 +22,7 @@ export function remainder(i: number, n: number): number {
 }
 
 /** The place of a column in a row of `width`. */
-export function place(row: number, width: number, column: number): number {
+export function placeOf(row: number, width: number, column: number): number {
   return row * width + column;
 }
 
@@ -40,7 +40,7 @@ export function position(i: number, step: number, size: number): number {
  * that calls another is called by kernels only: gpu.js writes shaders' functions in an order that WebGL2 takes no
  * deeper.
  */
-export const helpers = [divide, remainder, place, position];
+export const helpers = [divide, remainder, placeOf, position];
 
 /** How an operand is read by `position`. */
 export interface Pattern {

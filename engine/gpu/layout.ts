@@ -5,7 +5,7 @@
 import type { Shape, View } from '../backend.ts';
 import { sizeOf } from '../shape.ts';
 import type { Thread, Values } from './gpujs.ts';
-import { divide, place, remainder } from './indexing.ts';
+import { divide, placeOf, remainder } from './indexing.ts';
 import type { GpuStorage, Machine } from './machine.ts';
 
 /** x at offset + Σ i_d stride_d; `layout` holds length and stride of every dim, the innermost first. */
@@ -17,8 +17,8 @@ function stridedCopy(this: Thread, x: Values, layout: Values, rank: number, offs
   at++;
   rest += this.thread.x;
   for (let d = 0; d < rank; d++) {
-    at += place(remainder(rest - 1, layout[2 * d]), layout[2 * d + 1], 0);
-    rest = place(divide(rest - 1, layout[2 * d]), 1, 1);
+    at += placeOf(remainder(rest - 1, layout[2 * d]), layout[2 * d + 1], 0);
+    rest = placeOf(divide(rest - 1, layout[2 * d]), 1, 1);
   }
   return x[at + offset - 1];
 }
@@ -62,8 +62,8 @@ function mergedLayout(out: Shape, strides: readonly number[]): number[] {
 /** (outer, aWidth) and (outer, bWidth) side by side. */
 function joined(this: Thread, a: Values, b: Values, aWidth: number, bWidth: number): number {
   if (remainder(this.thread.x, aWidth + bWidth) < aWidth)
-    return a[place(divide(this.thread.x, aWidth + bWidth), aWidth, remainder(this.thread.x, aWidth + bWidth))];
-  return b[place(divide(this.thread.x, aWidth + bWidth), bWidth, remainder(this.thread.x, aWidth + bWidth) - aWidth)];
+    return a[placeOf(divide(this.thread.x, aWidth + bWidth), aWidth, remainder(this.thread.x, aWidth + bWidth))];
+  return b[placeOf(divide(this.thread.x, aWidth + bWidth), bWidth, remainder(this.thread.x, aWidth + bWidth) - aWidth)];
 }
 
 /** Joins (outer, nᵢ, inner) along the middle. */
@@ -95,7 +95,7 @@ export function concat(
 function gathered(this: Thread, table: Values, index: Values, width: number): number {
   const row = index[divide(this.thread.x, width)];
   const column = remainder(this.thread.x, width);
-  return table[place(row, width, column)];
+  return table[placeOf(row, width, column)];
 }
 
 /** Rows of `table` (n, width) by `index`: (index size, width). */
@@ -113,7 +113,7 @@ function summedRows(this: Thread, rows: Values, order: Values, starts: Values, w
   let sum = 0;
   for (let p = starts[row]; p < end; p += 1) {
     const from = order[p];
-    sum += rows[place(from, width, column)];
+    sum += rows[placeOf(from, width, column)];
   }
   return sum;
 }

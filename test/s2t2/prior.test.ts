@@ -37,7 +37,10 @@ test('is (1 − ε) of the share of each source token among the pieces of the te
   fc.assert(
     fc.property(smoothings, fc.nat(u - 1), (smoothing, i) => {
       const { values } = priorCoupling(source, target, map, smoothing);
-      const pieces = [...source.encode(target.token(map.targetIds[i]))];
+      // Unknown tokens have no column; a token of nothing else is spread over all.
+      const columns = new Set(map.sourceIds);
+      const known = [...source.encodeBytes(target.tokenBytes(map.targetIds[i]))].filter(id => columns.has(id));
+      const pieces = known.length > 0 ? known : [...map.sourceIds];
       map.sourceIds.forEach((id, j) => {
         const share = pieces.filter(piece => piece === id).length / pieces.length;
         const expected = ((1 - smoothing) * share + smoothing / v) / u;

@@ -10,7 +10,7 @@
  */
 import type { Kernel, Shape } from '../../backend.ts';
 import type { Thread, Values } from '../gpujs.ts';
-import { divide, place, remainder } from '../indexing.ts';
+import { divide, placeOf, remainder } from '../indexing.ts';
 import { real, type GpuStorage, type Machine } from '../machine.ts';
 import { productSum, reduceLines } from '../reduce.ts';
 import { softmaxLines } from './lines.ts';
@@ -34,7 +34,7 @@ function scores(
   const key = (b * S + this.thread.x) * G + divide(h * G, H);
   let sum = 0;
   for (let d = 0; d < D; d++) {
-    sum += q[place(query, D, d)] * k[place(key, D, d)];
+    sum += q[placeOf(query, D, d)] * k[placeOf(key, D, d)];
   }
   return sum * scale;
 }
@@ -60,9 +60,9 @@ function scoresVjp(
   const key = (b * S + this.thread.x) * G + divide(h * G, H);
   let sum = 0;
   for (let d = 0; d < D; d++) {
-    sum += g[place(query, D, d)] * v[place(key, D, d)];
+    sum += g[placeOf(query, D, d)] * v[placeOf(key, D, d)];
   }
-  return P[place(this.thread.z * T + this.thread.y, S, this.thread.x)] * (sum - products[query]) * scale;
+  return P[placeOf(this.thread.z * T + this.thread.y, S, this.thread.x)] * (sum - products[query]) * scale;
 }
 
 /** Σ_s W[b, h, t, s] v[b, s, g, d], for x = h D + d, query y and sequence z. */
@@ -74,7 +74,7 @@ function overKeys(this: Thread, W: Values, v: Values, T: number, S: number, H: n
   const visible = this.thread.y + S - T + 1;
   let sum = 0;
   for (let s = 0; s < visible; s++) {
-    sum += W[place(query, S, s)] * v[place((this.thread.z * S + s) * G + group, D, d)];
+    sum += W[placeOf(query, S, s)] * v[placeOf((this.thread.z * S + s) * G + group, D, d)];
   }
   return sum;
 }
@@ -99,7 +99,8 @@ function overQueries(
   for (let h = firstHead; h < firstHead + heads; h += 1) {
     for (let t = firstQuery; t < T; t += 1) {
       sum +=
-        W[place((this.thread.z * H + h) * T + t, S, this.thread.y)] * q[place((this.thread.z * T + t) * H + h, D, d)];
+        W[placeOf((this.thread.z * H + h) * T + t, S, this.thread.y)] *
+        q[placeOf((this.thread.z * T + t) * H + h, D, d)];
     }
   }
   return sum;

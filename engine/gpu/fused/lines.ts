@@ -6,7 +6,7 @@ import type { Kernel, Shape, View } from '../../backend.ts';
 import type { Dim } from '../../attributes.ts';
 import { aroundDim, sizeOf } from '../../shape.ts';
 import type { KernelSource, Thread, Values } from '../gpujs.ts';
-import { divide, place, remainder } from '../indexing.ts';
+import { divide, placeOf, remainder } from '../indexing.ts';
 import { indices } from '../layout.ts';
 import { real, type GpuStorage, type KernelArgument, type Machine } from '../machine.ts';
 import { expSum, productSum, squareSum, lineOf, reduce, reduceLines, type Lines } from '../reduce.ts';
@@ -75,7 +75,7 @@ function divided(this: Thread, x: Values, n: number): number {
 function crossEntropy(this: Thread, x: Values, target: Values, logsum: Values, n: number): number {
   const t = target[this.thread.x];
   if (t < 0) return 0;
-  return logsum[this.thread.x] - x[place(this.thread.x, n, t)];
+  return logsum[this.thread.x] - x[placeOf(this.thread.x, n, t)];
 }
 /** g (softmax(x) − 1_target), where log Σ e^x is the loss and the target's logit together. */
 function crossEntropyVjp(this: Thread, g: Values, x: Values, target: Values, loss: Values, n: number): number {
@@ -83,7 +83,7 @@ function crossEntropyVjp(this: Thread, g: Values, x: Values, target: Values, los
   const column = remainder(this.thread.x, n);
   const t = target[row];
   if (t < 0) return 0;
-  const p = Math.exp(x[this.thread.x] - (loss[row] + x[place(row, n, t)]));
+  const p = Math.exp(x[this.thread.x] - (loss[row] + x[placeOf(row, n, t)]));
   if (column === t) return g[row] * (p - 1);
   return g[row] * p;
 }

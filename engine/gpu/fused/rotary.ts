@@ -5,7 +5,7 @@
 import type { Kernel } from '../../backend.ts';
 import { rotaryInvFreq, type RotaryAttributes } from '../../attributes.ts';
 import type { Thread, Values } from '../gpujs.ts';
-import { divide, place, remainder } from '../indexing.ts';
+import { divide, placeOf, remainder } from '../indexing.ts';
 import type { GpuStorage, Machine } from '../machine.ts';
 
 /** `turns` holds cosine and sine of every position and pair, (T, D/2, 2), made in double precision. */
@@ -13,9 +13,9 @@ function rotary(this: Thread, x: Values, turns: Values, T: number, H: number, ha
   const row = divide(this.thread.x, 2 * half); // (b, t, h)
   const column = remainder(this.thread.x, 2 * half);
   const pair = column < half ? column : column - half;
-  const turn = 2 * place(remainder(divide(row, H), T), half, pair);
-  const first = x[place(row, 2 * half, pair)];
-  const second = x[place(row, 2 * half, pair + half)];
+  const turn = 2 * placeOf(remainder(divide(row, H), T), half, pair);
+  const first = x[placeOf(row, 2 * half, pair)];
+  const second = x[placeOf(row, 2 * half, pair + half)];
   if (column < half) return first * turns[turn] - second * turns[turn + 1];
   return second * turns[turn] + first * turns[turn + 1];
 }
