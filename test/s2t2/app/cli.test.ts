@@ -296,9 +296,7 @@ describe('the whole job', () => {
     );
     expect([code, stderr.includes('Error')]).toEqual([0, false]);
     expect((await readdir(at('afresh'))).sort()).toEqual(['report.html', 'results.json', 'work']);
-    expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual(
-      [],
-    );
+    expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual([]);
   });
 
   test('without a test file a part of the data is held out', async () => {
