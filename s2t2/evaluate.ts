@@ -1,6 +1,6 @@
 /**
  * Perplexity and bits per byte, with a standard error over held-out sequences, and the floors below which nothing has
- * been learned. Definitions: method.md's "Metrics and fairness"; the end token counts in neither figure.
+ * been learned. The end token counts in neither figure.
  */
 import { KneserNey } from '../models/ngram.ts';
 import type { Score } from '../models/score.ts';

@@ -1,7 +1,7 @@
 /**
  * The ways to start a model in a new domain, behind one interface: each gives a model for the target or the source
  * vocabulary, made from the pretrained one, and says what it has spent of the training budget. What follows
- * (evaluation, finetuning, evaluation) is the same for all and lives in `adapt.ts`.
+ * (evaluation, finetuning, evaluation) is the same for all (`cell.ts`).
  */
 import { noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { initTransformer } from '../models/init.ts';

@@ -1,6 +1,6 @@
 /**
  * The backend `wasm`: kernels in WebAssembly SIMD, assembled at run time from TypeScript (`assembler/`), over one
- * linear memory. It has no .wasm file and no other toolchain, and is the default where there is no GPU.
+ * linear memory. It has no .wasm file and no other toolchain, and is the default.
  *
  * Results are the same bit for bit on one machine and version of Node, for any number of threads. Without relaxed
  * SIMD they are the same on every machine; with it, a product may round once instead of twice where the hardware fuses.
