@@ -59,7 +59,7 @@ export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 64;
 /** Ours: the largest mixtures of experts have some 100,000; a header full of them would take a gigabyte. */
 const MAX_TENSORS = 2 ** 18;
-/** The entry of a header that is no tensor. */
+/** The entry of a header that is not a tensor. */
 export const METADATA = '__metadata__';
 
 /** Header and data length to tensors; `path` is named in errors. */

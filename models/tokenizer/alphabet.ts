@@ -28,7 +28,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** The UTF-8 bytes of a text; lone surrogates become U+FFFD. */
 export const encodeUtf8 = (text: string): Uint8Array<ArrayBuffer> => utf8.encode(text);
-/** What is no UTF-8 becomes U+FFFD. */
+/** Invalid UTF-8 becomes U+FFFD. */
 export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 /** Bytes without a token are `unk`, or an error where there is none. */

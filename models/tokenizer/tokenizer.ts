@@ -166,7 +166,7 @@ export class Tokenizer {
   tokenBytes(id: number): Uint8Array {
     const bytes = this.parts.tokens[id];
     if (bytes === undefined && !this.special.has(id))
-      throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
+      throw new RangeError(`tokenizer: ${id} is not a token of this vocabulary of ${this.vocabSize}`);
     return bytes ?? new Uint8Array();
   }
 

@@ -229,7 +229,7 @@ describe('a disk that fails', () => {
   const told = /: (no space left|the disk reports an error|the file system is read-only)/;
 
   test.each(['ENOSPC', 'EROFS'])(
-    '%s again and again: one line, whole files, and each run goes on where the last one was',
+    '%s again and again: one line, whole files, and each run resumes the last one',
     async code => {
       const random = new Random(seed).split(code);
       const out = at(code);

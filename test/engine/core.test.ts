@@ -355,7 +355,7 @@ describe('errors of operations name the operation and the shapes', () => {
     ['backends', () => add(zeros([1]), zeros([1], { backend: wasm })), 'add: inputs are on different backends'],
     ['float64 on wasm', () => zeros([1], { backend: wasm, dtype: 'float64' }), "backend 'wasm' has no float64"],
     ['integer gradient', () => tensor([1], { dtype: 'int32', requiresGrad: true }), 'an int32 tensor has no gradient'],
-    ['sparsemax of nothing', () => sparsemax(full([1, 2], -Infinity)), 'has no finite maximum'],
+    ['sparsemax of −∞ alone', () => sparsemax(full([1, 2], -Infinity)), 'has no finite maximum'],
   ])('%s', (_, run, message) => {
     expect(run).toThrow(message);
   });

@@ -338,7 +338,7 @@ describe('the table', () => {
     ops
       .filter(op => !['simplexThreshold', 'simplexProjection', 'sparsemax', 'simplexGradient'].includes(op.name))
       .map(op => [op.name, op] as const),
-  )('%s of nothing is nothing', (_, op) => {
+  )('%s: empty in, empty out', (_, op) => {
     // Every length that can be 0 is: where a batch, a line or a matrix is missing there is no element to compute.
     const { inputs, attributes } = drawInputs(op, random, 0);
     for (const backend of [reference, wasm]) {

@@ -4,7 +4,7 @@
  * A seeded sample of the mutants (`mutants.ts`) of each tree meets the tests about that tree, each mutant those single
  * tests that reach it (`instrument.ts`), in two copies of the project outside of it. It is killed when a test fails or
  * hangs.
- * What is known is kept beside the copies, so a second call goes on where the first one stopped.
+ * What is known is kept beside the copies, so a second call resumes where the first one stopped.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';

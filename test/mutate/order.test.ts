@@ -49,7 +49,7 @@ const files = fc
   )
   .map(entries => Object.fromEntries(entries) as Record<string, TestFile>);
 
-test('a mutant meets every test of its directories that reaches it once, and no other, whoever has noticed what', () => {
+test('a mutant meets each test of its directories that reaches it once, and no other, in any order of verdicts', () => {
   fc.assert(
     fc.property(
       files,
@@ -103,7 +103,7 @@ test('as much of a batch as fits: never more than the time, and nothing is left 
   );
 });
 
-test('first comes the test that noticed a mutant of the file before, then those that are named like its line, then those that reach it themselves', () => {
+test('tests that noticed a mutant of the file come first, then those named like its line, then those that reach it', () => {
   const fillers = Array.from({ length: 40 }, (_, i) => ({
     id: `x${i}`,
     name: `other ${i}`,

@@ -126,7 +126,7 @@ describe('the backend', () => {
     backend.free(x);
   });
 
-  test('a row that fails for want of memory, forward or backward, leaves nothing behind', () => {
+  test('a row that runs out of memory, forward or backward, leaks nothing', () => {
     const backend = createWasmBackend({ memoryLimit: 2 * 2 ** 20, threads: 1 });
     const inUse = (): string => {
       try {

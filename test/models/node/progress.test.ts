@@ -1,5 +1,5 @@
 /**
- * Progress where output is no terminal: a line at once, then one every ten seconds, with the rate of this process and
+ * Progress where output is not a terminal: a line at once, then one every ten seconds, with the rate of this process and
  * the time left.
  */
 import type { Params } from 'cli-progress';

@@ -396,14 +396,14 @@ describe('refused', () => {
       bytesWrong(f => {
         f.model.merges[2] = 'M K V';
       }),
-      'model.merges[2]: is no pair of tokens',
+      'model.merges[2]: is not a pair of tokens',
     ],
     [
       'a merge of numbers',
       bytesWrong(f => {
         f.model.merges[2] = [1, 2];
       }),
-      'model.merges[2]: is no pair of tokens',
+      'model.merges[2]: is not a pair of tokens',
     ],
     [
       'a merge twice',
@@ -427,7 +427,7 @@ describe('refused', () => {
       'id 5 is both',
     ],
     [
-      'an id that is no number',
+      'an id that is not a number',
       bytesWrong(f => {
         f.model.vocab.zz = 'x';
       }),

@@ -171,11 +171,11 @@ describe('added tokens', () => {
     expect(encode({ rstrip: true })).toEqual([...t.encode('a '), 305, ...t.encode('b')]);
   });
 
-  test('ids with holes are handled: largest id + 1, and a hole is no token', () => {
+  test('ids with holes are handled: largest id + 1, and a hole is not a token', () => {
     expect(t.vocabSize).toBe(306);
     expect([...t.ordinaryIds()]).not.toContain(302);
-    expect(() => t.decode([302])).toThrow('302 is no token of this vocabulary of 306');
-    expect(() => t.decode([-1])).toThrow('-1 is no token');
+    expect(() => t.decode([302])).toThrow('302 is not a token of this vocabulary of 306');
+    expect(() => t.decode([-1])).toThrow('-1 is not a token');
   });
 });
 

@@ -73,7 +73,7 @@ describe('memory', () => {
     );
   });
 
-  test('a row of the source is there at both ends, and six times over while all of it is finetuned; its logits four times for every token', async () => {
+  test('counts a source row at both ends, six times over while it is finetuned, and its logits four times a token', async () => {
     const {
       model: { config },
     } = await tinyModel();

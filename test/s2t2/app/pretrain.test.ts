@@ -145,7 +145,7 @@ test('the record says what the model does, and what a 5-gram model of the same d
   expect(again.heldOut.bitsPerByte).toBe(heldOut.bitsPerByte); // of the weights as they are in the file
 }, 60_000);
 
-test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
+test('the weight of the teacher falls from 1 to 0 over the steps; embeddings have their own rate', async () => {
   await pretrain({ ...options('falling'), endsRate: 2, batchTokens: 40 });
   const { model: written, tokenizer } = await loadModel(join(directory, 'falling/model'));
   const { config } = written;

@@ -363,7 +363,7 @@ describe.skipIf(missing)('in Chromium', () => {
     await context.close();
   });
 
-  test('curves: the legend hides a series in all plots of its section; the readout says what all have at a place', async () => {
+  test('curves: the legend hides a series in all plots of its section; the readout lists every value at a point', async () => {
     const { page } = await open(data);
     const hidden = () => page.locator('.plots .series.off').count();
     expect(await hidden()).toBe(0);

@@ -56,7 +56,7 @@ describe('split', () => {
     seed: fc.nat(9),
   });
 
-  test('takes as many as asked for, none twice, labels by turns, and no close pair across splits or among the held out', async () => {
+  test('takes as many as asked, none twice, labels in turn, no close pair across splits or among the held out', async () => {
     await fc.assert(
       fc.asyncProperty(relations, async ({ count, labels, pairs, sizes, seed }) => {
         const items = Array.from({ length: count }, (_, i) =>

@@ -89,10 +89,10 @@ describe('metastudent-data', () => {
     ec: fc.subarray([1, 2, 3, 4, 5, 6]),
   });
 
-  test('proteins are those of standard residues and of 50 to 512, each once; enzymes those of one class, wherever its term stands', async () => {
+  test('proteins have 50 to 512 standard residues, each once; enzymes have one class, wherever its term is', async () => {
     await fc.assert(
       fc.asyncProperty(distinct<{ name: string; text: string; ec: number[] }>(protein), async proteins => {
-        // The terms of one protein lie apart: each in another ontology's database, beside a term that is no enzyme's.
+        // The terms of one protein lie apart: each in another ontology's database, beside a term that is not an enzyme's.
         const records = (i: number) =>
           proteins.map(({ name, text, ec }) => ({
             name: `${name}|GO:0005524${ec

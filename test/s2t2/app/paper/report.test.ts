@@ -60,7 +60,7 @@ test('every table has the rows and figures that the Markdown has', () => {
   });
 });
 
-test('learning curves of the methods that are compared, against each unit; ablations of numbers against the number', () => {
+test('learning curves of the compared methods, for each unit; numeric ablations against the number', () => {
   const { curves } = describe(example);
   expect(curves.map(c => [c.title, c.x.label, c.x.log ?? false, c.series.map(s => s.name)])).toEqual([
     ...['tokens', 'bytes', 'seconds'].map(by => [`Against ${by}`, by, false, ['source', 'fvt', 's2t2', 'scratch']]),
