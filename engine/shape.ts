@@ -27,7 +27,8 @@ export function broadcastShapes(op: string, ...shapes: Shape[]): Shape {
       if (n === 1) return;
       if (out[pad + i] !== 1 && out[pad + i] !== n) {
         throw new Error(
-          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} and ${n}`,
+          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} ` +
+            `and ${n}`,
         );
       }
       out[pad + i] = n;

@@ -63,8 +63,8 @@ export function endTokens(tokenizer: Tokenizer, numbered: readonly RoleFile[]): 
 }
 
 /**
- * The id of the token that the first file names. A name that is not a token is an error, except for padding and the unknown,
- * which play no part in what is computed: transformers would add a token there that the model has no row for.
+ * The id of the token that the first file names. A name that is not a token is an error, except for padding and the
+ * unknown, which play no part in what is computed: transformers would add a token there that the model has no row for.
  */
 function byName(tokenizer: Tokenizer, role: keyof SpecialTokens, files: readonly RoleFile[]): number | undefined {
   for (const { path, fields } of files) {

@@ -16,6 +16,9 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await mkdir(join(root, dirname(file)), { recursive: true });
   await writeFile(join(root, file), code);
   process.stdout.write(
-    `${file}: ${kilobytes(Buffer.byteLength(code))} without whitespace, ${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked for\n`,
+    `${file}: ${kilobytes(Buffer.byteLength(code))} without whitespace, ` +
+      `${kilobytes(gzipSync(code, { level: 9 }).length)} gzip, ${kilobytes(brotliCompressSync(code).length)} ` +
+      `brotli; imports ${imports.join(', ') || 'nothing'}, and ${dynamicImports.join(', ')} where a GPU is asked ` +
+      `for\n`,
   );
 }

@@ -94,7 +94,8 @@ export function matmul(
 }
 
 /**
- * Four elements a thread; where n is not a multiple of four the last thread of a row computes past the edge, and the surplus is cut off.
+ * Four elements a thread; where n is not a multiple of four the last thread of a row computes past the edge, and the
+ * surplus is cut off.
  */
 function packed(
   machine: Machine,

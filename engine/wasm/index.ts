@@ -65,8 +65,10 @@ export function createWasmBackend({
     start && shared ? threadPool(start, module, memory, kernels, count) : singleThread(kernels),
   );
   const features = [
-    `WebAssembly SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
-    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || !start ? why : 'as asked'})`,
+    'WebAssembly ' +
+      `SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
+    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} ` +
+      `(${threads === undefined || !start ? why : 'as asked'})`,
     'float32',
     `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
   ];

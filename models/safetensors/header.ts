@@ -108,7 +108,8 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
   const bytes = shape.includes(0) ? 0 : shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
   if (end - begin !== bytes)
     cursor.fail(
-      `tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ${bytes} it takes`,
+      `tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ` +
+        `${bytes} it takes`,
     );
   return { dtype, shape, begin, end };
 }

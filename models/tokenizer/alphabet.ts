@@ -16,7 +16,10 @@ export interface CharacterUnits {
   readonly ids: ReadonlyMap<string, number>;
   /** The 256 tokens `<0x00>` to `<0xFF>`. */
   readonly fallback: readonly number[];
-  /** Where a space is put before the text: before every text, before one that has none, the same at the beginning only, nowhere. */
+  /**
+   * Where a space is put before the text: before every text, before one that has none, the same at the beginning only,
+   * nowhere.
+   */
   readonly prefix: 'always' | 'missing' | 'first' | 'never';
   /** Whether decoding takes off a space at the beginning. */
   readonly strip: boolean;

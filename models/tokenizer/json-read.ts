@@ -37,7 +37,8 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
     root
       .get('pre_tokenizer')
       .refuse(
-        'has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with byte fallback',
+        'has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with ' +
+          'byte fallback',
       );
   }
   const ignoreMerges = model.get('ignore_merges').flag(false);
@@ -119,7 +120,9 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
   return names;
 }
 
-/** Added tokens that the vocabulary has as well, under the same id (`readVocabulary` sees to it): merges may name them. */
+/**
+ * Added tokens that the vocabulary has as well, under the same id (`readVocabulary` sees to it): merges may name them.
+ */
 function readProducts(model: Cursor, added: readonly AddedToken[]): Map<string, number> {
   const vocab = model.get('vocab').object();
   return new Map(added.filter(t => Object.hasOwn(vocab, t.content)).map(t => [t.content, t.id]));

@@ -147,7 +147,8 @@ export class Tokenizer {
     const beyond = ids.find(id => id >= rows);
     if (beyond !== undefined)
       throw new UserError(
-        `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the model has no row: it has ${rows}`,
+        `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the ` +
+          `model has no row: it has ${rows}`,
       );
     return ids;
   }

@@ -182,7 +182,7 @@ test('SIGTERM saves and exits with 143; the next run goes on', async () => {
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('a reader that leaves early ends the command without a word; without a reader of its progress a run goes on', async () => {
+test('closing stdout early ends a command silently; closing stderr leaves a run going', async () => {
   const reader = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
   reader.stderr.on('data', (d: Buffer) => {

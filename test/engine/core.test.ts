@@ -211,7 +211,8 @@ describe('grad', () => {
       'grad: an output of shape [2] is not a scalar; reduce it, or give outputGrad',
     );
     expect(() => grad(y, [other])).toThrow(
-      'input 0, a float32 tensor [1] on reference, is not connected to the output: no operation leads from it to the output',
+      'input 0, a float32 tensor [1] on reference, is not connected to the output: no operation leads from it to ' +
+        'the output',
     );
     expect(() => grad(y, [x, constant])).toThrow(
       'input 1, a float32 tensor [1] on reference, is not connected to the output: it was made without requiresGrad',

@@ -304,7 +304,8 @@ function expectOracle(op: TableOp, inputs: readonly Sample[], attributes: unknow
         Math.abs(values[i] - expected) <= tolerance * (1 + Math.abs(expected));
       if (!close)
         expect.fail(
-          `${op.name} at [${indexOf(i, out)}] of ${inputs.map(x => `[${x.shape}]`).join(' ')}, ${JSON.stringify(attributes)}: ${values[i]}, not ${expected}`,
+          `${op.name} at [${indexOf(i, out)}] of ${inputs.map(x => `[${x.shape}]`).join(' ')}, ` +
+            `${JSON.stringify(attributes)}: ${values[i]}, not ${expected}`,
         );
     }
     xs.forEach((x, i) => expect(Array.from(x.dataSync())).toEqual(Array.from(inputs[i].values)));

@@ -103,7 +103,7 @@ test('as much of a batch as fits: never more than the time, and nothing is left 
   );
 });
 
-test('tests that noticed a mutant of the file come first, then those named like its line, then those that reach it', () => {
+test('first tests that noticed a mutant of the file, then those named like its line, then those that reach it', () => {
   const fillers = Array.from({ length: 40 }, (_, i) => ({
     id: `x${i}`,
     name: `other ${i}`,
@@ -133,7 +133,8 @@ test('tests that noticed a mutant of the file come first, then those named like 
 test('the words around a mutant are those of its line and of the lines that open the blocks around it', () => {
   expect([...wordsAround(mutant, source)].sort()).toEqual(['const', 'exp', 'export', 'log1p', 'softplus']);
   const nested =
-    'const other = 2;\nfunction rows() {\n  const before = 0;\n  for (const each of all) {\n    skipped();\n\n    count += 1;\n  }\n}';
+    'const other = 2;\nfunction rows() {\n  const before = 0;\n  for (const each of all) {\n    skipped();\n\n    ' +
+    'count += 1;\n  }\n}';
   expect([...wordsAround({ start: nested.indexOf('1;') }, nested)].sort()).toEqual([
     'all',
     'const',

@@ -21,7 +21,7 @@ describe('Allocator', () => {
     );
   });
 
-  test('blocks never overlap, whatever is asked for and freed, also when memory is short; what is said to fit fits, and no more was refused', () => {
+  test('blocks never overlap, even when memory is short; a size reported to fit does fit, and is the largest', () => {
     const slack = 32; // beyond the bytes, for whole vectors
     const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), {
       minLength: 1,

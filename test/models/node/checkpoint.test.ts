@@ -326,7 +326,8 @@ describe('directories that do not fit together', () => {
   });
   test('the tokenizer has more tokens than the model rows; fewer are padding', async () => {
     expect(await change({ vocab_size: tokenizer.vocabSize - 1 })).toContain(
-      `has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to this model`,
+      `has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to ` +
+        'this model',
     );
     expect(withRows(path, tokenizer, tokenizer.vocabSize)).toBe(tokenizer);
     // Added tokens may lie beyond the rows, as CodeLlama's do.

@@ -212,7 +212,8 @@ describe('hostile files', () => {
     [
       'a shape whose size overflows',
       { a: f32([2 ** 52, 2 ** 52], 0, 12) },
-      'tensor "a" (F32, shape [4503599627370496, 4503599627370496]) claims the bytes 0 to 12, not the 8.112963841460668e+31 it takes',
+      'tensor "a" (F32, shape [4503599627370496, 4503599627370496]) claims the bytes 0 to 12, not the ' +
+        '8.112963841460668e+31 it takes',
     ],
     [
       'a negative dimension',
@@ -310,7 +311,8 @@ describe('hostile files', () => {
 describe('reading', () => {
   test('what others write: white space, any order of fields and tensors, empty tensors, scalars', async () => {
     await fileOf(
-      '{ "s" : {"data_offsets": [0, 4], "shape": [ ], "dtype": "F32"},\n"e":{"shape":[0,7],"dtype":"I64","data_offsets":[4,4]}}   ',
+      '{ "s" : {"data_offsets": [0, 4], "shape": [ ], "dtype": ' +
+        '"F32"},\n"e":{"shape":[0,7],"dtype":"I64","data_offsets":[4,4]}}   ',
       4,
     );
     const file = await readSafetensors(path);
@@ -442,12 +444,15 @@ describe('checkpoints', () => {
   test('a directory without a model', async () => {
     await mkdir(join(directory, 'empty'));
     expect(await refusal(openCheckpoint(join(directory, 'empty')))).toBe(
-      `${directory}/empty: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,
+      `${directory}/empty: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face ` +
+        'model directory',
     );
     await mkdir(join(directory, 'pickled'));
     await writeFile(join(directory, 'pickled', 'pytorch_model.bin'), 'PK');
     expect(await refusal(openCheckpoint(join(directory, 'pickled')))).toBe(
-      `${directory}/pickled: holds pytorch_model.bin and no safetensors file; a .bin file is a program that Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${directory}/pickled').save_pretrained('${directory}/pickled')"`,
+      `${directory}/pickled: holds pytorch_model.bin and no safetensors file; a .bin file is a program that ` +
+        'Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; ' +
+        `M.from_pretrained('${directory}/pickled').save_pretrained('${directory}/pickled')"`,
     );
     expect(await refusal(openCheckpoint(join(directory, 'none')))).toBe(
       `${directory}/none: no such directory; give a Hugging Face model directory`,

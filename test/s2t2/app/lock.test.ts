@@ -33,7 +33,7 @@ test('makes the directory, gives back what the work gives, and leaves nothing', 
   expect(await readdir(directory)).toEqual([]);
 });
 
-test('a second call in the same process is rejected while the first runs, under any name of the directory', async () => {
+test('a second call in the same process is rejected while the first runs, under any path', async () => {
   const directory = await fresh();
   await withLock(directory, async () => {
     expect(await refusal(withLock(join(directory, '.'), async () => {}))).toContain('is in use by this very process');
@@ -47,7 +47,8 @@ test('a living process is named; once it is killed the directory is free', async
   const file = join(directory, `run.${hostname()}-${pid}.lock`);
   await writeFile(file, '');
   expect(await refusal(withLock(directory, async () => {}))).toBe(
-    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if ` +
+      `there is no such run, delete ${file})`,
   );
   expect(await readdir(directory)).toEqual([`run.${hostname()}-${pid}.lock`]);
   await kill();

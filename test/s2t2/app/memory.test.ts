@@ -73,7 +73,7 @@ describe('memory', () => {
     );
   });
 
-  test('counts a source row at both ends, six times over while it is finetuned, and its logits four times a token', async () => {
+  test('counts a source row at both ends, six times while finetuned, its logits four times a token', async () => {
     const {
       model: { config },
     } = await tinyModel();

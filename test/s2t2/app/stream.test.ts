@@ -444,7 +444,8 @@ describe('refused', () => {
       await writeFile(join(path, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
     });
     expect(message).toContain(
-      `1 other tensor has a row for every token, which a plan does not translate: ${name} [${shape.join(', ')}]; remove`,
+      `1 other tensor has a row for every token, which a plan does not translate: ${name} [${shape.join(', ')}]; ` +
+        'remove',
     );
   });
   test('a model whose other lengths equal its vocabulary size is accepted', async () => {
@@ -461,7 +462,8 @@ describe('refused', () => {
         });
       }),
     ).toContain(
-      'has no embedding: none of its tensors is model.embed_tokens.weight, embed_tokens.weight, transformer.wte.weight, wte.weight',
+      'has no embedding: none of its tensors is model.embed_tokens.weight, embed_tokens.weight, ' +
+        'transformer.wte.weight, wte.weight',
     );
   });
   test('a directory with something else in it, the model itself included', async () => {

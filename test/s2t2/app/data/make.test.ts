@@ -56,7 +56,7 @@ describe('split', () => {
     seed: fc.nat(9),
   });
 
-  test('takes as many as asked, none twice, labels in turn, no close pair across splits or among the held out', async () => {
+  test('takes as many as asked, none twice, labels in turn, no close pair across splits or held out', async () => {
     await fc.assert(
       fc.asyncProperty(relations, async ({ count, labels, pairs, sizes, seed }) => {
         const items = Array.from({ length: count }, (_, i) =>
@@ -207,7 +207,9 @@ describe('making a domain', () => {
           String.fromCodePoint(...Array.from({ length: 60 }, (_, k) => 0x3042 + ((i * 7 + j * 11 + k * (i + 1)) % 80)));
         return [
           `libreoffice-help-ja/usr/share/libreoffice/help/ja/text/${i}.html`,
-          `<div id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div id="SearchFrame">`,
+          '<div ' +
+            `id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div ` +
+            'id="SearchFrame">',
         ];
       }),
     );
@@ -282,7 +284,8 @@ describe('programs of the system', () => {
   test('a missing one is named, with what to do about it', async () => {
     programs({});
     expect(await refusal(makeDomain('dna', options()))).toBe(
-      'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE',
+      'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and ' +
+        'give --package FILE',
     );
     expect(await refusal(makeDomain('code', options()))).toBe('npm: not found; it comes with Node');
     const file = join(directory, 'some.deb');
@@ -302,7 +305,8 @@ describe('programs of the system', () => {
   test('one that fails is told with its last line, and leaves no half of a package', async () => {
     programs({ 'apt-get': 'echo "Reading lists" >&2; echo "E: Unable to locate package" >&2; exit 100' });
     expect(await refusal(makeDomain('dna', options()))).toBe(
-      'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from packages.debian.org and give --package FILE',
+      'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from ' +
+        'packages.debian.org and give --package FILE',
     );
     programs({ npm: 'echo "npm error code ENOTFOUND" >&2; echo "npm error network" >&2; exit 1' });
     expect(await refusal(makeDomain('code', options()))).toBe(

@@ -106,7 +106,9 @@ test('the facts at its head', () => {
   const { title, lead, sample, plan } = describe(example);
   expect(title).toBe('Sparse Sinkhorn token translation: proteins');
   expect(lead).toBe(
-    'An English model of 1,064,960 parameters and 2,048 tokens, adapted to proteins with a vocabulary of 300 by every method on 150,000 tokens each, learning the plan included; 3 seeds, 200 held-out sequences. Data: a bank of proteins.',
+    'An English model of 1,064,960 parameters and 2,048 tokens, adapted to proteins with a vocabulary of 300 by ' +
+      'every method on 150,000 tokens each, learning the plan included; 3 seeds, 200 held-out sequences. Data: a ' +
+      'bank of proteins.',
   );
   expect(sample).toEqual({ text: 'MKV', source, target });
   expect(plan).toBeUndefined();

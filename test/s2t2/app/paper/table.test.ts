@@ -315,7 +315,7 @@ describe('learning rates', () => {
     ).toEqual(among([1, 2, 4, 8, 16], 8));
   });
 
-  test('methods that learn a plan tune its rate at the best rate of finetuning, then the rate of the body', async () => {
+  test('methods that learn a plan tune its rate at the best finetuning rate, then that of the body', async () => {
     const { rates: found, rows } = await choose(
       's2t2',
       r => 1 + Math.abs(r.rate - 2) + Math.abs(r.planRate - 40) / 100 + Math.abs(r.bodyRate - 0.5) / 1000,
