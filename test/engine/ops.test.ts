@@ -694,7 +694,7 @@ describe('what the table declares', () => {
     }
   });
 
-  test('the distance from a kink: of two values from each other, of one from 0, of the largest of a line from the next', () => {
+  test('the distance from a kink: between two values, from 0, or from the largest value of a line to the next', () => {
     const kinks = (name: string, inputs: readonly Sample[], attributes: object = {}) =>
       samplingOf(row(name)).kinks!(inputs, attributes);
     const draw = (...shape: number[]): Sample => ({

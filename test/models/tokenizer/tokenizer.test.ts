@@ -228,7 +228,8 @@ test('the hash is that of the vocabulary and its rules', () => {
     })),
   ];
   expect(new Set([parts, ...changed].map(p => new Tokenizer(p).hash)).size).toBe(changed.length + 1);
-  expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash); // in whatever order a file lists them
+  // in whatever order a file lists them
+  expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash);
   // Plans on disk name it: a change of the serialisation makes them useless.
   expect(trainBPE(['abab'], { vocabSize: 6, alphabet: 'seen', specialTokens }).hash).toBe(
     'c182e5344453eab4bb6ebcf8cab1855f741ad476f5f00b1877b4e7bfdd64dd9c',

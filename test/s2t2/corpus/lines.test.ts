@@ -109,7 +109,8 @@ describe('gzip', () => {
     expect(await refusal(read(bomb))).toBe(
       `${path}: unpacks to more than 200 times its ${bomb.length} bytes; is it the right file?`,
     );
-    expect(await read(gzipSync(Buffer.alloc(2 ** 24, `${'a'.repeat(63)}\n`)))).toHaveLength(2 ** 18); // as much as any file may
+    // as much as any file may
+    expect(await read(gzipSync(Buffer.alloc(2 ** 24, `${'a'.repeat(63)}\n`)))).toHaveLength(2 ** 18);
   });
 
   test('that unpacks to more than is allowed ends there', async () => {
