@@ -21,6 +21,7 @@ export interface RoleFile {
   readonly fields: Fields | undefined;
 }
 
+/** The files of a model directory that name the parts of special tokens, where they are there. */
 export interface RoleFiles {
   /** By name, the first that says something. */
   readonly named: readonly RoleFile[];

@@ -54,6 +54,7 @@ export interface Learned {
   readonly dispose: () => void;
 }
 
+/** Phase 1 (arXiv 2411.00593): learns the cost by the loss of the frozen model, on the plan's share of the budget. */
 export async function learn(context: Context, name: string, layer: Layer): Promise<Learned> {
   const { settings, source, target, train } = context;
   const map = tokenMap(source.tokenizer, target);

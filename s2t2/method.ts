@@ -23,8 +23,10 @@ export interface Context {
   readonly log: (line: string) => void;
 }
 
+/** Which tokenizer cuts the texts. */
 export type Vocabulary = 'source' | 'target';
 
+/** What a method starts finetuning from, and what it has spent of the budget. */
 export interface Start {
   /** What is evaluated before finetuning. */
   readonly model: Transformer;
@@ -35,6 +37,7 @@ export interface Start {
   readonly spent: number;
 }
 
+/** A way to start a model in a new domain. */
 export interface Method {
   readonly name: string;
   readonly vocabulary: Vocabulary;

@@ -143,6 +143,7 @@ const inPaperForm = (method: Method): Method => ({
   start: context => method.start({ ...context, settings: { ...context.settings, ...presets.paper } }),
 });
 
+/** All methods by name, in the order of a table. */
 export const methods: Readonly<Record<string, Method>> = {
   source,
   truncated,

@@ -2,6 +2,7 @@
 import type { Budget } from '../models/batches.ts';
 import type { PlanSettings } from './plan.ts';
 
+/** Everything that fixes an adaptation but its data and models. */
 export interface Settings extends PlanSettings, Rates {
   readonly seed: number;
   /** Target vocabulary, special tokens included; u in the paper, 512. */

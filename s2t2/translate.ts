@@ -112,6 +112,7 @@ export interface PlanApplication {
   result(): Float32Array<ArrayBuffer>;
 }
 
+/** Applies a stored plan to one end, a matrix of rows of `width`, row by row. */
 export function planApplication(plan: Plan, end: 'embedding' | 'head', width: number): PlanApplication {
   const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;

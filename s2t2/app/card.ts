@@ -5,6 +5,7 @@
 import type { Row } from '../cell.ts';
 import type { Settings } from '../settings.ts';
 
+/** What a model card says. */
 export interface Card {
   /** The source model: where it was read from, and the text of its own card, if it has one. */
   readonly source: { readonly path: string; readonly card: string | undefined; readonly name: unknown };

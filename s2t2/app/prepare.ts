@@ -28,6 +28,7 @@ export interface Domain {
   readonly format?: CorpusFormat;
 }
 
+/** The target tokenizer: one that is given, or how one is trained. */
 export interface TargetOptions {
   /** The target tokenizer; one is trained on the training texts where none is given. */
   readonly target?: Tokenizer;
@@ -49,6 +50,9 @@ export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequen
   readonly identity: Identity;
 }
 
+/**
+ * Cuts and encodes the texts for both tokenizers, trains the target tokenizer if none is given, and forecasts memory.
+ */
 export async function prepare(
   source: LanguageModel,
   domain: Domain,
@@ -99,6 +103,7 @@ export async function trainTarget(
   return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
 }
 
+/** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` is told of a smaller one. */
 export async function trainOnSample(
   sample: TextSample,
   format: CorpusFormat | undefined,

@@ -9,6 +9,7 @@ import { readText } from '../../models/node/files.ts';
 import type { Rates } from '../settings.ts';
 import { check, finite } from './records.ts';
 
+/** A cell of a grid of learning rates, and the validation figure it reached. */
 export interface GridRow extends Rates {
   readonly domain: string;
   /** Training budget. */

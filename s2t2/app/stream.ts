@@ -29,6 +29,7 @@ import { loadPlan } from './plan-file.ts';
 import { type Plan } from '../plan.ts';
 import { planApplication, targetSize } from '../translate.ts';
 
+/** A run of `translate`: a plan applied to a model on disk. */
 export interface CheckpointTranslation {
   /** Directory or GGUF file of the source model; what that holds quantised is written as float32. */
   readonly model: string;

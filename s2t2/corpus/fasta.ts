@@ -20,6 +20,7 @@
 import { UserError } from '../../models/errors.ts';
 import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
+/** What a record may hold: any letters, or the letters of nucleotides. */
 export type Alphabet = 'letters' | 'nucleotide';
 
 /** What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would be an s. */
@@ -36,11 +37,13 @@ const EXPECTED: Readonly<Record<Alphabet, string>> = {
 /** The bytes that a tokenizer for sequences has tokens for, whether training shows them or not. */
 export const fastaLetters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ*-';
 
+/** How FASTA records are read. */
 export interface FastaOptions {
   readonly alphabet: Alphabet;
   readonly strict: boolean;
 }
 
+/** Reads FASTA line by line. A record that holds other characters is a `UserError` with its line. */
 export function fastaReader(path: string, { alphabet, strict }: FastaOptions, sink: Sink): DocumentReader {
   let [gaps, finalStops] = [0, 0];
   let header: { name: string; line: number } | undefined;

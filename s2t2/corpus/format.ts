@@ -4,7 +4,9 @@
  */
 import { UserError } from '../../models/errors.ts';
 
+/** The formats of a corpus. */
 export const corpusFormats = ['fasta', 'text', 'jsonl'] as const;
+/** A format of a corpus. */
 export type CorpusFormat = (typeof corpusFormats)[number];
 
 /** Bytes of a file that are looked at. */

@@ -4,6 +4,7 @@ import { parseJson } from '../../models/json.ts';
 import { UserError } from '../../models/errors.ts';
 import type { DocumentReader, Sink } from './document.ts';
 
+/** Reads JSON Lines, the text from `field`. A line without it is a `UserError`. */
 export function jsonlReader(path: string, field: string, sink: Sink): DocumentReader {
   return {
     line(text, number) {

@@ -15,6 +15,7 @@ export const MAX_TEXT = 2 ** 28;
 const MAX_BLANK = 2 ** 22;
 const NEWLINE = 0x0a;
 
+/** Cuts chunks of bytes into lines of text, whichever way they end. */
 export class LineSplitter {
   /** Lines so far. */
   number = 0;

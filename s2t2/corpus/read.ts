@@ -13,8 +13,10 @@ import { jsonlReader } from './jsonl.ts';
 import { LineSplitter, MAX_TEXT } from './lines.ts';
 import { plainReader, type Unit } from './plain.ts';
 
+/** Bytes of a corpus, piece by piece. */
 export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 
+/** How a corpus is read. */
 export interface CorpusOptions {
   /** By default the content tells, and where it does not, the name (see format.ts). */
   readonly format?: CorpusFormat;
@@ -60,6 +62,7 @@ const UNITS: Readonly<Record<CorpusFormat, string>> = {
   jsonl: 'a line with an object',
 };
 
+/** Reads a corpus from chunks of bytes: tells its format, and gives its documents. */
 export class CorpusReader {
   private readonly path: string;
   private readonly options: CorpusOptions;

@@ -44,6 +44,7 @@ export interface Unknown {
   readonly first: string;
 }
 
+/** Texts as sequences of tokens, and what the vocabulary did not know. */
 export interface Encoded {
   readonly sequences: Sequence[];
   /** Null where every byte is known. */

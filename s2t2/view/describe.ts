@@ -5,6 +5,7 @@ import type { Metrics } from '../evaluate.ts';
 import type { Plan } from '../plan.ts';
 import type { Cell, CurvePlot, CurvePlotPoint, ReportData, ReportTable } from './data.ts';
 
+/** What a report of a run is made from. */
 export interface RunParts {
   readonly results: Results;
   readonly source: Tokenizer;
@@ -70,6 +71,7 @@ const bestOf = (rows: readonly PartialRow[]): PartialRow | undefined =>
     .reduce<PartialRow | undefined>((a, b) => (a && a.after!.bitsPerByte <= b.after!.bitsPerByte ? a : b), undefined);
 const floorNames = ['uniform', 'order0', 'unigram'];
 
+/** The table of results; a row that is not finished leaves its cells empty. */
 export function resultsTable(rows: readonly PartialRow[]): ReportTable {
   const best = bestOf(rows);
   return {
@@ -132,6 +134,7 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
 }
 
+/** The report of a run. */
 export function describeRun({ results, source, target, plan, names = namesOf(results) }: RunParts): ReportData {
   const { methods, plan: report } = results;
   const best = methods

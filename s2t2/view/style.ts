@@ -3,6 +3,7 @@
 /** Series colours there are: classes s0 on. */
 export const colours = 8;
 
+/** The style sheet of a report, light and dark. */
 export const style = `
 :root {
   color-scheme: light dark;

@@ -17,6 +17,7 @@ export function markdownTable(header: readonly string[], rows: readonly (readonl
   return [line(header), `| --- |${' ---: |'.repeat(header.length - 1)}`, ...rows.map(line)].join('\n');
 }
 
+/** A finished table as Markdown. */
 export function paperMarkdown({
   domain,
   model,

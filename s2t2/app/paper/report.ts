@@ -7,6 +7,7 @@ import type { Paper } from './paper.ts';
 import type { Interval } from './statistics.ts';
 import type { TableRow } from './table.ts';
 
+/** What the report of a table is made from. */
 export interface PaperParts {
   readonly results: Paper;
   readonly source: Tokenizer;
@@ -108,6 +109,7 @@ function ablationPlots({ name, rows }: Ablation): CurvePlot[] {
   ];
 }
 
+/** The report of a table. */
 export function describePaper({ results, source, target, plan, sample }: PaperParts): ReportData {
   const { table, domain, model, settings, ablations, transfer, meaning } = results;
   const finetuned = table.rows.filter(r => r.vocabulary !== null);

@@ -30,6 +30,7 @@ import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, s2t2Cell, type G
 import { loadReceiver, transfer } from './transfer.ts';
 import { parameters } from '../../../models/weights.ts';
 
+/** A run of `paper`. */
 export interface PaperOptions {
   readonly out: string;
   /** Directory of the source model. */
@@ -57,6 +58,7 @@ export interface PaperOptions {
   readonly log: (line: string) => void;
 }
 
+/** Trains the cells of the paper's table, or resumes, and writes table, results and report. */
 export async function paper(options: PaperOptions): Promise<Paper> {
   check(options);
   return withLock(options.out, async () => write(options, await trainCells(options)));

@@ -44,6 +44,7 @@ interface Done extends Finished {
 /** The largest vocabulary that the page trains. */
 const mostTokens = 2048;
 
+/** The work of the page, in its worker; `emit` reports the progress of a run. */
 export function createLab(emit: (event: RunEvent) => void): Lab {
   let source: LanguageModel | null = null;
   /** The files of the visitor's own model. */

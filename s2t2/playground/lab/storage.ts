@@ -39,6 +39,7 @@ export interface Storage {
   clear(): Promise<void>;
 }
 
+/** States and scores in the browser's IndexedDB. */
 export const storage: Storage = {
   get: async <T>(name: string) =>
     (await transact('readonly', store => store.get(name) as IDBRequest<T | undefined>).catch(() => undefined)) as

@@ -14,6 +14,7 @@ const backend = createBackend('reference');
 /** What the text of a token says: the share of each letter in it. */
 const pieces = rows.map(row => columns.map(c => [...row].filter(r => r === c).length / row.length));
 
+/** The toy plan of these settings, sparse and entropic, after each round. */
 export async function makeToy({ variant, alpha, marginals, prior, seed }: ToySettings): Promise<Toy> {
   const [u, v] = [rows.length, columns.length];
   const random = new Random(seed).split('toy');

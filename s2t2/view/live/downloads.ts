@@ -5,6 +5,7 @@
 import type { PlotView } from '../chart.ts';
 import type { ReportTable } from '../data.ts';
 
+/** A table or plot that can be downloaded. */
 export interface Downloadable {
   readonly tables: Readonly<Record<string, ReportTable>>;
   readonly plots: readonly PlotView[];
@@ -55,6 +56,7 @@ export function tableRows({ columns, rows }: ReportTable): Field[][] {
   return [head, ...body];
 }
 
+/** A plot as rows of a CSV file. */
 export const plotRows = ({ x, series }: PlotView): Field[][] => [
   ['series', x.label, 'y'],
   ...series.flatMap(({ name, points }) =>
