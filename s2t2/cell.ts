@@ -44,7 +44,10 @@ export interface Evaluation {
 /** A row of the table. */
 export interface Row {
   readonly name: string;
-  /** Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such thing. */
+  /**
+   * Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such
+   * thing.
+   */
   readonly before: Metrics | null;
   readonly after: Metrics;
   readonly tokensPerByte: number;

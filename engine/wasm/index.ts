@@ -46,7 +46,8 @@ export function createWasmBackend({
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
   if (relaxedSimd && !detectRelaxedSimd())
     throw new Error(
-      "wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8's flag --experimental-wasm-relaxed-simd",
+      "wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8's flag " +
+        '--experimental-wasm-relaxed-simd',
     );
   if (!(maximumPages >= 1))
     throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);

@@ -1,6 +1,7 @@
 /**
  * An adaptation from end to end: train the target tokenizer, start each method, evaluate, finetune, evaluate, and write
- * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same files.
+ * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same
+ * files.
  *
  *     runs/NAME/model/             the adapted model, a Hugging Face directory
  *     runs/NAME/plan.safetensors   the translation plan

@@ -1,5 +1,6 @@
 /**
- * The model card of an adapted model: `README.md` with Hugging Face's metadata at its head, as its hub reads it. It says
+ * The model card of an adapted model: `README.md` with Hugging Face's metadata at its head, as its hub reads it. It
+ * says
  * what the model was made from, on what and how, with the figures measured so far and the command.
  */
 import type { Row } from '../cell.ts';

@@ -25,6 +25,7 @@ export function checkMemory(need: number, limit: number | undefined): void {
   if (limit === undefined || need <= limit) return;
   const gigabytes = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
   throw new UserError(
-    `this adaptation needs about ${gigabytes(need)} GiB and the backend has ${gigabytes(limit)} GiB; lower --batch-tokens, --vocab-size or --iterations, or take a smaller model`,
+    `this adaptation needs about ${gigabytes(need)} GiB and the backend has ${gigabytes(limit)} GiB; ` +
+      `lower --batch-tokens, --vocab-size or --iterations, or take a smaller model`,
   );
 }

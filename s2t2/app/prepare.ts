@@ -125,7 +125,8 @@ export async function trainOnSample(
 
 /** What a vocabulary did not know, in one line. */
 export const describeUnknown = ({ tokens, texts, first }: Unknown, what: string, vocabulary: string): string =>
-  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
+  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to ` +
+  `the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
 
 /** A name for a model: its configuration, vocabulary and weights. */
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {

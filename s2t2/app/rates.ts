@@ -49,7 +49,10 @@ export async function readGrid(path: string): Promise<GridRow[]> {
   return rows;
 }
 
-/** The rates chosen for a line in a domain at the budget nearest to `tokens` (by ratio); undefined where the grid has none. */
+/**
+ * The rates chosen for a line in a domain at the budget nearest to `tokens` (by ratio); undefined where the grid has
+ * none.
+ */
 export function chosenRates(
   grid: readonly GridRow[],
   name: string,

@@ -23,7 +23,10 @@ import { type DocumentReader, Pieces, type Sink } from './document.ts';
 /** What a record may hold: any letters, or the letters of nucleotides. */
 export type Alphabet = 'letters' | 'nucleotide';
 
-/** What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would be an s. */
+/**
+ * What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would
+ * be an s.
+ */
 const FOREIGN: Readonly<Record<Alphabet, RegExp>> = {
   letters: /[^A-Z]/i,
   nucleotide: /[^ACGTURYKMSWBDHVNX]/i,
@@ -106,7 +109,8 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
       const foreign = FOREIGN[alphabet].exec(letters);
       if (foreign !== null)
         throw new UserError(
-          `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`,
+          `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ` +
+            `${EXPECTED[alphabet]}`,
         );
       if (broken) return;
       sink.keep(letters, number);

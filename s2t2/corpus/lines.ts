@@ -22,7 +22,8 @@ export class LineSplitter {
   private readonly name: string;
   private readonly visit: (line: string, number: number) => void;
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  // Blocks end with \n. What follows the last one waits, in pieces: joining them at every chunk would take quadratic time.
+  // Blocks end with \n. What follows the last one waits, in pieces: joining them at every chunk would take quadratic
+  // time.
   private waiting: Uint8Array[] = [];
   private waitingBytes = 0;
   private blank = 0;

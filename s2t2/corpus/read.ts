@@ -99,7 +99,8 @@ export class CorpusReader {
       bytes += chunk.length;
       if (bytes > maxBytes)
         throw new UserError(
-          `${this.path}: holds more than ${maxBytes} bytes of text; split it, or raise the limit if this is no accident`,
+          `${this.path}: holds more than ${maxBytes} bytes of text; split it, or raise the limit if this ` +
+            `is no accident`,
         );
       if (this.reader) lines.add(chunk);
       else {
@@ -189,7 +190,8 @@ export class CorpusReader {
       throw new UserError(`${path}: all of its ${seen} sequences are empty or have a "*" inside`);
     if (documents === 0)
       throw new UserError(
-        `${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} are shorter, ${skipped.tooLong} longer); change the limits`,
+        `${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} ` +
+          `are shorter, ${skipped.tooLong} longer); change the limits`,
       );
   }
 }

@@ -12,7 +12,8 @@ import { colours } from './style.ts';
 const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 
 /**
- * What live/curves.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs.
+ * What live/curves.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y
+ * pairs.
  */
 export interface PlotView {
   readonly x: Scale & { readonly label: string };

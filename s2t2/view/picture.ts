@@ -1,4 +1,7 @@
-/** The plan: its picture, which live/picture.ts draws, support and entropy of its rows, and its most telling translations. */
+/**
+ * The plan: its picture, which live/picture.ts draws, support and entropy of its rows, and its most telling
+ * translations.
+ */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { explainPlan } from '../explain.ts';
 import { rowSums, type Plan } from '../plan.ts';

@@ -119,7 +119,8 @@ export const domains = {
     unit: 'byte',
     package: { npm: 'code' },
     source:
-      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, in equal numbers of files',
+      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, ' +
+      'in equal numbers of files',
     licence: 'MIT, © Paul Miller; Tanner Linsley; Michel Weststrate; three.js authors',
     read: readCode('@noble/curves', '@noble/hashes', '@tanstack/query-core', 'mobx', 'three'),
     kin: textKin,

@@ -120,7 +120,9 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
     package:
       'debian' in domain.package ? `${domain.package.debian} (Debian)` : `${domain.package.npm}/package.json (npm)`,
     licence: domain.licence,
-    command: `npm run s2t2 -- data ${name} --train ${sizes.train} --validation ${sizes.validation} --test ${sizes.test} --seed ${seed}`,
+    command:
+      `npm run s2t2 -- data ${name} --train ${sizes.train} --validation ${sizes.validation} --test ` +
+      `${sizes.test} --seed ${seed}`,
     unit: domain.unit,
     texts: texts.length,
     clusters: linclust && { tool: `mmseqs easy-linclust ${linclust.join(' ')}`, count: kept.length },

@@ -1,4 +1,7 @@
-/** What one setting of S2T2 does to the plan and to bits per byte, everything else at the table's settings. Validation data. */
+/**
+ * What one setting of S2T2 does to the plan and to bits per byte, everything else at the table's settings. Validation
+ * data.
+ */
 import { methods } from '../../methods.ts';
 import type { Settings } from '../../settings.ts';
 import { variants } from '../../sinkhorn.ts';

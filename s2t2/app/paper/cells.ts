@@ -131,7 +131,10 @@ async function trainCell(
   return result;
 }
 
-/** A list that begins at a share of its length: where each of several processes begins, so that they seldom wait for each other. */
+/**
+ * A list that begins at a share of its length: where each of several processes begins, so that they seldom wait for
+ * each other.
+ */
 export function rotated<T>(list: readonly T[], share: number): T[] {
   const first = Math.floor(share * list.length);
   return [...list.slice(first), ...list.slice(0, first)];

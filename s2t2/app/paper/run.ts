@@ -1,6 +1,7 @@
 /**
  * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
- * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl, results.json,
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl,
+ * results.json,
  * table.md and report.html.
  */
 import { statSync } from 'node:fs';
@@ -45,7 +46,10 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
-  /** Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid of this table's own. */
+  /**
+   * Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid
+   * of this table's own.
+   */
   readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
@@ -88,7 +92,8 @@ interface Trained extends Pick<Paper, 'settings' | 'grid' | 'table' | 'ablations
 async function trainCells(options: PaperOptions): Promise<Trained> {
   const { out, signal, log } = options;
   const source = await loadModel(options.model ?? dataFolder('source'));
-  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
+  // or learn now that it is none
+  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source);
   const given = options.rates === undefined ? null : await readRates(options.rates);
   const domain = await loadDomain(options.domain, { work: options.data });
   const settings: Settings = {
@@ -110,7 +115,8 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
   const validation = await on('validation');
   const test = await on('test', validation.prepared.target);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`,
+    `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ` +
+      `${test.prepared.texts.test.length} held out; results go to ${out}`,
   );
   const { interruptible = work => work() } = options;
   return interruptible(async () => ({

@@ -141,7 +141,8 @@ export function ratesFrom(
       const found = chosenRates(grid, name, domain, tokens);
       if (!found)
         throw new UserError(
-          `the earlier table chose no learning rate for '${name}' and ${domain}; leave this line out, or let the grid choose`,
+          `the earlier table chose no learning rate for '${name}' and ${domain}; leave this line out, or ` +
+            `let the grid choose`,
         );
       return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
     }),

@@ -41,7 +41,8 @@ export async function readDomain(source: DomainSource, limitBytes: number): Prom
   const n = Math.round(heldOutShare * order.length);
   if (n < 1 || n >= order.length)
     throw new UserError(
-      `${name}: ${order.length} ${order.length === 1 ? 'text is' : 'texts are'} too few to hold some out; give ten or more (paragraphs are texts)`,
+      `${name}: ${order.length} ${order.length === 1 ? 'text is' : 'texts are'} too few to hold some out; ` +
+        `give ten or more (paragraphs are texts)`,
     );
   return describe(name, { ...documents, texts: order.slice(n) }, within(order.slice(0, n), heldOutLimit));
 }

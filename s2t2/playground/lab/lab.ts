@@ -1,5 +1,6 @@
 /**
- * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a time;
+ * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a
+ * time;
  * questions are answered between its steps.
  */
 import { getBackend, setBackend } from '../../../engine/index.ts';

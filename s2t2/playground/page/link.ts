@@ -1,4 +1,6 @@
-/** Settings as the fragment of the page's address: what a link carries. Only what differs from the defaults is written. */
+/**
+ * Settings as the fragment of the page's address: what a link carries. Only what differs from the defaults is written.
+ */
 import type { BackendName } from '../protocol.ts';
 import { backendNames, variantNames } from '../protocol.ts';
 import { samples } from '../samples.ts';
