@@ -356,6 +356,38 @@ esac`,
     expect(readFileSync(join(run.work, 'code/package-lock.json'), 'utf8')).toBe(fixed);
   });
 
+  test.each([
+    ['nothing', 'exit 0', 0, 0],
+    [
+      'a truncated file',
+      '/bin/mkdir -p node_modules/@noble/curves/src; printf x > node_modules/@noble/curves/src/a.ts; ' +
+        ': > node_modules/.package-lock.json',
+      1,
+      1,
+    ],
+  ])('npm that installs %s and exits with 0 is an error, and is asked again', async (_, npm, files, bytes) => {
+    const run = options();
+    const installed = JSON.parse(readFileSync(join(dataFolder('code'), 'installed.json'), 'utf8')) as Record<
+      string,
+      { files: number; bytes: number }
+    >;
+    const whole = installed['@noble/curves'];
+    const message =
+      `${join(run.work, 'code/node_modules/@noble/curves')}: npm installed ${files} files of ${bytes} bytes, not the ` +
+      `${whole.files} files of ${whole.bytes} bytes of @noble/curves, and reported no error; is there room on the ` +
+      'disk? Free some and run again';
+    programs({ npm });
+    expect(await refusal(makeDomain('code', run))).toBe(message);
+    expect(existsSync(join(run.work, 'code/node_modules'))).toBe(false);
+    expect(await refusal(makeDomain('code', run))).toBe(message);
+  });
+
+  test.each(['code', 'english'])('the recorded sizes of %s are those of its dependencies', manifest => {
+    const read = (file: string) => JSON.parse(readFileSync(join(dataFolder(manifest), file), 'utf8')) as object;
+    const { dependencies } = read('package.json') as { dependencies: object };
+    expect(Object.keys(read('installed.json'))).toEqual(Object.keys(dependencies).sort());
+  });
+
   test('a package that is not there, or that is none of Debian, is told', async () => {
     const missing = join(directory, 'none.deb');
     expect(await refusal(makeDomain('greek', options({ package: missing })))).toBe(
