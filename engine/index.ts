@@ -30,6 +30,7 @@ export {
   setBackend,
   Tensor,
   tensor,
+  written,
   zeros,
   type Node,
   type Rules,

@@ -152,7 +152,7 @@ export class Tensor {
     return this.buffer === null;
   }
 
-  /** @internal The values as a backend sees them; throws, naming `user`, if they were freed. */
+  /** @internal The values as a backend sees them; an error in the name of `user` when they were freed. */
   view(user: string): View {
     return { storage: this.live(user).storage(), shape: this.shape };
   }
@@ -363,21 +363,30 @@ function flatten(values: Nested, into: number[]): number[] {
 }
 
 /**
+ * A float32 tensor whose values `write` puts in place, all of them: it spares the copy that `tensor` makes of an array.
+ */
+export function written(shape: Shape, write: (to: Float32Array) => void, options: TensorOptions = {}): Tensor {
+  checkShape('written', shape);
+  const { backend = getBackend(), requiresGrad = false } = options;
+  if (backend.place) return fromStorage(backend, backend.place(sizeOf(shape), write), [...shape], null, requiresGrad);
+  const values = new Float32Array(sizeOf(shape));
+  write(values);
+  return tensor(values, { shape, backend, requiresGrad });
+}
+
+/**
  * A tensor of one value everywhere, float32 unless `dtype` says otherwise. Memory is asked for before anything is
  * written: a shape that does not fit is an error at once.
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   checkShape('full', shape);
-  const { dtype = 'float32', backend = getBackend(), requiresGrad = false } = options;
+  const { dtype = 'float32', backend = getBackend() } = options;
   const size = sizeOf(shape);
   const bytes = size * bytesPerElement[dtype];
   const limit = backend.memoryLimit ?? mostBytes;
   if (bytes > limit)
     throw new RangeError(`full: shape ${show(shape)} needs ${bytes} bytes; backend '${backend.name}' has ${limit}`);
-  if (dtype === 'float32' && backend.place && backend.floats.includes(dtype)) {
-    const storage = backend.place(size, to => to.fill(value));
-    return fromStorage(backend, storage, [...shape], null, requiresGrad);
-  }
+  if (dtype === 'float32' && backend.floats.includes(dtype)) return written(shape, to => to.fill(value), options);
   return tensor(new arrays[dtype](size).fill(value), { ...options, shape });
 }
 

@@ -1,7 +1,6 @@
 /**
  * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`),
- * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a
- * page.
+ * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
  */
 import { tensor, type Parking, type Tensor } from '../engine/index.ts';
 import { configText, dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';
@@ -92,13 +91,18 @@ const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_
 
 /** How the weights of a model are kept. */
 export interface ReadOptions {
-  /** Weights stay outside the backend's memory, frozen; missing: they are in it, and can learn. */
-  readonly parking?: Parking;
+  /**
+   * Where weights stay outside the backend's memory, frozen, decided when the headers are known; missing: they are in it,
+   * and can learn.
+   */
+  readonly parking?: (headers: ModelHeaders) => Parking;
 }
 
 /** Reads a model; see `readHeaders` for what must be there. */
-export async function readModel(files: ModelFiles, { parking }: ReadOptions = {}): Promise<LanguageModel> {
-  const { config, tokenizer, endTokens: ends, dtype, source, stored } = await readHeaders(files);
+export async function readModel(files: ModelFiles, options: ReadOptions = {}): Promise<LanguageModel> {
+  const headers = await readHeaders(files);
+  const { config, tokenizer, endTokens: ends, dtype, source, stored } = headers;
+  const parking = options.parking?.(headers);
   const weights: Record<string, Tensor> = {};
   try {
     for (const tensorThere of storedTensors(config)) {

@@ -8,7 +8,8 @@
  */
 
 /** The linear layers of a block: queries, keys, values and output of attention; gate, up and down of the rest. */
-export type LinearName = 'q' | 'k' | 'v' | 'o' | 'gate' | 'up' | 'down';
+export const linearNames = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const;
+export type LinearName = (typeof linearNames)[number];
 
 /** What the feed-forward layer computes between its products: silu(gate) · up, or a GELU, exact or by tanh. */
 export type Activation = 'swiglu' | 'gelu' | 'geluTanh';

@@ -126,9 +126,12 @@ function normalise({ family, normEps }: TransformerConfig, { weight, bias }: Nor
 }
 
 /** x (B, T, in) → (B, T, out). */
-function linear({ weight, bias }: Linear, x: Tensor): Tensor {
-  const y = x.matmul(weight, { transposeB: true });
-  return bias ? y.add(bias) : y;
+function linear({ weight, bias, lora }: Linear, x: Tensor): Tensor {
+  let y = x.matmul(weight, { transposeB: true });
+  if (bias) y = y.add(bias);
+  if (!lora) return y;
+  const low = x.matmul(lora.a, { transposeB: true }); // (B, T, r)
+  return y.add(low.matmul(lora.b, { transposeB: true }).mul(lora.scale));
 }
 
 /** Self-attention of x (B, T, C) to itself and the positions before it: y (B, T, C), k and v (B, S, G, D). */

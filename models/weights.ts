@@ -11,6 +11,15 @@ import { headWidth, type TransformerConfig } from './transformer-config.ts';
 export interface Linear<T = Tensor> {
   readonly weight: T;
   readonly bias?: T;
+  /** What learns beside a frozen weight (`lora.ts`); no part of a checkpoint. */
+  readonly lora?: Lora<T>;
+}
+
+/** Adds scale · x aᵀ bᵀ: a (r, in), b (out, r). */
+export interface Lora<T = Tensor> {
+  readonly a: T;
+  readonly b: T;
+  readonly scale: number;
 }
 
 /** Scale and shift of normalised lines of the residual stream, (C) each; OLMo-1 has neither. */

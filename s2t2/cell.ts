@@ -10,11 +10,12 @@ import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
-import { disposeModel, parameters, type Transformer } from '../models/weights.ts';
+import { disposeModel, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
 import type { Context, Method, Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
 import type { Settings } from './settings.ts';
+import { rateOf, trained } from './trained.ts';
 
 /** What all cells of a table share. */
 export interface Cell {
@@ -23,6 +24,8 @@ export interface Cell {
   /** The texts in either vocabulary: to train on, and held out to evaluate on. */
   readonly sequences: Readonly<Record<'train' | 'test', Readonly<Record<Vocabulary, readonly Sequence[]>>>>;
   readonly settings: Settings;
+  /** Whether training computes layers again in the backward pass, to save memory; it changes no bit. */
+  readonly recompute?: boolean;
 }
 
 /** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
@@ -35,7 +38,6 @@ export interface CellHost {
   evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
 }
 
-/** The scores of held-out texts and the seconds they took. */
 export interface Evaluation {
   readonly scores: readonly Score[];
   readonly seconds: number;
@@ -44,10 +46,7 @@ export interface Evaluation {
 /** A row of the table. */
 export interface Row {
   readonly name: string;
-  /**
-   * Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such
-   * thing.
-   */
+  /** Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such thing. */
   readonly before: Metrics | null;
   readonly after: Metrics;
   readonly tokensPerByte: number;
@@ -69,13 +68,11 @@ export interface Spent {
   readonly seconds: number;
 }
 
-/** A point of a learning curve: what was spent so far, and the loss since the point before. */
 export interface CurvePoint extends Spent {
   /** Mean since the last point; end tokens are in it. */
   readonly bitsPerByte: number;
 }
 
-/** What a cell of a table ends with: its row, the model, the plan if one was learned, and every score. */
 export interface Outcome {
   readonly row: Row;
   readonly model: Transformer;
@@ -118,7 +115,6 @@ export interface Provenance {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
-/** Starts a method, evaluates, finetunes and evaluates again; `host` keeps states and shows progress. */
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
   const { settings } = cell;
   const stages: { training: Training; result: TrainingResult }[] = [];
@@ -127,8 +123,9 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     stages.push({ training, result });
     return result;
   };
-  const { source, target, sequences } = cell;
-  const context: Context = { settings, source, target, train: sequences.train, runStage, log: line => host.log(line) };
+  const { source, target, sequences, recompute } = cell;
+  const log: Context['log'] = line => host.log(line);
+  const context: Context = { settings, source, target, recompute, train: sequences.train, runStage, log };
   const test = sequences.test[method.vocabulary];
 
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
@@ -142,7 +139,9 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
   const spentBefore = spent();
   if (start.finetuned) disposeModel(start.model);
-  const model = start.finetuned ?? start.model;
+  const begun = start.finetuned ?? start.model;
+  const learner = trained(begun, settings);
+  const { model } = learner;
   const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
   const batches = planBatches(
     sequences.train[method.vocabulary],
@@ -151,13 +150,12 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     new Random(settings.seed).split('finetuning batches'),
   );
   await runStage(`${method.name}.finetune`, {
-    parameters: parameters(model),
+    parameters: learner.parameters,
     batches,
-    loss: batch => batchLoss(model, batch),
+    loss: batch => batchLoss(model, batch, model, recompute),
     rate: settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
-    optimizer: weights =>
-      new AdamW(weights, { rateOf: name => (name === 'embedding' || name === 'head' ? 1 : settings.bodyRate) }),
+    optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
   });
   const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
   const row: Row = {
@@ -170,7 +168,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     ...(before && { spentBefore }),
     curve: curveOf(stages),
   };
-  return { row, model, plan: start.plan, scores: { before, after }, evaluationSeconds };
+  return { row, model: await learner.plain(), plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
 
 /** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */

@@ -1,6 +1,5 @@
 /**
- * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order
- * one; a
+ * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order one; a
  * layer makes a plan of it, and the plan makes both ends of the model.
  */
 import { matmul, noGrad, Random, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
@@ -55,9 +54,8 @@ export interface Learned {
   readonly dispose: () => void;
 }
 
-/** Phase 1 (arXiv 2411.00593): learns the cost by the loss of the frozen model, on the plan's share of the budget. */
 export async function learn(context: Context, name: string, layer: Layer): Promise<Learned> {
-  const { settings, source, target, train } = context;
+  const { settings, source, target, train, recompute } = context;
   const map = tokenMap(source.tokenizer, target);
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const prior = priorCoupling(source.tokenizer, target, map, settings.smoothing);
@@ -78,7 +76,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     { ...settings.budget, amount: settings.planShare * settings.budget.amount },
     new Random(settings.seed).split('plan batches'),
   );
-  const loss = (batch: Parameters<typeof batchLoss>[1]) => batchLoss(source.model, batch, ends());
+  const loss = (batch: Parameters<typeof batchLoss>[1]) => batchLoss(source.model, batch, ends(), recompute);
   const [first] = batches;
   try {
     await checkStart(context, name, first && (() => loss(makeBatch(first))), layer, stored);
@@ -133,8 +131,7 @@ async function checkStart(
   const uniform = Math.log(target.vocabSize);
   if (nats - uniform > 0.005)
     log(
-      `${name}: before phase 1 the frozen model's loss is ${nats.toFixed(2)} nats per token, worse than a ` +
-        `uniform guess (${uniform.toFixed(2)})`,
+      `${name}: before phase 1 the frozen model's loss is ${nats.toFixed(2)} nats per token, worse than a uniform guess (${uniform.toFixed(2)})`,
     );
 }
 
@@ -166,9 +163,7 @@ async function storePlan(
   const empty = emptyLine(stored);
   if (empty)
     throw new UserError(
-      `the plan gives ${empty.side} token ` +
-        `${(empty.side === 'target' ? target : source.tokenizer).token(empty.id)} no finite mass; raise ` +
-        `--alpha (now ${alpha}) or --iterations (now ${iterations})`,
+      `the plan gives ${empty.side} token ${(empty.side === 'target' ? target : source.tokenizer).token(empty.id)} no finite mass; raise --alpha (now ${alpha}) or --iterations (now ${iterations})`,
     );
   return stored;
 }
@@ -180,8 +175,7 @@ function computed(make: () => SinkhornResult, { alpha, planRate }: Settings): Si
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new UserError(
-      `the plan cannot be computed, since the cost over alpha is not finite; raise --alpha (now ${alpha}) ` +
-        `or lower --plan-rate (now ${planRate})`,
+      `the plan cannot be computed, since the cost over alpha is not finite; raise --alpha (now ${alpha}) or lower --plan-rate (now ${planRate})`,
     );
   }
 }

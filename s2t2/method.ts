@@ -1,6 +1,5 @@
 /**
- * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary,
- * made
+ * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary, made
  * from the pretrained one, and says what it has spent of the training budget.
  */
 import type { Sequence } from '../models/batches.ts';
@@ -16,6 +15,8 @@ export interface Context {
   readonly settings: Settings;
   readonly source: LanguageModel;
   readonly target: Tokenizer;
+  /** Whether training computes layers again in the backward pass, to save memory; it changes no bit. */
+  readonly recompute?: boolean;
   /** Training sequences in either vocabulary. */
   readonly train: Readonly<Record<Vocabulary, readonly Sequence[]>>;
   /** Runs a training stage, resumably, with its progress shown; `watch` gives the plan that is being learned. */
@@ -24,10 +25,8 @@ export interface Context {
   readonly log: (line: string) => void;
 }
 
-/** Which tokenizer cuts the texts. */
 export type Vocabulary = 'source' | 'target';
 
-/** What a method starts finetuning from, and what it has spent of the budget. */
 export interface Start {
   /** What is evaluated before finetuning. */
   readonly model: Transformer;
@@ -38,7 +37,6 @@ export interface Start {
   readonly spent: number;
 }
 
-/** A way to start a model in a new domain. */
 export interface Method {
   readonly name: string;
   readonly vocabulary: Vocabulary;

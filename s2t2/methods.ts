@@ -16,8 +16,14 @@ import { applyPlan, tokenMap, type TokenMap } from './translate.ts';
 /** A weight that can be trained without touching the original: a tensor over the same, never written, values. */
 const copyOf = (weight: Tensor): Tensor => weight.alias(undefined, null, true);
 
+/** A model that learns from the values of another, which stays as it is. */
+export function copyModel(model: Transformer): Transformer {
+  const weights = parameters(model);
+  return { config: model.config, ...assemble(model.config, name => copyOf(weights[name])) };
+}
+
 /** A copy of the model with other ends; untied, since the two differ. */
-function withEnds(model: Transformer, ends: Ends): Transformer {
+export function withEnds(model: Transformer, ends: Ends): Transformer {
   const config = { ...model.config, vocabSize: ends.embedding.shape[0], tied: false };
   const weights = parameters(model);
   const isEnd = (name: string): name is keyof Ends => name === 'embedding' || name === 'head';
@@ -30,10 +36,7 @@ const source: Method = {
   vocabulary: 'source',
   learnsPlan: false,
   before: true,
-  start: async ({ source: { model } }) => {
-    const weights = parameters(model);
-    return { model: { config: model.config, ...assemble(model.config, name => copyOf(weights[name])) }, spent: 0 };
-  },
+  start: async ({ source: { model } }) => ({ model: copyModel(model), spent: 0 }),
 };
 
 /** Each target token takes the rows of the source token at its place: the head of the matrices, cut off. */
@@ -52,10 +55,7 @@ const truncated: Method = {
     }),
 };
 
-/**
- * Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing
- * about.
- */
+/** Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing about. */
 const random: Method = {
   name: 'random',
   vocabulary: 'target',
@@ -109,8 +109,7 @@ const scratch: Method = {
 };
 
 /**
- * Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). Finetuning starts from
- * rows
+ * Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). Finetuning starts from rows
  * drawn about the translated ones (`spread.ts`).
  */
 const translation = (name: string): Method => ({
@@ -147,7 +146,6 @@ const inPaperForm = (method: Method): Method => ({
   start: context => method.start({ ...context, settings: { ...context.settings, ...presets.paper } }),
 });
 
-/** All methods by name, in the order of a table. */
 export const methods: Readonly<Record<string, Method>> = {
   source,
   truncated,
@@ -197,8 +195,7 @@ export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Tra
 }
 
 /**
- * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are
- * drawn
+ * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are drawn
  * about the translated ones.
  */
 export async function translatedStart(context: Context, plan: Plan): Promise<Omit<Start, 'spent'>> {

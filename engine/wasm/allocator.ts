@@ -1,9 +1,10 @@
 /**
  * Blocks of one linear memory.
  *
- * Blocks come in size classes, four to an octave, so that at most a fifth of a block is unused and a training loop,
- * which asks for the same sizes over and over, finds every block on a list. Beyond the lists memory is handed out from
- * its end. Only when the end is reached are free neighbours joined and cut anew.
+ * Blocks come in size classes, so that a training loop, which asks for the same sizes over and over, finds every block
+ * on a list: four classes to an octave for small blocks, of which at most a fifth is unused, and multiples of 64 KiB for
+ * large ones. Beyond the lists memory is handed out from its end; but before that moves by a large block, and when it has
+ * reached the limit, free neighbours are joined and cut anew.
  *
  * A block has `slack` bytes more than were asked for: kernels read and write whole vectors at ragged ends.
  */
@@ -23,8 +24,13 @@ export class OutOfMemory extends Error {
   override readonly name = 'OutOfMemory';
 }
 
-/** The smallest class of at least `bytes`: (4 + j) 2^k for j = 0…3, a multiple of the alignment. */
+/** Large blocks are few, and what they leave unused is much. */
+const large = 2 ** 20;
+const step = 2 ** 16;
+
+/** The smallest class of at least `bytes`: (4 + j) 2^k for j = 0…3, a multiple of the alignment; of `step` if large. */
 export function classOf(bytes: number): number {
+  if (bytes > large) return Math.ceil(bytes / step) * step;
   const least = Math.max(bytes, alignment);
   const quarter = 2 ** Math.max(Math.floor(Math.log2(least)) - 2, 0);
   return Math.ceil((Math.ceil(least / quarter) * quarter) / alignment) * alignment;
@@ -41,6 +47,8 @@ export class Allocator {
   private end: number;
   private liveBytes = 0;
   private mostEnd = 0;
+  /** Whether a block was freed since neighbours were joined. */
+  private loose = false;
 
   constructor(start: number, limit: number, grow: Grow) {
     this.end = Math.ceil(start / alignment) * alignment;
@@ -61,11 +69,14 @@ export class Allocator {
   allocate(bytes: number): number {
     const size = classOf(bytes + slack);
     const pointer =
-      this.free_.get(size)?.pop() ?? this.fromEnd(size) ?? this.fromRegions(size) ?? this.fromJoined(size);
+      this.free_.get(size)?.pop() ??
+      this.fromRegions(size) ??
+      (size > large ? this.fromJoined(size) : this.fromEnd(size)) ??
+      this.fromEnd(size) ??
+      this.fromJoined(size);
     if (pointer === undefined) {
       throw new OutOfMemory(
-        `out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the ` +
-          `largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`,
+        `out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`,
       );
     }
     this.live.set(pointer, size);
@@ -78,6 +89,7 @@ export class Allocator {
     if (size === undefined) throw new Error(`free: no block starts at ${pointer}; was it freed before?`);
     this.live.delete(pointer);
     this.liveBytes -= size;
+    this.loose = true;
     const list = this.free_.get(size);
     if (list) list.push(pointer);
     else this.free_.set(size, [pointer]);
@@ -90,16 +102,18 @@ export class Allocator {
     return this.end - size;
   }
 
-  /** The first region that is large enough. */
+  /** From the smallest region that is large enough. */
   private fromRegions(size: number): number | undefined {
-    const region = this.regions.find(r => r.bytes >= size);
-    if (!region) return undefined;
-    region.start += size;
-    region.bytes -= size;
-    return region.start - size;
+    let best: Region | undefined;
+    for (const region of this.regions) if (region.bytes >= size && !(best && best.bytes <= region.bytes)) best = region;
+    if (!best) return undefined;
+    best.start += size;
+    best.bytes -= size;
+    return best.start - size;
   }
 
   private fromJoined(size: number): number | undefined {
+    if (!this.loose) return undefined;
     this.join();
     return this.fromRegions(size) ?? this.fromEnd(size);
   }
@@ -109,6 +123,7 @@ export class Allocator {
    * it.
    */
   private join(): void {
+    this.loose = false;
     const pieces = [...this.regions];
     for (const [bytes, starts] of this.free_) for (const start of starts) pieces.push({ start, bytes });
     this.free_.clear();
@@ -129,7 +144,7 @@ export class Allocator {
   private largest(): number {
     const free = Math.max(this.limit - this.end, ...this.regions.map(r => r.bytes));
     // The largest class that fits, less the slack.
-    const quarter = 2 ** Math.max(Math.floor(Math.log2(Math.max(free, 1))) - 2, 0);
+    const quarter = free > large ? step : 2 ** Math.max(Math.floor(Math.log2(Math.max(free, 1))) - 2, 0);
     return Math.max(Math.floor((Math.floor(free / quarter) * quarter) / alignment) * alignment - slack, 0);
   }
 }

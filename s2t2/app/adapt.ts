@@ -1,7 +1,6 @@
 /**
  * An adaptation from end to end: train the target tokenizer, start each method, evaluate, finetune, evaluate, and write
- * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same
- * files.
+ * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same files.
  *
  *     runs/NAME/model/             the adapted model, a Hugging Face directory
  *     runs/NAME/plan.safetensors   the translation plan
@@ -30,6 +29,7 @@ import { floors, type Outcome, type Provenance, type Results, type Row } from '.
 import { claim } from './claim.ts';
 import { runExperiment, trainingWork, type Experiment, type StepRecord } from './experiment.ts';
 import { withLock } from './lock.ts';
+import { describeForecast } from './memory.ts';
 import type { Method } from '../method.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
@@ -39,7 +39,6 @@ import { readSealed, writeSealed } from './records.ts';
 import { rowSchema } from './results.ts';
 import type { Rates, Settings } from '../settings.ts';
 
-/** A run of `adapt`: model, texts, settings, rows, and where they go. */
 export interface Adaptation extends TargetOptions {
   readonly source: LanguageModel;
   readonly domain: Domain;
@@ -75,14 +74,12 @@ export interface Adaptation extends TargetOptions {
 /** Runs work that can be stopped by a signal and resumed. */
 export type Interruptible = <R>(work: () => Promise<R>) => Promise<R>;
 
-/** What a run ends with, besides its files. */
 export interface Adapted {
   readonly results: Results;
   readonly target: Tokenizer;
   readonly plan: Plan | null;
 }
 
-/** Runs an adaptation, or resumes it, and writes its directory. Mistakes are a `UserError`. */
 export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
@@ -115,6 +112,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
   await claim(join(work, 'run.json'), experiment.identity, 'start again with --fresh, or give another --out');
+  if (experiment.forecast) experiment.log(describeForecast(experiment.forecast));
   const earlier = await readRows(work, names);
   const rows: Row[] = [...floors(experiment.texts.train, experiment.texts.test, target), ...earlier.map(e => e.row)];
   let saved = earlier.find(e => e.saved)?.row.name ?? null;

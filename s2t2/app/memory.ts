@@ -1,31 +1,176 @@
-/** What an adaptation will need at its fullest moment, so that it is refused before it starts and not after an hour. */
+/**
+ * How much memory an adaptation takes, told before it starts: its stages are rehearsed (`engine/rehearsal.ts`), each
+ * with its fullest batch. A run that does not fit computes layers again; one that does not fit then is rejected, and
+ * told what would make it fit.
+ */
+import { noGrad, ones, Parking, rehearse, scope, zeros, type Need } from '../../engine/index.ts';
+import { AdamW } from '../../models/adamw.ts';
+import { makeBatch, type Batch } from '../../models/batches.ts';
 import { UserError } from '../../models/errors.ts';
-import type { TransformerConfig } from '../../models/transformer-config.ts';
-import { parameterShapes } from '../../models/weights.ts';
+import { batchLoss } from '../../models/score.ts';
+import { trainStep } from '../../models/train.ts';
+import { longestSequence, type TransformerConfig } from '../../models/transformer-config.ts';
+import { assemble, parameterShapes, type Transformer } from '../../models/weights.ts';
+import { sparseLayer } from '../learn.ts';
+import { copyModel, methods as table, withEnds } from '../methods.ts';
 import type { Settings } from '../settings.ts';
+import { trained } from '../trained.ts';
+import { translateEnds } from '../translate.ts';
 
-/** Bytes of float32 tensors alive at once, for a plan of u target and v source tokens. Errs on the high side. */
-export function estimateBytes(config: TransformerConfig, settings: Settings, u: number, v: number): number {
-  const shapes = Object.values(parameterShapes({ ...config, tied: false, vocabSize: Math.max(u, 1) }));
-  const adapted = shapes.reduce((sum, shape) => sum + shape.reduce((a, b) => a * b, 1), 0);
-  const source = 2 * config.vocabSize * config.width + adapted;
-  // A padded batch may hold one sequence that is longer than the batch.
-  const tokens = Math.max(settings.batchTokens, settings.maxBytes);
-  const activations =
-    tokens * (config.layers * (16 * config.width + 5 * config.feedForward) + 4 * Math.max(u, config.vocabSize));
-  // Weights, two moments, gradients, clipped gradients, what an update makes before it is taken over.
-  const finetuning = 6 * Math.max(adapted, source) + activations;
-  // The cost with the same, X, the projections of every round, and half a dozen values in between.
-  const learning = u * v * (10 + 2 * settings.iterations) + 4 * (u + v) * config.width + activations;
-  return 4 * (source + Math.max(finetuning, learning));
+/** What the need depends on. */
+export interface RunShape {
+  readonly config: TransformerConfig;
+  readonly settings: Settings;
+  readonly methods: readonly string[];
+  /** Ordinary tokens of the target and of the source vocabulary. */
+  readonly u: number;
+  readonly v: number;
+  /** Held-out tokens, if they are fewer than an evaluation takes at once. */
+  readonly testTokens?: number;
 }
 
-/** Throws where a backend's limit is below the need. */
-export function checkMemory(need: number, limit: number | undefined): void {
-  if (limit === undefined || need <= limit) return;
-  const gigabytes = (bytes: number) => (bytes / 2 ** 30).toFixed(1);
+export interface Forecast {
+  /** Whether layers are computed again in the backward pass. */
+  readonly recompute: boolean;
+  /** Of every stage, by what it does. */
+  readonly stages: readonly { readonly stage: string; readonly need: Need }[];
+}
+
+/** The most that any stage needs. */
+export const fullest = ({ stages }: Forecast): { stage: string; need: Need } =>
+  stages.reduce((most, s) => (s.need.memory > most.need.memory ? s : most), {
+    stage: 'nothing',
+    need: { tensors: 0, memory: 0 },
+  });
+
+/** Where the source model waits: in the backend while it is a small part of it, else one layer or so at a time. */
+export function parkingFor(config: TransformerConfig, memoryLimit = Infinity): Parking {
+  const bytes = Object.values(parameterShapes(config)).reduce((n, shape) => n + 4 * shape.reduce((a, b) => a * b), 0);
+  return new Parking(bytes <= memoryLimit / 4 ? Infinity : memoryLimit / 8);
+}
+
+/** Tokens in one forward pass of an evaluation; see `score`. */
+const evaluated = 2048;
+
+/** Rehearses the stages of a run on so much memory. */
+export function forecast(shape: RunShape, recompute: boolean, memoryLimit = Infinity): Forecast {
+  const { config, settings } = shape;
+  const methods = shape.methods.filter(name => Object.hasOwn(table, name)); // others are told of where they are run
+  const vocabularies = new Set(methods.map(name => table[name].vocabulary));
+  const stages = Array.from(vocabularies, vocabulary => ({
+    stage: `finetuning in the ${vocabulary} vocabulary`,
+    need: rehearsed(() => finetune(shape, vocabulary, recompute, memoryLimit)),
+  }));
+  if (methods.some(name => table[name].learnsPlan))
+    stages.push({
+      stage: 'learning the plan',
+      need: rehearsed(() => learnPlan(config, settings, shape, recompute, memoryLimit)),
+    });
+  return { recompute, stages };
+}
+
+/** Threads whose workspace is counted; it is small. */
+const threads = 2;
+const rehearsed = (fn: () => void): Need => rehearse(threads, () => scope(fn));
+
+/** The source model without values, frozen. */
+function hollowSource(config: TransformerConfig, memoryLimit: number): Transformer {
+  const parking = parkingFor(config, memoryLimit);
+  return { config, ...assemble(config, (_, shape) => parking.park(() => {}, shape)) };
+}
+
+/** The widest batch: as many tokens as asked for, or one long text. */
+function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, tokens = batchTokens): Batch {
+  const length = Math.min(maxBytes + 1, longestSequence(config), Math.max(tokens, 1));
+  const rows = Math.max(1, Math.floor(tokens / length));
+  return makeBatch(Array.from({ length: rows }, () => ({ ids: new Int32Array(length + 1), bytes: length })));
+}
+
+function finetune(
+  { config, settings, u, testTokens = evaluated }: RunShape,
+  vocabulary: 'source' | 'target',
+  recompute: boolean,
+  memoryLimit: number,
+): void {
+  const source = hollowSource(config, memoryLimit);
+  const end = () => zeros([u, config.width], { requiresGrad: true });
+  const model = vocabulary === 'target' ? withEnds(source, { embedding: end(), head: end() }) : copyModel(source);
+  const learner = trained(model, settings);
+  const optimizer = new AdamW(learner.parameters);
+  const batch = widest(config, settings);
+  for (let step = 0; step < 2; step++)
+    trainStep(
+      () => batchLoss(learner.model, batch, learner.model, recompute),
+      Object.values(learner.parameters),
+      optimizer,
+      1,
+    ).dispose();
+  optimizer.dispose();
+  noGrad(() => scope(() => batchLoss(learner.model, widest(config, settings, Math.min(evaluated, testTokens)))));
+}
+
+function learnPlan(
+  config: TransformerConfig,
+  settings: Settings,
+  { u, v }: RunShape,
+  recompute: boolean,
+  memoryLimit: number,
+): void {
+  const source = hollowSource(config, memoryLimit);
+  const cost = zeros([u, v], { requiresGrad: true });
+  const [mu, nu] = [ones([u, 1]), ones([1, v])];
+  const map = {
+    sourceIds: new Int32Array(v),
+    targetIds: Int32Array.from({ length: u }, (_, i) => i),
+    specials: new Int32Array(0),
+    targetSize: u,
+  };
+  const ends = () => translateEnds(sparseLayer.plan(cost, mu, nu, settings).plan, mu, nu, source, map, settings);
+  const optimizer = new AdamW({ cost }, { clip: Infinity });
+  const batch = widest(config, settings);
+  for (let step = 0; step < 2; step++)
+    trainStep(() => batchLoss(source, batch, ends(), recompute), [cost], optimizer, 1).dispose();
+  optimizer.dispose();
+}
+
+const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+
+/** The forecast of a run that fits, with layers computed again only where that is needed; throws where none does. */
+export function fitMemory(shape: RunShape, memoryLimit: number | undefined): Forecast | null {
+  if (memoryLimit === undefined) return null;
+  const fits = (candidate: RunShape) =>
+    [false, true]
+      .map(recompute => forecast(candidate, recompute, memoryLimit))
+      .find(f => fullest(f).need.memory <= memoryLimit);
+  const found = fits(shape);
+  if (found) return found;
+  const { stage, need } = fullest(forecast(shape, true, memoryLimit));
+  const { settings } = shape;
+  const options: [string, RunShape][] = [
+    ...[2, 4].map((n): [string, RunShape] => {
+      const batchTokens = Math.ceil(settings.batchTokens / n);
+      return [
+        `--batch-tokens ${batchTokens} --max-bytes ${Math.min(settings.maxBytes, batchTokens)}`,
+        { ...shape, settings: { ...settings, batchTokens, maxBytes: Math.min(settings.maxBytes, batchTokens) } },
+      ];
+    }),
+    ...(['lora', 'ends'] as const)
+      .filter(train => train !== settings.train)
+      .map((train): [string, RunShape] => [`--train ${train}`, { ...shape, settings: { ...settings, train } }]),
+    ['--methods without source', { ...shape, methods: shape.methods.filter(name => name !== 'source') }],
+  ];
+  const fitting = options.filter(([, candidate]) => candidate.methods.length > 0 && fits(candidate)).map(([o]) => o);
   throw new UserError(
-    `this adaptation needs about ${gigabytes(need)} GiB and the backend has ${gigabytes(limit)} GiB; ` +
-      `lower --batch-tokens, --vocab-size or --iterations, or take a smaller model`,
+    `${stage} needs ${gibibytes(need.memory)} and the backend has ${gibibytes(memoryLimit)}; ${
+      fitting.length > 0 ? `it fits with ${fitting.join(', or ')}` : 'take a smaller model'
+    }`,
   );
+}
+
+/** One line for people. */
+export function describeForecast(found: Forecast): string {
+  const { stage, need } = fullest(found);
+  return `memory: at most ${gibibytes(need.memory)}, ${gibibytes(need.tensors)} of it tensors, while ${stage}${
+    found.recompute ? '; layers are computed again in the backward pass to fit' : ''
+  }`;
 }

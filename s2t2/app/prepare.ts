@@ -16,7 +16,7 @@ import type { Vocabulary } from '../method.ts';
 import type { Settings } from '../settings.ts';
 import type { Identity } from './claim.ts';
 import type { Experiment } from './experiment.ts';
-import { checkMemory, estimateBytes } from './memory.ts';
+import { fitMemory, type Forecast } from './memory.ts';
 
 export { cutAll, toSequences } from '../corpus/sequences.ts';
 
@@ -28,7 +28,6 @@ export interface Domain {
   readonly format?: CorpusFormat;
 }
 
-/** The target tokenizer: one that is given, or how one is trained. */
 export interface TargetOptions {
   /** The target tokenizer; one is trained on the training texts where none is given. */
   readonly target?: Tokenizer;
@@ -43,24 +42,25 @@ export interface TargetOptions {
 export const defaultTokenizerSample = 64e6;
 
 /** An experiment but for where it is kept. */
-export interface Prepared extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'fingerprint'> {
+export interface Prepared
+  extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'recompute' | 'fingerprint'> {
+  /** What the run will need; null where the backend has no limit of its own. */
+  readonly forecast: Forecast | null;
   /** Pieces of at most `maxBytes` bytes. */
   readonly texts: Domain;
   /** What `fingerprint` is the hash of: settings, and hashes of model, target tokenizer and texts. */
   readonly identity: Identity;
 }
 
-/**
- * Cuts and encodes the texts for both tokenizers, trains the target tokenizer if none is given, and forecasts memory.
- */
+/** `methods` are those whose need of memory is checked. */
 export async function prepare(
   source: LanguageModel,
   domain: Domain,
   settings: Settings,
   log: (line: string) => void,
-  options: TargetOptions = {},
+  options: TargetOptions & { readonly methods?: readonly string[] } = {},
 ): Promise<Prepared> {
-  const { signal } = options;
+  const { signal, methods = ['source', 's2t2'] } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
   const target = options.target ?? (await trainTarget(train, domain.format, settings.vocabSize, options, log));
@@ -83,11 +83,12 @@ export async function prepare(
     backend: getBackend().arithmetic,
   };
   const fingerprint = sha256(JSON.stringify(identity));
-  checkMemory(
-    estimateBytes(source.model.config, settings, target.ordinaryIds().length, source.tokenizer.ordinaryIds().length),
-    getBackend().memoryLimit,
-  );
-  return { source, target, sequences, settings, identity, fingerprint, texts: { train, test } };
+  const [u, v] = [target.ordinaryIds().length, source.tokenizer.ordinaryIds().length];
+  const { config } = source.model;
+  const testTokens = sequences.test.source.reduce((n, s) => n + s.ids.length, 0);
+  const forecast = fitMemory({ config, settings, methods, u, v, testTokens }, getBackend().memoryLimit);
+  const recompute = forecast?.recompute;
+  return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts: { train, test } };
 }
 
 /** The target tokenizer of a domain: the same for every command. */
@@ -103,7 +104,6 @@ export async function trainTarget(
   return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
 }
 
-/** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` is told of a smaller one. */
 export async function trainOnSample(
   sample: TextSample,
   format: CorpusFormat | undefined,
@@ -125,8 +125,7 @@ export async function trainOnSample(
 
 /** What a vocabulary did not know, in one line. */
 export const describeUnknown = ({ tokens, texts, first }: Unknown, what: string, vocabulary: string): string =>
-  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to ` +
-  `the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
+  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
 
 /** A name for a model: its configuration, vocabulary and weights. */
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {

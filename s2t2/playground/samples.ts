@@ -5,7 +5,6 @@ export interface Sample {
   readonly format: 'fasta' | 'jsonl';
 }
 
-/** The bundled domains. */
 export const samples: readonly Sample[] = [
   { name: 'proteins', title: 'Proteins', format: 'fasta' },
   { name: 'dna', title: 'DNA', format: 'fasta' },

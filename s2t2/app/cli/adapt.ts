@@ -11,6 +11,7 @@ import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
 import { adapt } from '../adapt.ts';
+import { fitMemory, parkingFor } from '../memory.ts';
 import { dataFolder } from '../data/tools.ts';
 import type { StepRecord } from '../experiment.ts';
 import { writeRunReport } from '../report/run.ts';
@@ -34,7 +35,18 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
 }
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
-  const source = await loadModel(flags.model);
+  const { memoryLimit } = getBackend();
+  const source = await loadModel(flags.model, {
+    // Before a weight is read: a run that will not fit ends here.
+    parking: ({ config, tokenizer }) => {
+      const v = tokenizer.ordinaryIds().length;
+      fitMemory(
+        { config, settings: settingsFrom(flags, v), methods: flags.methods, u: flags.vocabSize, v },
+        memoryLimit,
+      );
+      return parkingFor(config, memoryLimit);
+    },
+  });
   const target = await targetOptions(flags);
   const { texts, format } = await readWithNotice(flags.data, flags);
   const split =
@@ -44,8 +56,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const domain = { ...split, format };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; ` +
-      `results go to ${flags.out}`,
+    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`,
   );
   const {
     results,

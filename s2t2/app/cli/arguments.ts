@@ -1,5 +1,6 @@
 /** Parsers of option values, and options that a command cannot do without. Each error is one line. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { linearNames, type LinearName } from '../../../models/families.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { ablationNames, type AblationName } from '../paper/ablations.ts';
 import { defaultGrid } from '../paper/table.ts';
@@ -47,6 +48,14 @@ export const positiveFraction = (text: string): number => {
 
 /** Names separated by commas. */
 export const nameList = (text: string): string[] => text.split(',').map(name => name.trim());
+
+/** Names of linear layers separated by commas. */
+export const linearList = (text: string): LinearName[] =>
+  nameList(text).map(name => {
+    if (!linearNames.includes(name as LinearName))
+      throw new InvalidArgumentError(`There is no layer ${name}; there are ${linearNames.join(', ')}.`);
+    return name as LinearName;
+  });
 
 /** Names of domains separated by commas. */
 export const domainList = (text: string): DomainName[] =>

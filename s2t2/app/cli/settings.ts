@@ -1,10 +1,13 @@
 /** The options that fix an adaptation, and the settings they stand for. */
 import { Option, type Command } from 'commander';
 import { defaultAlpha, defaults, presets, type Form, type Rates, type Settings } from '../../settings.ts';
+import { linearNames, type LinearName } from '../../../models/families.ts';
+import { loraDefaults } from '../../../models/lora.ts';
 import { variants, type Variant } from '../../sinkhorn.ts';
+import { trainModes, type TrainMode } from '../../trained.ts';
 import { dataFolder } from '../data/tools.ts';
 import { chosenRates, readGrid } from '../rates.ts';
-import { fraction, positive, positiveFraction, whole } from './arguments.ts';
+import { fraction, linearList, positive, positiveFraction, whole } from './arguments.ts';
 
 /** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
 export function withSettings(command: Command): Command {
@@ -45,13 +48,21 @@ export function withSettings(command: Command): Command {
     )
     .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
+    .addOption(
+      new Option('--train <what>', 'what finetuning changes: all, the two ends, or ends and low-rank adapters')
+        .choices([...trainModes])
+        .default('all'),
+    )
+    .option('--lora-rank <r>', 'of --train lora', whole(1), loraDefaults.rank)
+    .option('--lora-alpha <x>', 'adapters are scaled by alpha / rank', positive, loraDefaults.alpha)
+    .option('--lora-targets <names>', `adapted layers, of ${linearNames.join(', ')}`, linearList, loraDefaults.targets)
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
 
 /** Values of the options of `withSettings`. */
 export interface SettingsFlags
-  extends Omit<Settings, 'budget' | 'alpha' | keyof Rates | keyof Form>,
+  extends Omit<Settings, 'budget' | 'alpha' | 'train' | 'lora' | keyof Rates | keyof Form>,
     Partial<Rates>,
     Partial<Form> {
   readonly preset: keyof typeof presets;
@@ -59,6 +70,10 @@ export interface SettingsFlags
   readonly bytes?: number;
   readonly alpha?: number;
   readonly variant: Variant;
+  readonly train: TrainMode;
+  readonly loraRank: number;
+  readonly loraAlpha: number;
+  readonly loraTargets: readonly LinearName[];
   readonly saveEvery: number;
   readonly fresh?: boolean;
 }
@@ -76,12 +91,15 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   iterations: flags.iterations,
   alpha: flags.alpha ?? defaultAlpha(sourceTokens),
   ...presets[flags.preset],
+  // Missing where everything learns, so that such runs keep the name they have had.
+  ...(flags.train !== 'all' && { train: flags.train }),
+  ...(flags.train === 'lora' && {
+    lora: { rank: flags.loraRank, alpha: flags.loraAlpha, targets: flags.loraTargets },
+  }),
   ...given(flags, ['smoothing', 'headNormalisation', 'spread']),
 });
 
-/**
- * Learning rates of each method: those given, and else those of the published grid for proteins at the nearest budget.
- */
+/** Learning rates of each method: those given, and else those of the published grid for proteins at the nearest budget. */
 export async function ratesFrom(
   flags: SettingsFlags,
   names: readonly string[],

@@ -15,7 +15,6 @@ export interface Interval {
   readonly high: number;
 }
 
-/** A bootstrap over texts crossed with seeds, the same resamples for all rows. */
 export class Bootstrap {
   readonly #bytes: ArrayLike<number>;
   readonly #seeds: number;

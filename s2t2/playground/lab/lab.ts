@@ -1,6 +1,5 @@
 /**
- * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a
- * time;
+ * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a time;
  * questions are answered between its steps.
  */
 import { getBackend, setBackend } from '../../../engine/index.ts';
@@ -9,12 +8,14 @@ import { UserError } from '../../../models/errors.ts';
 import { disposeModel, parameters } from '../../../models/weights.ts';
 import { Interrupted } from '../../../models/train.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
-import { estimateBytes } from '../../app/memory.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
+import { fullest, forecast as rehearseRun } from '../../app/memory.ts';
 import { prepare, trainTarget, type Prepared } from '../../app/prepare.ts';
 import { cutAll } from '../../corpus/index.ts';
 import type { Provenance } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
+import type { Settings } from '../../settings.ts';
 import { visible } from '../../../models/printable.ts';
 import type { DroppedFile, Lab, RunEvent, RunRequest } from '../protocol.ts';
 import { zip } from './archive.ts';
@@ -27,6 +28,10 @@ import { storage } from './storage.ts';
 import { excerpt, showTokens, smaller, tokensPerByte } from './tokens.ts';
 import { makeToy } from './toy.ts';
 import { openVerified } from './verify.ts';
+
+/** Bytes of memory that a run of the page's methods takes. */
+const needOf = (config: TransformerConfig, settings: Settings, u: number, v: number): number =>
+  fullest(rehearseRun({ config, settings, methods: ['source', 's2t2'], u, v }, false)).need.memory;
 
 /** What the storage keeps of a run besides its states. */
 interface Session extends RunRequest {
@@ -45,7 +50,6 @@ interface Done extends Finished {
 /** The largest vocabulary that the page trains. */
 const mostTokens = 2048;
 
-/** The work of the page, in its worker; `emit` reports the progress of a run. */
 export function createLab(emit: (event: RunEvent) => void): Lab {
   let source: LanguageModel | null = null;
   /** The files of the visitor's own model. */
@@ -210,7 +214,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     async forecast(settings) {
       const { model, tokenizer } = needSource();
       return {
-        need: estimateBytes(model.config, settings, settings.vocabSize, tokenizer.ordinaryIds().length),
+        need: needOf(model.config, settings, settings.vocabSize, tokenizer.ordinaryIds().length),
         limit: getBackend().memoryLimit ?? null,
       };
     },

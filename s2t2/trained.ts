@@ -1,0 +1,46 @@
+/** What finetuning changes of a model: all of it, its two ends, or the ends and low-rank adapters in its layers. */
+import { Random, type Tensor } from '../engine/index.ts';
+import { loraDefaults, mergeLora, withLora, type LoraOptions } from '../models/lora.ts';
+import { parameters, type Transformer } from '../models/weights.ts';
+
+export const trainModes = ['all', 'ends', 'lora'] as const;
+export type TrainMode = (typeof trainModes)[number];
+
+export interface TrainSettings {
+  readonly seed: number;
+  /** Missing: all. */
+  readonly train?: TrainMode;
+  /** Of `lora`; missing: its defaults. */
+  readonly lora?: LoraOptions;
+}
+
+export interface Trained {
+  /** Computes with the same weights, and with adapters where there are any. */
+  readonly model: Transformer;
+  readonly parameters: Readonly<Record<string, Tensor>>;
+  /** The model with plain weights, when it has learned. */
+  readonly plain: () => Promise<Transformer>;
+  /** Frees what was made here; `model` and `plain` are over then. */
+  readonly dispose: () => void;
+}
+
+/** Everything that is not among the parameters stays as it is, bit for bit. */
+export function trained(model: Transformer, { seed, train = 'all', lora = loraDefaults }: TrainSettings): Trained {
+  const plain = async () => model;
+  if (train === 'all') return { model, parameters: parameters(model), plain, dispose: () => {} };
+  const ends = { embedding: model.embedding, ...(model.head !== model.embedding && { head: model.head }) };
+  if (train === 'ends') return { model, parameters: ends, plain, dispose: () => {} };
+  const adapted = withLora(model, lora, new Random(seed).split('lora'));
+  return {
+    model: adapted.model,
+    parameters: { ...ends, ...adapted.adapters },
+    plain: () => mergeLora(adapted.model),
+    dispose: () => Object.values(adapted.adapters).forEach(t => t.dispose()),
+  };
+}
+
+/** The share of the learning rate that a parameter takes, where what lies between the ends learns at its own. */
+export const rateOf =
+  (bodyRate: number) =>
+  (name: string): number =>
+    name === 'embedding' || name === 'head' || name.includes('.lora.') ? 1 : bodyRate;

@@ -1,0 +1,123 @@
+/** Low-rank adapters: nothing at first, the merged matrix afterwards, and frozen weights that stay frozen. */
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { createReferenceBackend, memory, Random, scope, setBackend, type Tensor } from '../../engine/index.ts';
+import { AdamW } from '../../models/adamw.ts';
+import { makeBatch } from '../../models/batches.ts';
+import { familyNames, linearNames } from '../../models/families.ts';
+import { initTransformer } from '../../models/init.ts';
+import { loraDefaults, mergeLora, withLora } from '../../models/lora.ts';
+import { batchLoss } from '../../models/score.ts';
+import { trainStep } from '../../models/train.ts';
+import { parameters, type Transformer } from '../../models/weights.ts';
+import { trained } from '../../s2t2/trained.ts';
+import { randomOfTests } from '../random.ts';
+
+setBackend(createReferenceBackend());
+
+const random = randomOfTests('lora');
+const batch = makeBatch(
+  [8, 13].map(length => ({ ids: Int32Array.from({ length }, () => random.integer(30)), bytes: 0 })),
+);
+const fresh = (family: (typeof familyNames)[number] = 'llama'): Transformer =>
+  initTransformer(
+    {
+      family,
+      vocabSize: 30,
+      width: 16,
+      layers: 2,
+      heads: 4,
+      keyValueHeads: 4,
+      feedForward: 20,
+      context: 32,
+      rotaryBase: 10000,
+      normEps: 1e-5,
+      tied: false,
+    },
+    new Random(1),
+  );
+const bits = (ts: Record<string, Tensor>) =>
+  Object.fromEntries(Object.entries(ts).map(([n, t]) => [n, Array.from(t.dataSync())]));
+const lossOf = (model: Transformer) => scope(() => batchLoss(model, batch).dataSync()[0]);
+
+/** Some steps of training what `trained` says. */
+function learn(model: Transformer, parametersOf: Readonly<Record<string, Tensor>>, steps = 4): void {
+  const optimizer = new AdamW(parametersOf);
+  for (let i = 0; i < steps; i++)
+    trainStep(() => batchLoss(model, batch), Object.values(parametersOf), optimizer, 1e-2).dispose();
+  optimizer.dispose();
+}
+
+describe.each(familyNames)('%s', family => {
+  test('fresh adapters change no bit; the merged model computes what the adapted one does', async () => {
+    const model = fresh(family);
+    const plain = lossOf(model);
+    const { model: adapted, adapters } = withLora(model, { ...loraDefaults, rank: 3 }, new Random(2));
+    expect(lossOf(adapted)).toBe(plain);
+    learn(adapted, adapters);
+    const learned = lossOf(adapted);
+    expect(learned).toBeLessThan(plain);
+    const merged = await mergeLora(adapted);
+    expect(Object.keys(parameters(merged))).toEqual(Object.keys(parameters(model)));
+    expect(merged.layers.every(layer => layer.attention.q.lora === undefined)).toBe(true);
+    // Float32 weights and sums of 20 terms or fewer through two layers: a few hundred roundings of 2⁻²⁴.
+    expect(Math.abs(lossOf(merged) - learned)).toBeLessThan(500 * 2 ** -24 * Math.abs(learned));
+  });
+});
+
+describe('what learns', () => {
+  const settings = { seed: 0, lora: { ...loraDefaults, rank: 2 } };
+
+  test.each(['ends', 'lora'] as const)('%s: everything else stays as it is, bit for bit', async train => {
+    const model = fresh();
+    const before = bits(parameters(model));
+    const learner = trained(model, { ...settings, train });
+    learn(learner.model, learner.parameters);
+    const after = bits(parameters(model));
+    for (const [name, values] of Object.entries(before)) {
+      if (name === 'embedding' || name === 'head') expect(after[name]).not.toEqual(values);
+      else expect(after[name]).toEqual(values);
+    }
+    const plain = bits(parameters(await learner.plain()));
+    const changed = Object.keys(plain).filter(name => plain[name].some((x, i) => x !== before[name][i]));
+    const matrices = Object.keys(before).filter(name => /\.(attention|feedForward)\..*weight$/.test(name));
+    expect(changed.sort()).toEqual(['embedding', 'head', ...(train === 'lora' ? matrices : [])].sort());
+  });
+
+  test('adapters are freed with what learned', () => {
+    const model = fresh();
+    const before = memory();
+    const learner = trained(model, { ...settings, train: 'lora' });
+    learn(learner.model, learner.parameters, 1);
+    learner.dispose();
+    // The ends have new values, of the same size.
+    expect(memory()).toEqual(before);
+  });
+
+  test('a tied model has one end', () => {
+    const model = initTransformer({ ...fresh().config, tied: true }, new Random(3));
+    expect(Object.keys(trained(model, { seed: 0, train: 'ends' }).parameters)).toEqual(['embedding']);
+    expect(Object.keys(trained(model, { seed: 0 }).parameters)).toEqual(Object.keys(parameters(model)));
+  });
+});
+
+test('targets: the layers named are adapted and no other; a seed fixes the adapters', () => {
+  fc.assert(
+    fc.property(fc.subarray([...linearNames], { minLength: 1 }), fc.nat(99), (targets, seed) => {
+      const draw = () => withLora(fresh(), { rank: 2, alpha: 4, targets }, new Random(seed)).adapters;
+      const adapters = draw();
+      expect(new Set(Object.keys(adapters).map(name => name.split('.')[3]))).toEqual(new Set(targets));
+      expect(bits(draw())).toEqual(bits(adapters));
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('a rank or a scale that makes no adapter, and layers that no block has, are errors', () => {
+  const model = fresh('gpt2');
+  for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { alpha: Number.NaN }])
+    expect(() => withLora(model, { ...loraDefaults, ...options }, new Random(1))).toThrow(/^lora: rank/);
+  expect(() => withLora(model, { ...loraDefaults, targets: ['gate'] }, new Random(1))).toThrow(
+    'lora: the model has none of the layers gate; name others',
+  );
+});
