@@ -1,5 +1,6 @@
 /**
- * Large corpora: reading, cutting and encoding, and training a tokenizer, beside Hugging Face's library in the same run.
+ * Large corpora: reading, cutting and encoding, and training a tokenizer, beside Hugging Face's library in the same
+ * run.
  *
  *     npm run bench:corpus [-- MEGABYTES [PYTHON]]      64 by default; PYTHON is one with `tokenizers`
  *
@@ -126,7 +127,8 @@ function print(who: string, kind: Kind, result: Result): void {
   const { stage, megabytes, seconds, processorSeconds, peakMegabytes } = result;
   const rate = (s: number) => `${(megabytes / s).toFixed(1)} MB/s`.padStart(11);
   process.stdout.write(
-    `${kind.padEnd(6)}${stage.padEnd(19)}${who.padEnd(14)}${rate(seconds)} by the clock${rate(processorSeconds)} of processor time   peak ${Math.round(peakMegabytes)} MB\n`,
+    `${kind.padEnd(6)}${stage.padEnd(19)}${who.padEnd(14)}${rate(seconds)} by the clock${rate(processorSeconds)} ` +
+      `of processor time   peak ${Math.round(peakMegabytes)} MB\n`,
   );
 }
 

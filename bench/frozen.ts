@@ -1,6 +1,6 @@
 /**
- * What a plan is worth to a frozen model: bits per byte of validation text after phase 1 alone, and source tokens a target
- * token, for the sparse plan from the prior coupling, the same in the paper's form, and the dense plan.
+ * What a plan is worth to a frozen model: bits per byte of validation text after phase 1 alone, and source tokens a
+ * target token, for the sparse plan from the prior coupling, the same in the paper's form, and the dense plan.
  *
  *     npm run bench:frozen -- 7500 proteins code japanese        tokens of phase 1, and domains
  */

@@ -59,7 +59,8 @@ export function disturbance(before: Peak, after: Peak): string {
     .filter(([, a, b]) => Math.abs(a - b) > peakDrift * Math.max(a, b))
     .map(([name, a, b, unit]) => `${name} ${a.toFixed(1)} then ${b.toFixed(1)} ${unit}`);
   return found.length > 0
-    ? `\nNOT QUIET: the peaks before and after the run differ (${found.join('; ')}); do not quote shares of peak from it`
+    ? `\nNOT QUIET: the peaks before and after the run differ (${found.join('; ')}); do not quote shares of ` +
+        `peak from it`
     : '';
 }
 

@@ -1,7 +1,7 @@
 /**
- * Why starts differ after finetuning: what the rows of a start look like before anything is trained. For each end the rows'
- * scale, their mean cosine, how much of their variance lies in one direction and in how many directions it lies, and
- * for the frozen model its logits and its loss.
+ * Why starts differ after finetuning: what the rows of a start look like before anything is trained. For each end the
+ * rows' scale, their mean cosine, how much of their variance lies in one direction and in how many directions it lies,
+ * and for the frozen model its logits and its loss.
  *
  *     npm run bench:rows -- proteins code japanese
  */
@@ -117,7 +117,8 @@ for (const domain of names.length > 0 ? names : ['proteins', 'code', 'japanese']
     [loss, logits].forEach(t => t.dispose());
   }
   console.log(
-    `${domain}: ${target.ordinaryIds().length} target tokens; a uniform guess is ${Math.log(target.vocabSize).toFixed(2)} nats per token\n`,
+    `${domain}: ${target.ordinaryIds().length} target tokens; a uniform guess is ` +
+      `${Math.log(target.vocabSize).toFixed(2)} nats per token\n`,
   );
   const header = ['start', 'end', 'scale', 'cosine', 'first direction', 'directions', 'logits', 'nats per token'];
   console.log(`${renderTable(header, table)}\n`);

@@ -166,7 +166,8 @@ try {
   const megabytes = (await writeModel(model)) / 1e6;
   await writePlan(work, largeTokenizer());
   console.log(
-    `${layers} layers, ${Math.round(megabytes)} MB in ${(await readdir(model)).filter(n => n.endsWith('.safetensors')).length} files`,
+    `${layers} layers, ${Math.round(megabytes)} MB in ` +
+      `${(await readdir(model)).filter(n => n.endsWith('.safetensors')).length} files`,
   );
   const cli = new URL('../s2t2/app/cli.js', import.meta.url).pathname;
   const commands = {
@@ -198,7 +199,8 @@ try {
   }
   for (const [name, all] of Object.entries(seconds))
     console.log(
-      `${name.padEnd(9)}  ${median(all).toFixed(1)} s  ${(megabytes / median(all)).toFixed(0)} MB/s  (${all.map(s => s.toFixed(1)).join(', ')} s)`,
+      `${name.padEnd(9)}  ${median(all).toFixed(1)} s  ${(megabytes / median(all)).toFixed(0)} MB/s  ` +
+        `(${all.map(s => s.toFixed(1)).join(', ')} s)`,
     );
   console.log(`peak memory of translate: ${memory.toFixed(0)} MB`);
 } finally {

@@ -40,7 +40,8 @@ export function grad(
   inputs.forEach((x, i) => {
     if (x !== output && !order.reaches.has(x)) {
       throw new Error(
-        `grad: input ${i}, a ${x.describe()}, is not connected to the output: ${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`,
+        `grad: input ${i}, a ${x.describe()}, is not connected to the output: ` +
+          `${x.requiresGrad ? 'no operation leads from it to the output' : 'it was made without requiresGrad'}`,
       );
     }
   });

@@ -44,7 +44,7 @@ const simdProbe = Uint8Array.of(
   11,
 );
 
-/** A backend that is there at once; options are for wasm. */
+/** A backend that opens synchronously; options are for wasm. */
 export function createBackend(name: Exclude<BackendName, 'gpu'>, options?: WasmOptions): Backend {
   const simd = typeof WebAssembly === 'object' && WebAssembly.validate(simdProbe);
   if (name === 'wasm' && !simd)

@@ -29,7 +29,7 @@ import { fromStorage, scope, type Node, type Rules, type Tensor } from './tensor
 /** What `apply` needs to run an operation and `grad` to differentiate it. A is the type of its attributes. */
 export interface Op<A = unknown> {
   readonly name: string;
-  /** The shape of the output; throws, in the name of the operation, on shapes that do not fit. */
+  /** The shape of the output; throws, naming the operation, on shapes that do not fit. */
   shape(shapes: readonly Shape[], attributes: A): Shape;
   /** A primitive calls the backend. It may return the storage of an input, which is then shared. */
   primitive?(backend: Backend, inputs: readonly View[], attributes: A, out: Shape): Storage;

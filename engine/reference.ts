@@ -1,6 +1,6 @@
 /**
  * The reference backend: the contract in plain loops over typed arrays, float32 and float64. What it says is what
- * every other backend is held against; speed is not its business, beyond a matrix product that keeps 2×2 sums in
+ * every other backend is checked against. It is not tuned for speed, except for a matrix product that keeps 2×2 sums in
  * registers. Sums run in double precision, so a float32 result carries one rounding.
  */
 import type { Backend, Binary, DType, Kernel, Shape, Storage, TypedArray, Unary, View } from './backend.ts';
@@ -196,8 +196,7 @@ function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedAr
 }
 
 /**
- * A check in the name of an operation whose definition does the rest: what that calls would refuse it under its own
- * name.
+ * Validates on behalf of a composed operation, so that the error names that operation rather than the one it calls.
  */
 const checkLines = (op: string): Kernel<ReferenceStorage> => ({
   forward([x, mass], { dim }: { dim: number }) {

@@ -27,7 +27,8 @@ export function broadcastShapes(op: string, ...shapes: Shape[]): Shape {
       if (n === 1) return;
       if (out[pad + i] !== 1 && out[pad + i] !== n) {
         throw new Error(
-          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} and ${n}`,
+          `${op}: shapes ${shapes.map(show).join(' and ')} do not broadcast: dim ${pad + i} is ${out[pad + i]} ` +
+            `and ${n}`,
         );
       }
       out[pad + i] = n;
@@ -56,7 +57,7 @@ export function aroundDim(shape: Shape, dim: number): { outer: number; n: number
   return { outer: sizeOf(shape.slice(0, dim)), n: shape[dim], inner: sizeOf(shape.slice(dim + 1)) };
 }
 
-/** Throws, in the name of `op`, where a length is not a whole number of 0 or more. */
+/** Throws, naming `op`, if a length is not a whole number of 0 or more. */
 export function checkShape(op: string, shape: Shape): void {
   if (!shape.every(n => Number.isInteger(n) && n >= 0))
     throw new Error(`${op}: ${show(shape)} is not a shape: lengths are integers of 0 or more`);

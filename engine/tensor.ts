@@ -152,7 +152,7 @@ export class Tensor {
     return this.buffer === null;
   }
 
-  /** @internal The values as a backend sees them; an error in the name of `user` when they were freed. */
+  /** @internal The values as a backend sees them; throws, naming `user`, if they were freed. */
   view(user: string): View {
     return { storage: this.live(user).storage(), shape: this.shape };
   }

@@ -20,8 +20,8 @@ export interface Optimizer {
   /** Updates made. */
   steps: number;
   /**
-   * One update at a learning rate; `gradients` in the order of the parameters. Each is freed once it is used, so that at
-   * no time all gradients and all new values are in memory.
+   * One update at a learning rate; `gradients` in the order of the parameters. Each is freed once it is used, so that
+   * at no time all gradients and all new values are in memory.
    */
   update(gradients: readonly Tensor[], rate: number): void;
   dispose(): void;

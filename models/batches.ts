@@ -26,6 +26,7 @@ export function countTokens(sequences: readonly Sequence[], vocabSize: number): 
   return counts;
 }
 
+/** Sequences side by side, padded to the longest, as the model takes them. */
 export interface Batch {
   /** (B, T), padded with 0 after the end. */
   readonly inputs: Int32Array<ArrayBuffer>;

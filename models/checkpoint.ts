@@ -1,6 +1,7 @@
 /**
  * A checkpoint: the files of a Hugging Face model directory (`config.json`, `model.safetensors`, `tokenizer.json`),
- * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a page.
+ * read from and written to anything that holds files by name: a directory (`node/checkpoint.ts`), files dropped on a
+ * page.
  */
 import { tensor, type Parking, type Tensor } from '../engine/index.ts';
 import { configText, dtypeNames, formatConfig, parseConfig, type Fields, type FloatDType } from './config.ts';

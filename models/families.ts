@@ -9,6 +9,7 @@
 
 /** The linear layers of a block: queries, keys, values and output of attention; gate, up and down of the rest. */
 export const linearNames = ['q', 'k', 'v', 'o', 'gate', 'up', 'down'] as const;
+/** The name of a linear layer of a transformer. */
 export type LinearName = (typeof linearNames)[number];
 
 /** What the feed-forward layer computes between its products: silu(gate) · up, or a GELU, exact or by tanh. */

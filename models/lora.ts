@@ -7,6 +7,7 @@ import { Parking, written, zeros, type Random, type Tensor } from '../engine/ind
 import type { LinearName } from './families.ts';
 import type { Linear, Transformer } from './weights.ts';
 
+/** Rank, scale and targets of the low-rank updates (Hu et al. 2021). */
 export interface LoraOptions {
   /** r. */
   readonly rank: number;

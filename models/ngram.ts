@@ -174,7 +174,8 @@ export class KneserNey {
     const contexts = this.#contexts(ids, at);
     if (contexts.length < Math.min(this.#order, at + 1) || this.#trie.find(contexts.at(-1)!, ids[at]) < 0) {
       throw new Error(
-        `KneserNey.leaveOneOut: token ${ids[at]} at ${at} was never counted in its context; give a text that was counted`,
+        `KneserNey.leaveOneOut: token ${ids[at]} at ${at} was never counted in its context; give a text that was ` +
+          'counted',
       );
     }
     // An n-gram that occurred once had one predecessor: without it, the shorter one loses a count as well.

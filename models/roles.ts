@@ -6,7 +6,7 @@
  *     generation_config.json, config.json               by id: "bos_token_id": 1; "eos_token_id" may be a list
  *
  * What none of them says the names of special tokens tell ("<s>", "<|endoftext|>"). An id in config.json counts only
- * where its token is no text: LLaMA's class writes 1 and 2 there, whatever the tokenizer.
+ * where its token is not text: LLaMA's class writes 1 and 2 there, whatever the tokenizer.
  */
 import { show, UserError } from './errors.ts';
 import { specialToken } from './tokenizer/added.ts';
@@ -21,6 +21,7 @@ export interface RoleFile {
   readonly fields: Fields | undefined;
 }
 
+/** The files of a model directory that name the parts of special tokens, where they are there. */
 export interface RoleFiles {
   /** By name, the first that says something. */
   readonly named: readonly RoleFile[];
@@ -63,8 +64,8 @@ export function endTokens(tokenizer: Tokenizer, numbered: readonly RoleFile[]): 
 }
 
 /**
- * The id of the token that the first file names. A name that is no token is an error, but for padding and the unknown,
- * which play no part in what is computed: transformers would add a token there that the model has no row for.
+ * The id of the token that the first file names. A name that is not a token is an error, except for padding and the
+ * unknown, which play no part in what is computed: transformers would add a token there that the model has no row for.
  */
 function byName(tokenizer: Tokenizer, role: keyof SpecialTokens, files: readonly RoleFile[]): number | undefined {
   for (const { path, fields } of files) {
@@ -73,7 +74,7 @@ function byName(tokenizer: Tokenizer, role: keyof SpecialTokens, files: readonly
     const name = typeof value === 'object' ? (value as { content?: unknown }).content : value;
     const id = typeof name === 'string' ? idOf(tokenizer, name) : undefined;
     if (id === undefined && (role === 'bos' || role === 'eos'))
-      throw new UserError(`${path}: ${role}_token is ${show(value)}, which is no token of this tokenizer`);
+      throw new UserError(`${path}: ${role}_token is ${show(value)}, which is not a token of this tokenizer`);
     if (id !== undefined) return id;
   }
   return undefined;

@@ -42,8 +42,8 @@ export interface TrainingOptions {
   /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
   readonly fingerprint?: string;
   /**
-   * The least time between saves, 20 if missing; a state that takes long to save is saved less often (`saveInterval`). 0
-   * saves after every step.
+   * The least time between saves, 20 if missing; a state that takes long to save is saved less often (`saveInterval`).
+   * 0 saves after every step.
    */
   readonly saveEverySeconds?: number;
   /** Stops the run after the current step; the state is saved and `Interrupted` thrown. */

@@ -72,7 +72,7 @@ export const rotaryWidth = (c: TransformerConfig): number => Math.floor(headWidt
  */
 export const longestSequence = (c: TransformerConfig): number => Math.min(c.context, c.window ?? Infinity);
 
-/** More is no model, and its names alone would fill the memory before a weight is found missing. */
+/** A configuration with more is an error: its names alone would fill memory before a missing weight is found. */
 const mostLayers = 10_000;
 
 /** Throws a `UserError` where a configuration makes no model. */

@@ -38,6 +38,7 @@ export interface CellHost {
   evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
 }
 
+/** The scores of held-out texts and the seconds they took. */
 export interface Evaluation {
   readonly scores: readonly Score[];
   readonly seconds: number;
@@ -46,7 +47,10 @@ export interface Evaluation {
 /** A row of the table. */
 export interface Row {
   readonly name: string;
-  /** Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such thing. */
+  /**
+   * Before finetuning: untouched, or, where a plan is learned, with the model frozen; null where there is no such
+   * thing.
+   */
   readonly before: Metrics | null;
   readonly after: Metrics;
   readonly tokensPerByte: number;
@@ -68,11 +72,13 @@ export interface Spent {
   readonly seconds: number;
 }
 
+/** A point of a learning curve: what was spent so far, and the loss since the point before. */
 export interface CurvePoint extends Spent {
   /** Mean since the last point; end tokens are in it. */
   readonly bitsPerByte: number;
 }
 
+/** What a cell of a table ends with: its row, the model, the plan if one was learned, and every score. */
 export interface Outcome {
   readonly row: Row;
   readonly model: Transformer;
@@ -115,6 +121,7 @@ export interface Provenance {
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
+/** Starts a method, evaluates, finetunes and evaluates again; `host` keeps states and shows progress. */
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
   const { settings } = cell;
   const stages: { training: Training; result: TrainingResult }[] = [];

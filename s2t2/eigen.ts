@@ -1,5 +1,6 @@
 /** Eigenvalues and eigenvectors of a symmetric matrix, by Jacobi's rotations: short, accurate, and O(d³) a sweep. */
 
+/** Eigenvalues and eigenvectors of a symmetric matrix. */
 export interface Eigen {
   /** λ (d), in no order. */
   readonly values: Float64Array;

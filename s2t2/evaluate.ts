@@ -7,6 +7,7 @@ import type { Score } from '../models/score.ts';
 import { utf8Length } from '../models/utf8.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 
+/** How well texts are predicted. */
 export interface Metrics {
   /** exp(nats per token): not comparable between tokenizers. */
   readonly perplexity: number;
@@ -16,6 +17,7 @@ export interface Metrics {
   readonly standardError: number;
 }
 
+/** Perplexity and bits per byte of scored texts, with a standard error over texts. Throws if nothing was scored. */
 export function metrics(scores: readonly Score[]): Metrics {
   const total = (pick: (s: Score) => number) => scores.reduce((sum, s) => sum + pick(s), 0);
   const [nats, tokens, bytes] = [total(s => s.nats), total(s => s.tokens), total(s => s.bytes)];

@@ -4,6 +4,7 @@ import { visible } from '../models/printable.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import { rowSums, type Plan } from './plan.ts';
 
+/** What a target token is made of: its largest source tokens, and the mass they cover. */
 export interface Explanation {
   readonly token: string;
   /** Source tokens by falling P(source | target). */

@@ -1,5 +1,6 @@
 /**
- * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order one; a
+ * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order
+ * one; a
  * layer makes a plan of it, and the plan makes both ends of the model.
  */
 import { matmul, noGrad, Random, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
@@ -54,6 +55,7 @@ export interface Learned {
   readonly dispose: () => void;
 }
 
+/** Phase 1 (arXiv 2411.00593): learns the cost by the loss of the frozen model, on the plan's share of the budget. */
 export async function learn(context: Context, name: string, layer: Layer): Promise<Learned> {
   const { settings, source, target, train, recompute } = context;
   const map = tokenMap(source.tokenizer, target);
@@ -131,7 +133,8 @@ async function checkStart(
   const uniform = Math.log(target.vocabSize);
   if (nats - uniform > 0.005)
     log(
-      `${name}: before phase 1 the frozen model's loss is ${nats.toFixed(2)} nats per token, worse than a uniform guess (${uniform.toFixed(2)})`,
+      `${name}: before phase 1 the frozen model's loss is ${nats.toFixed(2)} nats per token, worse than a ` +
+        `uniform guess (${uniform.toFixed(2)})`,
     );
 }
 
@@ -163,7 +166,9 @@ async function storePlan(
   const empty = emptyLine(stored);
   if (empty)
     throw new UserError(
-      `the plan gives ${empty.side} token ${(empty.side === 'target' ? target : source.tokenizer).token(empty.id)} no finite mass; raise --alpha (now ${alpha}) or --iterations (now ${iterations})`,
+      `the plan gives ${empty.side} token ` +
+        `${(empty.side === 'target' ? target : source.tokenizer).token(empty.id)} no finite mass; raise ` +
+        `--alpha (now ${alpha}) or --iterations (now ${iterations})`,
     );
   return stored;
 }
@@ -175,7 +180,8 @@ function computed(make: () => SinkhornResult, { alpha, planRate }: Settings): Si
   } catch (error) {
     if (!(error instanceof RangeError)) throw error;
     throw new UserError(
-      `the plan cannot be computed, since the cost over alpha is not finite; raise --alpha (now ${alpha}) or lower --plan-rate (now ${planRate})`,
+      `the plan cannot be computed, since the cost over alpha is not finite; raise --alpha (now ${alpha}) ` +
+        `or lower --plan-rate (now ${planRate})`,
     );
   }
 }

@@ -1,5 +1,6 @@
 /**
- * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary, made
+ * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary,
+ * made
  * from the pretrained one, and says what it has spent of the training budget.
  */
 import type { Sequence } from '../models/batches.ts';
@@ -25,8 +26,10 @@ export interface Context {
   readonly log: (line: string) => void;
 }
 
+/** Which tokenizer cuts the texts. */
 export type Vocabulary = 'source' | 'target';
 
+/** What a method starts finetuning from, and what it has spent of the budget. */
 export interface Start {
   /** What is evaluated before finetuning. */
   readonly model: Transformer;
@@ -37,6 +40,7 @@ export interface Start {
   readonly spent: number;
 }
 
+/** A way to start a model in a new domain. */
 export interface Method {
   readonly name: string;
   readonly vocabulary: Vocabulary;

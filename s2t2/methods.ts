@@ -55,7 +55,10 @@ const truncated: Method = {
     }),
 };
 
-/** Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing about. */
+/**
+ * Rows drawn at random, each end at the root mean square of the source's: what the text of a token teaches nothing
+ * about.
+ */
 const random: Method = {
   name: 'random',
   vocabulary: 'target',
@@ -109,7 +112,8 @@ const scratch: Method = {
 };
 
 /**
- * Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). Finetuning starts from rows
+ * Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). Finetuning starts from
+ * rows
  * drawn about the translated ones (`spread.ts`).
  */
 const translation = (name: string): Method => ({
@@ -146,6 +150,7 @@ const inPaperForm = (method: Method): Method => ({
   start: context => method.start({ ...context, settings: { ...context.settings, ...presets.paper } }),
 });
 
+/** All methods by name, in the order of a table. */
 export const methods: Readonly<Record<string, Method>> = {
   source,
   truncated,
@@ -195,7 +200,8 @@ export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Tra
 }
 
 /**
- * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are drawn
+ * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are
+ * drawn
  * about the translated ones.
  */
 export async function translatedStart(context: Context, plan: Plan): Promise<Omit<Start, 'spent'>> {

@@ -59,7 +59,8 @@ export async function parsePlan(file: TensorSource, expected: Vocabularies = {})
     const hash = quote(metadata(side).slice(0, 12));
     if (expected[side] !== undefined && metadata(side) !== expected[side]) {
       throw new UserError(
-        `${path}: was made for another ${side} vocabulary (${hash}, not "${expected[side].slice(0, 12)}"); use the tokenizer it was learned with`,
+        `${path}: was made for another ${side} vocabulary (${hash}, not ` +
+          `"${expected[side].slice(0, 12)}"); use the tokenizer it was learned with`,
       );
     }
   }

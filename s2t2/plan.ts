@@ -6,6 +6,7 @@
  */
 import type { Variant } from './sinkhorn.ts';
 
+/** What fixes how a cost becomes a plan and a plan the ends of a model. */
 export interface PlanSettings {
   readonly variant: Variant;
   readonly iterations: number;
@@ -79,6 +80,7 @@ function eachEntry(
     for (let e = pointers[i]; e < pointers[i + 1]; e++) visit(i, columns[e], values[e]);
 }
 
+/** The figures of a plan: support, entropy, marginal residual, duality gap. */
 export interface PlanReport {
   readonly rows: number;
   readonly columns: number;
@@ -94,6 +96,7 @@ export interface PlanReport {
   readonly gap: number | null;
 }
 
+/** The mass of each row of a plan (u), in double precision. */
 export function rowSums(plan: Plan): Float64Array {
   const sums = new Float64Array(plan.mu.length);
   eachEntry(plan, (i, _, value) => {
@@ -114,6 +117,7 @@ export function emptyLine(plan: Plan): { readonly side: 'target' | 'source'; rea
   return column >= 0 ? { side: 'source', id: plan.sourceIds[column] } : undefined;
 }
 
+/** Measures a plan; entropy is in bits, the mean over rows. */
 export function reportPlan(plan: Plan): PlanReport {
   const [u, v] = [plan.mu.length, plan.nu.length];
   const rows = rowSums(plan);

@@ -3,6 +3,7 @@ import type { Budget } from '../models/batches.ts';
 import type { PlanSettings } from './plan.ts';
 import type { TrainSettings } from './trained.ts';
 
+/** Everything that fixes an adaptation but its data and models. */
 export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly seed: number;
   /** Target vocabulary, special tokens included; u in the paper, 512. */
@@ -17,7 +18,10 @@ export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly batchTokens: number;
   /** The part of all steps with a rising learning rate. */
   readonly warmupShare: number;
-  /** ε: how far the prior coupling is mixed with the uniform one (`prior.ts`); at 1 the text of a token counts for nothing. */
+  /**
+   * ε: how far the prior coupling is mixed with the uniform one (`prior.ts`); at 1 the text of a token counts for
+   * nothing.
+   */
   readonly smoothing: number;
   /** Deviation of the initial cost Ĉ: breaks the tie between target tokens. */
   readonly noise: number;
@@ -43,7 +47,10 @@ export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
 /** What the form of the method is made of. */
 export type Form = Pick<Settings, 'smoothing' | 'rowNormalisation' | 'headNormalisation' | 'spread'>;
 
-/** Ours, and the paper's as we read it: uniform marginals, a start from noise, E' = diag(1/μ) P E and L' = P diag(1/ν) L. */
+/**
+ * Ours, and the paper's as we read it: uniform marginals, a start from noise, E' = diag(1/μ) P E and L' = P diag(1/ν)
+ * L.
+ */
 export const presets = {
   default: { smoothing: 0.25, rowNormalisation: 'actual', headNormalisation: 'rows', spread: 'isotropic' },
   paper: { smoothing: 1, rowNormalisation: 'nominal', headNormalisation: 'columns', spread: 'none' },

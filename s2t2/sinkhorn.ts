@@ -17,14 +17,17 @@ import { checkpoint, type Tensor } from '../engine/index.ts';
  * - `dual`: alternating maximisation of the dual over φ = f/α and γ = g/α; the same optimum with O(u + v) of state.
  */
 export type Variant = 'alternating' | 'dykstra' | 'dual';
+/** The names of the variants. */
 export const variants: readonly Variant[] = ['alternating', 'dykstra', 'dual'];
 
+/** Which iteration runs, and for how many rounds. */
 export interface SinkhornOptions {
   readonly variant: Variant;
   /** T, 3 in the paper. */
   readonly iterations: number;
 }
 
+/** A plan, and for `dual` the potentials it was made from. */
 export interface SinkhornResult {
   /** P (u, v). Its columns sum to ν, as the last projection is theirs; its rows only at convergence to μ. */
   readonly plan: Tensor;
@@ -77,7 +80,8 @@ export function rounds(
 }
 
 /**
- * The plan is max(X + φ + γ, 0), computed as the projection of X + φ on the columns, whose threshold −γ is. The sum would
+ * The plan is max(X + φ + γ, 0), computed as the projection of X + φ on the columns, whose threshold −γ is. The sum
+ * would
  * carry a rounding error of order ε |X|, which can exceed ν; the projection subtracts the maximum of each column first.
  */
 function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {

@@ -1,14 +1,18 @@
 /**
- * The rows that finetuning starts from. A translated row is a mean of source rows, so a matrix of them has a large common
+ * The rows that finetuning starts from. A translated row is a mean of source rows, so a matrix of them has a large
+ * common
  * part, a few directions far above the source's variance and most others below it: tokens are too alike, and the first
  * steps of finetuning go into telling them apart. A trained matrix looks like a sample, not like its mean. So take the
  * translated rows as what is known of the sample and draw the rest:
  *
  *     row ← (row − m) V diag(√(min(λ, σ²) / λ)) Vᵀ  +  z V diag(√(σ² − min(λ, σ²))) Vᵀ,   z normal
  *
- * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows and σ² the source rows' variance about their
- * mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text says in
- * each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of the result have mean 0 and covariance σ² I: distinct, and on the source's scale.
+ * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows and σ² the source rows' variance about
+ * their
+ * mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text says
+ * in
+ * each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of the
+ * result have mean 0 and covariance σ² I: distinct, and on the source's scale.
  * Where the translation says nothing (λ = 0) they are the `random` baseline. Ours.
  */
 import type { Random } from '../engine/index.ts';
@@ -81,7 +85,9 @@ function product(rows: Float64Array, matrix: Float64Array, d: number): Float64Ar
   return out;
 }
 
-/** An end (V, width) whose rows `ids` are spread to a variance and then scaled; other rows, special tokens, are copied. */
+/**
+ * An end (V, width) whose rows `ids` are spread to a variance and then scaled; other rows, special tokens, are copied.
+ */
 export function spreadRows(
   rows: Rows & { readonly values: Float32Array },
   width: number,

@@ -3,9 +3,12 @@ import { Random, type Tensor } from '../engine/index.ts';
 import { loraDefaults, mergeLora, withLora, type LoraOptions } from '../models/lora.ts';
 import { parameters, type Transformer } from '../models/weights.ts';
 
+/** What finetuning changes: all weights, the ends alone, or the ends and low-rank updates. */
 export const trainModes = ['all', 'ends', 'lora'] as const;
+/** One of `trainModes`. */
 export type TrainMode = (typeof trainModes)[number];
 
+/** What finetuning changes, and how. */
 export interface TrainSettings {
   readonly seed: number;
   /** Missing: all. */
@@ -14,6 +17,7 @@ export interface TrainSettings {
   readonly lora?: LoraOptions;
 }
 
+/** A model under finetuning, and the parameters that change. */
 export interface Trained {
   /** Computes with the same weights, and with adapters where there are any. */
   readonly model: Transformer;

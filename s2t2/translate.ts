@@ -4,7 +4,8 @@
  *     E' = diag(1/μ) P E     each target token a convex combination of source embeddings, P(source | target)
  *     L' = P diag(1/ν) L     logits by P(target | source), or, on request, diag(1/μ) P L: rows on the source's scale
  *
- * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying it.
+ * twice: on tensors, for learning the plan by the model's loss, and on plain arrays from a stored plan, for applying
+ * it.
  */
 import { concat, noGrad, ones, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
@@ -73,7 +74,8 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor, by
  * respect to the plan: the model is frozen while one is learned.
  *
  * Both ends and the row sums are one sparse product. It gives a gradient on the support of the plan only, and no other
- * is needed: a plan of `sparseSinkhorn` comes out of a projection, whose derivative reads nothing and gives 0 outside the
+ * is needed: a plan of `sparseSinkhorn` comes out of a projection, whose derivative reads nothing and gives 0 outside
+ * the
  * support. For a plan with negative entries `product` is `matmul`.
  */
 export function translateEnds(
@@ -104,7 +106,9 @@ export function translateEnds(
 /** Rows of the ends that a plan makes: every token of the target vocabulary. */
 export const targetSize = ({ targetIds, specials }: Plan): number => targetIds.length + specials.length / 2;
 
-/** A stored plan at work on one end of a model, on plain arrays and row by row, so that a matrix need not be in memory. */
+/**
+ * A stored plan at work on one end of a model, on plain arrays and row by row, so that a matrix need not be in memory.
+ */
 export interface PlanApplication {
   /** Takes the source's row of a token; each is given once, and in the order of ids for the same bits every time. */
   add(sourceId: number, row: Float32Array): void;
@@ -112,6 +116,7 @@ export interface PlanApplication {
   result(): Float32Array<ArrayBuffer>;
 }
 
+/** Applies a stored plan to one end, a matrix of rows of `width`, row by row. */
 export function planApplication(plan: Plan, end: 'embedding' | 'head', width: number): PlanApplication {
   const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, settings } = plan;
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;

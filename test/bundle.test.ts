@@ -1,7 +1,6 @@
 /**
- * The three cores run in any JavaScript: a bundle of each for a browser imports nothing of Node and reads no global that
- * only Node has. That they run there is shown by `s2t2/playground/page.test.ts`,
- * which adapts a model in a page.
+ * The three cores run in any JavaScript: a bundle of each for a browser imports nothing of Node and reads no global
+ * that only Node has. That they run there is shown by `s2t2/playground/page.test.ts`, which adapts a model in a page.
  */
 import { expect, test } from 'vitest';
 import { bundle } from '../s2t2/app/site/bundle.ts';

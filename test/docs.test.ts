@@ -32,7 +32,7 @@ test('an export needs a docstring right above it', () => {
 });
 
 /** Exports that still lack one; the number only falls. */
-const known: Readonly<Record<string, number>> = { engine: 0, models: 1, s2t2: 185 };
+const known: Readonly<Record<string, number>> = { engine: 0, models: 0, s2t2: 0 };
 
 test.each(Object.keys(known))('no export of %s lacks one, but those that are known', folder => {
   const missing = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })

@@ -70,7 +70,8 @@ do {
   const failed = await round(files, seed);
   rounds++;
   console.log(
-    `round ${rounds}: ${files.length} files on seed ${seed} in ${Math.round((performance.now() - begin) / 1000)} s, ${failed.length} failed; ${Math.max(0, Math.ceil((end - performance.now()) / 60_000))} minutes left`,
+    `round ${rounds}: ${files.length} files on seed ${seed} in ${Math.round((performance.now() - begin) / 1000)} ` +
+      `s, ${failed.length} failed; ${Math.max(0, Math.ceil((end - performance.now()) / 60_000))} minutes left`,
   );
   if (failed.length > 0) {
     console.log(`\nto see it again:\n  FC_SEED=${seed} npx vitest run ${failed.join(' ')}`);

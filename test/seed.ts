@@ -4,4 +4,4 @@
  */
 export const seed = Number(process.env.FC_SEED ?? 1962);
 if (!Number.isInteger(seed) || seed < 0 || seed >= 2 ** 31)
-  throw new Error(`FC_SEED=${process.env.FC_SEED} is no seed: a whole number below 2^31`);
+  throw new Error(`FC_SEED=${process.env.FC_SEED} is not a seed: give a whole number below 2^31`);

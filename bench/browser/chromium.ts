@@ -29,7 +29,8 @@ export async function launchChromium({ gpu = false } = {}): Promise<Browser> {
   const executablePath = chromiumPath();
   if (executablePath === null)
     throw new Error(
-      'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of your own',
+      'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of ' +
+        'your own',
     );
   return chromium.launch({ executablePath, headless: true, args: gpu ? common : [...common, ...software] });
 }

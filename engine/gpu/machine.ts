@@ -251,7 +251,8 @@ export class Machine {
     const mode = modeOf(kernel);
     if (mode !== this.mode || kernel.fallbackReason) {
       throw new Error(
-        `gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not '${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`,
+        `gpu: the kernel ${name} ran in gpu.js's mode '${mode}', not ` +
+          `'${this.mode}'${kernel.fallbackReason ? `: ${kernel.fallbackReason}` : ''}`,
       );
     }
   }

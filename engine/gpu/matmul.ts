@@ -1,5 +1,5 @@
 /**
- * Batched matrix products, by strides, so that a transpose is no copy. On WebGPU a thread gives four neighbouring
+ * Batched matrix products, by strides, so that a transpose copies nothing. On WebGPU a thread gives four neighbouring
  * elements of a row: one value of a then serves four products, and a load is what a product waits for. gpu.js has no
  * memory that threads share, so there are no tiles beyond that.
  */
@@ -94,7 +94,8 @@ export function matmul(
 }
 
 /**
- * By fours; where n is no multiple of four the last thread of a row computes past the edge, and the surplus is cut off.
+ * Four elements a thread; where n is not a multiple of four the last thread of a row computes past the edge, and the
+ * surplus is cut off.
  */
 function packed(
   machine: Machine,

@@ -5,7 +5,8 @@
 import { createGpuBackend, type GpuBackend, type GpuMode, type GpuModule } from './index.ts';
 
 const install =
-  'Install what is missing: npm install gpu.js@2.24.1 webgpu@0.4.0, a Vulkan loader (Debian: libvulkan1) and a driver for the card; or use --backend wasm';
+  'Install what is missing: npm install gpu.js@2.24.1 webgpu@0.4.0, a Vulkan loader (Debian: libvulkan1) and a ' +
+  'driver for the card; or use --backend wasm';
 
 /** Opens the backend, or says what was looked for and what to install. */
 export async function openGpuBackend(mode: GpuMode = 'webgpu'): Promise<GpuBackend> {

@@ -21,7 +21,8 @@ function matmulDims([a, b]: readonly Shape[], { transposeA, transposeB }: Matmul
   const [kb, n] = transposeB ? [b.at(-1)!, b.at(-2)!] : [b.at(-2)!, b.at(-1)!];
   if (ka !== kb) {
     throw new Error(
-      `matmul: inner dims differ: ${ka} of ${show(a)}${transposeA ? ' transposed' : ''} and ${kb} of ${show(b)}${transposeB ? ' transposed' : ''}`,
+      `matmul: inner dims differ: ${ka} of ${show(a)}${transposeA ? ' transposed' : ''} and ${kb} of ` +
+        `${show(b)}${transposeB ? ' transposed' : ''}`,
     );
   }
   return [m, ka, n];

@@ -142,7 +142,8 @@ const attentionOp = defineOp<None>({
       q[1] <= k[1];
     if (!fits)
       throw new Error(
-        `attention: needs q (B, T, H, D) and k, v (B, S, G, D) with H a multiple of G and T ≤ S, got ${[q, k, v].map(show).join(', ')}`,
+        'attention: needs q (B, T, H, D) and k, v (B, S, G, D) with H a multiple of G and T ≤ S, got ' +
+          `${[q, k, v].map(show).join(', ')}`,
       );
     return q;
   },

@@ -187,7 +187,8 @@ const logsumexpKept: AlongDim = along(
 );
 
 /**
- * log Σ e^x along `dim`, shifted by the maximum, so that it does not overflow. Of a line of −∞ it is −∞, with gradient 0.
+ * log Σ e^x along `dim`, shifted by the maximum, so that it does not overflow. Of a line of −∞ it is −∞, with gradient
+ * 0.
  */
 export const logsumexp: (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor = (
   x,

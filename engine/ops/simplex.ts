@@ -106,8 +106,8 @@ const projectionOp = defineOp<Dim>({
 });
 
 /**
- * The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). `mass` is as in
- * `simplexThreshold`.
+ * The nearest point to each line of x along `dim` among {y ≥ 0, Σ y = mass}: mass · sparsemax(x / mass). `mass` is as
+ * in `simplexThreshold`.
  */
 export function simplexProjection(x: Tensor, mass: Operand, dim: number = -1): Tensor {
   const d = normalizeDim('simplexProjection', dim, x.shape.length);

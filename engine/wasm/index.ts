@@ -46,7 +46,8 @@ export function createWasmBackend({
   const maximumPages = Math.min(Math.floor(memoryLimit / pageBytes), mostPages);
   if (relaxedSimd && !detectRelaxedSimd())
     throw new Error(
-      "wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8's flag --experimental-wasm-relaxed-simd",
+      "wasm: relaxedSimd is not supported here; it needs Node 22 or newer, or V8's flag " +
+        '--experimental-wasm-relaxed-simd',
     );
   if (!(maximumPages >= 1))
     throw new Error(`wasm: memoryLimit is ${memoryLimit} bytes; it must be at least ${pageBytes}`);
@@ -65,8 +66,10 @@ export function createWasmBackend({
     start && shared ? threadPool(start, module, memory, kernels, count) : singleThread(kernels),
   );
   const features = [
-    `WebAssembly SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
-    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} (${threads === undefined || !start ? why : 'as asked'})`,
+    'WebAssembly ' +
+      `SIMD${relaxedSimd ? ' with relaxed multiply-add' : ' (relaxed multiply-add is not there or not wanted)'}`,
+    `${count === 1 ? 'one thread' : `${count} threads over shared memory`} ` +
+      `(${threads === undefined || !start ? why : 'as asked'})`,
     'float32',
     `at most ${Math.round((maximumPages * pageBytes) / 2 ** 20)} MiB`,
   ];

@@ -199,7 +199,7 @@ export function concat(
   return y;
 }
 
-/** The values of an index; a RangeError in the name of `op` where one is outside [least, n). */
+/** The values of an index; throws a RangeError naming `op` if one is outside [least, n). */
 export function checkedIndex(machine: Machine, op: string, index: WasmStorage, n: number, least: number): Int32Array {
   const values = machine.ints(index.pointer, index.size);
   const wrong = values.findIndex(i => i >= n || i < least);

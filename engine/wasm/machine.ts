@@ -92,7 +92,7 @@ export class Machine {
     return x;
   }
 
-  /** The same functions; one that fails, be it for want of memory, leaves none of the blocks that it has allocated. */
+  /** The same functions; one that fails (out of memory, say) frees every block it has allocated. */
   allOrNothing<F extends object>(functions: F): F {
     const wrap =
       (fn: (...args: unknown[]) => unknown) =>

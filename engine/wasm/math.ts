@@ -51,7 +51,7 @@ export function exp(f: Func, x: V128): V128 {
   return mul(mul(e, powerOfTwo(half)), powerOfTwo(i32x4.sub(whole, half)));
 }
 
-/** The logarithm of the smallest number that is no denormal. */
+/** The logarithm of the smallest normal number. */
 const leastLog = -87.336544;
 
 /**

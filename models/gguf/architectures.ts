@@ -14,7 +14,10 @@ import { show, UserError } from '../errors.ts';
 import type { GgufHeader, GgufTensor } from './header.ts';
 import { Metadata } from './metadata.ts';
 
-/** How a stored tensor becomes Hugging Face's: `stored(i)` is the stored row that row `i` is; rows are a multiple of `unit`. */
+/**
+ * How a stored tensor becomes Hugging Face's: `stored(i)` is the stored row that row `i` is; rows are a multiple of
+ * `unit`.
+ */
 export type Layout =
   | { readonly kind: 'same' }
   | { readonly kind: 'rows'; readonly unit: number; readonly stored: (i: number) => number }
@@ -277,7 +280,8 @@ function llama3Scaling(keys: Keys, factors: Float32Array, originalContext = 8192
   // The converter computes in float32, whose roundings are multiplied by `turns` of up to 4 between the two ends.
   if (!expected.every((f, i) => Math.abs(f - factors[i]) <= 2 ** -18 * f))
     throw new UserError(
-      `${keys.path}: rope_freqs.weight is not the scaling of LLaMA 3.1 (low 1, high 4, original context ${originalContext}), the only one supported`,
+      `${keys.path}: rope_freqs.weight is not the scaling of LLaMA 3.1 (low 1, high 4, original context ` +
+        `${originalContext}), the only one supported`,
     );
   return {
     rope_type: 'llama3',

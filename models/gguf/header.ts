@@ -109,7 +109,8 @@ function readTensor(reader: Reader, alignment: number) {
   const type = ggmlType(id);
   if (type === undefined)
     throw new UserError(
-      `${reader.path}: tensor ${quote(name)} is ${ggmlTypeName(id)}, which is not read; take a file quantised to ${ggmlTypeNames.join(', ')}`,
+      `${reader.path}: tensor ${quote(name)} is ${ggmlTypeName(id)}, which is not read; take a file quantised to ` +
+        `${ggmlTypeNames.join(', ')}`,
     );
   const offset = reader.u64(`the offset of tensor ${quote(name)}`);
   const bytes = (elements / type.elements) * type.bytes;

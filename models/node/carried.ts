@@ -12,8 +12,8 @@ const notCarried =
   /^(\..*|config\.json|generation_config\.json|README\.md|.*tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|ckpt|h5|msgpack|onnx|gguf|ot|lock|tmp|old)|record\.json|rates\.json|translation\.json|training_args\..*|optimizer\..*)$/;
 
 /**
- * What stays true of a model whose vocabulary is another: the licence and all other files of its directory, and the chat
- * template. `skipped` are the names of files that are too large to be meant.
+ * What stays true of a model whose vocabulary is another: the licence and all other files of its directory, and the
+ * chat template. `skipped` are the names of files that are too large to be meant.
  */
 export async function carriedOver(path: string): Promise<Required<Companions> & { readonly skipped: string[] }> {
   const model = await openModel(path);

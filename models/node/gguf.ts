@@ -1,4 +1,6 @@
-/** GGUF files on disk. Each reading opens the file again and makes sure that it is still the one whose header was read. */
+/**
+ * GGUF files on disk. Each reading opens the file again and makes sure that it is still the one whose header was read.
+ */
 import { stat } from 'node:fs/promises';
 import type { ModelFiles } from '../checkpoint.ts';
 import { UserError } from '../errors.ts';

@@ -38,7 +38,9 @@ const duration = (seconds: number): string => {
       : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 };
 
-/** Work done by this process: what an earlier one had done before a resume counts neither for rate nor for time left. */
+/**
+ * Work done by this process: what an earlier one had done before a resume counts neither for rate nor for time left.
+ */
 class Meter {
   readonly #started = performance.now();
   #earlier: number | null = null;

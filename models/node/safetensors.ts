@@ -102,11 +102,14 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   );
   if (bin !== undefined && !(await exists(index)))
     throw new UserError(
-      `${directory}: holds ${bin} and no safetensors file; a .bin file is a program that Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${directory}').save_pretrained('${directory}')"`,
+      `${directory}: holds ${bin} and no safetensors file; a .bin file is a program that Python runs, so convert ` +
+        'it there: python -c "from transformers import AutoModelForCausalLM as M; ' +
+        `M.from_pretrained('${directory}').save_pretrained('${directory}')"`,
     );
   if (!(await exists(index)))
     throw new UserError(
-      `${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,
+      `${directory}: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model ` +
+        'directory',
     );
 
   const content = await readJson(index);

@@ -23,6 +23,9 @@ export const DTYPE_BYTES = {
   I8: 1,
   F8_E4M3: 1,
   F8_E5M2: 1,
+  F8_E8M0: 1,
+  F8_E4M3FNUZ: 1,
+  F8_E5M2FNUZ: 1,
   U16: 2,
   I16: 2,
   F16: 2,
@@ -33,7 +36,11 @@ export const DTYPE_BYTES = {
   U64: 8,
   I64: 8,
   F64: 8,
+  C64: 8,
 } as const; // prettier-ignore
+
+/** Dtypes of the format whose elements are not whole bytes: known, so that the file is not called damaged. */
+const PACKED_DTYPES: readonly string[] = ['F4', 'F6_E2M3', 'F6_E3M2'];
 
 /** The dtypes of safetensors that this package reads. */
 export type SafetensorsDType = keyof typeof DTYPE_BYTES;
@@ -59,7 +66,7 @@ export const MAX_HEADER_BYTES = 100_000_000;
 const MAX_RANK = 64;
 /** Ours: the largest mixtures of experts have some 100,000; a header full of them would take a gigabyte. */
 const MAX_TENSORS = 2 ** 18;
-/** The entry of a header that is no tensor. */
+/** The entry of a header that is not a tensor. */
 export const METADATA = '__metadata__';
 
 /** Header and data length to tensors; `path` is named in errors. */
@@ -93,6 +100,7 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
   cursor.object(field => {
     if (field === 'dtype' && dtype === undefined) {
       const value = cursor.string();
+      if (PACKED_DTYPES.includes(value)) cursor.unsupported(`tensor ${quote(name)} has the dtype ${value}`);
       if (!isDType(value)) cursor.fail(`tensor ${quote(name)} has the unknown dtype ${quote(value)}`);
       else dtype = value;
     } else if (field === 'shape' && shape === undefined)
@@ -108,7 +116,8 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
   const bytes = shape.includes(0) ? 0 : shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
   if (end - begin !== bytes)
     cursor.fail(
-      `tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ${bytes} it takes`,
+      `tensor ${quote(name)} (${dtype}, shape [${shape.join(', ')}]) claims the bytes ${begin} to ${end}, not the ` +
+        `${bytes} it takes`,
     );
   return { dtype, shape, begin, end };
 }
@@ -179,6 +188,11 @@ class Cursor {
 
   fail(what: string): never {
     throw damaged(this.#path, what);
+  }
+
+  /** The error of a valid file that holds what this package does not read. */
+  unsupported(what: string): never {
+    throw new UserError(`${this.#path}: ${what}, which this version does not read; convert it to F32, F16 or BF16`);
   }
 
   /** Skips white space and the character, if it comes next. */

@@ -16,7 +16,10 @@ export interface CharacterUnits {
   readonly ids: ReadonlyMap<string, number>;
   /** The 256 tokens `<0x00>` to `<0xFF>`. */
   readonly fallback: readonly number[];
-  /** Where a space is put before the text: before every text, before one that has none, the same at the beginning only, nowhere. */
+  /**
+   * Where a space is put before the text: before every text, before one that has none, the same at the beginning only,
+   * nowhere.
+   */
   readonly prefix: 'always' | 'missing' | 'first' | 'never';
   /** Whether decoding takes off a space at the beginning. */
   readonly strip: boolean;
@@ -28,7 +31,7 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 /** The UTF-8 bytes of a text; lone surrogates become U+FFFD. */
 export const encodeUtf8 = (text: string): Uint8Array<ArrayBuffer> => utf8.encode(text);
-/** What is no UTF-8 becomes U+FFFD. */
+/** Invalid UTF-8 becomes U+FFFD. */
 export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
 /** Bytes without a token are `unk`, or an error where there is none. */

@@ -1,4 +1,6 @@
-/** A place in a parsed JSON file: reading a field checks its type, and every complaint names file, field and what to do. */
+/**
+ * A place in a parsed JSON file: reading a field checks its type, and every complaint names file, field and what to do.
+ */
 import { show, UserError } from '../errors.ts';
 
 /** A value within a file, with its path. */

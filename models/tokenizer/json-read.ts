@@ -1,7 +1,7 @@
 /**
  * Reads Hugging Face's `tokenizer.json` of two families: byte-level BPE (GPT-2, GPT-NeoX and OLMo, LLaMA 3, Qwen) and
  * BPE over characters with byte fallback (LLaMA 1 and 2, Mistral). What the format has and this tokenizer does not is
- * refused by name, and a file is read whole or not at all.
+ * rejected with an error that names it, and a file is read whole or not at all.
  */
 import { parseJson } from '../json.ts';
 import { show, UserError } from '../errors.ts';
@@ -37,7 +37,8 @@ export function parseTokenizerJson(text: string, file: string, roles?: SpecialTo
     root
       .get('pre_tokenizer')
       .refuse(
-        'has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with byte fallback',
+        'has no ByteLevel step, and model.byte_fallback is not true: this is neither byte-level BPE nor BPE with ' +
+          'byte fallback',
       );
   }
   const ignoreMerges = model.get('ignore_merges').flag(false);
@@ -119,7 +120,9 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
   return names;
 }
 
-/** Added tokens that the vocabulary has as well, under the same id (`readVocabulary` sees to it): merges may name them. */
+/**
+ * Added tokens that the vocabulary has as well, under the same id (`readVocabulary` sees to it): merges may name them.
+ */
 function readProducts(model: Cursor, added: readonly AddedToken[]): Map<string, number> {
   const vocab = model.get('vocab').object();
   return new Map(added.filter(t => Object.hasOwn(vocab, t.content)).map(t => [t.content, t.id]));
@@ -145,7 +148,7 @@ function readMerges(list: Cursor, idOf: (name: string) => number | undefined): M
   return list.list().map((entry, i) => {
     const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string'))
-      list.item(i).refuse('is no pair of tokens');
+      list.item(i).refuse('is not a pair of tokens');
     const [a, b] = pair as [string, string];
     const [left, right, merged] = [a, b, a + b].map(
       name => idOf(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`),

@@ -1,4 +1,7 @@
-/** Writes Hugging Face's `tokenizer.json`. What is read is written back with the same meaning, though not letter by letter. */
+/**
+ * Writes Hugging Face's `tokenizer.json`. What is read is written back with the same meaning, though not letter by
+ * letter.
+ */
 import { type CharacterUnits, decodeUtf8 } from './alphabet.ts';
 import { writeBytes } from './bytes.ts';
 import { gpt2Pattern, type Split } from './pattern.ts';

@@ -193,7 +193,9 @@ export class Pairs {
 
 const none = new Int32Array(0);
 
-/** What stood on one side of the pairs that were merged: for each neighbour its count, and the places of the new pairs. */
+/**
+ * What stood on one side of the pairs that were merged: for each neighbour its count, and the places of the new pairs.
+ */
 class Side {
   private readonly counts: Float64Array;
   /** Places of each neighbour. */

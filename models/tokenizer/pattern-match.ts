@@ -81,7 +81,8 @@ export class BoundedFinder implements Finder {
       while (this.mark(failed, pc, at, true)) {
         if (++this.steps > stepsAlways + stepsPerState * text.length * program.length)
           throw new UserError(
-            `pattern ${JSON.stringify(this.source.slice(0, 60))}: takes more than ${this.steps - 1} steps on a text of ${text.length} characters; simplify it`,
+            `pattern ${JSON.stringify(this.source.slice(0, 60))}: takes more than ${this.steps - 1} steps on a ` +
+              `text of ${text.length} characters; simplify it`,
           );
         const instruction = program[pc];
         if (instruction.op === 'match') return at;

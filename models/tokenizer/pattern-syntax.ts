@@ -231,7 +231,7 @@ class Parser {
   }
 }
 
-/** A character as itself; within a class, an escaped hyphen is no range. */
+/** A character as itself; within a class, an escaped hyphen is not a range. */
 function quoteIn(char: string, inClass: boolean): string {
   return char === '-' && inClass ? '\\-' : quotePattern(char);
 }

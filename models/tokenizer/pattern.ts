@@ -11,7 +11,9 @@ export { quotePattern } from './pattern-syntax.ts';
 /** GPT-2's words: contractions, letters, digits, other signs, each with the space before it; runs of white space. */
 export const gpt2Pattern = /'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
-/** One step of cutting a text: each piece of the step before is cut into what the pattern matches and what lies between. */
+/**
+ * One step of cutting a text: each piece of the step before is cut into what the pattern matches and what lies between.
+ */
 export interface Split {
   /** In the dialect of `tokenizer.json`; missing: the step cuts nothing. */
   readonly pattern?: string;

@@ -147,7 +147,8 @@ export class Tokenizer {
     const beyond = ids.find(id => id >= rows);
     if (beyond !== undefined)
       throw new UserError(
-        `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the model has no row: it has ${rows}`,
+        `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the ` +
+          `model has no row: it has ${rows}`,
       );
     return ids;
   }
@@ -166,7 +167,7 @@ export class Tokenizer {
   tokenBytes(id: number): Uint8Array {
     const bytes = this.parts.tokens[id];
     if (bytes === undefined && !this.special.has(id))
-      throw new RangeError(`tokenizer: ${id} is no token of this vocabulary of ${this.vocabSize}`);
+      throw new RangeError(`tokenizer: ${id} is not a token of this vocabulary of ${this.vocabSize}`);
     return bytes ?? new Uint8Array();
   }
 

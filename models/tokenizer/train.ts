@@ -4,9 +4,10 @@
  * in the order of their characters in `tokenizer.json`, as in Hugging Face's trainer; so the result does not depend on
  * the order of documents.
  *
- * Every merge makes a new token. A pair whose bytes are those of an earlier token (a|bc after ab|c) is left alone, where
- * Hugging Face's trainer merges it into that token: `tokenizer.json` names tokens by their text, and with ranks in the
- * order of ids the state of training is the encoding of the training text, so one merge more can only shorten it.
+ * Every merge makes a new token. A pair whose bytes are those of an earlier token (a|bc after ab|c) is left alone,
+ * where Hugging Face's trainer merges it into that token: `tokenizer.json` names tokens by their text, and with ranks
+ * in the order of ids the state of training is the encoding of the training text, so one merge more can only shorten
+ * it.
  */
 import { UserError } from '../errors.ts';
 import { nextTurn } from '../turn.ts';
@@ -139,7 +140,8 @@ function* trainOn(words: Words, options: TrainOptions): Generator<void, Tokenize
 function checkSize(vocabSize: number, special: number, bytes: number): void {
   if (Number.isInteger(vocabSize) && vocabSize >= special + bytes) return;
   throw new UserError(
-    `tokenizer: a vocabulary of ${vocabSize} is too small: ${special} special tokens and ${bytes} bytes make ${special + bytes}`,
+    `tokenizer: a vocabulary of ${vocabSize} is too small: ${special} special tokens and ${bytes} bytes make ` +
+      `${special + bytes}`,
   );
 }
 

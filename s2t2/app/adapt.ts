@@ -1,6 +1,7 @@
 /**
  * An adaptation from end to end: train the target tokenizer, start each method, evaluate, finetune, evaluate, and write
- * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same files.
+ * the run's directory. It can be killed anywhere; the next run resumes where this one stopped and ends with the same
+ * files.
  *
  *     runs/NAME/model/             the adapted model, a Hugging Face directory
  *     runs/NAME/plan.safetensors   the translation plan
@@ -39,6 +40,7 @@ import { readSealed, writeSealed } from './records.ts';
 import { rowSchema } from './results.ts';
 import type { Rates, Settings } from '../settings.ts';
 
+/** A run of `adapt`: model, texts, settings, rows, and where they go. */
 export interface Adaptation extends TargetOptions {
   readonly source: LanguageModel;
   readonly domain: Domain;
@@ -74,12 +76,14 @@ export interface Adaptation extends TargetOptions {
 /** Runs work that can be stopped by a signal and resumed. */
 export type Interruptible = <R>(work: () => Promise<R>) => Promise<R>;
 
+/** What a run ends with, besides its files. */
 export interface Adapted {
   readonly results: Results;
   readonly target: Tokenizer;
   readonly plan: Plan | null;
 }
 
+/** Runs an adaptation, or resumes it, and writes its directory. Mistakes are a `UserError`. */
 export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));

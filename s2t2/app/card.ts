@@ -1,10 +1,12 @@
 /**
- * The model card of an adapted model: `README.md` with Hugging Face's metadata at its head, as its hub reads it. It says
+ * The model card of an adapted model: `README.md` with Hugging Face's metadata at its head, as its hub reads it. It
+ * says
  * what the model was made from, on what and how, with the figures measured so far and the command.
  */
 import type { Row } from '../cell.ts';
 import type { Settings } from '../settings.ts';
 
+/** What a model card says. */
 export interface Card {
   /** The source model: where it was read from, and the text of its own card, if it has one. */
   readonly source: { readonly path: string; readonly card: string | undefined; readonly name: unknown };

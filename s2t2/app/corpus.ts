@@ -26,7 +26,10 @@ export interface Corpus extends Omit<CorpusSummary, 'documents'> {
   readonly documents: readonly Document[];
 }
 
-/** Reads a corpus, `-` from standard input. Its every mistake is a `UserError` that names the file and, where there is one, the line. */
+/**
+ * Reads a corpus, `-` from standard input. Its every mistake is a `UserError` that names the file and, where there is
+ * one, the line.
+ */
 export async function readCorpus(path: string, options: CorpusOptions = {}): Promise<Corpus> {
   const documents: Document[] = [];
   const summary = await readInto(path, options, 150, batch => documents.push(...batch));
@@ -86,14 +89,18 @@ export function heapCheck(path: string): (bytes: number) => void {
   return bytes => {
     if (bytes > most)
       throw new UserError(
-        `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
+        `${path}: does not fit into Node's memory; raise it with ` +
+          `NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`,
       );
   };
 }
 
 const nameOf = (path: string): string => (path === standardInput ? 'standard input' : path);
 
-/** A long text may be this many times as long as its gzip file. The bundled corpora are 2 to 4 times as long; deflate ends at 1032. */
+/**
+ * A long text may be this many times as long as its gzip file. The bundled corpora are 2 to 4 times as long; deflate
+ * ends at 1032.
+ */
 const MAX_RATIO = 200;
 /** Bytes that are no long text yet. */
 const ALWAYS_UNPACKED = 2 ** 24;

@@ -15,6 +15,7 @@ import { runCell, type Cell, type Evaluation, type Outcome } from '../cell.ts';
 import type { Method } from '../method.ts';
 import { count, finite, hash, readSealed, writeSealed } from './records.ts';
 
+/** A cell of a table on disk: where its states and scores are kept. */
 export interface Experiment extends Cell {
   /** Names what the run depends on. */
   readonly fingerprint: string;
@@ -49,6 +50,7 @@ export interface StepRecord {
 /** The work of a token in training, forward and backward, in units of a token that is scored. */
 export const trainingWork = 3;
 
+/** Runs a cell, or resumes it, with its states on disk and its progress on standard error. */
 export function runExperiment(experiment: Experiment, method: Method): Promise<Outcome> {
   const { work, signal, fingerprint, saveEverySeconds, log, progress, onStep } = experiment;
   const openBar = progress?.stage ?? progressBar;

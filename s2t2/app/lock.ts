@@ -52,7 +52,8 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     if (host === hostname() && (await hasEnded(Number(pid), file))) await removeLock(file);
     else
       throw new InUse(
-        `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+        `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another ` +
+          `directory (if there is no such run, delete ${file})`,
       );
   }
 }

@@ -29,6 +29,7 @@ export interface RunShape {
   readonly testTokens?: number;
 }
 
+/** What a run needs, stage by stage. */
 export interface Forecast {
   /** Whether layers are computed again in the backward pass. */
   readonly recompute: boolean;
@@ -118,7 +119,7 @@ function learnPlan(
 ): void {
   const source = hollowSource(config, memoryLimit);
   const cost = zeros([u, v], { requiresGrad: true });
-  const [mu, nu] = [ones([u, 1]), ones([1, v])];
+  const [mu, nu] = [ones([u]), ones([v])];
   const map = {
     sourceIds: new Int32Array(v),
     targetIds: Int32Array.from({ length: u }, (_, i) => i),

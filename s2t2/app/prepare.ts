@@ -28,6 +28,7 @@ export interface Domain {
   readonly format?: CorpusFormat;
 }
 
+/** The target tokenizer: one that is given, or how one is trained. */
 export interface TargetOptions {
   /** The target tokenizer; one is trained on the training texts where none is given. */
   readonly target?: Tokenizer;
@@ -52,7 +53,10 @@ export interface Prepared
   readonly identity: Identity;
 }
 
-/** `methods` are those whose need of memory is checked. */
+/**
+ * Cuts and encodes the texts for both tokenizers, trains the target tokenizer if none is given, and forecasts
+ * memory for the rows of `methods`.
+ */
 export async function prepare(
   source: LanguageModel,
   domain: Domain,
@@ -104,6 +108,7 @@ export async function trainTarget(
   return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
 }
 
+/** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` is told of a smaller one. */
 export async function trainOnSample(
   sample: TextSample,
   format: CorpusFormat | undefined,
@@ -125,7 +130,8 @@ export async function trainOnSample(
 
 /** What a vocabulary did not know, in one line. */
 export const describeUnknown = ({ tokens, texts, first }: Unknown, what: string, vocabulary: string): string =>
-  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
+  `${what}: ${tokens.toLocaleString('en')} bytes in ${texts.toLocaleString('en')} of them are unknown to ` +
+  `the ${vocabulary} vocabulary (the first in ${JSON.stringify(first)}); each counts as one unknown token`;
 
 /** A name for a model: its configuration, vocabulary and weights. */
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {

@@ -51,7 +51,8 @@ export interface PretrainOptions {
   readonly layers: number;
   readonly heads: number;
   /**
-   * Tokens in a training window; the context of a model with learned positions, which knows none beyond those it was trained on.
+   * Tokens in a training window; the context of a model with learned positions, which knows none beyond those it was
+   * trained on.
    */
   readonly window: number;
   /** Tokens in a batch. */
@@ -135,7 +136,8 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
   if (documents.length === 0)
     throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
   log(
-    `training a tokenizer of ${options.vocabSize} on ${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`,
+    `training a tokenizer of ${options.vocabSize} on ` +
+      `${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`,
   );
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern, alphabet: 'bytes' });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
@@ -218,7 +220,11 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
       test: english.test.length,
       unit: 'documents',
     },
-    command: `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} --vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
+    command:
+      `npm run pretrain -- --family ${options.family} --seed ${seed} --tokens ${tokens} --text ${text} ` +
+      `--vocab-size ${vocabSize} --width ${options.width} --layers ${options.layers} --heads ` +
+      `${options.heads} --window ${window} --batch-tokens ${batchTokens} --rate ${rate} --optimizer ` +
+      `${optimizer} --ends-rate ${endsRate} --teacher ${teacher}`,
     seed,
     parameters: count,
     steps: result.steps,
@@ -323,13 +329,18 @@ async function judge(
 
 function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNey5 }: Judged): string {
   const below = 100 * (1 - bitsPerByte / kneserNey5.bitsPerByte);
-  return `held-out bits per byte ${withError(bitsPerByte, standardError, 3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`;
+  return (
+    `held-out bits per byte ${withError(bitsPerByte, standardError, 3)}, perplexity ` +
+    `${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ` +
+    `${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`
+  );
 }
 
 function mustFill(window: number, train: Int32Array, test: Int32Array): void {
   if (Math.min(train.length, test.length) <= window)
     throw new UserError(
-      `${train.length} tokens of training and ${test.length} of held-out text do not fill a window of ${window}; lower --window or raise --text`,
+      `${train.length} tokens of training and ${test.length} of held-out text do not fill a window of ` +
+        `${window}; lower --window or raise --text`,
     );
 }
 

@@ -9,6 +9,7 @@ import { readText } from '../../models/node/files.ts';
 import type { Rates } from '../settings.ts';
 import { check, finite } from './records.ts';
 
+/** A cell of a grid of learning rates, and the validation figure it reached. */
 export interface GridRow extends Rates {
   readonly domain: string;
   /** Training budget. */
@@ -48,7 +49,10 @@ export async function readGrid(path: string): Promise<GridRow[]> {
   return rows;
 }
 
-/** The rates chosen for a line in a domain at the budget nearest to `tokens` (by ratio); undefined where the grid has none. */
+/**
+ * The rates chosen for a line in a domain at the budget nearest to `tokens` (by ratio); undefined where the grid has
+ * none.
+ */
 export function chosenRates(
   grid: readonly GridRow[],
   name: string,

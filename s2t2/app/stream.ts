@@ -29,6 +29,7 @@ import { loadPlan } from './plan-file.ts';
 import { type Plan } from '../plan.ts';
 import { planApplication, targetSize } from '../translate.ts';
 
+/** A run of `translate`: a plan applied to a model on disk. */
 export interface CheckpointTranslation {
   /** Directory or GGUF file of the source model; what that holds quantised is written as float32. */
   readonly model: string;
@@ -167,7 +168,8 @@ function findEnds(checkpoint: Checkpoint, config: Fields, tokens: number): Store
     const entry = checkpoint.tensors.get(name)!;
     if (entry.shape.length !== 2 || entry.shape.join() !== shape.join() || entry.shape[0] !== config.vocab_size)
       refuse(
-        `tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ${show(config.vocab_size)}`,
+        `tensor "${name}" has shape [${entry.shape.join(', ')}], and config.json a vocabulary of ` +
+          `${show(config.vocab_size)}`,
       );
     if (FLOAT_CODECS[entry.dtype] === undefined)
       refuse(`tensor "${name}" is ${entry.dtype}, which this program cannot translate; convert it to BF16`);

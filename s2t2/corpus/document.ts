@@ -1,5 +1,6 @@
 /** What a corpus is made of, and what a reader of one format must do. */
 
+/** A text of a corpus, with its name and the line where it begins. */
 export interface Document {
   /** What the file calls it: a FASTA identifier, a JSONL `id`; else where it begins, as `line 7`. */
   readonly name: string;

@@ -20,9 +20,13 @@
 import { UserError } from '../../models/errors.ts';
 import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
+/** What a record may hold: any letters, or the letters of nucleotides. */
 export type Alphabet = 'letters' | 'nucleotide';
 
-/** What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would be an s. */
+/**
+ * What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would
+ * be an s.
+ */
 const FOREIGN: Readonly<Record<Alphabet, RegExp>> = {
   letters: /[^A-Z]/i,
   nucleotide: /[^ACGTURYKMSWBDHVNX]/i,
@@ -36,11 +40,13 @@ const EXPECTED: Readonly<Record<Alphabet, string>> = {
 /** The bytes that a tokenizer for sequences has tokens for, whether training shows them or not. */
 export const fastaLetters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ*-';
 
+/** How FASTA records are read. */
 export interface FastaOptions {
   readonly alphabet: Alphabet;
   readonly strict: boolean;
 }
 
+/** Reads FASTA line by line. A record that holds other characters is a `UserError` with its line. */
 export function fastaReader(path: string, { alphabet, strict }: FastaOptions, sink: Sink): DocumentReader {
   let [gaps, finalStops] = [0, 0];
   let header: { name: string; line: number } | undefined;
@@ -103,7 +109,8 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
       const foreign = FOREIGN[alphabet].exec(letters);
       if (foreign !== null)
         throw new UserError(
-          `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ${EXPECTED[alphabet]}`,
+          `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ` +
+            `${EXPECTED[alphabet]}`,
         );
       if (broken) return;
       sink.keep(letters, number);

@@ -4,7 +4,9 @@
  */
 import { UserError } from '../../models/errors.ts';
 
+/** The formats of a corpus. */
 export const corpusFormats = ['fasta', 'text', 'jsonl'] as const;
+/** A format of a corpus. */
 export type CorpusFormat = (typeof corpusFormats)[number];
 
 /** Bytes of a file that are looked at. */
@@ -51,7 +53,8 @@ const others: readonly { readonly name: string; readonly begins: RegExp; readonl
 export function detectFormat(name: string, head: string, whole: boolean): CorpusFormat {
   const reject = (what: string, advice: string): never => {
     throw new UserError(
-      `${name}: is ${what}, which is not read; ${advice}, or say with --format ${corpusFormats.join(', ')} how to read it`,
+      `${name}: is ${what}, which is not read; ${advice}, or say with --format ` +
+        `${corpusFormats.join(', ')} how to read it`,
     );
   };
   const named = formatOfName(name);

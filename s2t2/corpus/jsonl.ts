@@ -4,6 +4,7 @@ import { parseJson } from '../../models/json.ts';
 import { UserError } from '../../models/errors.ts';
 import type { DocumentReader, Sink } from './document.ts';
 
+/** Reads JSON Lines, the text from `field`. A line without it is a `UserError`. */
 export function jsonlReader(path: string, field: string, sink: Sink): DocumentReader {
   return {
     line(text, number) {
@@ -14,7 +15,8 @@ export function jsonlReader(path: string, field: string, sink: Sink): DocumentRe
       const { [field]: content, id } = record as Record<string, unknown>;
       if (typeof content !== 'string')
         throw new UserError(
-          `${path}:${number}: lacks the field "${field}" with a string in it; name the field that holds the text with --field`,
+          `${path}:${number}: lacks the field "${field}" with a string in it; name the field that holds ` +
+            `the text with --field`,
         );
       // An escape such as \ud83d alone is no character: it has no UTF-8, and bits per byte no meaning.
       if (/\p{Surrogate}/u.test(content))

@@ -15,13 +15,15 @@ export const MAX_TEXT = 2 ** 28;
 const MAX_BLANK = 2 ** 22;
 const NEWLINE = 0x0a;
 
+/** Cuts chunks of bytes into lines of text, whichever way they end. */
 export class LineSplitter {
   /** Lines so far. */
   number = 0;
   private readonly name: string;
   private readonly visit: (line: string, number: number) => void;
   private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-  // Blocks end with \n. What follows the last one waits, in pieces: joining them at every chunk would take quadratic time.
+  // Blocks end with \n. What follows the last one waits, in pieces: joining them at every chunk would take quadratic
+  // time.
   private waiting: Uint8Array[] = [];
   private waitingBytes = 0;
   private blank = 0;

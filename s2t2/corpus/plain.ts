@@ -2,8 +2,10 @@
 
 import { type DocumentReader, Pieces, type Sink } from './document.ts';
 
+/** What a document of plain text is. */
 export type Unit = 'paragraph' | 'line';
 
+/** Reads plain text, a document for each paragraph or each line. */
 export function plainReader(unit: Unit, sink: Sink): DocumentReader {
   const lines = new Pieces('\n');
   let first = 0;

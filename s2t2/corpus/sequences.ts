@@ -1,4 +1,6 @@
-/** From texts to token sequences: the same byte spans for every tokenizer, and what a vocabulary does not know counted. */
+/**
+ * From texts to token sequences: the same byte spans for every tokenizer, and what a vocabulary does not know counted.
+ */
 import type { Sequence } from '../../models/batches.ts';
 import { show, UserError } from '../../models/errors.ts';
 import { pauser, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
@@ -44,6 +46,7 @@ export interface Unknown {
   readonly first: string;
 }
 
+/** Texts as sequences of tokens, and what the vocabulary did not know. */
 export interface Encoded {
   readonly sequences: Sequence[];
   /** Null where every byte is known. */
@@ -62,7 +65,10 @@ export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, cont
   return encoder.sequences;
 };
 
-/** As `toSequences`, with a turn for the host every so often and what was unknown. An aborted signal ends it with its reason. */
+/**
+ * As `toSequences`, with a turn for the host every so often and what was unknown. An aborted signal ends it with its
+ * reason.
+ */
 export async function encodeTexts(
   texts: readonly string[],
   tokenizer: Tokenizer,
@@ -210,6 +216,9 @@ export class TextSample {
   describe(): string | undefined {
     if (this.stride === 1) return undefined;
     const megabytes = (n: number) => (n / 1e6).toFixed(1);
-    return `the tokenizer is trained on ${megabytes(this.bytes)} of ${megabytes(this.total)} MB, one text in ${this.stride}; --tokenizer-sample all takes everything`;
+    return (
+      `the tokenizer is trained on ${megabytes(this.bytes)} of ${megabytes(this.total)} MB, one text in ` +
+      `${this.stride}; --tokenizer-sample all takes everything`
+    );
   }
 }

@@ -11,12 +11,15 @@ import type { Settings } from '../settings.ts';
 import type { Variant } from '../sinkhorn.ts';
 import type { PictureView } from '../view/picture.ts';
 
+/** The backends a page can choose. */
 export const backendNames = ['wasm', 'webgpu', 'webgl2'] as const;
 /** All of `Variant`; the list in sinkhorn.ts would bring the engine into the page. */
 export const variantNames = ['dual', 'dykstra', 'alternating'] as const satisfies readonly Variant[];
 
+/** The name of a backend. */
 export type BackendName = (typeof backendNames)[number];
 
+/** The backend that a visitor asks for. */
 export interface BackendChoice {
   readonly name: BackendName;
   /** Wasm: plain SIMD, whose results are the same bits on every machine. */
@@ -25,6 +28,7 @@ export interface BackendChoice {
   readonly threads: number;
 }
 
+/** The backend that runs, and what it says of itself. */
 export interface BackendReport {
   readonly choice: BackendChoice;
   /** One line for people, from the backend itself. */
@@ -44,6 +48,7 @@ export interface ToySettings {
   readonly seed: number;
 }
 
+/** The toy plan after a number of rounds. */
 export interface ToyRound {
   /** P (u, v), row-major. */
   readonly plan: Float32Array;
@@ -53,6 +58,7 @@ export interface ToyRound {
   readonly misplaced: number;
 }
 
+/** The toy plan, sparse and entropic, round by round. */
 export interface Toy {
   readonly rows: readonly string[];
   readonly columns: readonly string[];
@@ -61,6 +67,7 @@ export interface Toy {
   readonly entropic: readonly ToyRound[];
 }
 
+/** What the page shows of the source model. */
 export interface ModelSummary {
   readonly name: string;
   readonly family: string;
@@ -81,6 +88,7 @@ export type DomainSource =
   | { readonly kind: 'file'; readonly file: DroppedFile }
   | { readonly kind: 'text'; readonly text: string };
 
+/** What the page shows of the visitor's texts. */
 export interface DomainSummary {
   readonly name: string;
   readonly format: CorpusFormat;
@@ -106,12 +114,14 @@ export interface ShownToken {
   readonly bits?: number;
 }
 
+/** A text as one tokenizer cuts it. */
 export interface Cut {
   readonly bytes: number;
   readonly source: readonly ShownToken[];
   readonly target: readonly ShownToken[];
 }
 
+/** What the page shows of the target tokenizer. */
 export interface TokenizerSummary {
   /** Tokens at the least: special tokens and bytes. */
   readonly least: number;
@@ -124,6 +134,7 @@ export interface TokenizerSummary {
   readonly sourceTokensPerByte: number;
 }
 
+/** The run that a visitor asks for. */
 export interface RunRequest {
   readonly settings: Settings;
   readonly methods: readonly string[];
@@ -161,6 +172,7 @@ export type RunEvent =
   | { readonly type: 'stopped' }
   | { readonly type: 'failed'; readonly message: string };
 
+/** A text to continue, and how. */
 export interface GenerateRequest {
   /** The row of the table whose model speaks. */
   readonly method: string;
@@ -170,6 +182,7 @@ export interface GenerateRequest {
   readonly seed: number;
 }
 
+/** A text with the surprise of each of its tokens, in bits. */
 export interface ScoredText {
   readonly method: string;
   readonly tokens: readonly ShownToken[];

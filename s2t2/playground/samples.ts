@@ -5,6 +5,7 @@ export interface Sample {
   readonly format: 'fasta' | 'jsonl';
 }
 
+/** The bundled domains. */
 export const samples: readonly Sample[] = [
   { name: 'proteins', title: 'Proteins', format: 'fasta' },
   { name: 'dna', title: 'DNA', format: 'fasta' },

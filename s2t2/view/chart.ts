@@ -12,7 +12,8 @@ import { colours } from './style.ts';
 const dashes = ['', '7 3', '2 3', '9 3 2 3'];
 
 /**
- * What live/curves.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y pairs.
+ * What live/curves.ts needs of a plot: for each series its index among all names, its colour, and its points in x, y
+ * pairs.
  */
 export interface PlotView {
   readonly x: Scale & { readonly label: string };
@@ -60,6 +61,7 @@ export function seriesNames(plots: readonly CurvePlot[]): string[] {
   return [...new Set([...series.filter(s => s.emphasis), ...series].map(s => s.name))];
 }
 
+/** Scales and marks of a plot, from its points. */
 export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   const x = scaleOf(
     plot.series.flatMap(s => [...s.points, ...(s.marks ?? [])].map(p => p.x)),
@@ -184,6 +186,7 @@ export const renderCurves = (plots: readonly CurvePlot[], views: readonly PlotVi
   html`${renderLegend(views)}
 ${renderPlots(plots, views, first)}`;
 
+/** The legend that plots of the same series share. */
 export function renderLegend(views: readonly PlotView[]): Html {
   const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
   return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series]
@@ -194,6 +197,7 @@ export function renderLegend(views: readonly PlotView[]): Html {
     )}</div>`;
 }
 
+/** Plots as SVG; `first` numbers their identifiers. */
 export const renderPlots = (plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html =>
   html`<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
 ${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;

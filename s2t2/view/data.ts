@@ -13,8 +13,10 @@ export interface Interval {
   readonly digits: number;
 }
 
+/** A cell of a table: text, or a figure with its interval. */
 export type Cell = string | Interval;
 
+/** A table of a report. */
 export interface ReportTable {
   readonly title: string;
   readonly note?: string;
@@ -31,11 +33,13 @@ export interface ReportTable {
   }[];
 }
 
+/** An axis of a plot. */
 export interface Axis {
   readonly label: string;
   readonly log?: boolean;
 }
 
+/** A point of a curve. */
 export interface CurvePlotPoint {
   readonly x: number;
   readonly y: number;
@@ -62,6 +66,7 @@ export interface CurvePlot {
   readonly levels?: readonly { readonly name: string; readonly y: number }[];
 }
 
+/** Everything that a report shows. */
 export interface ReportData {
   readonly title: string;
   /** A paragraph that says what was done. */

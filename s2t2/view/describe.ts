@@ -5,6 +5,7 @@ import type { Metrics } from '../evaluate.ts';
 import type { Plan } from '../plan.ts';
 import type { Cell, CurvePlot, CurvePlotPoint, ReportData, ReportTable } from './data.ts';
 
+/** What a report of a run is made from. */
 export interface RunParts {
   readonly results: Results;
   readonly source: Tokenizer;
@@ -70,11 +71,16 @@ const bestOf = (rows: readonly PartialRow[]): PartialRow | undefined =>
     .reduce<PartialRow | undefined>((a, b) => (a && a.after!.bitsPerByte <= b.after!.bitsPerByte ? a : b), undefined);
 const floorNames = ['uniform', 'order0', 'unigram'];
 
+/** The table of results; a row that is not finished leaves its cells empty. */
 export function resultsTable(rows: readonly PartialRow[]): ReportTable {
   const best = bestOf(rows);
   return {
     title: 'Held-out bits per byte',
-    note: 'Lower is better; the best row is bold. Intervals of 95 % are 1.96 standard errors over held-out sequences on either side. All rows are scored on the same sequences, so differences between rows are more certain than the intervals suggest. Before: the model as it starts, for s2t2 with the plan learned and the model frozen. Perplexity is per token and does not compare between tokenizers.',
+    note:
+      'Lower is better; the best row is bold. Intervals of 95 % are 1.96 standard errors over held-out ' +
+      'sequences on either side. All rows are scored on the same sequences, so differences between rows are ' +
+      'more certain than the intervals suggest. Before: the model as it starts, for s2t2 with the plan ' +
+      'learned and the model frozen. Perplexity is per token and does not compare between tokenizers.',
     columns: [
       'method',
       'bits/byte before',
@@ -132,6 +138,7 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
 }
 
+/** The report of a run. */
 export function describeRun({ results, source, target, plan, names = namesOf(results) }: RunParts): ReportData {
   const { methods, plan: report } = results;
   const best = methods
@@ -162,7 +169,9 @@ export function describeRun({ results, source, target, plan, names = namesOf(res
     title: names ? `${names.model}, adapted to ${names.data}` : 'An adapted language model',
     lead: `${
       target
-        ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every method had the same training budget; what learning the plan cost is inside it.`
+        ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens ` +
+          `was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every ` +
+          `method had the same training budget; what learning the plan cost is inside it.`
         : 'A language model was adapted to a domain. Every method had the same training budget.'
     } Seed ${results.seed}.`,
     facts,

@@ -3,6 +3,7 @@
  * made is markup.
  */
 
+/** Markup that is safe to insert as it is. */
 export class Html {
   readonly text: string;
 
@@ -11,6 +12,7 @@ export class Html {
   }
 }
 
+/** What a template takes: text is escaped, markup is not. */
 export type Content = Html | string | number | readonly Content[];
 
 const entities: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
@@ -24,6 +26,7 @@ function render(content: Content): string {
   return escape(String(content));
 }
 
+/** A template of markup, which escapes every text put into it. */
 export function html(strings: TemplateStringsArray, ...contents: readonly Content[]): Html {
   return new Html(strings.reduce((text, string, i) => text + render(contents[i - 1]) + string));
 }

@@ -1,4 +1,7 @@
-/** The plan: its picture, which live/picture.ts draws, support and entropy of its rows, and its most telling translations. */
+/**
+ * The plan: its picture, which live/picture.ts draws, support and entropy of its rows, and its most telling
+ * translations.
+ */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { explainPlan } from '../explain.ts';
 import { rowSums, type Plan } from '../plan.ts';
@@ -23,6 +26,7 @@ export interface PictureView {
 
 const full = 65535;
 
+/** A plan as a picture: rows and columns named and ordered, each cell P(source | target). */
 export function viewPlan(plan: Plan, source: Tokenizer, target: Tokenizer): PictureView {
   const totals = rowSums(plan);
   const conditional = new Float64Array(plan.values.length);
@@ -50,6 +54,7 @@ export interface PackedPicture {
   readonly largest: number;
 }
 
+/** A picture in few bytes, for a page. */
 export function packPicture({ rows, columns, pointers, entries, values, largest }: PictureView): PackedPicture {
   const wide = columns.length > full + 1;
   return {
@@ -63,6 +68,7 @@ export function packPicture({ rows, columns, pointers, entries, values, largest 
   };
 }
 
+/** The inverse of `packPicture`. */
 export function unpackPicture({ rows, columns, pointers, entries, wide, values, largest }: PackedPicture): PictureView {
   const bytes = (text: string) => Uint8Array.from(atob(text), c => c.charCodeAt(0)).buffer;
   return {
@@ -114,6 +120,7 @@ export function renderRowStatistics(plan: Plan): Html {
   return html`<div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
 }
 
+/** What the clearest target tokens are made of, as a table. */
 export function renderExplanations(plan: Plan, source: Tokenizer, target: Tokenizer): Html {
   const rows = explainPlan(plan, source, target);
   return html`<p>The target tokens whose five largest source tokens cover most of them.</p>

@@ -1,5 +1,6 @@
 /** From numbers to places on an axis, and the round numbers to name there. */
 
+/** A scale of an axis: from values to places, with its ticks. */
 export interface Scale {
   readonly min: number;
   readonly max: number;

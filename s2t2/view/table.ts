@@ -26,6 +26,7 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
 <svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/><line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
 }
 
+/** A table as HTML; `id` names it within the page. */
 export function renderTable({ title, note, columns, rows, terms = [] }: ReportTable, id: string): Html {
   const cellsOf = columns.map((_, c) => rows.map(r => r.cells[c] ?? ''));
   const scales = cellsOf.map(columnScale);

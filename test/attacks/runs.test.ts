@@ -182,7 +182,7 @@ test('SIGTERM saves and exits with 143; the next run goes on', async () => {
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('a reader that leaves early ends the command without a word; without a reader of its progress a run goes on', async () => {
+test('closing stdout early ends a command silently; closing stderr leaves a run going', async () => {
   const reader = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
   reader.stderr.on('data', (d: Buffer) => {
@@ -229,7 +229,7 @@ describe('a disk that fails', () => {
   const told = /: (no space left|the disk reports an error|the file system is read-only)/;
 
   test.each(['ENOSPC', 'EROFS'])(
-    '%s again and again: one line, whole files, and each run goes on where the last one was',
+    '%s again and again: one line, whole files, and each run resumes the last one',
     async code => {
       const random = new Random(seed).split(code);
       const out = at(code);

@@ -70,8 +70,10 @@ describe('the report', () => {
   });
 
   test('a timing is a median in seconds', async () => {
-    const { seconds } = await timed('sleep', () => new Promise(resolve => setTimeout(resolve, 10)), 60);
+    const begin = performance.now();
+    const { seconds } = await timed('sleep', () => new Promise(resolve => setTimeout(resolve, 10)), 60, 5);
     expect(seconds).toBeGreaterThan(0.008);
-    expect(seconds).toBeLessThan(0.05);
+    // Of five runs or more, at least three take the median or longer, however slow the machine.
+    expect(3 * seconds).toBeLessThan((performance.now() - begin) / 1000);
   });
 });

@@ -180,12 +180,14 @@ describe('errors', () => {
     [
       'an input that leads elsewhere',
       () => grad(sum(x), [other]),
-      'grad: input 0, a float64 tensor [1] on reference, is not connected to the output: no operation leads from it to the output',
+      'grad: input 0, a float64 tensor [1] on reference, is not connected to the output: no operation leads from ' +
+        'it to the output',
     ],
     [
       'an input without requiresGrad',
       () => grad(sum(mul(x, plain)), [x, plain]),
-      'grad: input 1, a float64 tensor [1] on reference, is not connected to the output: it was made without requiresGrad',
+      'grad: input 1, a float64 tensor [1] on reference, is not connected to the output: it was made without ' +
+        'requiresGrad',
     ],
     [
       'an input after the output',

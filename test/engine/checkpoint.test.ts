@@ -67,7 +67,7 @@ describe('checkpoint', () => {
     for (const t of [x, ...ws]) t.dispose();
   });
 
-  test('the fullest moment of a backward pass holds one layer and the outputs of the others', () => {
+  test('at its peak a backward pass holds one layer and the outputs of the others', () => {
     const [x, ...ws] = Array.from({ length: 17 }, () => matrix(false));
     const learned = matrix(true);
     const peak = (run: typeof plain) => {

@@ -211,7 +211,8 @@ describe('grad', () => {
       'grad: an output of shape [2] is not a scalar; reduce it, or give outputGrad',
     );
     expect(() => grad(y, [other])).toThrow(
-      'input 0, a float32 tensor [1] on reference, is not connected to the output: no operation leads from it to the output',
+      'input 0, a float32 tensor [1] on reference, is not connected to the output: no operation leads from it to ' +
+        'the output',
     );
     expect(() => grad(y, [x, constant])).toThrow(
       'input 1, a float32 tensor [1] on reference, is not connected to the output: it was made without requiresGrad',
@@ -355,7 +356,7 @@ describe('errors of operations name the operation and the shapes', () => {
     ['backends', () => add(zeros([1]), zeros([1], { backend: wasm })), 'add: inputs are on different backends'],
     ['float64 on wasm', () => zeros([1], { backend: wasm, dtype: 'float64' }), "backend 'wasm' has no float64"],
     ['integer gradient', () => tensor([1], { dtype: 'int32', requiresGrad: true }), 'an int32 tensor has no gradient'],
-    ['sparsemax of nothing', () => sparsemax(full([1, 2], -Infinity)), 'has no finite maximum'],
+    ['sparsemax of −∞ alone', () => sparsemax(full([1, 2], -Infinity)), 'has no finite maximum'],
   ])('%s', (_, run, message) => {
     expect(run).toThrow(message);
   });

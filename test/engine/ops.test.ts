@@ -304,7 +304,8 @@ function expectOracle(op: TableOp, inputs: readonly Sample[], attributes: unknow
         Math.abs(values[i] - expected) <= tolerance * (1 + Math.abs(expected));
       if (!close)
         expect.fail(
-          `${op.name} at [${indexOf(i, out)}] of ${inputs.map(x => `[${x.shape}]`).join(' ')}, ${JSON.stringify(attributes)}: ${values[i]}, not ${expected}`,
+          `${op.name} at [${indexOf(i, out)}] of ${inputs.map(x => `[${x.shape}]`).join(' ')}, ` +
+            `${JSON.stringify(attributes)}: ${values[i]}, not ${expected}`,
         );
     }
     xs.forEach((x, i) => expect(Array.from(x.dataSync())).toEqual(Array.from(inputs[i].values)));
@@ -338,7 +339,7 @@ describe('the table', () => {
     ops
       .filter(op => !['simplexThreshold', 'simplexProjection', 'sparsemax', 'simplexGradient'].includes(op.name))
       .map(op => [op.name, op] as const),
-  )('%s of nothing is nothing', (_, op) => {
+  )('%s: empty in, empty out', (_, op) => {
     // Every length that can be 0 is: where a batch, a line or a matrix is missing there is no element to compute.
     const { inputs, attributes } = drawInputs(op, random, 0);
     for (const backend of [reference, wasm]) {
@@ -693,7 +694,7 @@ describe('what the table declares', () => {
     }
   });
 
-  test('the distance from a kink: of two values from each other, of one from 0, of the largest of a line from the next', () => {
+  test('the distance from a kink: between two values, from 0, or from the largest value of a line to the next', () => {
     const kinks = (name: string, inputs: readonly Sample[], attributes: object = {}) =>
       samplingOf(row(name)).kinks!(inputs, attributes);
     const draw = (...shape: number[]): Sample => ({

@@ -122,7 +122,7 @@ describe('positions and streams', () => {
   });
 
   test.each([-1, 0.5, NaN, Infinity, 2 ** 53])(
-    '%d is no seed, no stream and no position; a stream has a name',
+    '%d is rejected as a seed, a stream and a position; an unnamed stream is rejected',
     value => {
       expect(() => new Random(value)).toThrow(`Random: the seed is a whole number from 0 up to 2^53, not ${value}`);
       expect(() => new Random(0, value)).toThrow(

@@ -254,7 +254,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
       );
     });
 
-    test('the Jacobian is diag(1_S) − 1_S 1_Sᵀ/|S| on the support S; symmetric, idempotent, and sends constants to 0', () => {
+    test('the Jacobian is diag(1_S) − 1_S 1_Sᵀ/|S| on the support S: symmetric, idempotent, 0 on constants', () => {
       fc.assert(
         fc.property(inputs, lines => {
           const n = lines[0].length;
@@ -386,7 +386,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
   },
 );
 
-test('the declared distance from a kink: no step below half of it changes the support, and it is |x − τ| of the nearest entry', () => {
+test('the declared distance from a kink is the least |x − τ|; no step below half of it changes the support', () => {
   const kinks = samples.sparsemax.kinks!;
   const line = fc.array(fc.double({ min: -2, max: 2, noNaN: true }), { minLength: 2, maxLength: 8 });
   fc.assert(

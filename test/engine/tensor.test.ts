@@ -1,4 +1,4 @@
-/** Lifetimes: what a scope frees, what shares a buffer, what a freed tensor says; and what is no tensor at all. */
+/** Lifetimes: what a scope frees, what shares a buffer, what a freed tensor says; and what is not a tensor at all. */
 import fc from 'fast-check';
 import { beforeEach, describe, expect, test } from 'vitest';
 import {

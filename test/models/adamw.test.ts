@@ -34,7 +34,7 @@ describe('AdamW', () => {
     const optimizer = new AdamW({ p }, options);
     for (const g of gradients) scope(() => optimizer.update([tensor(Float64Array.from(g), { shape, backend })], 0.01));
     const expected = plainAdamW([...start], gradients, 0.01, decay);
-    // Clipping divides by the norm plus 1e-6, which is no change below the limit.
+    // Clipping divides by the norm plus 1e-6, which changes nothing below the limit.
     p.dataSync().forEach((value: number, i: number) => expect(value).toBeCloseTo(expected[i], 12));
   });
 

@@ -59,11 +59,11 @@ describe('batches', () => {
     );
   });
 
-  test('of nothing there is no group', () => {
+  test('no sequences give no groups', () => {
     expect([groupByLength([], 5), epoch([], 5, new Random(0))]).toEqual([[], []]);
   });
 
-  test('a pool holds about 16 batches: where 16 are a whole number of sequences of one length, every batch is full', () => {
+  test('a pool holds about 16 batches: where they make whole sequences of one length, every batch is full', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 5 }),
@@ -149,7 +149,7 @@ describe('batches', () => {
     );
   });
 
-  test('windows share a token, or more that are context; each token of the stream is scored once, but for a rest', () => {
+  test('windows share one token or more as context; each token is scored once, except a remainder', () => {
     const cuts = fc.integer({ min: 1, max: 9 }).chain(length => fc.tuple(fc.constant(length), fc.nat(length - 1)));
     fc.assert(
       fc.property(fc.array(fc.nat(99), { maxLength: 60 }), cuts, (stream, [length, overlap]) => {

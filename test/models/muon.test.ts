@@ -83,7 +83,7 @@ describe('orthogonalise', () => {
 });
 
 describe('Muon', () => {
-  test('moves a hidden matrix against the orthogonalised gradient, and all else as AdamW does, at a rate of its own', () => {
+  test('moves hidden matrices against the orthogonalised gradient, all else by AdamW at its own rate', () => {
     const random = new Random(3);
     const draw = (n: number) => Array.from({ length: n }, () => random.normal());
     const [w, e] = [draw(12), draw(6)];

@@ -117,7 +117,7 @@ describe('KneserNey', () => {
     );
   });
 
-  test('leaves one occurrence out: counts of n-grams without it, of all shorter ones from those, the discounts as they were', () => {
+  test('leaves one occurrence out of the n-gram counts and all shorter ones; discounts are unchanged', () => {
     fc.assert(
       fc.property(
         corpus,

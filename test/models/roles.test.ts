@@ -87,7 +87,7 @@ describe('roles', () => {
       {},
     ],
     [
-      'padding that is no token',
+      'padding that is not a token',
       { 'tokenizer_config.json': { eos_token: '<|end|>', pad_token: '[PAD]' } },
       { bos: end, eos: end },
     ],
@@ -102,7 +102,7 @@ describe('roles', () => {
   test.each<[object, RegExp]>([
     [
       { 'tokenizer_config.json': { eos_token: '</s>' } },
-      /^model\/tokenizer_config\.json: eos_token is "<\/s>", which is no token of this tokenizer$/,
+      /^model\/tokenizer_config\.json: eos_token is "<\/s>", which is not a token of this tokenizer$/,
     ],
     [
       { 'config.json': { eos_token_id: 'x' } },
@@ -119,7 +119,7 @@ describe('roles', () => {
     expect((failure as Error).message).toMatch(message);
   });
 
-  test('an end token without the special flag is one all the same: not found in a text, and no text itself', async () => {
+  test('an end token without the special flag still counts: not found in a text, and decoded to nothing', async () => {
     const [flagged, not] = await Promise.all(
       [true, false].map(special =>
         read(tokenizerWith(['<|end|>', special]), { 'tokenizer_config.json': { eos_token: '<|end|>' } }),
@@ -132,7 +132,7 @@ describe('roles', () => {
     expect(parseTokenizerJson(tokenizerToJson(not), '').hash).toBe(not.hash);
   });
 
-  test('an end token of the vocabulary that is no added token', async () => {
+  test('an end token of the vocabulary that is not an added token', async () => {
     const json = JSON.parse(three) as { model: { vocab: Record<string, number> } };
     json.model.vocab['</s>'] = fill + 1;
     const tokenizer = await read(JSON.stringify(json), { 'tokenizer_config.json': { eos_token: '</s>' } });

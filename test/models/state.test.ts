@@ -142,7 +142,7 @@ describe('how often', () => {
     expect(store.writes).toBe(1);
   });
 
-  test('saving takes at most 3 % of the time, and is no more frequent than asked for', () => {
+  test('saving takes at most 3 % of the time, and never happens more often than asked', () => {
     fc.assert(
       fc.property(
         fc.double({ min: 0.01, max: 1e4, noNaN: true }),

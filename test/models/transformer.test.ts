@@ -358,7 +358,7 @@ describe('training', () => {
     );
   });
 
-  test('stops with advice when the loss is no number', async () => {
+  test('stops with advice when the loss is not finite', async () => {
     const { training } = fresh();
     await expect(train({ ...training, rate: 1e30 })).rejects.toThrow(
       /the loss is (NaN|Infinity) at step \d+; lower the learning rate/,

@@ -10,7 +10,8 @@ export const separator = '= ';
 /** One line, so that lines keep their numbers; without imports, so that it runs wherever the file does. */
 const hit =
   'const __hit = id => { const seen = globalThis.__mutantHits ??= new Set(); if (seen.has(id)) return; seen.add(id); ' +
-  'const { env, getBuiltinModule } = globalThis.process ?? {}; if (env?.MUTANT_HITS) getBuiltinModule("fs").appendFileSync(env.MUTANT_HITS, id + "\\n"); };';
+  'const { env, getBuiltinModule } = globalThis.process ?? {}; if (env?.MUTANT_HITS) ' +
+  'getBuiltinModule("fs").appendFileSync(env.MUTANT_HITS, id + "\\n"); };';
 
 /**
  * The mutants that each test reaches; under '' those that are reached outside of tests, when the file is read for one.

@@ -4,7 +4,7 @@
  * A seeded sample of the mutants (`mutants.ts`) of each tree meets the tests about that tree, each mutant those single
  * tests that reach it (`instrument.ts`), in two copies of the project outside of it. It is killed when a test fails or
  * hangs.
- * What is known is kept beside the copies, so a second call goes on where the first one stopped.
+ * What is known is kept beside the copies, so a second call resumes where the first one stopped.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -55,7 +55,8 @@ const options = new Command('mutate')
   .option('--minutes <n>', 'stop after so long; the same call again goes on', number(0), 40)
   .option(
     '--seconds <n>',
-    'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in the time that is left',
+    'of tests that a mutant meets at first, the likeliest to notice it before others; survivors meet the rest in ' +
+      'the time that is left',
     number(1),
     15,
   )
@@ -286,7 +287,9 @@ async function main(): Promise<void> {
       await appendFile(log, `${JSON.stringify(verdict)}\n`);
       const rate = ++done / ((performance.now() - start) / 60_000);
       progress(
-        `${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} minutes left`,
+        `${what}: ${done} of ${rounds.length}, ${[...verdicts.values()].filter(survives).length} survive, ` +
+          `${rate.toFixed(0)} a minute, ${Math.ceil(Math.min(left() / 60_000, (rounds.length - done) / rate))} ` +
+          'minutes left',
       );
     });
   };
@@ -309,7 +312,8 @@ async function main(): Promise<void> {
   const [mutants, unsure] = [sample.length - all.length, all.filter(v => v.untried && v.untried.length > 0).length];
   if (mutants + unsure > 0)
     console.log(
-      `${mutants} mutants, and tests of ${unsure} survivors, are left after ${options.minutes} minutes; the same command goes on with them`,
+      `${mutants} mutants, and tests of ${unsure} survivors, are left after ${options.minutes} minutes; the same ` +
+        'command goes on with them',
     );
   stop();
   process.exit(0);

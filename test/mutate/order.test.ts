@@ -49,7 +49,7 @@ const files = fc
   )
   .map(entries => Object.fromEntries(entries) as Record<string, TestFile>);
 
-test('a mutant meets every test of its directories that reaches it once, and no other, whoever has noticed what', () => {
+test('a mutant meets each test of its directories that reaches it once, and no other, in any order of verdicts', () => {
   fc.assert(
     fc.property(
       files,
@@ -103,7 +103,7 @@ test('as much of a batch as fits: never more than the time, and nothing is left 
   );
 });
 
-test('first comes the test that noticed a mutant of the file before, then those that are named like its line, then those that reach it themselves', () => {
+test('first tests that noticed a mutant of the file, then those named like its line, then those that reach it', () => {
   const fillers = Array.from({ length: 40 }, (_, i) => ({
     id: `x${i}`,
     name: `other ${i}`,
@@ -133,7 +133,8 @@ test('first comes the test that noticed a mutant of the file before, then those 
 test('the words around a mutant are those of its line and of the lines that open the blocks around it', () => {
   expect([...wordsAround(mutant, source)].sort()).toEqual(['const', 'exp', 'export', 'log1p', 'softplus']);
   const nested =
-    'const other = 2;\nfunction rows() {\n  const before = 0;\n  for (const each of all) {\n    skipped();\n\n    count += 1;\n  }\n}';
+    'const other = 2;\nfunction rows() {\n  const before = 0;\n  for (const each of all) {\n    skipped();\n\n    ' +
+    'count += 1;\n  }\n}';
   expect([...wordsAround({ start: nested.indexOf('1;') }, nested)].sort()).toEqual([
     'all',
     'const',

@@ -16,7 +16,7 @@ const verdict = (number: number, file: string, status: Status['status'], untried
   return { number, tree: file.split('/')[0], line: 1, mutant, status, untried };
 };
 
-test('a hung test has noticed, a place that no test reaches is one that nothing notices; numerical code is counted over all trees', () => {
+test('a hung test kills, unreached code survives; numerical code is counted over all trees', () => {
   const verdicts = [
     verdict(0, 'engine/shape.ts', 'killed'),
     verdict(1, 'engine/shape.ts', 'hung'),

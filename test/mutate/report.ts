@@ -77,7 +77,8 @@ export function survivors(verdicts: readonly Verdict[], sources: ReadonlyMap<str
     .sort((a, b) => a.mutant.file.localeCompare(b.mutant.file) || a.mutant.start - b.mutant.start)
     .map(
       ({ mutant, line, status, untried = [] }) =>
-        `${mutant.file}:${line}  ${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`,
+        `${mutant.file}:${line}  ` +
+        `${mutant.kind}${status === 'not reached' ? ', reached by no test' : ''}${untried.length > 0 ? `, ${untried.length} tests not tried` : ''}\n${diffOf(sources.get(mutant.file)!, mutant)}`,
     )
     .join('\n');
 }

@@ -115,8 +115,8 @@ test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['pa
     const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
     const [u, v] = [targetIds.length, sourceIds.length];
     const P = layers[name](cost, u, v, settings);
-    // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum has v
-    // of them.
+    // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum
+    // has v of them.
     const roundings = 4 * settings.iterations * v * 2 ** -24 * Math.max(1, ...cost.map(Math.abs));
     for (const end of ['embedding', 'head'] as const) {
       const [from, to] = [source.model[end].dataSync(), model[end].dataSync()];

@@ -9,7 +9,7 @@ import { tokenizerOf } from './app/report-example.ts';
 const names = (prefix: string) => Array.from({ length: 16 }, (_, i) => `${prefix}${i}`);
 
 describe('explainPlan', () => {
-  test('gives of every row its largest entries over the whole row, and what they cover; rows by what is covered', () => {
+  test('gives the largest entries of every row and the share they cover; rows are sorted by that share', () => {
     fc.assert(
       fc.property(
         plans(),

@@ -66,7 +66,7 @@ describe('starts', () => {
     expect(Array.from(model.head.dataSync())).toEqual(Array.from(source.model.head.dataSync()));
   });
 
-  test('s2t2: rows for finetuning do not depend on how far the prior was mixed; their head has the scale asked for', async () => {
+  test('s2t2: finetuning rows do not depend on the prior mixture; their head has the scale asked for', async () => {
     const start = async (more: Partial<Context['settings']>) => {
       const settings = { ...context.settings, planShare: 0, noise: 0, ...more };
       const { finetuned } = await methods.s2t2.start({ ...context, settings, runStage: (_, t) => train(t) });

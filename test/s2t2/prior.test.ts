@@ -33,11 +33,11 @@ test('has full support, rows that sum to μ = 1/u and columns that sum to ν', (
   );
 });
 
-test('is (1 − ε) of the share of each source token among the pieces of the text, and ε of the uniform coupling', () => {
+test('is (1 − ε) the share of each source token among the pieces of the text, plus ε the uniform coupling', () => {
   fc.assert(
     fc.property(smoothings, fc.nat(u - 1), (smoothing, i) => {
       const { values } = priorCoupling(source, target, map, smoothing);
-      // Unknown tokens have no column; a token of nothing else is spread over all.
+      // Unknown tokens have no column; a token made only of those is spread over all.
       const columns = new Set(map.sourceIds);
       const known = [...source.encodeBytes(target.tokenBytes(map.targetIds[i]))].filter(id => columns.has(id));
       const pieces = known.length > 0 ? known : [...map.sourceIds];

@@ -260,7 +260,7 @@ describe('sparse Sinkhorn', () => {
     );
   });
 
-  test('shifting rows and columns of the cost moves nothing at convergence; transposing the problem transposes the plan', () => {
+  test('shifting rows and columns of the cost changes nothing at convergence; transposition commutes', () => {
     fc.assert(
       fc.property(problems({ scale: 0.1 }), p => {
         const { plan } = solve(p, 'dual', 600);
@@ -275,7 +275,7 @@ describe('sparse Sinkhorn', () => {
     );
   });
 
-  test('on a 12×20 Gaussian cost with α = 1 the optimum is a vertex with 31 entries or fewer; alternating stays away from it', () => {
+  test('on a 12×20 Gaussian cost with α = 1 the optimum is a vertex (≤ 31 entries) that alternating misses', () => {
     const random = new Random(3);
     const p: Problem = {
       u: 12,
@@ -340,7 +340,7 @@ describe('sparse Sinkhorn', () => {
     },
   );
 
-  test('the gradient through the rounds of a converged plan is the implicit one, by the Laplacian of its support', () => {
+  test('the gradient through a converged plan is the implicit one, by the Laplacian of its support', () => {
     fc.assert(
       fc.property(
         problems({ scale: 0.1 }),

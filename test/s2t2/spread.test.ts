@@ -92,8 +92,8 @@ test('rows mixed with a share of one row are what they were, when divided by the
       const mixed = Float64Array.from(values, (x, e) => (1 - smoothing) * x + smoothing * common[e % width]);
       const plain = isotropicParts({ values, ids: ids(n) }, width, variance);
       const { kept } = isotropicParts({ values: mixed, ids: ids(n), share: 1 - smoothing }, width, variance);
-      // Both are the same numbers up to a few roundings, magnified by 1 / (1 − ε) ≤ 20; eigenvalues near σ² may be capped
-      // in one and not in the other, which is a rounding as well.
+      // Both are the same numbers up to a few roundings, magnified by 1 / (1 − ε) ≤ 20; eigenvalues near σ² may be
+      // capped in one and not in the other, which is a rounding as well.
       kept.forEach((x, e) => expect(Math.abs(x - plain.kept[e])).toBeLessThan(2 ** -24 * (1 + Math.sqrt(variance))));
     }),
   );

@@ -31,7 +31,7 @@ const row = (end: ArrayLike<number>, id: number) => Array.from({ length: width }
 const tolerance = (plan: Plan) =>
   64 * 2 ** -24 * 4 * Math.max(1, ...Array.from(plan.values, (p, e) => p / plan.nu[plan.columns[e]]));
 
-test('a plan applied to arrays equals the layer on tensors, and the same plan loaded from its file is the same', async () => {
+test('a plan applied to arrays equals the layer on tensors, also when loaded from its file', async () => {
   await fc.assert(
     fc.asyncProperty(translations, async ({ plan, dense, end, targetSize }) => {
       const path = `${directory}/plan.safetensors`;

@@ -14,8 +14,8 @@ const time = (s: number): string =>
 const number = (x: number): string => x.toLocaleString('en', { maximumSignificantDigits: 3 });
 
 export function renderResults(results: readonly Result[]): void {
-  const fullest = new Map<string, number>();
-  for (const { op, rate } of results) fullest.set(op, Math.max(fullest.get(op) ?? 0, rate?.value ?? 0));
+  const longest = new Map<string, number>();
+  for (const { op, rate } of results) longest.set(op, Math.max(longest.get(op) ?? 0, rate?.value ?? 0));
 
   const groups = new Map<string, HTMLTableSectionElement>();
   for (const r of results) {
@@ -38,7 +38,7 @@ export function renderResults(results: readonly Result[]): void {
       continue;
     }
     const bar = document.createElement('div');
-    bar.style.width = `${(100 * r.rate.value) / fullest.get(r.op)!}%`;
+    bar.style.width = `${(100 * r.rate.value) / longest.get(r.op)!}%`;
     const holder = cell('td', '', { class: 'bar' });
     holder.append(bar);
     row.append(holder, cell('td', `${number(r.rate.value)} ${r.rate.unit}`), cell('td', time(r.seconds)));

@@ -226,7 +226,8 @@ export function simplex(machine: Machine): Record<string, Kernel<WasmStorage>> {
     const wrong = machine.floats(mass.storage.pointer, mass.storage.size).findIndex(m => !(m > 0 && m < Infinity));
     if (wrong >= 0)
       throw new RangeError(
-        `${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be positive and finite`,
+        `${op}: mass ${wrong} is ${machine.floats(mass.storage.pointer, mass.storage.size)[wrong]}; it must be ` +
+          'positive and finite',
       );
     if (mass.storage.size === sizeOf(lines)) return use(mass.storage);
     const masses = strided(machine, mass.storage, lines, broadcastStrides(mass.shape, lines), 0);

@@ -78,8 +78,8 @@ function emitPacking({ module }: Kernels): Packing {
   });
 
   /**
-   * Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: the vectors of a panel,
-   * one or two, are copied. What is read beyond the last line is within the slack of blocks.
+   * Neighbouring lines are neighbours in memory, and `stride` bytes lead from one l to the next: the vectors of a
+   * panel, one or two, are copied. What is read beyond the last line is within the slack of blocks.
    */
   const columns = module.func('packColumns', packParams, (f, p) => {
     const panels = (width: 4 | 8) => {
@@ -193,9 +193,9 @@ function emitBlock({ module, features }: Kernels): FuncRef {
 }
 
 /**
- * A large product in two steps. `matmulPack` packs `count` lines of k floats for all threads, an item a panel; blocks of
- * `depth` terms follow each other, each with all panels. `matmulTiles` multiplies packed A (m, k) and B (k, n), an item
- * a tile of C.
+ * A large product in two steps. `matmulPack` packs `count` lines of k floats for all threads, an item a panel; blocks
+ * of `depth` terms follow each other, each with all panels. `matmulTiles` multiplies packed A (m, k) and B (k, n), an
+ * item a tile of C.
  */
 function emitTiles(kernels: Kernels, pack: Packing, block: FuncRef): void {
   /** Where in packed lines the panel of line `line` begins, in the block of k terms from term l on. */

@@ -56,7 +56,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const domain = { ...split, format };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; results go to ${flags.out}`,
+    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; ` +
+      `results go to ${flags.out}`,
   );
   const {
     results,

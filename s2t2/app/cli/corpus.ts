@@ -59,7 +59,8 @@ export function addCorpusCommands(program: Command): void {
   program
     .command('data')
     .description(
-      "make a domain's data anew, or more of it: fetched from Debian or npm, split without close relatives between splits",
+      "make a domain's data anew, or more of it: fetched from Debian or npm, split without close " +
+        'relatives between splits',
     )
     .addArgument(new Argument('<name>', 'domain').choices(Object.keys(domains)))
     .option('--out <dir>', 'where the files go', 'runs/data')

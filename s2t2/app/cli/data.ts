@@ -15,6 +15,7 @@ export interface CorpusFlags {
   readonly strict?: boolean;
 }
 
+/** Adds the options by which a corpus is read. */
 export const withCorpus = (command: Command): Command =>
   command
     .addOption(
@@ -23,6 +24,7 @@ export const withCorpus = (command: Command): Command =>
     .option('--field <name>', 'of JSON Lines, which holds the text; default "text"')
     .option('--strict', 'stop at a sequence with a "*" inside, in place of leaving it out');
 
+/** The corpus options that the flags ask for. */
 export const corpusOptions = ({ format, field, strict }: CorpusFlags): CorpusOptions => ({
   format,
   field,
@@ -76,6 +78,7 @@ export const withTraining = (command: Command): Command =>
       defaultTokenizerSample,
     );
 
+/** Adds the options of the target tokenizer. */
 export const withTarget = (command: Command): Command =>
   withTraining(command).option(
     '--tokenizer <file>',

@@ -24,7 +24,8 @@ export function addPaperCommand(program: Command): void {
     .option('--model <dir>', 'source model; the bundled one, if missing')
     .option(
       '--domain <names>',
-      `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, and a table of them all`,
+      `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, ` +
+        `and a table of them all`,
       domainList,
       ['proteins'],
     )
@@ -41,7 +42,8 @@ export function addPaperCommand(program: Command): void {
     .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
     .option(
       '--rates <path>',
-      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose cells are taken too, or a file like its rates.jsonl',
+      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose ' +
+        'cells are taken too, or a file like its rates.jsonl',
     )
     .option('--tune <names>', 'learning rates that the grid searches: rate, planRate, bodyRate', rateList, [
       'rate',

@@ -75,7 +75,8 @@ export function addPlanCommands(program: Command): void {
       const seconds = (performance.now() - started) / 1000;
       print(
         { bytes, seconds, out: options.out },
-        `${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
+        `${(bytes / 1e6).toFixed(0)} MB of weights in ${seconds.toFixed(1)} s, ` +
+          `${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
       );
     });
 }

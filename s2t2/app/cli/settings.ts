@@ -99,7 +99,9 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   ...given(flags, ['smoothing', 'headNormalisation', 'spread']),
 });
 
-/** Learning rates of each method: those given, and else those of the published grid for proteins at the nearest budget. */
+/**
+ * Learning rates of each method: those given, and else those of the published grid for proteins at the nearest budget.
+ */
 export async function ratesFrom(
   flags: SettingsFlags,
   names: readonly string[],

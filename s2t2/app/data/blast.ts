@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { UserError } from '../../../models/errors.ts';
 
+/** A protein of a BLAST database. */
 export interface Protein {
   /** The first VisibleString of the header: an accession or a name, whatever the database's maker put there. */
   readonly name: string;
@@ -30,6 +31,7 @@ export async function readBlastDatabase(path: string): Promise<Protein[]> {
   }
 }
 
+/** The proteins of a BLAST version 4 database, from its index, sequence and header files. */
 export function parseBlastDatabase(index: Buffer, sequences: Buffer, headers: Buffer): Protein[] {
   let at = 0;
   const int = () => {

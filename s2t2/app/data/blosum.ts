@@ -6,6 +6,7 @@ import { readText } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import { dataFolder } from './tools.ts';
 
+/** Scores of amino acids that replace each other. */
 export interface SubstitutionMatrix {
   /** One letter a residue, in the order of rows and columns. */
   readonly letters: string;

@@ -19,6 +19,7 @@ import {
 import type { Close, Sizes } from './relatives.ts';
 import { dataFolder } from './tools.ts';
 
+/** The texts of a domain, in three splits, and where they come from. */
 export interface DomainData {
   readonly name: string;
   /** What a text is counted in: residue, base, byte. */
@@ -41,6 +42,7 @@ export interface Kin {
   readonly close: Close;
 }
 
+/** How a domain is read, split and described. */
 export interface Domain {
   readonly unit: 'residue' | 'base' | 'byte';
   /** A package of Debian, or a manifest of npm packages beside this file. */
@@ -80,6 +82,7 @@ const help = (code: string, language: string, script: RegExp, sizes: Sizes): Dom
   sizes,
 });
 
+/** All domains by name. */
 export const domains = {
   proteins: {
     ...swissProt,
@@ -116,7 +119,8 @@ export const domains = {
     unit: 'byte',
     package: { npm: 'code' },
     source:
-      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, in equal numbers of files',
+      'TypeScript of @noble/curves, @noble/hashes, @tanstack/query-core and mobx and JavaScript of three, ' +
+      'in equal numbers of files',
     licence: 'MIT, © Paul Miller; Tanner Linsley; Michel Weststrate; three.js authors',
     read: readCode('@noble/curves', '@noble/hashes', '@tanstack/query-core', 'mobx', 'three'),
     kin: textKin,
@@ -138,8 +142,10 @@ export const domains = {
   },
 } as const satisfies Readonly<Record<string, Domain>>;
 
+/** The name of a domain. */
 export type DomainName = keyof typeof domains;
 
+/** The domain of a name; an unknown name is a `UserError` that lists them. */
 export function domainOf(name: string): Domain {
   if (!Object.hasOwn(domains, name))
     throw new UserError(`${name}: no such domain; there are ${Object.keys(domains).join(', ')}`);

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { Random } from '../../../engine/index.ts';
 import { npmPackages } from './tools.ts';
 
+/** The English documents that a source model is pretrained on. */
 export interface English {
   readonly train: string[];
   readonly validation: string[];

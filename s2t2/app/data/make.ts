@@ -23,6 +23,7 @@ import {
 } from './relatives.ts';
 import { debianPackage, npmPackages } from './tools.ts';
 
+/** A run of `data`: how large the splits are, and where they go. */
 export interface MakeOptions extends Partial<Sizes> {
   /** Where `NAME.{train,validation,test}.{fasta,jsonl}.gz` and `NAME.json` go. */
   readonly out: string;
@@ -65,6 +66,7 @@ export interface DomainRecord {
   };
 }
 
+/** Makes a domain's data anew from Debian's and npm's packages. */
 export async function makeDomain(name: string, options: MakeOptions): Promise<DomainRecord> {
   const { log, seed } = options;
   const domain = domainOf(name);
@@ -118,7 +120,9 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
     package:
       'debian' in domain.package ? `${domain.package.debian} (Debian)` : `${domain.package.npm}/package.json (npm)`,
     licence: domain.licence,
-    command: `npm run s2t2 -- data ${name} --train ${sizes.train} --validation ${sizes.validation} --test ${sizes.test} --seed ${seed}`,
+    command:
+      `npm run s2t2 -- data ${name} --train ${sizes.train} --validation ${sizes.validation} --test ` +
+      `${sizes.test} --seed ${seed}`,
     unit: domain.unit,
     texts: texts.length,
     clusters: linclust && { tool: `mmseqs easy-linclust ${linclust.join(' ')}`, count: kept.length },
@@ -146,6 +150,7 @@ const render = (items: readonly Item[], { unit }: Domain): string =>
       )
   ).join('');
 
+/** The length of texts, in bytes or in letters. */
 export const countUnits = (texts: readonly string[], unit: Domain['unit']): number =>
   texts.reduce((n, text) => n + (unit === 'byte' ? Buffer.byteLength(text) : text.length), 0);
 

@@ -6,6 +6,7 @@ import { readCorpus } from '../corpus.ts';
 import { readBlastDatabase } from './blast.ts';
 import { run } from './tools.ts';
 
+/** A text with its name. */
 export interface Item {
   readonly name: string;
   readonly text: string;
@@ -48,6 +49,7 @@ async function readSwissProt(root: string): Promise<(Item & { classes: number[] 
   );
 }
 
+/** Swiss-Prot, from a BLAST database. */
 export const readProteins: Reader = async root => (await readSwissProt(root)).map(({ name, text }) => ({ name, text }));
 
 /** Those of exactly one EC class, which labels them. */
@@ -145,6 +147,7 @@ export const readHebrew: Reader = async root => {
   return books.flatMap(hebrewChapters).filter(c => c.text.length >= shortest);
 };
 
+/** The chapters of a book of the Hebrew Bible. */
 export const hebrewChapters = (book: string): Item[] =>
   [...book.matchAll(/<chapter osisID="([^"]*)">([^]*?)<\/chapter>/g)].map(([, name, chapter]) => ({
     name,

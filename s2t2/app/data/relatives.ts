@@ -11,6 +11,7 @@ import { UserError } from '../../../models/errors.ts';
 import type { Item } from './readers.ts';
 import { mmseqs } from './tools.ts';
 
+/** Two texts that resemble each other. */
 export interface Hit {
   readonly query: string;
   readonly target: string;
@@ -29,12 +30,14 @@ export type Close = Pick<Hit, 'similarity' | 'coverage'>;
 /** The hits of queries in targets; no text is a hit of itself. */
 export type Search = (queries: readonly Item[], targets: readonly Item[]) => Hit[] | Promise<Hit[]>;
 
+/** Texts in each split. */
 export interface Sizes {
   readonly train: number;
   readonly validation: number;
   readonly test: number;
 }
 
+/** The texts of each split. */
 export type Splits = Readonly<Record<keyof Sizes, readonly Item[]>>;
 
 /**
@@ -125,6 +128,7 @@ export interface Relatives {
   readonly withShortCloseHit: number;
 }
 
+/** Counts the queries by the similarity of their closest hit. */
 export function countRelatives(queries: readonly Item[], hits: readonly Hit[], close: Close): Relatives {
   const strongest = new Map<string, number>();
   for (const h of hits)
@@ -158,6 +162,7 @@ export async function cluster(items: readonly Item[], options: readonly string[]
   return items.filter(item => chosen.has(item.name));
 }
 
+/** Searches for related sequences with MMseqs2. */
 export const searchSequences =
   (options: readonly string[], work: string): Search =>
   async (queries, targets) => {
@@ -199,6 +204,7 @@ function* stretches(text: string): Generator<string> {
   for (let i = 0; i === 0 || i + stretch <= text.length; i++) yield text.slice(i, i + stretch);
 }
 
+/** Searches for texts that share long runs of characters. */
 export function searchTexts(queries: readonly Item[], targets: readonly Item[]): Hit[] {
   const owners = new Map<string, number[]>();
   const sizes = queries.map(({ text }, query) => {

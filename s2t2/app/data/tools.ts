@@ -1,7 +1,7 @@
 /** Programs of the system that the data are made with, and the two places that packages come from: Debian and npm. */
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { cp, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { cp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -94,7 +94,46 @@ export async function npmPackages(manifest: string, cache: string, log: Log): Pr
     );
   });
   await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], cache);
+  await checkInstalled(from, modules).catch(async (error: unknown) => {
+    await rm(modules, { recursive: true, force: true }); // or the next run would take it for whole
+    throw error;
+  });
   return modules;
+}
+
+/**
+ * A `UserError` unless every package that the texts come from holds the files and bytes that the manifest's
+ * `installed.json` records: npm 11 exits with 0 after it ran out of disk space.
+ */
+async function checkInstalled(manifest: string, modules: string): Promise<void> {
+  const text = await readFile(join(manifest, 'installed.json'), 'utf8');
+  const expected = JSON.parse(text) as Readonly<Record<string, { files: number; bytes: number }>>;
+  for (const [name, { files, bytes }] of Object.entries(expected)) {
+    const found = await contents(join(modules, name));
+    if (found.files !== files || found.bytes !== bytes)
+      throw new UserError(
+        `${join(modules, name)}: npm installed ${found.files} files of ${found.bytes} bytes, not the ${files} files of ` +
+          `${bytes} bytes of ${name}, and reported no error; is there room on the disk? Free some and run again`,
+      );
+  }
+}
+
+/** The files under a folder and their bytes, without packages nested in it; none where there is no such folder. */
+async function contents(folder: string): Promise<{ files: number; bytes: number }> {
+  let [files, bytes] = [0, 0];
+  for (const entry of existsSync(folder) ? await readdir(folder, { withFileTypes: true }) : []) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) {
+      if (entry.name === 'node_modules') continue;
+      const inside = await contents(path);
+      files += inside.files;
+      bytes += inside.bytes;
+    } else {
+      files++;
+      bytes += (await stat(path)).size;
+    }
+  }
+  return { files, bytes };
 }
 
 /** MMseqs2 on two threads. What a killed run left in `tmp` would be taken for this one's. */

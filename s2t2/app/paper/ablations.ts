@@ -1,9 +1,13 @@
-/** What one setting of S2T2 does to the plan and to bits per byte, everything else at the table's settings. Validation data. */
+/**
+ * What one setting of S2T2 does to the plan and to bits per byte, everything else at the table's settings. Validation
+ * data.
+ */
 import { methods } from '../../methods.ts';
 import type { Settings } from '../../settings.ts';
 import { variants } from '../../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
+/** A setting that ablations vary. */
 export type AblationName = 'alpha' | 'T' | 'variant' | 'noise' | 'prior' | 'share' | 'head' | 'spread';
 
 /** The values of a setting that are tried. */
@@ -25,8 +29,10 @@ const choices: Readonly<
   spread: () => (['none', 'isotropic'] as const).map(spread => ({ value: spread, vary: { spread } })),
 };
 
+/** The settings that ablations can vary. */
 export const ablationNames = Object.keys(choices) as AblationName[];
 
+/** One setting varied, with what each value reached. */
 export interface Ablation {
   readonly name: AblationName;
   readonly rows: readonly {
@@ -43,6 +49,7 @@ export interface Ablation {
   }[];
 }
 
+/** Varies settings one at a time, on validation data. */
 export async function ablate(bench: Bench, names: readonly AblationName[], base: Settings): Promise<Ablation[]> {
   const cells = names.flatMap(name =>
     choices[name](base).map(({ value, vary }) => ({

@@ -33,6 +33,7 @@ export interface Bench {
   readonly log: (line: string) => void;
 }
 
+/** A cell of the paper's tables: a method with what fixes it. */
 export interface Cell {
   /** To be read by people. */
   readonly key: string;
@@ -43,6 +44,7 @@ export interface Cell {
   readonly given?: string;
 }
 
+/** What is kept of a finished cell. */
 export interface CellResult {
   readonly row: Row;
   /** −ln p of every held-out sequence, end tokens left out. */
@@ -129,7 +131,10 @@ async function trainCell(
   return result;
 }
 
-/** A list that begins at a share of its length: where each of several processes begins, so that they seldom wait for each other. */
+/**
+ * A list that begins at a share of its length: where each of several processes begins, so that they seldom wait for
+ * each other.
+ */
 export function rotated<T>(list: readonly T[], share: number): T[] {
   const first = Math.floor(share * list.length);
   return [...list.slice(first), ...list.slice(0, first)];

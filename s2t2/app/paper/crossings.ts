@@ -1,8 +1,10 @@
 /** Where learning curves cross: which of two is lower over which stretch of training. */
 import type { CurvePoint } from '../../cell.ts';
 
+/** What a curve is drawn against. */
 export type CurveUnit = 'tokens' | 'bytes' | 'seconds';
 
+/** A stretch on which one curve lies below another. */
 export interface Stretch {
   /** In the unit, to the next stretch or to where the shorter curve ends. */
   readonly from: number;

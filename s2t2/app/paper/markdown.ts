@@ -17,6 +17,7 @@ export function markdownTable(header: readonly string[], rows: readonly (readonl
   return [line(header), `| --- |${' ---: |'.repeat(header.length - 1)}`, ...rows.map(line)].join('\n');
 }
 
+/** A finished table as Markdown. */
 export function paperMarkdown({
   domain,
   model,
@@ -43,7 +44,11 @@ export function paperMarkdown({
     r.seconds > 0 ? r.seconds.toFixed(0) : '',
   ];
   const parts = [
-    `${domain.name}: ${domain.source}; ${table.sequences} held-out sequences, seeds ${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ${settings.budget.unit} a method. Source model: ${count(model.parameters)} parameters, width ${model.width}, ${model.layers} layers, vocabulary ${model.vocabSize}. ${backend}. Brackets hold 95 % intervals of a bootstrap over sequences crossed with seeds.`,
+    `${domain.name}: ${domain.source}; ${table.sequences} held-out sequences, seeds ` +
+      `${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ${settings.budget.unit} a method. ` +
+      `Source model: ${count(model.parameters)} parameters, width ${model.width}, ${model.layers} layers, ` +
+      `vocabulary ${model.vocabSize}. ${backend}. Brackets hold 95 % intervals of a bootstrap over ` +
+      `sequences crossed with seeds.`,
     markdownTable(
       [
         'method',
@@ -140,14 +145,16 @@ function crossings(rows: readonly TableRow[]): string {
       const found = stretches(curveOf('s2t2'), curveOf(other), unit);
       const text = found.map(
         s =>
-          `${s.lower === 'first' ? 'below' : 'above'} from ${count(s.from)} to ${count(s.to)} (by ${Math.abs(s.gap).toFixed(3)} on average)`,
+          `${s.lower === 'first' ? 'below' : 'above'} from ${count(s.from)} to ${count(s.to)} (by ` +
+          `${Math.abs(s.gap).toFixed(3)} on average)`,
       );
       return text.length === 0 ? [] : [`- against ${unit}, s2t2 and ${other}: s2t2 ${text.join(', ')}`];
     }),
   );
   return lines.length === 0
     ? ''
-    : `Where the curves of training cross (means over seeds and a fortieth of the steps; phase 1 of s2t2, its model frozen, is the beginning of its curve):\n\n${lines.join('\n')}`;
+    : `Where the curves of training cross (means over seeds and a fortieth of the steps; phase 1 of s2t2, ` +
+        `its model frozen, is the beginning of its curve):\n\n${lines.join('\n')}`;
 }
 
 /** One line a domain: how much shorter its texts become, and what every start is worth. */
@@ -197,7 +204,8 @@ function claims(rows: readonly TableRow[]): string {
   );
   for (const { name, value } of frozen)
     lines.push(
-      `- model frozen, s2t2 before ${name}: ${s2t2.before!.mean < value ? 'yes' : '**no**'} (${s2t2.before!.mean.toFixed(3)} and ${value.toFixed(3)})`,
+      `- model frozen, s2t2 before ${name}: ${s2t2.before!.mean < value ? 'yes' : '**no**'} ` +
+        `(${s2t2.before!.mean.toFixed(3)} and ${value.toFixed(3)})`,
     );
   for (const other of rows.filter(r => r.againstS2T2 && r.vocabulary !== null && !r.name.startsWith('s2t2'))) {
     const { mean, low, high } = other.againstS2T2!;
@@ -208,7 +216,8 @@ function claims(rows: readonly TableRow[]): string {
   }
   const best = rows.reduce((a, b) => (b.after.mean < a.after.mean && b.vocabulary !== null ? b : a), s2t2);
   lines.push(
-    `- the best row, ${best.name}, is ${signed(best.againstOrder0.mean)} bits per byte from order 0, ${Math.abs(best.againstOrder0.mean / best.againstOrder0.error).toFixed(1)} paired standard errors`,
+    `- the best row, ${best.name}, is ${signed(best.againstOrder0.mean)} bits per byte from order 0, ` +
+      `${Math.abs(best.againstOrder0.mean / best.againstOrder0.error).toFixed(1)} paired standard errors`,
   );
   return `What the paper claims, and what these rows say:\n\n${lines.join('\n')}`;
 }

@@ -1,5 +1,6 @@
 /**
- * Whether the plan means anything: do seeds agree on its support, does it matter which row is whose, and are amino acids
+ * Whether the plan means anything: do seeds agree on its support, does it matter which row is whose, and are amino
+ * acids
  * that replace each other in evolution translated alike?
  */
 import { Random } from '../../../engine/index.ts';
@@ -16,6 +17,7 @@ import { mantel } from './statistics.ts';
 import { s2t2Cell } from './table.ts';
 import { disposeModel } from '../../../models/weights.ts';
 
+/** What a plan can be asked: shuffled rows, overlap between seeds, similarity of residues. */
 export interface Meaning {
   /** Mean over pairs of seeds of |A ∩ B| / |A ∪ B| of two supports, and the same with the rows of B shuffled. */
   readonly overlap: { readonly seeds: number; readonly shuffled: number } | null;
@@ -25,6 +27,7 @@ export interface Meaning {
   readonly blosum62: { readonly correlation: number; readonly p: number } | null;
 }
 
+/** Asks the learned plans what they mean, beside the same plans with rows shuffled. */
 export async function meaning(
   bench: Bench,
   settings: Settings,
@@ -70,6 +73,7 @@ function jaccard(a: ReadonlySet<number>, b: ReadonlySet<number>): number {
   return both / (a.size + b.size - both);
 }
 
+/** How much the supports of plans of several seeds overlap, and with rows shuffled. */
 export function overlapOf(plans: readonly Plan[]): { seeds: number; shuffled: number } {
   const order = new Random(0).split('overlap').shuffle(Array.from(plans[0].mu, (_, i) => i));
   const pairs = plans.flatMap((a, i) => plans.slice(0, i).map(b => [a, b] as const));

@@ -7,6 +7,7 @@ import type { Paper } from './paper.ts';
 import type { Interval } from './statistics.ts';
 import type { TableRow } from './table.ts';
 
+/** What the report of a table is made from. */
 export interface PaperParts {
   readonly results: Paper;
   readonly source: Tokenizer;
@@ -23,7 +24,10 @@ const count = (n: number): string => (n > 0 ? Math.round(n).toLocaleString('en')
 function mainTable(rows: readonly TableRow[], unit: string): ReportTable {
   return {
     title: 'Held-out bits per byte',
-    note: 'Lower is better. Intervals hold 95 % of a bootstrap over sequences crossed with seeds; the difference to s2t2 is paired in both, and positive where s2t2 is better. Before: the model as it starts, where a plan is learned with the plan learned and the model frozen.',
+    note:
+      'Lower is better. Intervals hold 95 % of a bootstrap over sequences crossed with seeds; the ' +
+      'difference to s2t2 is paired in both, and positive where s2t2 is better. Before: the model as it ' +
+      'starts, where a plan is learned with the plan learned and the model frozen.',
     columns: [
       'method',
       'bits/byte before',
@@ -108,6 +112,7 @@ function ablationPlots({ name, rows }: Ablation): CurvePlot[] {
   ];
 }
 
+/** The report of a table. */
 export function describePaper({ results, source, target, plan, sample }: PaperParts): ReportData {
   const { table, domain, model, settings, ablations, transfer, meaning } = results;
   const finetuned = table.rows.filter(r => r.vocabulary !== null);
@@ -140,7 +145,9 @@ export function describePaper({ results, source, target, plan, sample }: PaperPa
       : [
           {
             title: 'The plan on another model',
-            note: `A model of ${count(transfer.model.parameters)} parameters (${transfer.model.family}) that shares the vocabulary and has not seen the plan.`,
+            note:
+              `A model of ${count(transfer.model.parameters)} parameters (${transfer.model.family}) that ` +
+              `shares the vocabulary and has not seen the plan.`,
             columns: ['method', 'bits/byte before', 'bits/byte after', 'less transferred'],
             rows: transfer.rows.map(r => ({
               cells: [r.name, cell(r.before), cell(r.after), cell(r.againstTransferred)],
@@ -150,7 +157,13 @@ export function describePaper({ results, source, target, plan, sample }: PaperPa
         ];
   return {
     title: `Sparse Sinkhorn token translation: ${domain.name}`,
-    lead: `An English model of ${count(model.parameters)} parameters and ${model.vocabSize.toLocaleString('en')} tokens, adapted to ${domain.name} with a vocabulary of ${target.vocabSize.toLocaleString('en')} by every method on ${settings.budget.amount.toLocaleString('en')} ${settings.budget.unit} each, learning the plan included; ${table.seeds.length} seeds, ${table.sequences} held-out sequences. Data: ${domain.source}.`,
+    lead:
+      `An English model of ${count(model.parameters)} parameters and ` +
+      `${model.vocabSize.toLocaleString('en')} tokens, adapted to ${domain.name} with a vocabulary of ` +
+      `${target.vocabSize.toLocaleString('en')} by every method on ` +
+      `${settings.budget.amount.toLocaleString('en')} ${settings.budget.unit} each, learning the plan ` +
+      `included; ${table.seeds.length} seeds, ${table.sequences} held-out sequences. Data: ` +
+      `${domain.source}.`,
     facts,
     tables: [mainTable(table.rows, domain.unit), ...transferred, ...ablations.map(ablationTable)],
     curves: [...learningCurves(table.rows), ...ablations.flatMap(ablationPlots)],

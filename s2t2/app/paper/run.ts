@@ -1,6 +1,7 @@
 /**
  * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
- * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl, results.json,
+ * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl,
+ * results.json,
  * table.md and report.html.
  */
 import { statSync } from 'node:fs';
@@ -30,6 +31,7 @@ import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, s2t2Cell, type G
 import { loadReceiver, transfer } from './transfer.ts';
 import { parameters } from '../../../models/weights.ts';
 
+/** A run of `paper`. */
 export interface PaperOptions {
   readonly out: string;
   /** Directory of the source model. */
@@ -44,7 +46,10 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
-  /** Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid of this table's own. */
+  /**
+   * Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid
+   * of this table's own.
+   */
   readonly rates?: string;
   readonly ablate: readonly AblationName[];
   /** Directory of a larger model with the same vocabulary. */
@@ -57,6 +62,7 @@ export interface PaperOptions {
   readonly log: (line: string) => void;
 }
 
+/** Trains the cells of the paper's table, or resumes, and writes table, results and report. */
 export async function paper(options: PaperOptions): Promise<Paper> {
   check(options);
   return withLock(options.out, async () => write(options, await trainCells(options)));
@@ -86,7 +92,8 @@ interface Trained extends Pick<Paper, 'settings' | 'grid' | 'table' | 'ablations
 async function trainCells(options: PaperOptions): Promise<Trained> {
   const { out, signal, log } = options;
   const source = await loadModel(options.model ?? dataFolder('source'));
-  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source); // or learn now that it is none
+  // or learn now that it is none
+  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source);
   const given = options.rates === undefined ? null : await readRates(options.rates);
   const domain = await loadDomain(options.domain, { work: options.data });
   const settings: Settings = {
@@ -108,7 +115,8 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
   const validation = await on('validation');
   const test = await on('test', validation.prepared.target);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ${test.prepared.texts.test.length} held out; results go to ${out}`,
+    `${getBackend().describe()}\n${domain.train.length} training texts of ${domain.name}, ` +
+      `${test.prepared.texts.test.length} held out; results go to ${out}`,
   );
   const { interruptible = work => work() } = options;
   return interruptible(async () => ({

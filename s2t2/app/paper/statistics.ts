@@ -15,6 +15,7 @@ export interface Interval {
   readonly high: number;
 }
 
+/** A bootstrap over texts crossed with seeds, the same resamples for all rows. */
 export class Bootstrap {
   readonly #bytes: ArrayLike<number>;
   readonly #seeds: number;

@@ -22,6 +22,7 @@ export interface Line {
   readonly ratesOf?: string;
 }
 
+/** The rows that a table can have. */
 export const lines: readonly Line[] = [
   { name: 'source', method: methods.source },
   { name: 'truncated', method: methods.truncated },
@@ -47,6 +48,7 @@ export interface Grid extends Readonly<Record<keyof Rates, readonly number[]>> {
   readonly growth: number;
 }
 
+/** The learning rates that are tried first. */
 export const defaultGrid: Grid = {
   rate: [4e-3, 8e-3],
   planRate: [1e-2, 3e-2],
@@ -139,13 +141,15 @@ export function ratesFrom(
       const found = chosenRates(grid, name, domain, tokens);
       if (!found)
         throw new UserError(
-          `the earlier table chose no learning rate for '${name}' and ${domain}; leave this line out, or let the grid choose`,
+          `the earlier table chose no learning rate for '${name}' and ${domain}; leave this line out, or ` +
+            `let the grid choose`,
         );
       return [name, { rate: found.rate, planRate: found.planRate, bodyRate: found.bodyRate }];
     }),
   );
 }
 
+/** A row of the paper's table, with intervals over texts and seeds. */
 export interface TableRow {
   readonly name: string;
   /** Null for floors. */
@@ -171,6 +175,7 @@ export interface TableRow {
   readonly curve: readonly CurvePoint[];
 }
 
+/** The paper's table. */
 export interface Table {
   readonly seeds: readonly number[];
   readonly sequences: number;
@@ -286,6 +291,7 @@ export async function mainTable(
   return { seeds, sequences: test.length, rows: [...floorRows, ...rows] };
 }
 
+/** The upper median. */
 export const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1];
 
 /** Point by point over seeds, as far as all of them go. */

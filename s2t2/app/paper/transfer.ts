@@ -14,6 +14,7 @@ import { Bootstrap, type Interval } from './statistics.ts';
 import { lines, s2t2Cell, seedCell } from './table.ts';
 import { parameters } from '../../../models/weights.ts';
 
+/** The plans of one model on another, beside its own starts. */
 export interface Transfer {
   readonly model: { readonly parameters: number; readonly family: string };
   readonly rows: readonly {
@@ -40,11 +41,13 @@ export async function loadReceiver(directory: string, source: LanguageModel): Pr
   const model = await loadModel(directory);
   if (model.tokenizer.hash !== source.tokenizer.hash)
     throw new UserError(
-      `${directory}: has another vocabulary than the source model; a plan goes from one model to another only where these are the same`,
+      `${directory}: has another vocabulary than the source model; a plan goes from one model to another ` +
+        `only where these are the same`,
     );
   return model;
 }
 
+/** Applies the plans of the source model to another model of its vocabulary, and finetunes. */
 export async function transfer({ test, model, settings, rates, seeds }: TransferOptions): Promise<Transfer> {
   const prepared = await prepare(model, test.prepared.texts, settings, test.log, {
     target: test.prepared.target,

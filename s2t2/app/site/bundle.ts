@@ -12,6 +12,7 @@ export const root = ['../../../', '../../../../']
   .map(up => fileURLToPath(new URL(up, import.meta.url)))
   .find(path => existsSync(join(path, 'package.json')))!;
 
+/** A bundle for browsers. */
 export interface Bundle {
   readonly code: string;
   /** What the code imports that is not in it: statically, and when it runs. */
@@ -19,6 +20,7 @@ export interface Bundle {
   readonly dynamicImports: readonly string[];
 }
 
+/** What goes into a bundle. */
 export interface BundleOptions {
   /** Packages that stay imports. By default `webgpu`: it is Dawn for Node, and a browser has its own. */
   readonly external?: readonly string[];

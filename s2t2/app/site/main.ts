@@ -31,7 +31,8 @@ await new Command('playground')
     const first = ['/index.html', '/page.js', '/worker.js', '/sw.js'];
     const model = Object.keys(files).filter(path => path.startsWith('/data/source/'));
     process.stdout.write(
-      `${build}: ${Object.keys(files).length - 1} files; compressed, the first load is ${kilobytes(size(first))} and the model ${kilobytes(size(model))}\n`,
+      `${build}: ${Object.keys(files).length - 1} files; compressed, the first load is ` +
+        `${kilobytes(size(first))} and the model ${kilobytes(size(model))}\n`,
     );
   })
   .parseAsync();

@@ -5,16 +5,19 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
+/** A file of a site. */
 export interface File {
   readonly type: string;
   readonly body: string | Uint8Array;
 }
 
+/** A site that is being served. */
 export interface Site {
   readonly url: string;
   close(): Promise<void>;
 }
 
+/** Where a site is served. */
 export interface ServeOptions {
   /** What a page posts to /results. */
   readonly onResults?: (text: string) => void;

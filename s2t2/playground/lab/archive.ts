@@ -11,6 +11,7 @@ import { describeRun } from '../../view/describe.ts';
 import { reportPage } from '../../view/report.ts';
 import { siteFile } from './site.ts';
 
+/** What a visitor takes away. */
 export interface Adaptation {
   readonly results: Results;
   readonly source: Tokenizer;
@@ -20,6 +21,7 @@ export interface Adaptation {
   readonly heldOut: readonly string[];
 }
 
+/** The adapted model, its plan, results and report as one zip file. */
 export async function zip({ results, source, adapted, plan, heldOut }: Adaptation): Promise<Blob> {
   const target = adapted?.tokenizer ?? null;
   const report = reportPage(describeRun({ results, source, target, plan }), await (await siteFile('report.js')).text());

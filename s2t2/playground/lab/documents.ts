@@ -4,6 +4,7 @@ import { utf8Length } from '../../../models/utf8.ts';
 import { CorpusReader, type CorpusFormat } from '../../corpus/index.ts';
 import type { DroppedFile } from '../protocol.ts';
 
+/** The texts of a file, and what was left out. */
 export interface Documents {
   readonly format: CorpusFormat;
   readonly texts: readonly string[];

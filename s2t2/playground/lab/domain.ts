@@ -7,6 +7,7 @@ import { samples } from '../samples.ts';
 import { readDocuments, type Documents } from './documents.ts';
 import { siteFile } from './site.ts';
 
+/** The visitor's texts, split into training and held-out ones. */
 export interface Texts {
   readonly summary: DomainSummary;
   readonly train: readonly string[];
@@ -18,6 +19,7 @@ const heldOutShare = 0.1;
 /** Held-out text is scored before and after each method: this much keeps that shorter than training. */
 const heldOutLimit = 20_000;
 
+/** Reads a dropped file, pasted text or bundled sample, up to `limitBytes`. */
 export async function readDomain(source: DomainSource, limitBytes: number): Promise<Texts> {
   if (source.kind === 'sample') {
     const sample = samples.find(s => s.name === source.name);
@@ -39,7 +41,8 @@ export async function readDomain(source: DomainSource, limitBytes: number): Prom
   const n = Math.round(heldOutShare * order.length);
   if (n < 1 || n >= order.length)
     throw new UserError(
-      `${name}: ${order.length} ${order.length === 1 ? 'text is' : 'texts are'} too few to hold some out; give ten or more (paragraphs are texts)`,
+      `${name}: ${order.length} ${order.length === 1 ? 'text is' : 'texts are'} too few to hold some out; ` +
+        `give ten or more (paragraphs are texts)`,
     );
   return describe(name, { ...documents, texts: order.slice(n) }, within(order.slice(0, n), heldOutLimit));
 }

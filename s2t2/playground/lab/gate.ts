@@ -8,6 +8,7 @@ export interface Gate {
   step(): void;
 }
 
+/** A gate that work passes step by step: open, paused, or one step at a time. */
 export function createGate(): Gate {
   let [isOpen, steps] = [true, 0];
   let wake = () => {};

@@ -1,5 +1,6 @@
 /**
- * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a time;
+ * The lab: what the worker knows (a backend, a source model, texts, a run) and does when the page asks. One run at a
+ * time;
  * questions are answered between its steps.
  */
 import { getBackend, setBackend } from '../../../engine/index.ts';
@@ -50,6 +51,7 @@ interface Done extends Finished {
 /** The largest vocabulary that the page trains. */
 const mostTokens = 2048;
 
+/** The work of the page, in its worker; `emit` reports the progress of a run. */
 export function createLab(emit: (event: RunEvent) => void): Lab {
   let source: LanguageModel | null = null;
   /** The files of the visitor's own model. */

@@ -34,9 +34,11 @@ function filesOf(blobs: ReadonlyMap<string, Blob>): ModelFiles {
   };
 }
 
+/** Reads a model directory that was dropped. */
 export const openModel = (files: readonly DroppedFile[]): Promise<LanguageModel> =>
   readModel(filesOf(new Map(files.map(({ name, file }) => [name.split('/').at(-1)!, file]))));
 
+/** Reads the bundled source model. */
 export async function openBundledModel(): Promise<LanguageModel> {
   const blobs = await Promise.all(modelFiles.map(async name => [name, await siteFile(`data/source/${name}`)] as const));
   return readModel(filesOf(new Map(blobs)));

@@ -1,5 +1,6 @@
 /**
- * A run of several methods, as the command line's `adapt` makes it: the same cells from the same seeds, with states in the
+ * A run of several methods, as the command line's `adapt` makes it: the same cells from the same seeds, with states in
+ * the
  * browser's storage, news for the page, and a gate after every training step at which the visitor may hold it.
  */
 import { score } from '../../../models/score.ts';
@@ -24,6 +25,7 @@ import type { RunEvent } from '../protocol.ts';
 import type { Gate } from './gate.ts';
 import { storage, storedState } from './storage.ts';
 
+/** A run of the page: the rows it makes, and what hears of them. */
 export interface Run extends Cell {
   readonly methods: readonly string[];
   readonly texts: { readonly train: readonly string[]; readonly test: readonly string[] };
@@ -35,6 +37,7 @@ export interface Run extends Cell {
   readonly emit: (event: RunEvent) => void;
 }
 
+/** What a run of the page ends with. */
 export interface Finished {
   readonly results: Results;
   /** The finetuned model of every row. */
@@ -47,6 +50,7 @@ const newsEvery = 120;
 /** Looking at a plan may take this share of the time. */
 const watchingShare = 0.15;
 
+/** Runs all rows, or resumes them. */
 export async function runMethods(run: Run): Promise<Finished> {
   const { target, emit, texts, settings } = run;
   const rows: Row[] = floors(texts.train, texts.test, target);

@@ -1,6 +1,7 @@
 /** Files of the site itself, from wherever the worker's script came. */
 const base = new URL('./', (globalThis as unknown as { location: Location }).location.href);
 
+/** A file of the site; a missing one is an error with its name. */
 export async function siteFile(path: string): Promise<Blob> {
   const response = await fetch(new URL(path, base)).catch(() => null);
   if (!response?.ok)

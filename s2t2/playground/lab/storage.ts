@@ -1,5 +1,6 @@
 /**
- * Where a run is kept between visits: the browser's own database, under one name. What the application keeps as files in
+ * Where a run is kept between visits: the browser's own database, under one name. What the application keeps as files
+ * in
  * `work/` are entries here, so that a reloaded page resumes by the same means as a killed process.
  */
 import { safetensorsFromBytes } from '../../../models/safetensors/source.ts';
@@ -39,6 +40,7 @@ export interface Storage {
   clear(): Promise<void>;
 }
 
+/** States and scores in the browser's IndexedDB. */
 export const storage: Storage = {
   get: async <T>(name: string) =>
     (await transact('readonly', store => store.get(name) as IDBRequest<T | undefined>).catch(() => undefined)) as

@@ -46,6 +46,7 @@ export function smaller(tokenizer: Tokenizer, size: number): Tokenizer {
   });
 }
 
+/** How long texts are in a vocabulary. */
 export function tokensPerByte(texts: readonly string[], tokenizer: Tokenizer): number {
   let [tokens, bytes] = [0, 0];
   for (const text of texts) {

@@ -1,5 +1,6 @@
 /**
- * The page's first exhibit: a plan small enough to be seen whole. Twelve target tokens of proteins, twenty source tokens,
+ * The page's first exhibit: a plan small enough to be seen whole. Twelve target tokens of proteins, twenty source
+ * tokens,
  * the letters; a cost of noise and of what the text of the tokens says; the sparse layer beside the entropic one.
  */
 import { createBackend, noGrad, Random, scope, tensor, type Tensor } from '../../../engine/index.ts';
@@ -14,6 +15,7 @@ const backend = createBackend('reference');
 /** What the text of a token says: the share of each letter in it. */
 const pieces = rows.map(row => columns.map(c => [...row].filter(r => r === c).length / row.length));
 
+/** The toy plan of these settings, sparse and entropic, after each round. */
 export async function makeToy({ variant, alpha, marginals, prior, seed }: ToySettings): Promise<Toy> {
   const [u, v] = [rows.length, columns.length];
   const random = new Random(seed).split('toy');

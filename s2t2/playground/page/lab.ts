@@ -6,6 +6,7 @@ export class Mistake extends Error {
   override readonly name = 'Mistake';
 }
 
+/** The worker's lab as an object of promises. */
 export function connect(worker: Worker, onEvent: (event: RunEvent) => void, onCrash: (message: string) => void): Lab {
   const waiting = new Map<number, { resolve: (value: unknown) => void; reject: (error: Error) => void }>();
   let last = 0;

@@ -1,10 +1,13 @@
-/** Settings as the fragment of the page's address: what a link carries. Only what differs from the defaults is written. */
+/**
+ * Settings as the fragment of the page's address: what a link carries. Only what differs from the defaults is written.
+ */
 import type { BackendName } from '../protocol.ts';
 import { backendNames, variantNames } from '../protocol.ts';
 import { samples } from '../samples.ts';
 import type { Variant } from '../../sinkhorn.ts';
 import { methodNames } from './rows.ts';
 
+/** What a visitor can choose; a link carries it. */
 export interface Choices {
   /** A bundled sample; null where the visitor brought a text, which no link carries. */
   readonly sample: string | null;
@@ -23,6 +26,7 @@ export interface Choices {
   readonly threads: number;
 }
 
+/** The choices of a first visit. */
 export const defaultChoices: Choices = {
   sample: null,
   vocabulary: 512,
@@ -38,6 +42,7 @@ export const defaultChoices: Choices = {
   threads: 0,
 };
 
+/** Choices as the fragment of a link; those that are the default are left out. */
 export function formatLink(choices: Choices): string {
   const parts = new URLSearchParams();
   for (const [name, value] of Object.entries(choices)) {

@@ -1,4 +1,6 @@
-/** The adapted models at work: generated text with its surprise, a sequence scored both ways, what a token is made of. */
+/**
+ * The adapted models at work: generated text with its surprise, a sequence scored both ways, what a token is made of.
+ */
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useId } from 'preact/hooks';

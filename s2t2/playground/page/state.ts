@@ -56,6 +56,7 @@ export interface LiveCurve {
   readonly marks: readonly { readonly tokens: number; readonly seconds: number; readonly metrics: Metrics }[];
 }
 
+/** Where the run is, and what it has made so far. */
 export interface RunState {
   readonly phase: 'idle' | 'running' | 'paused' | 'stopped' | 'done' | 'failed';
   readonly doing: string;
@@ -85,20 +86,30 @@ const idle: RunState = {
   log: [],
 };
 
+/** What the visitor has chosen. */
 export const choices = signal<Choices>(parseLink(location.hash));
+/** The backend that runs. */
 export const backend = signal<Loaded<BackendReport>>(nothing);
+/** The source model. */
 export const model = signal<Loaded<ModelSummary>>(nothing);
+/** The visitor's texts. */
 export const domain = signal<Loaded<DomainSummary>>(nothing);
+/** The target tokenizer. */
 export const tokenizer = signal<Loaded<TokenizerSummary>>(nothing);
 /** The text that both tokenizers cut. */
 export const passage = signal('');
+/** The run. */
 export const run = signal<RunState>(idle);
+/** A run that an earlier visit left unfinished. */
 export const saved = signal<SavedRun | null>(null);
+/** Why the worker ended, if it did. */
 export const crashed = signal<string | null>(null);
 /** Training text that is used, in bytes. */
 export const limit = signal(400_000);
 
+/** Whether a run is going on. */
 export const isBusy = computed(() => run.value.phase === 'running' || run.value.phase === 'paused');
+/** The settings of a run, from the choices. */
 export const settings = computed((): Settings => {
   const { vocabulary, tokens, planShare, variant, iterations, alpha, seed } = choices.value;
   return {
@@ -113,6 +124,7 @@ export const settings = computed((): Settings => {
   };
 });
 
+/** Changes some of the choices. */
 export const choose = (change: Partial<Choices>): void => {
   choices.value = { ...choices.value, ...change };
 };
@@ -122,6 +134,7 @@ effect(() => {
 });
 
 const worker = new Worker(new URL('worker.js', document.baseURI), { type: 'module' });
+/** The worker. */
 export const lab = connect(worker, onEvent, message => {
   crashed.value = message;
 });
@@ -133,12 +146,14 @@ export async function useBackend(change: Partial<Pick<Choices, 'backend' | 'plai
   if (await load(backend, () => lab.useBackend({ name, plain, threads }))) choose(change);
 }
 
+/** Loads a dropped model, or the bundled one. */
 export async function loadModel(files: readonly DroppedFile[] | null): Promise<void> {
   if ((await load(model, () => lab.loadModel(files))) === null) return;
   run.value = idle;
   if (domain.value.value) await exploreTokenizer();
 }
 
+/** Loads the visitor's texts. */
 export async function loadDomain(source: DomainSource): Promise<void> {
   const loaded = await load(domain, () => lab.loadDomain(source, limit.value));
   if (!loaded) return;
@@ -155,6 +170,7 @@ async function exploreTokenizer(): Promise<void> {
   if (made) choose({ vocabulary: Math.max(made.least, Math.min(made.most, choices.value.vocabulary)) });
 }
 
+/** Starts a run, or resumes the one that was saved. */
 export async function startRun(resume = false): Promise<void> {
   const methods = resume && saved.value ? saved.value.methods : choices.value.methods;
   const rows = methods.map(name => ({ name, before: null, after: null, row: null }));
@@ -168,18 +184,22 @@ export async function startRun(resume = false): Promise<void> {
   }
 }
 
+/** Pauses the run after the current step. */
 export const pauseRun = async (): Promise<void> => {
   await lab.pause();
   update({ phase: 'paused' });
 };
+/** Lets a paused run make one step. */
 export const stepRun = async (): Promise<void> => {
   await lab.step();
   update({ phase: 'paused' });
 };
+/** Lets a paused run go on. */
 export const resumeRun = async (): Promise<void> => {
   update({ phase: 'running' });
   await lab.resume();
 };
+/** Ends the run. */
 export const stopRun = (): Promise<void> => lab.stop();
 
 const update = (change: Partial<RunState>): void => {

@@ -1,10 +1,12 @@
 /**
- * Downloads of what a page shows: a table or the points of a plot as CSV, with all their digits, a plot as SVG. The buttons
+ * Downloads of what a page shows: a table or the points of a plot as CSV, with all their digits, a plot as SVG. The
+ * buttons
  * say in `data-download` what they give, as `csv table-0`, `csv plot-2` or `svg plot-2`.
  */
 import type { PlotView } from '../chart.ts';
 import type { ReportTable } from '../data.ts';
 
+/** A table or plot that can be downloaded. */
 export interface Downloadable {
   readonly tables: Readonly<Record<string, ReportTable>>;
   readonly plots: readonly PlotView[];
@@ -55,6 +57,7 @@ export function tableRows({ columns, rows }: ReportTable): Field[][] {
   return [head, ...body];
 }
 
+/** A plot as rows of a CSV file. */
 export const plotRows = ({ x, series }: PlotView): Field[][] => [
   ['series', x.label, 'y'],
   ...series.flatMap(({ name, points }) =>
@@ -86,5 +89,8 @@ function svgOf(chart: SVGSVGElement): string {
     copy.setAttribute(name, String(value));
   const paper = getComputedStyle(document.body).backgroundColor;
   const [w, h] = [width + 72, height + 76];
-  return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-52 -28 ${w} ${h}" width="${w}" height="${h}"><rect x="-52" y="-28" width="100%" height="100%" fill="${paper}"/>${copy.outerHTML}</svg>`;
+  return (
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="-52 -28 ${w} ${h}" width="${w}" height="${h}"><rect ` +
+    `x="-52" y="-28" width="100%" height="100%" fill="${paper}"/>${copy.outerHTML}</svg>`
+  );
 }

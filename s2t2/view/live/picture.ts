@@ -1,9 +1,11 @@
 /**
- * The picture of the plan at work: draws what is in view, moves it with pointer, wheel and keys, and takes a new plan at
+ * The picture of the plan at work: draws what is in view, moves it with pointer, wheel and keys, and takes a new plan
+ * at
  * any time. Its markup is `renderPicture`'s.
  */
 import type { PictureView } from '../picture.ts';
 
+/** The picture of a plan in a page. */
 export interface Picture {
   /** Shows another plan. Of the same size, it is seen from the same place. */
   update(view: PictureView): void;
@@ -11,6 +13,7 @@ export interface Picture {
   dispose(): void;
 }
 
+/** Makes the picture of a plan in `root` answer to pointer and keyboard. */
 export function mountPicture(root: HTMLElement, first: PictureView): Picture {
   const canvas = root.querySelector('canvas')!;
   const context = canvas.getContext('2d')!;

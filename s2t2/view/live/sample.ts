@@ -1,4 +1,6 @@
-/** One text as tokens of two vocabularies: pointing at a token lights up what covers the same bytes on the other side. */
+/**
+ * One text as tokens of two vocabularies: pointing at a token lights up what covers the same bytes on the other side.
+ */
 export function mountSample(root: HTMLElement): void {
   const light = (from: number, to: number) => {
     for (const t of root.querySelectorAll<HTMLElement>('.token'))

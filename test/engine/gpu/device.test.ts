@@ -34,7 +34,7 @@ describeGpu('the device', { shuffle: false }, () => {
     total.dispose();
   });
 
-  test('of nothing comes nothing', async () => {
+  test('empty in, empty out', async () => {
     const y = scope(() => [
       sum(zeros([0, 3], { backend }), 0),
       matmul(zeros([2, 0], { backend }), zeros([0, 2], { backend })),

@@ -28,7 +28,7 @@ test('erf is below 4 ulp', () => expectError('erf', 4, math.erf, erf), timeout);
 test('sin is below 1 ulp up to 10⁸', () => expectError('sin', 1, math.sin, sin, periodic), timeout);
 test('cos is below 1 ulp up to 10⁸', () => expectError('cos', 1, math.cos, cos, periodic), timeout);
 
-test('a function that is off is found out, be it in a sign, an infinity or NaN', () => {
+test('an inaccurate function is detected, and so is a wrong sign, infinity or NaN', () => {
   const off = (fn: math.VectorFunction) => worstError(fn, Math.exp).error;
   expect(off((f, x) => f32x4.mul(math.exp(f, x), 1 + 2 ** -20))).toBeGreaterThan(7);
   expect(off((f, x) => f32x4.neg(math.exp(f, x)))).toBe(Infinity);

@@ -132,7 +132,8 @@ describe('describe', () => {
   test('says what runs, with which features and why', () => {
     const backend = createWasmBackend({ threads: 1, relaxedSimd: false, memoryLimit: 64 * 2 ** 20 });
     expect(backend.describe()).toBe(
-      'wasm: WebAssembly SIMD (relaxed multiply-add is not there or not wanted), one thread (as asked), float32, at most 64 MiB',
+      'wasm: WebAssembly SIMD (relaxed multiply-add is not there or not wanted), one thread (as asked), float32, ' +
+        'at most 64 MiB',
     );
     expect(backend.arithmetic).toBe('wasm, plain SIMD');
     expect(backend.memoryLimit).toBe(64 * 2 ** 20);

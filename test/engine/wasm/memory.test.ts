@@ -21,7 +21,7 @@ describe('Allocator', () => {
     );
   });
 
-  test('blocks never overlap, whatever is asked for and freed, also when memory is short; what is said to fit fits, and no more was refused', () => {
+  test('blocks never overlap, even when memory is short; a size reported to fit does fit, and is the largest', () => {
     const slack = 32; // beyond the bytes, for whole vectors
     const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), {
       minLength: 1,
@@ -126,7 +126,7 @@ describe('the backend', () => {
     backend.free(x);
   });
 
-  test('a row that fails for want of memory, forward or backward, leaves nothing behind', () => {
+  test('a row that runs out of memory, forward or backward, leaks nothing', () => {
     const backend = createWasmBackend({ memoryLimit: 2 * 2 ** 20, threads: 1 });
     const inUse = (): string => {
       try {

@@ -72,7 +72,8 @@ export function expectClose(
     const error = Math.abs(a - exact[i]);
     if (!(error <= tolerance * unit * scale(i) + 1e-45))
       expect.fail(
-        `element ${i}: ${a}, should be ${exact[i]}; off by ${error / (unit * scale(i))} roundoffs where ${tolerance} are allowed`,
+        `element ${i}: ${a}, should be ${exact[i]}; off by ${error / (unit * scale(i))} roundoffs where ` +
+          `${tolerance} are allowed`,
       );
   }
 }

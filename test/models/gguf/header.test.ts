@@ -120,7 +120,7 @@ describe('lies', () => {
       /"v" begins at byte \d+, inside tensor "w"/,
     ],
     [
-      'a name that is no text',
+      'a name that is not text',
       (() => {
         const b = file({});
         b[32] = 0xff;

@@ -290,7 +290,7 @@ describe('config.json', () => {
   });
 });
 
-test('tokenizer_config.json says which special token plays which part; what it does not say, the names do', async () => {
+test('tokenizer_config.json gives the role of each special token; names give the rest', async () => {
   const path = join(directory, 'roles');
   await saveModel(path, original);
   const roles = async (fields: object) => {
@@ -314,7 +314,7 @@ describe('directories that do not fit together', () => {
     await writeFile(file, JSON.stringify({ ...formatConfig(config, tokenizer, 'F32'), ...fields }));
     return refusal(loadModel(path));
   };
-  test('a configuration that is no object', async () => {
+  test('a configuration that is not an object', async () => {
     await writeFile(join(path, 'config.json'), '[]');
     expect(await refusal(loadModel(path))).toContain('config.json: is not a JSON object');
   });
@@ -326,7 +326,8 @@ describe('directories that do not fit together', () => {
   });
   test('the tokenizer has more tokens than the model rows; fewer are padding', async () => {
     expect(await change({ vocab_size: tokenizer.vocabSize - 1 })).toContain(
-      `has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to this model`,
+      `has ${tokenizer.vocabSize} tokens and the model ${tokenizer.vocabSize - 1} rows; it does not belong to ` +
+        'this model',
     );
     expect(withRows(path, tokenizer, tokenizer.vocabSize)).toBe(tokenizer);
     // Added tokens may lie beyond the rows, as CodeLlama's do.

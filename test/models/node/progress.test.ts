@@ -1,6 +1,6 @@
 /**
- * Progress where output is no terminal: a line at once, then one every ten seconds, with the rate of this process and
- * the time left.
+ * Progress where output is not a terminal: a line at once, then one every ten seconds, with the rate of this process
+ * and the time left.
  */
 import type { Params } from 'cli-progress';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';

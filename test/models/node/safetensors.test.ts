@@ -212,7 +212,8 @@ describe('hostile files', () => {
     [
       'a shape whose size overflows',
       { a: f32([2 ** 52, 2 ** 52], 0, 12) },
-      'tensor "a" (F32, shape [4503599627370496, 4503599627370496]) claims the bytes 0 to 12, not the 8.112963841460668e+31 it takes',
+      'tensor "a" (F32, shape [4503599627370496, 4503599627370496]) claims the bytes 0 to 12, not the ' +
+        '8.112963841460668e+31 it takes',
     ],
     [
       'a negative dimension',
@@ -266,6 +267,13 @@ describe('hostile files', () => {
     );
   });
 
+  test.each(['F4', 'F6_E2M3', 'F6_E3M2'])('%s, a dtype of the format that takes no whole bytes', async dtype => {
+    const header = { a: { dtype, shape: [4], data_offsets: [0, (4 * Number(dtype[1])) / 8] } };
+    expect(await refusal(readSafetensors(await fileOf(header, header.a.data_offsets[1])))).toBe(
+      `${path}: tensor "a" has the dtype ${dtype}, which this version does not read; convert it to F32, F16 or BF16`,
+    );
+  });
+
   test('more tensors than any model has', async () => {
     const header = `{${Array.from({ length: 2 ** 18 + 1 }, (_, i) => `"${i}":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}`).join(',')}}`;
     expect(await refusal(readSafetensors(await fileOf(header)))).toContain('its header has more than 262144 tensors');
@@ -310,7 +318,8 @@ describe('hostile files', () => {
 describe('reading', () => {
   test('what others write: white space, any order of fields and tensors, empty tensors, scalars', async () => {
     await fileOf(
-      '{ "s" : {"data_offsets": [0, 4], "shape": [ ], "dtype": "F32"},\n"e":{"shape":[0,7],"dtype":"I64","data_offsets":[4,4]}}   ',
+      '{ "s" : {"data_offsets": [0, 4], "shape": [ ], "dtype": ' +
+        '"F32"},\n"e":{"shape":[0,7],"dtype":"I64","data_offsets":[4,4]}}   ',
       4,
     );
     const file = await readSafetensors(path);
@@ -361,6 +370,21 @@ describe('reading', () => {
     expect(await refusal(file.read('f8'))).toBe(
       `${path}: tensor "f8" is F8_E4M3 and can be copied but not read as numbers; convert it to F32`,
     );
+  });
+
+  test.each([
+    ['F8_E8M0', 1],
+    ['F8_E4M3FNUZ', 1],
+    ['F8_E5M2FNUZ', 1],
+    ['C64', 8],
+  ] as const)('%s is copied but not read as numbers', async (dtype, size) => {
+    const data = Uint8Array.from({ length: 3 * size }, (_, i) => i + 1);
+    await writeSafetensors(path, { x: { dtype, shape: [3], data } });
+    const file = await readSafetensors(path);
+    const blocks: Uint8Array[] = [];
+    for await (const block of file.blocks('x')) blocks.push(block.slice());
+    expect(Uint8Array.from(Buffer.concat(blocks))).toEqual(data);
+    expect(await refusal(file.read('x'))).toMatch(`tensor "x" is ${dtype} and can be copied but not read as numbers`);
   });
 
   test('a file that changes after it was opened is noticed', async () => {
@@ -442,12 +466,15 @@ describe('checkpoints', () => {
   test('a directory without a model', async () => {
     await mkdir(join(directory, 'empty'));
     expect(await refusal(openCheckpoint(join(directory, 'empty')))).toBe(
-      `${directory}/empty: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face model directory`,
+      `${directory}/empty: holds neither model.safetensors nor model.safetensors.index.json; give a Hugging Face ` +
+        'model directory',
     );
     await mkdir(join(directory, 'pickled'));
     await writeFile(join(directory, 'pickled', 'pytorch_model.bin'), 'PK');
     expect(await refusal(openCheckpoint(join(directory, 'pickled')))).toBe(
-      `${directory}/pickled: holds pytorch_model.bin and no safetensors file; a .bin file is a program that Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; M.from_pretrained('${directory}/pickled').save_pretrained('${directory}/pickled')"`,
+      `${directory}/pickled: holds pytorch_model.bin and no safetensors file; a .bin file is a program that ` +
+        'Python runs, so convert it there: python -c "from transformers import AutoModelForCausalLM as M; ' +
+        `M.from_pretrained('${directory}/pickled').save_pretrained('${directory}/pickled')"`,
     );
     expect(await refusal(openCheckpoint(join(directory, 'none')))).toBe(
       `${directory}/none: no such directory; give a Hugging Face model directory`,

@@ -1,4 +1,7 @@
-/** `tokenizer.json`: read back it is the same, Hugging Face's own encoder agrees, and what is wrong is refused in one line. */
+/**
+ * `tokenizer.json`: read back it is the same, Hugging Face's own encoder agrees, and what is wrong is refused in one
+ * line.
+ */
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -31,7 +34,10 @@ const huggingFace = (json: string) => {
     decode: (ids: Int32Array) => (ids.length > 0 ? other.decode([...ids], { skip_special_tokens: true }) : ''),
   };
 };
-/** U+FEFF and U+0085, on which JavaScript's `\s` and Unicode's white space differ, and the letters of case folding beyond ASCII. */
+/**
+ * U+FEFF and U+0085, on which JavaScript's `\s` and Unicode's white space differ, and the letters of case folding
+ * beyond ASCII.
+ */
 const common = (s: string) => !/[\ufeff\u0085ſ\u212a]/.test(s);
 
 const { parts } = english300;
@@ -396,14 +402,14 @@ describe('refused', () => {
       bytesWrong(f => {
         f.model.merges[2] = 'M K V';
       }),
-      'model.merges[2]: is no pair of tokens',
+      'model.merges[2]: is not a pair of tokens',
     ],
     [
       'a merge of numbers',
       bytesWrong(f => {
         f.model.merges[2] = [1, 2];
       }),
-      'model.merges[2]: is no pair of tokens',
+      'model.merges[2]: is not a pair of tokens',
     ],
     [
       'a merge twice',
@@ -427,7 +433,7 @@ describe('refused', () => {
       'id 5 is both',
     ],
     [
-      'an id that is no number',
+      'an id that is not a number',
       bytesWrong(f => {
         f.model.vocab.zz = 'x';
       }),

@@ -171,11 +171,11 @@ describe('added tokens', () => {
     expect(encode({ rstrip: true })).toEqual([...t.encode('a '), 305, ...t.encode('b')]);
   });
 
-  test('ids with holes are handled: largest id + 1, and a hole is no token', () => {
+  test('ids with holes are handled: largest id + 1, and a hole is not a token', () => {
     expect(t.vocabSize).toBe(306);
     expect([...t.ordinaryIds()]).not.toContain(302);
-    expect(() => t.decode([302])).toThrow('302 is no token of this vocabulary of 306');
-    expect(() => t.decode([-1])).toThrow('-1 is no token');
+    expect(() => t.decode([302])).toThrow('302 is not a token of this vocabulary of 306');
+    expect(() => t.decode([-1])).toThrow('-1 is not a token');
   });
 });
 
@@ -228,7 +228,8 @@ test('the hash is that of the vocabulary and its rules', () => {
     })),
   ];
   expect(new Set([parts, ...changed].map(p => new Tokenizer(p).hash)).size).toBe(changed.length + 1);
-  expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash); // in whatever order a file lists them
+  // in whatever order a file lists them
+  expect(new Tokenizer({ ...parts, added: parts.added.toReversed() }).hash).toBe(english300.hash);
   // Plans on disk name it: a change of the serialisation makes them useless.
   expect(trainBPE(['abab'], { vocabSize: 6, alphabet: 'seen', specialTokens }).hash).toBe(
     'c182e5344453eab4bb6ebcf8cab1855f741ad476f5f00b1877b4e7bfdd64dd9c',

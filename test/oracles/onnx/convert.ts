@@ -37,7 +37,8 @@ try {
   );
   writeFileSync(into, gzipSync(`[\n${lines.join(',\n')}\n]\n`, { level: 9 }));
   console.log(
-    `${archive}: ${cases.length} tests of ${new Set(cases.map(c => c.operator)).size} operators, ${statSync(into).size} bytes`,
+    `${archive}: ${cases.length} tests of ${new Set(cases.map(c => c.operator)).size} operators, ` +
+      `${statSync(into).size} bytes`,
   );
 } finally {
   rmSync(directory, { recursive: true });

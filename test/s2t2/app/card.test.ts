@@ -1,4 +1,6 @@
-/** What an adapted model has beside its weights: a card, the files of its source, a tokenizer that begins every text. */
+/**
+ * What an adapted model has beside its weights: a card, the files of its source, a tokenizer that begins every text.
+ */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';

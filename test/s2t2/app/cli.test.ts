@@ -400,7 +400,7 @@ describe('the whole job', () => {
   });
 });
 
-test('a prompt beyond the context and weights that are not finite end in one line; one text has no standard error', async () => {
+test('an over-long prompt and non-finite weights are one-line errors; stderr of one text is empty', async () => {
   const llama = oracle('huggingface/llama');
   const long = await s2t2(['generate', '--model', llama, '--prompt', 'the cat sat '.repeat(9)]);
   expect([long.code, long.stdout]).toEqual([2, '']);

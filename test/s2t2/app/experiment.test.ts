@@ -14,7 +14,7 @@ import { parameters } from '../../../models/weights.ts';
 
 const directory = temporaryDirectory();
 
-test('over one pass with a model that stands still, the curve is its bits per byte, and what was spent is the pass', async () => {
+test('over one pass with a fixed model, the curve is its bits per byte and the cost is the pass', async () => {
   const { source, target, settings, train } = await tinyContext();
   const tokens = train.source.reduce((n, s) => n + s.ids.length - 1, 0);
   const bytes = train.source.reduce((n, s) => n + s.bytes, 0);

@@ -33,7 +33,7 @@ test('makes the directory, gives back what the work gives, and leaves nothing', 
   expect(await readdir(directory)).toEqual([]);
 });
 
-test('a second call in the same process is refused while the first is at work, by whatever name of the directory', async () => {
+test('a second call in the same process is rejected while the first runs, under any path', async () => {
   const directory = await fresh();
   await withLock(directory, async () => {
     expect(await refusal(withLock(join(directory, '.'), async () => {}))).toContain('is in use by this very process');
@@ -47,7 +47,8 @@ test('a living process is named; once it is killed the directory is free', async
   const file = join(directory, `run.${hostname()}-${pid}.lock`);
   await writeFile(file, '');
   expect(await refusal(withLock(directory, async () => {}))).toBe(
-    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if there is no such run, delete ${file})`,
+    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if ` +
+      `there is no such run, delete ${file})`,
   );
   expect(await readdir(directory)).toEqual([`run.${hostname()}-${pid}.lock`]);
   await kill();
@@ -71,7 +72,7 @@ test.skipIf(process.platform !== 'linux')(
   },
 );
 
-test.skipIf(process.platform !== 'linux')('a killed process that its parent has not buried has ended', async () => {
+test.skipIf(process.platform !== 'linux')('a zombie counts as ended', async () => {
   const directory = await fresh();
   const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
   const [line] = (await once(parent.stdout, 'data')) as [Buffer];
@@ -92,7 +93,7 @@ test('a process of another host cannot be asked: it is taken to live', async () 
   expect(await refusal(withLock(directory, async () => {}))).toContain('process 1 on other-host is at work here');
 });
 
-test('the same process number after a crash is no obstacle, and other files are none', async () => {
+test('neither the same process number after a crash nor other files block a run', async () => {
   const directory = await fresh();
   for (const name of [`run.${hostname()}-${process.pid}.lock`, 'run.json', 'run.lock', 'run.x-y.lock'])
     await writeFile(join(directory, name), '');
@@ -100,7 +101,7 @@ test('the same process number after a crash is no obstacle, and other files are 
   expect(await readdir(directory)).toEqual(['run.json', 'run.lock', 'run.x-y.lock']);
 });
 
-test('a directory in the place of a lock is told in one line, whoever it would belong to', async () => {
+test('a directory in place of a lock is a one-line error, whichever process it names', async () => {
   const directory = await fresh();
   const ended = spawn(process.execPath, ['-e', '']);
   await once(ended, 'exit');

@@ -17,7 +17,7 @@ beforeAll(async () => {
   source = await tinyModel();
 });
 
-test('a fingerprint is that of the settings, the weights, the vocabularies and the texts, and of nothing else', async () => {
+test('a fingerprint depends on the settings, weights, vocabularies and texts, and on nothing else', async () => {
   const of = async (
     ...[model, texts, set, given]: [LanguageModel?, typeof domain?, Settings?, ReturnType<typeof trainBPE>?]
   ) => (await prepare(model ?? source, texts ?? domain, set ?? settings, () => {}, { target: given })).fingerprint;

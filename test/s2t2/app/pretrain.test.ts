@@ -116,7 +116,10 @@ test('the record says what the model does, and what a 5-gram model of the same d
   const { bitsPerByte, standardError, perplexity } = record.heldOut;
   expect(said[0]).toBe('training a tokenizer of 280 on 0.0 MB of English');
   expect(said.at(-1)).toBe(
-    `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${record.kneserNey5.bitsPerByte.toFixed(3)}, so ${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it; written to ${join(directory, 'whole/model')}`,
+    `held-out bits per byte ${bitsPerByte.toFixed(3)} ± ${standardError.toFixed(3)}, perplexity ` +
+      `${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${record.kneserNey5.bitsPerByte.toFixed(3)}, so ` +
+      `${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it; written to ` +
+      `${join(directory, 'whole/model')}`,
   );
   expect(record.samples.map(s => s.slice(0, 9))).toEqual(['The peopl', 'The whale', 'a person ']);
 
@@ -145,7 +148,7 @@ test('the record says what the model does, and what a 5-gram model of the same d
   expect(again.heldOut.bitsPerByte).toBe(heldOut.bitsPerByte); // of the weights as they are in the file
 }, 60_000);
 
-test('the share of the teacher falls from 1 to 0 over the steps, and embeddings learn at a rate of their own', async () => {
+test('the weight of the teacher falls from 1 to 0 over the steps; embeddings have their own rate', async () => {
   await pretrain({ ...options('falling'), endsRate: 2, batchTokens: 40 });
   const { model: written, tokenizer } = await loadModel(join(directory, 'falling/model'));
   const { config } = written;

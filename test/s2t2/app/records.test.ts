@@ -1,4 +1,6 @@
-/** Files that the application reads back: what was written comes back, and any damage is one line that names the file. */
+/**
+ * Files that the application reads back: what was written comes back, and any damage is one line that names the file.
+ */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
@@ -126,7 +128,8 @@ describe('whose a directory is', () => {
     await claim(at('run.json'), run, 'start again with --fresh');
     const other = { ...run, settings: { ...run.settings, seed: 1 }, model: 'b'.repeat(64) };
     expect(await refusal(claim(at('run.json'), other, 'start again with --fresh'))).toBe(
-      `${at('run.json')}: belongs to a run with other settings: settings.seed was 0, is 1, another model; start again with --fresh`,
+      `${at('run.json')}: belongs to a run with other settings: settings.seed was 0, is 1, another model; start ` +
+        'again with --fresh',
     );
   });
 

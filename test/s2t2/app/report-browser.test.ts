@@ -363,7 +363,7 @@ describe.skipIf(missing)('in Chromium', () => {
     await context.close();
   });
 
-  test('curves: the legend hides a series in all plots of its section; the readout says what all have at a place', async () => {
+  test('curves: the legend hides a series in all plots of its section; the readout lists all values', async () => {
     const { page } = await open(data);
     const hidden = () => page.locator('.plots .series.off').count();
     expect(await hidden()).toBe(0);
@@ -398,7 +398,8 @@ describe.skipIf(missing)('in Chromium', () => {
     };
     const table = (await saved('Download as CSV')).split('\r\n');
     expect(table[0]).toBe(
-      'method,before,"before, low","before, high",after,"after, low","after, high",perplexity before,perplexity after,tokens/byte,training tokens,training bytes,seconds',
+      'method,before,"before, low","before, high",after,"after, low","after, high",perplexity before,perplexity ' +
+        'after,tokens/byte,training tokens,training bytes,seconds',
     );
     expect(table[2].split(',').slice(0, 4)).toEqual(['truncated', ...[5, 4.9, 5.2].map(x => String(x + 1 / 9))]);
     const points = (await saved('Download as CSV: By tokens')).split('\r\n');

@@ -370,7 +370,7 @@ describe('plots', () => {
     const drawn = lines(plotOf([...start, ...rest]))[0].map(([, y]) => y);
     expect(drawn.slice(0, 2).every(y => y < 0)).toBe(true);
     expect(drawn.slice(6).every(y => y >= 0 && y <= 1000)).toBe(true);
-    // A spread of one half more than that of the lower nine tenths is no tower.
+    // A spread of one half more than that of the lower nine tenths is not a tower.
     const even = plotOf(Array.from({ length: 40 }, (_, i) => [i, i] as const));
     expect(renderReport({ ...nothing, curves: [even] })).not.toContain(note);
     expect(

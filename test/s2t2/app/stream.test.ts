@@ -327,7 +327,7 @@ describe('stopped', () => {
       });
     });
 
-  test('killed or interrupted it is no model; run again it keeps what is there and ends with the same files', async () => {
+  test('killed or interrupted it leaves no model; run again it resumes and ends with the same files', async () => {
     const model = await large('kill', 10, 16 * 2 ** 20);
     const first = await run(model, at('kill-out'), at('kill-out', 'model-3.safetensors'));
     expect(first.signal).toBe('SIGKILL');
@@ -444,10 +444,11 @@ describe('refused', () => {
       await writeFile(join(path, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
     });
     expect(message).toContain(
-      `1 other tensor has a row for every token, which a plan does not translate: ${name} [${shape.join(', ')}]; remove`,
+      `1 other tensor has a row for every token, which a plan does not translate: ${name} [${shape.join(', ')}]; ` +
+        'remove',
     );
   });
-  test('a model whose other lengths are that of its vocabulary is no such case', async () => {
+  test('a model whose other lengths equal its vocabulary size is accepted', async () => {
     const square = await source('square', { ...llama, feedForward: 48 }, 'F32');
     await translateCheckpoint({ model: square, ...paths, out: at('square-out') });
     expect(existsSync(at('square-out', 'config.json'))).toBe(true);
@@ -461,7 +462,8 @@ describe('refused', () => {
         });
       }),
     ).toContain(
-      'has no embedding: none of its tensors is model.embed_tokens.weight, embed_tokens.weight, transformer.wte.weight, wte.weight',
+      'has no embedding: none of its tensors is model.embed_tokens.weight, embed_tokens.weight, ' +
+        'transformer.wte.weight, wte.weight',
     );
   });
   test('a directory with something else in it, the model itself included', async () => {

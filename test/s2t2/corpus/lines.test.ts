@@ -109,7 +109,8 @@ describe('gzip', () => {
     expect(await refusal(read(bomb))).toBe(
       `${path}: unpacks to more than 200 times its ${bomb.length} bytes; is it the right file?`,
     );
-    expect(await read(gzipSync(Buffer.alloc(2 ** 24, `${'a'.repeat(63)}\n`)))).toHaveLength(2 ** 18); // as much as any file may
+    // as much as any file may
+    expect(await read(gzipSync(Buffer.alloc(2 ** 24, `${'a'.repeat(63)}\n`)))).toHaveLength(2 ** 18);
   });
 
   test('that unpacks to more than is allowed ends there', async () => {
@@ -122,7 +123,7 @@ describe('gzip', () => {
     expect((await readCorpus(path, { maxBytes: 4 })).documents).toHaveLength(1);
   });
 
-  test('of nothing but newlines ends early', async () => {
+  test('a file of newlines only ends early', async () => {
     const bomb = gzipSync(Buffer.alloc(2 ** 23, '\n'));
     expect(await refusal(read(bomb))).toBe(
       `${path}:4194305: more than 4194304 blank lines in a row; is it the right file?`,

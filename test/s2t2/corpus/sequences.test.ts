@@ -34,7 +34,8 @@ test('a byte that no training text has is told with its text, where the vocabula
   const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], target, 128);
   expect(lacking).toThrow(
     new UserError(
-      `the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave the text out, or train on texts like it`,
+      `the text "MKVX${'A'.repeat(36)}…" of 64 bytes has byte 'X' at offset 3, which the vocabulary lacks; leave ` +
+        'the text out, or train on texts like it',
     ),
   );
   expect(() => toSequences(['é'], target, 128)).toThrow('the text "é" of 2 bytes has byte 0xc3 at offset 0');

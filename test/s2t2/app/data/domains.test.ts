@@ -130,7 +130,7 @@ test('the samples besides the proteins take less than 1.2 MB', async () => {
   expect(sizes.reduce((n, size) => n + size, 0)).toBeLessThan(1.2e6);
 });
 
-test('a name that is no domain and files that are not made are told in one line', async () => {
+test('an unknown domain and missing files are one-line errors', async () => {
   expect(await refusal(loadDomain('protein', { work }))).toBe(`protein: no such domain; there are ${names.join(', ')}`);
   expect(await refusal(loadDomain('toString', { work }))).toMatch(/no such domain/);
   expect(await refusal(loadDomain('dna', { work, full: true }))).toBe(

@@ -61,7 +61,7 @@ describe('English', () => {
       expect(count('test', start) - count('validation', start)).toBeOneOf([0, 1]);
   });
 
-  test('line endings are newlines, the second copy of the book and the contents are left out, glosses stand without their entries', async () => {
+  test('newlines end lines; the second copy and the contents are left out; glosses lose their entries', async () => {
     const english = await load();
     const all = splits.flatMap(split => english[split]);
     expect(all).toContain('Speech 7.\nThank you.');

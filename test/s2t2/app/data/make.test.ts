@@ -56,7 +56,7 @@ describe('split', () => {
     seed: fc.nat(9),
   });
 
-  test('takes as many as asked for, none twice, labels by turns, and no close pair across splits or among the held out', async () => {
+  test('takes as many as asked, none twice, labels in turn, no close pair across splits or held out', async () => {
     await fc.assert(
       fc.asyncProperty(relations, async ({ count, labels, pairs, sizes, seed }) => {
         const items = Array.from({ length: count }, (_, i) =>
@@ -207,7 +207,9 @@ describe('making a domain', () => {
           String.fromCodePoint(...Array.from({ length: 60 }, (_, k) => 0x3042 + ((i * 7 + j * 11 + k * (i + 1)) % 80)));
         return [
           `libreoffice-help-ja/usr/share/libreoffice/help/ja/text/${i}.html`,
-          `<div id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div id="SearchFrame">`,
+          '<div ' +
+            `id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div ` +
+            'id="SearchFrame">',
         ];
       }),
     );
@@ -282,7 +284,8 @@ describe('programs of the system', () => {
   test('a missing one is named, with what to do about it', async () => {
     programs({});
     expect(await refusal(makeDomain('dna', options()))).toBe(
-      'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and give --package FILE',
+      'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and ' +
+        'give --package FILE',
     );
     expect(await refusal(makeDomain('code', options()))).toBe('npm: not found; it comes with Node');
     const file = join(directory, 'some.deb');
@@ -302,7 +305,8 @@ describe('programs of the system', () => {
   test('one that fails is told with its last line, and leaves no half of a package', async () => {
     programs({ 'apt-get': 'echo "Reading lists" >&2; echo "E: Unable to locate package" >&2; exit 100' });
     expect(await refusal(makeDomain('dna', options()))).toBe(
-      'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from packages.debian.org and give --package FILE',
+      'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from ' +
+        'packages.debian.org and give --package FILE',
     );
     programs({ npm: 'echo "npm error code ENOTFOUND" >&2; echo "npm error network" >&2; exit 1' });
     expect(await refusal(makeDomain('code', options()))).toBe(
@@ -350,6 +354,38 @@ esac`,
     unpack(run.work, { 'code/package-lock.json': fixed.replace('"lockfileVersion": 3', '"lockfileVersion": 2') });
     expect(await refusal(makeDomain('code', run))).toMatch(/^npm: failed/);
     expect(readFileSync(join(run.work, 'code/package-lock.json'), 'utf8')).toBe(fixed);
+  });
+
+  test.each([
+    ['nothing', 'exit 0', 0, 0],
+    [
+      'a truncated file',
+      '/bin/mkdir -p node_modules/@noble/curves/src; printf x > node_modules/@noble/curves/src/a.ts; ' +
+        ': > node_modules/.package-lock.json',
+      1,
+      1,
+    ],
+  ])('npm that installs %s and exits with 0 is an error, and is asked again', async (_, npm, files, bytes) => {
+    const run = options();
+    const installed = JSON.parse(readFileSync(join(dataFolder('code'), 'installed.json'), 'utf8')) as Record<
+      string,
+      { files: number; bytes: number }
+    >;
+    const whole = installed['@noble/curves'];
+    const message =
+      `${join(run.work, 'code/node_modules/@noble/curves')}: npm installed ${files} files of ${bytes} bytes, not the ` +
+      `${whole.files} files of ${whole.bytes} bytes of @noble/curves, and reported no error; is there room on the ` +
+      'disk? Free some and run again';
+    programs({ npm });
+    expect(await refusal(makeDomain('code', run))).toBe(message);
+    expect(existsSync(join(run.work, 'code/node_modules'))).toBe(false);
+    expect(await refusal(makeDomain('code', run))).toBe(message);
+  });
+
+  test.each(['code', 'english'])('the recorded sizes of %s are those of its dependencies', manifest => {
+    const read = (file: string) => JSON.parse(readFileSync(join(dataFolder(manifest), file), 'utf8')) as object;
+    const { dependencies } = read('package.json') as { dependencies: object };
+    expect(Object.keys(read('installed.json'))).toEqual(Object.keys(dependencies).sort());
   });
 
   test('a package that is not there, or that is none of Debian, is told', async () => {

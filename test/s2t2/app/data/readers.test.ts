@@ -89,10 +89,11 @@ describe('metastudent-data', () => {
     ec: fc.subarray([1, 2, 3, 4, 5, 6]),
   });
 
-  test('proteins are those of standard residues and of 50 to 512, each once; enzymes those of one class, wherever its term stands', async () => {
+  test('proteins have 50 to 512 standard residues, each once; enzymes have one class', async () => {
     await fc.assert(
       fc.asyncProperty(distinct<{ name: string; text: string; ec: number[] }>(protein), async proteins => {
-        // The terms of one protein lie apart: each in another ontology's database, beside a term that is no enzyme's.
+        // The terms of one protein lie apart: each in another ontology's database, beside a term that is not an
+        // enzyme's.
         const records = (i: number) =>
           proteins.map(({ name, text, ec }) => ({
             name: `${name}|GO:0005524${ec
@@ -198,7 +199,8 @@ test.skipIf(!hasXz)(
 describe('help pages', () => {
   const escape = (text: string) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;').replace(/>/g, '&gt;');
   const page = (...blocks: readonly string[]) =>
-    `<p>LibreOffice</p><div id="DisplayArea" itemprop="softwareHelp">${blocks.join('\n')}</div>\n<div id="SearchFrame"></div><p>footer</p>`;
+    `<p>LibreOffice</p><div id="DisplayArea" itemprop="softwareHelp">${blocks.join('\n')}</div>\n<div ` +
+    'id="SearchFrame"></div><p>footer</p>';
 
   test('paragraphs and headings come out as plain text, in order, without markup', () => {
     const text = fc.string({ unit: fc.constantFrom(...'ab日本<>& \n"') }).filter(t => t.trim() !== '');
@@ -207,7 +209,8 @@ describe('help pages', () => {
         const html = page(
           ...blocks.map(
             ({ text, tag }) =>
-              `<${tag} id="par_id1" class="paragraph" dir="auto"><img src="a.svg"><span class="emph">${escape(text)}</span></${tag}>`,
+              `<${tag} id="par_id1" class="paragraph" dir="auto"><img src="a.svg"><span ` +
+              `class="emph">${escape(text)}</span></${tag}>`,
           ),
         );
         expect(helpParagraphs(html)).toEqual(blocks.map(b => b.text.replace(/\s+/g, ' ').trim()));
@@ -266,7 +269,9 @@ describe('Hebrew', () => {
       fc.property(fc.array(fc.array(word, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }), verses => {
         const xml = verses.map(
           (words, v) =>
-            `<verse osisID="Gen.1.${v + 1}">\n${words.map(w => `  <w lemma="b/7225">${marked(w)}</w>${w.joined ? '<seg type="x-maqqef">־</seg>' : '\n<note type="variant"><rdg><w>אחרת</w></rdg></note>\n'}`).join('')}<seg type="x-sof-pasuq">׃</seg>\n<seg type="x-pe">פ</seg></verse>`,
+            '<verse ' +
+            `osisID="Gen.1.${v + 1}">\n${words.map(w => `  <w lemma="b/7225">${marked(w)}</w>${w.joined ? '<seg type="x-maqqef">־</seg>' : '\n<note type="variant"><rdg><w>אחרת</w></rdg></note>\n'}`).join('')}<seg ` +
+            `type="x-sof-pasuq">׃</seg>\n<seg type="x-pe">פ</seg></verse>`,
         );
         expect(
           hebrewChapters(`<header><p>Release</p></header><chapter osisID="Gen.1">${xml.join('\n')}</chapter>`),

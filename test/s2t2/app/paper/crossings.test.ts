@@ -32,7 +32,7 @@ test('two lines cross where they cross, in every unit', () => {
   );
 });
 
-test('between its points a curve is a line: one and the same drawn at other places is apart by nothing, moved up by that', () => {
+test('curves are piecewise linear: resampling one changes no distance, and a shift is measured as such', () => {
   const places = fc
     .uniqueArray(fc.integer({ min: 1, max: 99 }), { maxLength: 9 })
     .map(inner => [0, ...inner.sort((a, b) => a - b), 100]);
@@ -49,7 +49,7 @@ test('between its points a curve is a line: one and the same drawn at other plac
   );
 });
 
-test('one outlier is no crossing', () => {
+test('one outlier is not a crossing', () => {
   const noisy = line(1, 0).map((p, i) => (i === 7 ? { ...p, bitsPerByte: -5 } : p));
   expect(stretches(line(0, 0), noisy, 'tokens').map(s => s.lower)).toEqual(['first']);
 });

@@ -25,7 +25,7 @@ test('without s2t2, grid, ablations, transfer and meaning there is one table', (
   ]);
 });
 
-test('of one seed, or of a domain that is no protein, the plan is asked fewer questions', () => {
+test('with one seed, or a domain other than proteins, fewer measurements of the plan are shown', () => {
   const markdown = paperMarkdown({ ...example, meaning: { ...example.meaning!, overlap: null, blosum62: null } });
   expect(markdown.trim().split('\n').slice(-3)).toEqual([
     '| question | plan | rows shuffled |',

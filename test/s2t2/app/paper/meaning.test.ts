@@ -27,7 +27,7 @@ const supports = fc
     ),
   );
 
-test('overlap is the mean over pairs of cells in both supports, of cells in either; rows shuffled, of other rows', () => {
+test('overlap is the mean over pairs of shared cells over cells in either; shuffled rows give other rows', () => {
   fc.assert(
     fc.property(supports, ([[u, v], matrices]) => {
       const filled = matrices.map(rows => rows.map((row, i) => row.map((x, j) => x || j === i % v)));
@@ -65,7 +65,7 @@ test('overlap is the mean over pairs of cells in both supports, of cells in eith
   );
 });
 
-test('against BLOSUM62: cosines of the means that the plan makes of source embeddings, for the 20 letters', async () => {
+test('against BLOSUM62: cosines of mean source embeddings under the plan for the 20 letters', async () => {
   const source = await tinyModel();
   const letters = 'ACDEFGHIKLMNPQRSTVWY';
   const target = trainBPE([`${letters}${letters}`, 'ACACAC'], { vocabSize: 25, alphabet: 'seen' });

@@ -103,7 +103,7 @@ describe('paper', () => {
     expect((await readdir(join(directory, 'parts/test'))).toSorted()).toEqual(['cells', 'plans']);
   }, 400_000);
 
-  test('takes the rates of an earlier table, and says of several domains in one table what each of theirs says', async () => {
+  test('takes the rates of an earlier table; one table of several domains agrees with a table of each', async () => {
     const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
     const rates = first.grid.filter(g => g.chosen);
     // A grid serves the domain that it was searched for.

@@ -60,7 +60,7 @@ test('every table has the rows and figures that the Markdown has', () => {
   });
 });
 
-test('learning curves of the methods that are compared, against each unit; ablations of numbers against the number', () => {
+test('learning curves of the compared methods, for each unit; numeric ablations against the number', () => {
   const { curves } = describe(example);
   expect(curves.map(c => [c.title, c.x.label, c.x.log ?? false, c.series.map(s => s.name)])).toEqual([
     ...['tokens', 'bytes', 'seconds'].map(by => [`Against ${by}`, by, false, ['source', 'fvt', 's2t2', 'scratch']]),
@@ -106,7 +106,9 @@ test('the facts at its head', () => {
   const { title, lead, sample, plan } = describe(example);
   expect(title).toBe('Sparse Sinkhorn token translation: proteins');
   expect(lead).toBe(
-    'An English model of 1,064,960 parameters and 2,048 tokens, adapted to proteins with a vocabulary of 300 by every method on 150,000 tokens each, learning the plan included; 3 seeds, 200 held-out sequences. Data: a bank of proteins.',
+    'An English model of 1,064,960 parameters and 2,048 tokens, adapted to proteins with a vocabulary of 300 by ' +
+      'every method on 150,000 tokens each, learning the plan included; 3 seeds, 200 held-out sequences. Data: a ' +
+      'bank of proteins.',
   );
   expect(sample).toEqual({ text: 'MKV', source, target });
   expect(plan).toBeUndefined();

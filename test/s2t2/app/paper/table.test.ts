@@ -291,7 +291,7 @@ describe('learning rates', () => {
     );
     expect(tried(down.rows)).toEqual(among([0.25, 0.5, 1, 2, 4], 0.25));
     expect(down.rates.get('fvt')).toEqual({ rate: 0.25, planRate: 10, bodyRate: 1 });
-    // One value alone is no grid.
+    // A single value is not a grid.
     expect(
       tried(
         (
@@ -315,7 +315,7 @@ describe('learning rates', () => {
     ).toEqual(among([1, 2, 4, 8, 16], 8));
   });
 
-  test('of what learns a plan the rate of the plan follows, at the best rate of finetuning, and then that of the body', async () => {
+  test('methods that learn a plan tune its rate at the best finetuning rate, then that of the body', async () => {
     const { rates: found, rows } = await choose(
       's2t2',
       r => 1 + Math.abs(r.rate - 2) + Math.abs(r.planRate - 40) / 100 + Math.abs(r.bodyRate - 0.5) / 1000,
