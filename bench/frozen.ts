@@ -11,7 +11,7 @@ import { train } from '../models/train.ts';
 import { loadDomain } from '../s2t2/app/data/domains.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { prepare } from '../s2t2/app/prepare.ts';
-import { renderTable } from '../s2t2/app/tables.ts';
+import { renderTable } from '../models/node/table.ts';
 import { metrics } from '../s2t2/evaluate.ts';
 import { methods } from '../s2t2/methods.ts';
 import { defaultAlpha, defaults } from '../s2t2/settings.ts';

@@ -19,7 +19,7 @@ import { Machine } from '../engine/gpu/machine.ts';
 import { loadGpuJs, openGpuBackend } from '../engine/gpu/open.ts';
 import { writeFileAtomic } from '../models/node/files.ts';
 import type { TransformerConfig } from '../models/transformer-config.ts';
-import { renderTable } from '../s2t2/app/tables.ts';
+import { renderTable } from '../models/node/table.ts';
 import { secondsOf } from './browser/page/measure.ts';
 import { stepBatch, stepConfig, trainingStep } from './step.ts';
 import { compute, place, verify, verifyValues, workload } from './workload.ts';

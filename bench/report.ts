@@ -2,7 +2,7 @@
 import { mkdir, readFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { writeFileAtomic } from '../models/node/files.ts';
-import { renderTable } from '../s2t2/app/tables.ts';
+import { renderTable } from '../models/node/table.ts';
 import type { Peak } from './peak.ts';
 
 export interface Measurement {

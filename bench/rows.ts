@@ -15,7 +15,7 @@ import type { Transformer } from '../models/weights.ts';
 import { loadDomain } from '../s2t2/app/data/domains.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { prepare } from '../s2t2/app/prepare.ts';
-import { renderTable } from '../s2t2/app/tables.ts';
+import { renderTable } from '../models/node/table.ts';
 import { symmetricEigen } from '../s2t2/eigen.ts';
 import type { Context } from '../s2t2/method.ts';
 import { methods } from '../s2t2/methods.ts';

@@ -2,7 +2,7 @@
 import { writeFile } from 'node:fs/promises';
 import { Command } from 'commander';
 import { progressBar } from '../../models/node/progress.ts';
-import { renderTable } from '../../s2t2/app/tables.ts';
+import { renderTable } from '../../models/node/table.ts';
 import { launchChromium } from './chromium.ts';
 import { pageFiles } from './files.ts';
 import type { PageReport } from './page/main.ts';

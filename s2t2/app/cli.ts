@@ -6,6 +6,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { backendNames, openBackend, setBackend, type Backend, type BackendName } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
+import { enableRelaxedSimd } from '../../models/node/relaxed.ts';
 import { Interrupted } from '../../models/train.ts';
 import { addAdaptCommands } from './cli/adapt.ts';
 import { checkRequired, whole } from './cli/arguments.ts';
@@ -33,6 +34,7 @@ const program = new Command('s2t2')
   .description('Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.')
   .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
   .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
+  .option('--plain-simd', 'no fused multiply-add: slower, and the same bits on every machine')
   .option('--json', 'print the result as one JSON object')
   .option('--quiet', 'print neither progress nor remarks, only results and errors')
   .hook('preAction', async (_, command) => {
@@ -42,8 +44,10 @@ const program = new Command('s2t2')
       backend,
       jobs = 1,
       threads = jobs > 1 ? share(jobs) : undefined,
-    } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number }>();
-    opened = await openBackend(backend, { threads }).catch((error: Error) => {
+      plainSimd = false,
+    } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number; plainSimd?: boolean }>();
+    const relaxedSimd = !plainSimd && enableRelaxedSimd();
+    opened = await openBackend(backend, { threads, relaxedSimd }).catch((error: Error) => {
       throw new UserError(error.message);
     });
     setBackend(opened);

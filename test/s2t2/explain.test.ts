@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { explainPlan } from '../../s2t2/explain.ts';
-import { explanationTable, renderTable, resultsTable } from '../../s2t2/app/tables.ts';
+import { renderTable } from '../../models/node/table.ts';
+import { explanationTable, resultsTable } from '../../s2t2/app/tables.ts';
 import { plans } from '../arbitraries/plans.ts';
 import { tokenizerOf } from './app/report-example.ts';
 

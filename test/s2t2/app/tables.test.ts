@@ -2,7 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { columnsOf } from '../../../models/printable.ts';
-import { evaluationTable, explanationTable, renderTable } from '../../../s2t2/app/tables.ts';
+import { renderTable } from '../../../models/node/table.ts';
+import { evaluationTable, explanationTable } from '../../../s2t2/app/tables.ts';
 
 describe('a table', () => {
   test('is padded to its widest cells, the first column left and the others right', () => {

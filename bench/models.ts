@@ -1,0 +1,296 @@
+/**
+ * Training steps of published models' shapes, with random weights: peak memory and tokens a second of finetuning all of
+ * a model, its ends, or low-rank adapters, and of phase 1 with the model frozen.
+ *
+ *     npm run bench:models -- --model smollm2 [--modes all,ends,lora,plan] [--python /path/to/python]
+ *
+ * The source model waits outside the backend's memory in 16 bits, as the command line keeps it; the target vocabulary
+ * has 512 tokens, a batch 512. Each mode runs in a process of its own, so that memory is that of the mode. With a Python
+ * that has torch and transformers, the same step runs there in turn, on as many threads.
+ */
+import { fork, spawnSync } from 'node:child_process';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { Command, Option } from 'commander';
+import {
+  createWasmBackend,
+  memory,
+  peakBytes,
+  Random,
+  setBackend,
+  tensor,
+  written,
+  zeros,
+  type Backend,
+  type Tensor,
+} from '../engine/index.ts';
+import { AdamW } from '../models/adamw.ts';
+import { makeBatch } from '../models/batches.ts';
+import { enableRelaxedSimd } from '../models/node/relaxed.ts';
+import { renderTable } from '../models/node/table.ts';
+import { parkedWeight } from '../models/parked.ts';
+import { batchLoss } from '../models/score.ts';
+import { trainStep } from '../models/train.ts';
+import { forwardFlops, type TransformerConfig } from '../models/transformer-config.ts';
+import { assemble } from '../models/weights.ts';
+import { fitMemory, fullest, parkingFor } from '../s2t2/app/memory.ts';
+import { sparseLayer } from '../s2t2/learn.ts';
+import { withEnds } from '../s2t2/methods.ts';
+import { defaults, type Settings } from '../s2t2/settings.ts';
+import { trained } from '../s2t2/trained.ts';
+import { translateEnds } from '../s2t2/translate.ts';
+import { measurePeak } from './peak.ts';
+
+const rotary = { rotaryBase: 10000, normEps: 1e-5, tied: true, context: 2048 };
+const models: Readonly<Record<string, TransformerConfig>> = {
+  smollm2: {
+    ...rotary,
+    family: 'llama',
+    vocabSize: 49152,
+    width: 576,
+    layers: 30,
+    heads: 9,
+    keyValueHeads: 3,
+    feedForward: 1536,
+  },
+  gpt2: {
+    ...rotary,
+    family: 'gpt2',
+    vocabSize: 50257,
+    width: 768,
+    layers: 12,
+    heads: 12,
+    keyValueHeads: 12,
+    feedForward: 3072,
+    context: 1024,
+  },
+  'olmo-1b': {
+    ...rotary,
+    family: 'olmo',
+    vocabSize: 50304,
+    width: 2048,
+    layers: 16,
+    heads: 16,
+    keyValueHeads: 16,
+    feedForward: 8192,
+  },
+};
+
+const modes = ['all', 'ends', 'lora', 'plan'] as const;
+type Mode = (typeof modes)[number];
+
+const batchShape = [2, 256] as const;
+const tokens = batchShape[0] * batchShape[1];
+const targetTokens = 512;
+
+/** What a process measures of one mode. */
+interface Measured {
+  readonly backend: string;
+  readonly recompute: boolean;
+  /** Bytes: forecast of linear memory, most of tensors, most of the process. */
+  readonly forecast: number;
+  readonly tensors: number;
+  readonly process: number;
+  /** Seconds of the first step and the median of the others. */
+  readonly first: number;
+  readonly step: number;
+}
+
+function measure(config: TransformerConfig, mode: Mode, steps: number, threads: number): Measured {
+  const backend: Backend = createWasmBackend({ threads, relaxedSimd: enableRelaxedSimd() });
+  setBackend(backend);
+  const train = mode === 'ends' || mode === 'lora' ? mode : undefined;
+  const v = config.vocabSize;
+  const settings: Settings = { ...defaults, alpha: 1 / v, ...(train && { train }), maxBytes: batchShape[1] - 1 };
+  const method = mode === 'plan' ? 's2t2' : 'fvt';
+  const found = fitMemory({ config, settings, methods: [method], u: targetTokens, v }, backend.memoryLimit)!;
+  const planned = found.stages.find(s => (mode === 'plan') === (s.stage === 'learning the plan'));
+
+  const parking = parkingFor(config, backend.memoryLimit);
+  // One normal sample for all matrices: they are only as large as they are.
+  const random = new Random(1);
+  const noise = Float32Array.from({ length: 1 << 16 }, () => 0.02 * random.normal());
+  const source = {
+    config,
+    ...assemble(config, (_, shape) => {
+      const values = new Float32Array(shape.reduce((a, b) => a * b));
+      for (let at = 0; at < values.length; at += noise.length)
+        values.set(noise.subarray(0, Math.min(noise.length, values.length - at)), at);
+      return parkedWeight(parking, values, shape, 'BF16');
+    }),
+  };
+  const batch = makeBatch(
+    Array.from({ length: batchShape[0] }, () => ({
+      ids: Int32Array.from({ length: batchShape[1] + 1 }, () => random.integer(targetTokens)),
+      bytes: 0,
+    })),
+  );
+  const before = memory().bytes;
+  peakBytes();
+  const { parameters, loss } = mode === 'plan' ? phaseOne() : finetuning();
+  const optimizer = new AdamW(parameters);
+  const seconds = Array.from({ length: steps + 1 }, () => {
+    const start = performance.now();
+    trainStep(loss, Object.values(parameters), optimizer, 1e-4).dispose();
+    return (performance.now() - start) / 1000;
+  });
+  const [first, ...later] = seconds;
+  return {
+    backend: backend.describe(),
+    recompute: found.recompute,
+    forecast: (planned ?? fullest(found)).need.memory,
+    tensors: peakBytes() - before,
+    process: 1024 * process.resourceUsage().maxRSS,
+    first,
+    step: later.toSorted((a, b) => a - b)[Math.floor(later.length / 2)],
+  };
+
+  function finetuning(): { parameters: Readonly<Record<string, Tensor>>; loss: () => Tensor } {
+    const end = () =>
+      written([targetTokens, config.width], to => to.set(noise.subarray(0, to.length % noise.length)), {
+        requiresGrad: true,
+      });
+    const learner = trained(withEnds(source, { embedding: end(), head: end() }), settings);
+    const { model } = learner;
+    return { parameters: learner.parameters, loss: () => batchLoss(model, batch, model, found.recompute) };
+  }
+
+  function phaseOne(): { parameters: Readonly<Record<string, Tensor>>; loss: () => Tensor } {
+    const cost = zeros([targetTokens, v], { requiresGrad: true });
+    const map = {
+      sourceIds: Int32Array.from({ length: v }, (_, i) => i),
+      targetIds: Int32Array.from({ length: targetTokens }, (_, i) => i),
+      specials: new Int32Array(0),
+      targetSize: targetTokens,
+    };
+    const uniform = (n: number) => tensor(new Float32Array(n).fill(1 / n));
+    const [mu, nu] = [uniform(targetTokens), uniform(v)];
+    const ends = () => translateEnds(sparseLayer.plan(cost, mu, nu, settings).plan, mu, nu, source, map, settings);
+    return { parameters: { cost }, loss: () => batchLoss(source, batch, ends(), found.recompute) };
+  }
+}
+
+/** Runs a mode in a process of its own. */
+function measureApart(model: string, mode: Mode, steps: number, threads: number): Promise<Measured> {
+  const child = fork(fileURLToPath(import.meta.url), [
+    '--model',
+    model,
+    '--child',
+    mode,
+    '--steps',
+    String(steps),
+    '--threads',
+    String(threads),
+  ]);
+  return new Promise((resolve, reject) => {
+    child.once('message', message => resolve(message as Measured));
+    child.once('exit', code => reject(new Error(`bench: ${model} ${mode} ended with code ${code}`)));
+  });
+}
+
+/** A step of all weights in PyTorch, and what a large product reaches there: seconds and GFLOP/s; null for phase 1. */
+const torchCode = `
+import sys, json, time, torch
+from transformers import LlamaConfig, LlamaForCausalLM, GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
+c, steps, threads, rows, length = json.loads(sys.argv[1])
+torch.set_num_threads(threads); torch.manual_seed(0)
+if c['family'] == 'gpt2':
+    m = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_embd=c['width'], n_layer=c['layers'], n_head=c['heads'], resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
+else:
+    C, M = (LlamaConfig, LlamaForCausalLM) if c['family'] == 'llama' else (OlmoConfig, OlmoForCausalLM)
+    m = M(C(vocab_size=512, hidden_size=c['width'], num_hidden_layers=c['layers'], num_attention_heads=c['heads'], num_key_value_heads=c['keyValueHeads'], intermediate_size=c['feedForward'], tie_word_embeddings=False))
+o = torch.optim.AdamW(m.parameters(), lr=1e-4)
+x = torch.randint(0, 512, (rows, length))
+times = []
+for _ in range(steps + 1):
+    t = time.time(); o.zero_grad(); m(input_ids=x, labels=x).loss.backward()
+    torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0); o.step(); times.append(time.time() - t)
+a = torch.randn(2048, 2048); best = 1e9
+for _ in range(8):
+    t = time.time(); a @ a; best = min(best, time.time() - t)
+print(json.dumps({'version': torch.__version__, 'first': times[0], 'step': sorted(times[1:])[len(times[1:]) // 2], 'peak': 2 * 2048 ** 3 / best / 1e9}))
+`;
+
+interface Flags {
+  readonly model: string;
+  readonly modes: string;
+  readonly steps: number;
+  readonly threads: number;
+  readonly python?: string;
+  readonly child?: Mode;
+}
+
+async function main(flags: Flags): Promise<void> {
+  const config = models[flags.model];
+  if (flags.child !== undefined) {
+    process.send!(measure(config, flags.child, flags.steps, flags.threads));
+    return;
+  }
+  enableRelaxedSimd();
+  const peak = await measurePeak(flags.threads);
+  const best = peak.relaxed ?? peak.plain;
+  const gibibytes = (bytes: number) => (bytes / 2 ** 30).toFixed(2);
+  const forward = forwardFlops({ ...config, vocabSize: targetTokens, tied: false }, batchShape[1] / 2);
+  const rows: string[][] = [];
+  const wanted = modes.filter(
+    mode => flags.modes.split(',').includes(mode) && !(mode === 'all' && flags.model === 'olmo-1b'),
+  );
+  let own: Measured | undefined;
+  for (const mode of wanted) {
+    process.stderr.write(`${flags.model} ${mode}\n`);
+    const m = await measureApart(flags.model, mode, flags.steps, flags.threads);
+    if (mode === 'all') own = m;
+    // A backward pass costs two forward passes, one where weights are frozen; recomputing costs one more.
+    const passes = (mode === 'all' ? 3 : 2) + (m.recompute ? 1 : 0);
+    const share = (passes * tokens * forward) / m.step / 1e9 / best;
+    rows.push([
+      mode,
+      gibibytes(m.forecast),
+      gibibytes(m.tensors),
+      gibibytes(m.process),
+      m.recompute ? 'yes' : 'no',
+      m.first.toFixed(1),
+      m.step.toFixed(2),
+      (tokens / m.step).toFixed(0),
+      `${(100 * share).toFixed(0)}%`,
+    ]);
+  }
+  const header = [
+    'trains',
+    'forecast GiB',
+    'tensors GiB',
+    'process GiB',
+    'recompute',
+    'first s',
+    'step s',
+    'tokens/s',
+    'of peak',
+  ];
+  process.stdout.write(
+    `${cpus()[0].model.trim()}, ${flags.threads} threads, Node ${process.versions.node}, ${flags.model}: ${tokens} tokens a step, ${targetTokens} target tokens
+peak ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}\n\n${renderTable(header, rows)}\n`,
+  );
+  if (flags.python === undefined || !own) return;
+  const input = JSON.stringify([config, flags.steps, flags.threads, ...batchShape]);
+  const run = spawnSync(flags.python, ['-c', torchCode, input], { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  if (run.status !== 0) {
+    process.stdout.write(`MISSING PyTorch: ${run.error?.message ?? run.stderr.trim().split('\n').at(-1)}\n`);
+    return;
+  }
+  const torch = JSON.parse(run.stdout) as { version: string; first: number; step: number; peak: number };
+  const rate = (3 * tokens * forward) / 1e9;
+  process.stdout.write(
+    `PyTorch ${torch.version}: ${(tokens / torch.step).toFixed(0)} tokens/s, ${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its products; ours is ${(torch.step / own.step).toFixed(2)} times as fast\n`,
+  );
+}
+
+await new Command('bench:models')
+  .description("Training steps of published models' shapes: peak memory, tokens a second, beside PyTorch.")
+  .addOption(new Option('--model <name>', 'shapes').choices(Object.keys(models)).default('smollm2'))
+  .option('--modes <names>', `of ${modes.join(', ')}`, modes.join(','))
+  .option('--steps <n>', 'after the first', Number, 3)
+  .option('--threads <n>', 'of either side', Number, availableParallelism())
+  .option('--python <path>', 'a Python with torch and transformers')
+  .addOption(new Option('--child <mode>').hideHelp())
+  .action(main)
+  .parseAsync();
