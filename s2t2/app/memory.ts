@@ -134,6 +134,9 @@ function learnPlan(
   optimizer.dispose();
 }
 
+/** The share of the backend's memory above which layers are computed again. */
+const roomy = 0.9;
+
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** The forecast of a run that fits, with layers computed again only where that is needed; throws where none does. */
@@ -142,7 +145,8 @@ export function fitMemory(shape: RunShape, memoryLimit: number | undefined): For
   const fits = (candidate: RunShape) =>
     [false, true]
       .map(recompute => forecast(candidate, recompute, memoryLimit))
-      .find(f => fullest(f).need.memory <= memoryLimit);
+      // A plan that turns out dense takes more than the rehearsed one: recomputing comes before the limit does.
+      .find(f => fullest(f).need.memory <= memoryLimit * (f.recompute ? 1 : roomy));
   const found = fits(shape);
   if (found) return found;
   const { stage, need } = fullest(forecast(shape, true, memoryLimit));
