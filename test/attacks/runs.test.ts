@@ -64,6 +64,7 @@ const job = (out: string) => [
   '128',
   '--save-every',
   '0',
+  '--plain-simd', // as the run in this process
   // In place of the published rates, which the command looks up.
   '--rate',
   String(defaults.rate),
