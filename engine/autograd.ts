@@ -48,7 +48,8 @@ export function grad(
 
   if (order.nodes.some(t => t.freed || t.node!.inputs.some(x => x.freed)))
     throw new Error(
-      `grad: the graph behind the output (${show(output.shape)}) was freed: a scope keeps what its function returns, not ` +
+      `grad: the graph behind the output (${show(output.shape)}) was freed: ` +
+        'a scope keeps what its function returns, not ' +
         'what that was computed from. Take the gradient inside the scope; a second one needs a first without freeGraph',
     );
 

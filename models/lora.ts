@@ -24,7 +24,7 @@ export const loraDefaults: LoraOptions = {
   targets: ['q', 'k', 'v', 'o', 'gate', 'up', 'down'],
 };
 
-/** A model over the same weights with adapters beside them, and the adapters by name (`layers.0.attention.q.lora.a`). */
+/** A model over the same weights with adapters beside them, and these by name (`layers.0.attention.q.lora.a`). */
 export function withLora(
   model: Transformer,
   { rank, alpha, targets }: LoraOptions,

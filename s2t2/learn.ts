@@ -97,7 +97,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     const spent = settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes;
     return { ends, plan: stored, spent, dispose };
   } catch (error) {
-    // Where a plan has lost a row the loss is no number: that is what to report, if it is so.
+    // A plan that lost a row makes the loss NaN; report the row if that is the cause.
     const cause: unknown =
       layer.signed || error instanceof Interrupted
         ? error

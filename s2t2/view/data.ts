@@ -1,5 +1,5 @@
 /**
- * What a report shows: one record, made from a run (run.ts) or by whoever has tables, curves and a plan of their own.
+ * What a report shows: one record, made from a run (describe.ts), from the paper's table or in the playground.
  */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import type { Plan } from '../plan.ts';

@@ -1,8 +1,7 @@
 /**
  * `npm run paper`: the table, its ablations, the transfer to a larger model, what the plan means. Everything is made
- * of cells that are kept on disk, so that a run stopped anywhere goes on where it was, and ends as rates.jsonl,
- * results.json,
- * table.md and report.html.
+ * of cells that are kept on disk, so that a run stopped anywhere resumes where it stopped. It ends as rates.jsonl,
+ * results.json, table.md and report.html.
  */
 import { statSync } from 'node:fs';
 import { rm } from 'node:fs/promises';

@@ -1,4 +1,4 @@
-/** The forecast of memory: what a run takes, to within the tensors around it, and what is said where a run does not fit. */
+/** The forecast of memory: what a run takes, and what is said where a run does not fit. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createWasmBackend, getBackend, memory, peakBytes, setBackend, type Backend } from '../../../engine/index.ts';
 import { adapt } from '../../../s2t2/app/adapt.ts';
