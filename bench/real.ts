@@ -1,0 +1,200 @@
+/**
+ * A published model adapted to a bundled domain, fairly: each method's rate is the best of a small grid on validation
+ * data at a small budget; with it the method trains on the whole budget and meets the test data once.
+ *
+ *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the cells that are missing
+ *     npm run bench:real -- --table                                    the table of those that are there
+ *
+ * A cell is a run of `s2t2 adapt` in a process of its own, so that its peak memory is its own. Stopped anywhere, the
+ * same command resumes. A finished cell is a line of `--cells` (scores of the texts among its figures), which is
+ * committed: later work starts from there.
+ */
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { appendFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { basename, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Command } from 'commander';
+import { renderTable } from '../models/node/table.ts';
+import { dataFolder } from '../s2t2/app/data/tools.ts';
+import { loadDomain } from '../s2t2/app/data/domains.ts';
+import { Bootstrap } from '../s2t2/app/paper/statistics.ts';
+import type { Results } from '../s2t2/cell.ts';
+
+/** What fixes a cell; the seed is 0. */
+interface Cell {
+  readonly model: string;
+  readonly domain: string;
+  readonly method: string;
+  readonly split: 'validation' | 'test';
+  /** Training budget. */
+  readonly tokens: number;
+  /** Peak learning rate of the ends; the layers between them have `bodyRate` times that. */
+  readonly rate: number;
+  readonly bodyRate: number;
+}
+
+interface Finished extends Cell {
+  /** Bits per byte. */
+  readonly frozen: number | null;
+  readonly finetuned: number;
+  readonly tokensPerByte: number;
+  readonly seconds: number;
+  readonly peakGiB: number;
+  readonly backend: string;
+  /** −ln p and bytes of every text, finetuned. */
+  readonly nats: readonly number[];
+  readonly bytes: readonly number[];
+}
+
+interface Flags {
+  readonly model: string;
+  readonly domain: string;
+  readonly methods: string;
+  readonly rates: string;
+  readonly bodyRate: number;
+  readonly gridTokens: number;
+  readonly tokens: number;
+  readonly texts: number;
+  readonly threads?: string;
+  readonly cells: string;
+  readonly work: string;
+  readonly table?: true;
+}
+
+const keyOf = (c: Cell): string =>
+  [c.model, c.domain, c.method, c.split, c.tokens, c.rate, c.bodyRate].join(' ').replaceAll(/[^\w.-]+/g, '_');
+
+async function readCells(path: string): Promise<Finished[]> {
+  if (!existsSync(path)) return [];
+  const lines = (await readFile(path, 'utf8')).split('\n').filter(line => line !== '');
+  return lines.map(line => JSON.parse(line) as Finished);
+}
+
+/** Prints the most memory that a process has held, in KiB, when it ends. */
+const peakHook = `data:text/javascript,process.on('exit',()=>console.error('peak',process.resourceUsage().maxRSS))`;
+
+async function run(cell: Cell, flags: Flags): Promise<Finished> {
+  const out = join(flags.work, keyOf(cell));
+  await mkdir(out, { recursive: true });
+  const texts = await loadDomain(cell.domain, { work: 'runs/data' });
+  const isSequence = texts.unit !== 'byte';
+  const held = join(out, isSequence ? 'held.fasta' : 'held.jsonl');
+  const lines = texts[cell.split]
+    .slice(0, flags.texts)
+    .map((text, i) => (isSequence ? `>${i}\n${text}\n` : `${JSON.stringify({ text })}\n`));
+  await writeFile(held, lines.join(''));
+  const data = dataFolder(`${cell.domain}.train.${isSequence ? 'fasta' : 'jsonl'}.gz`);
+  const options = {
+    model: flags.model,
+    data,
+    test: held,
+    out,
+    methods: cell.method,
+    tokens: cell.tokens,
+    rate: cell.rate,
+    'body-rate': cell.bodyRate,
+    'save-every': 60,
+  };
+  const cli = fileURLToPath(new URL('../s2t2/app/cli.js', import.meta.url));
+  const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  if (flags.threads !== undefined) args.unshift('--threads', flags.threads);
+  const child = spawn(process.execPath, ['--import', peakHook, cli, 'adapt', ...args], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  let peak = 0;
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    peak = Math.max(peak, Number(/^peak (\d+)$/m.exec(text)?.[1] ?? 0));
+    process.stderr.write(text);
+  });
+  const code = await new Promise(resolve => child.once('close', resolve));
+  if (code !== 0) throw new Error(`bench: ${keyOf(cell)} ended with code ${String(code)}; the same command resumes`);
+
+  const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
+  const row = results.methods.find(m => m.name === cell.method)!;
+  const scores = JSON.parse(await readFile(join(out, 'work', `${cell.method}.after.json`), 'utf8')) as {
+    record: { scores: { nats: number; bytes: number }[] };
+  };
+  await rm(join(out, 'work'), { recursive: true });
+  await rm(join(out, 'model'), { recursive: true, force: true });
+  return {
+    ...cell,
+    frozen: row.before?.bitsPerByte ?? null,
+    finetuned: row.after.bitsPerByte,
+    tokensPerByte: row.tokensPerByte,
+    seconds: Math.round(row.seconds),
+    peakGiB: Math.round((100 * peak) / 2 ** 20) / 100,
+    backend: results.provenance!.backend,
+    nats: scores.record.scores.map(s => Math.round(100 * s.nats) / 100),
+    bytes: scores.record.scores.map(s => s.bytes),
+  };
+}
+
+function table(cells: readonly Finished[], domain: string): string {
+  const tested = cells.filter(c => c.split === 'test' && c.domain === domain);
+  const own = tested.find(c => c.method === 's2t2');
+  const rows = tested.map(c => {
+    const less = own && c !== own && new Bootstrap(own.bytes, 1).difference([c.nats], [own.nats]);
+    const signed = (x: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
+    return [
+      c.method,
+      c.frozen?.toFixed(3) ?? '',
+      c.finetuned.toFixed(3),
+      less ? `${signed(less.mean)} [${signed(less.low)}, ${signed(less.high)}]` : '',
+      c.tokensPerByte.toFixed(3),
+      String(c.rate),
+      String(c.seconds),
+      c.peakGiB.toFixed(2),
+    ];
+  });
+  const grid = cells.filter(c => c.split === 'validation' && c.domain === domain);
+  const gridRows = grid.map(c => [c.method, String(c.rate), c.frozen?.toFixed(3) ?? '', c.finetuned.toFixed(3)]);
+  return [
+    renderTable(['method', 'frozen', 'finetuned', 'less s2t2', 'tokens/byte', 'rate', 'seconds', 'peak GiB'], rows),
+    renderTable(['grid, validation', 'rate', 'frozen', 'finetuned'], gridRows),
+  ].join('\n\n');
+}
+
+async function main(flags: Flags): Promise<void> {
+  const cells = await readCells(flags.cells);
+  const finish = async (cell: Cell): Promise<Finished> => {
+    const known = cells.find(c => keyOf(c) === keyOf(cell));
+    if (known) return known;
+    process.stderr.write(`\n${keyOf(cell)}\n`);
+    const finished = await run(cell, flags);
+    await appendFile(flags.cells, `${JSON.stringify(finished)}\n`);
+    cells.push(finished);
+    return finished;
+  };
+  if (!flags.table) {
+    const common = { model: basename(flags.model), domain: flags.domain, bodyRate: flags.bodyRate };
+    const names = flags.methods.split(',');
+    // All methods at one rate before the next rate: what is there can be compared.
+    for (const rate of flags.rates.split(',').map(Number))
+      for (const method of names)
+        await finish({ ...common, method, split: 'validation', tokens: flags.gridTokens, rate });
+    for (const method of names) {
+      const grid = cells.filter(c => c.split === 'validation' && c.domain === flags.domain && c.method === method);
+      const { rate } = grid.reduce((best, c) => (c.finetuned < best.finetuned ? c : best));
+      await finish({ ...common, method, split: 'test', tokens: flags.tokens, rate });
+    }
+  }
+  console.log(table(cells, flags.domain));
+}
+
+await new Command('bench:real')
+  .description('A published model adapted to a bundled domain: rates by a grid on validation data, then the table.')
+  .option('--model <file>', 'GGUF file or model directory', 'runs/smollm2.gguf')
+  .option('--domain <name>', 'bundled domain', 'proteins')
+  .option('--methods <names>', 'rows', 'truncated,fvt,s2t2,source,random,paper')
+  .option('--rates <list>', 'grid of peak learning rates of the ends', '1e-3,5e-4,2e-3')
+  .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.25)
+  .option('--grid-tokens <n>', 'budget of a cell of the grid', Number, 30000)
+  .option('--tokens <n>', 'budget of a row', Number, 150000)
+  .option('--texts <n>', 'validation or test texts to score', Number, 60)
+  .option('--threads <n>', 'of a cell')
+  .option('--cells <file>', 'finished cells, a line of JSON each', 's2t2/data/real.jsonl')
+  .option('--work <dir>', 'states of unfinished cells', 'runs/real')
+  .option('--table', 'print the table of finished cells only')
+  .action(main)
+  .parseAsync();
