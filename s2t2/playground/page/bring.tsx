@@ -2,6 +2,7 @@
 import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useId } from 'preact/hooks';
+import type { DomainSummary } from '../protocol.ts';
 import { samples } from '../samples.ts';
 import { Problem, Section, Slider, kilobytes } from './parts.tsx';
 import { choices, domain, limit, loadDomain } from './state.ts';
@@ -12,6 +13,15 @@ const over = signal(false);
 const take = (file: File | null | undefined): void => {
   if (file) void loadDomain({ kind: 'file', file: { name: file.name, file } });
 };
+
+const formats = { fasta: 'FASTA', text: 'plain text', jsonl: 'JSON Lines' };
+
+function inWords({ name, train, heldOut, format, notes }: DomainSummary): string {
+  const amount = ({ texts, bytes }: DomainSummary['train'], what: string): string =>
+    `${texts.toLocaleString('en')} ${what} (${kilobytes(bytes)})`;
+  const parts = `${amount(train, 'texts to learn from')}, ${amount(heldOut, 'held out')}`;
+  return [`${name}: ${parts}, read as ${formats[format]}.`, ...notes.map(note => `Note: ${note}.`)].join(' ');
+}
 
 export function Bring(): JSX.Element {
   const { value, busy, error } = domain.value;
@@ -83,11 +93,7 @@ export function Bring(): JSX.Element {
       </div>
       <Problem>{error}</Problem>
       <p class="status" role="status">
-        {busy
-          ? 'Reading …'
-          : value
-            ? `${value.name}: ${value.train.texts.toLocaleString('en')} texts to learn from (${kilobytes(value.train.bytes)}), ${value.heldOut.texts.toLocaleString('en')} held out (${kilobytes(value.heldOut.bytes)}), read as ${{ fasta: 'FASTA', text: 'plain text', jsonl: 'JSON Lines' }[value.format]}.${value.notes.map(note => ` Note: ${note}.`).join('')}`
-            : 'Nothing yet. Choose a sample to see what happens.'}
+        {busy ? 'Reading …' : value ? inWords(value) : 'Nothing yet. Choose a sample to see what happens.'}
       </p>
     </Section>
   );

@@ -217,7 +217,12 @@ export function Learn(): JSX.Element {
     <Section
       id="learn"
       title="3. Learn, finetune and compare"
-      lead="First the plan is learned with the model frozen, from nothing but the model’s own loss on your text; then the model is finetuned. Every row of the table has the same budget, and learning the plan counts."
+      lead={
+        <>
+          First the plan is learned with the model frozen, from nothing but the model’s own loss on your text; then the
+          model is finetuned. Every row of the table has the same budget, and learning the plan counts.
+        </>
+      }
     >
       <Saved />
       <SettingsForm />
@@ -246,11 +251,7 @@ export function Learn(): JSX.Element {
             : ''}
         </p>
       </div>
-      <div class="table-room">
-        {table.length > 0 && (
-          <Table of={resultsTable(table)} id="live-table" />
-        )}
-      </div>
+      <div class="table-room">{table.length > 0 && <Table of={resultsTable(table)} id="live-table" />}</div>
       <div class="reserve">{state.curves.length > 0 && <Curves plots={plots()} />}</div>
       <h3>The plan</h3>
       <div class="plan-room">
@@ -265,9 +266,7 @@ export function Learn(): JSX.Element {
             <PlanPicture view={plan.picture} />
           </>
         ) : (
-          <p class="note">
-            The row s2t2 learns a plan: its picture appears here and changes as the plan is learned.
-          </p>
+          <p class="note">The row s2t2 learns a plan: its picture appears here and changes as the plan is learned.</p>
         )}
       </div>
     </Section>

@@ -1,9 +1,13 @@
 /** What computes, and which model is adapted: in a fold, since both have a good default. */
 import type { JSX } from 'preact';
 import { useId } from 'preact/hooks';
-import type { BackendName } from '../protocol.ts';
+import type { BackendName, ModelSummary } from '../protocol.ts';
 import { Problem, Section, Select, Slider } from './parts.tsx';
 import { backend, choices, isBusy, loadModel, model, useBackend } from './state.ts';
+
+const sizes = ({ name, family, parameters, vocabulary, context }: ModelSummary): string =>
+  `${name}, ${family}, ${(parameters / 1e6).toFixed(1)} M parameters, ` +
+  `${vocabulary.toLocaleString('en')} tokens, context ${context}`;
 
 export function Setup(): JSX.Element {
   const { backend: name, plain, threads } = choices.value;
@@ -15,7 +19,12 @@ export function Setup(): JSX.Element {
     <Section
       id="setup"
       title="Machine and model"
-      lead="Everything is computed here, by this browser. A backend is used once it has passed a check against a plain implementation."
+      lead={
+        <>
+          Everything is computed here, by this browser. A backend is used once it has passed a check against a plain
+          implementation.
+        </>
+      }
     >
       <div class="controls">
         <Select<BackendName>
@@ -54,14 +63,12 @@ export function Setup(): JSX.Element {
       </p>
       <Problem>{error}</Problem>
       <p class="status" role="status">
-        {model.value.busy
-          ? 'Loading the model …'
-          : source
-            ? `Source model: ${source.name}, ${source.family}, ${(source.parameters / 1e6).toFixed(1)} M parameters, ${source.vocabulary.toLocaleString('en')} tokens, context ${source.context}.`
-            : ''}
+        {model.value.busy ? 'Loading the model …' : source ? `Source model: ${sizes(source)}.` : ''}
       </p>
       <div class="field">
-        <label for={folder}>A model of your own: the directory with config.json, tokenizer.json and model.safetensors</label>
+        <label for={folder}>
+          A model of your own: the directory with config.json, tokenizer.json and model.safetensors
+        </label>
         <input
           id={folder}
           type="file"

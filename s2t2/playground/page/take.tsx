@@ -34,7 +34,12 @@ export function Take(): JSX.Element {
     <Section
       id="take"
       title="5. Take it away"
-      lead="One zip with the model directory (model.safetensors, config.json, tokenizer.json), the plan, results.json, the report and the held-out texts. The link carries the settings and not your text."
+      lead={
+        <>
+          One zip with the model directory (model.safetensors, config.json, tokenizer.json), the plan, results.json, the
+          report and the held-out texts. The link carries the settings, never your text.
+        </>
+      }
     >
       <div class="buttons">
         <button type="button" class="main" disabled={run.value.phase !== 'done'} onClick={() => void download()}>

@@ -51,7 +51,12 @@ export function Tokenize(): JSX.Element {
     <Section
       id="tokenizer"
       title="2. See why the tokenizer matters"
-      lead="A tokenizer trained on English breaks your text into scraps. One trained on your text says the same in fewer tokens, so the model reads further and faster. Byte-pair encoding grows it merge by merge."
+      lead={
+        <>
+          A tokenizer trained on English breaks your text into scraps. One trained on your text says the same in fewer
+          tokens, so the model reads further and faster. Byte-pair encoding grows it merge by merge.
+        </>
+      }
     >
       <div class="controls">
         <Slider

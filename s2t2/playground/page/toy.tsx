@@ -39,11 +39,15 @@ const size = {
   height: gutter.top + toyRows.length * cell + 2,
 };
 
+/** What a screen reader says of a plan. */
+function inWords({ plan, support, entropy, misplaced }: ToyRound): string {
+  const mass = `${support} of ${plan.length} cells have mass`;
+  return `${mass}, ${entropy.toFixed(2)} bits a row, ${(100 * misplaced).toFixed(1)} % of the mass misplaced`;
+}
+
 function Grid({ title, plan }: { title: string; plan: ToyRound | undefined }): JSX.Element {
   const most = plan ? Math.max(...plan.plan) : 1;
-  const said = plan
-    ? `${title}: ${plan.support} of ${plan.plan.length} cells have mass, ${plan.entropy.toFixed(2)} bits a row, ${(100 * plan.misplaced).toFixed(1)} % of the mass misplaced`
-    : title;
+  const said = plan ? `${title}: ${inWords(plan)}` : title;
   return (
     <figure class="toy-grid">
       <figcaption>{title}</figcaption>
@@ -58,7 +62,13 @@ function Grid({ title, plan }: { title: string; plan: ToyRound | undefined }): J
             {column}
           </text>
         ))}
-        <rect class="frame" x={gutter.left} y={gutter.top} width={toyColumns.length * cell} height={toyRows.length * cell} />
+        <rect
+          class="frame"
+          x={gutter.left}
+          y={gutter.top}
+          width={toyColumns.length * cell}
+          height={toyRows.length * cell}
+        />
         {plan &&
           [...plan.plan].map((p, e) => {
             const [i, j] = [Math.floor(e / toyColumns.length), e % toyColumns.length];
@@ -136,9 +146,9 @@ export function ToyExhibit(): JSX.Element {
       lead={
         <>
           A new vocabulary (rows) is written in an old one (columns). Every row has to spread its mass over the columns,
-          and every column must be used as much as its marginal says. <b>Sparse Sinkhorn</b> projects on rows and columns
-          in turn and leaves most cells exactly empty; the usual <b>entropic</b> Sinkhorn leaves none empty. Rows are
-          pieces of proteins, columns are letters.
+          and every column must be used as much as its marginal says. <b>Sparse Sinkhorn</b> projects on rows and
+          columns in turn and leaves most cells exactly empty; the usual <b>entropic</b> Sinkhorn leaves none empty.
+          Rows are pieces of proteins, columns are letters.
         </>
       }
     >
