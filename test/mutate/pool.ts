@@ -36,7 +36,10 @@ export class Worker {
     await this.write(file, await readFile(join(project, file), 'utf8'));
   }
 
-  /** Runs a test file, or some of its tests; 'hung' when that takes longer than `limit` milliseconds. */
+  /**
+   * Runs a test file, or some of its tests; 'hung' when that takes longer than `limit` milliseconds, or a test longer
+   * than its own limit.
+   */
   async run(what: Pick<Job, 'test' | 'ids' | 'hits'>, limit: number): Promise<Outcome | 'hung'> {
     const child = await this.started();
     const job: Job = { ...what, changed: this.changed };
@@ -52,6 +55,10 @@ export class Worker {
     clearTimeout(timer);
     child.removeAllListeners();
     if (outcome === 'hung' || child.exitCode !== null || child.signalCode !== null) this.end();
+    if (outcome !== 'hung' && outcome.cases.some(({ late }) => late)) {
+      this.end(); // the test may still be running
+      return 'hung';
+    }
     return outcome;
   }
 

@@ -26,9 +26,12 @@ export function wilson(k: number, n: number): [number, number] {
 
 export const survives = ({ status }: Status): boolean => status === 'survived' || status === 'not reached';
 
-/** What reads, writes, shows or fetches; all else is numerical code. */
+/**
+ * Numerical code: the engine and the cores of `models` and `s2t2`, without what reads, writes or shows: the formats of
+ * files, texts for people, and the rooms around the cores.
+ */
 const around =
-  /^models\/((errors|json|utf8|sha256|turn|tokenizer\/json.*)\.ts|(node|safetensors)\/)|^s2t2\/(plan-format\.ts|view\/|playground\/|app\/((cli|corpus|lock|plan-file|tables)\.ts|(corpus|data|report|site)\/|paper\/(markdown|report)\.ts))/;
+  /^models\/((errors|json|printable|utf8|sha256|turn|gguf\/(files|header|metadata|tokenizer)|tokenizer\/json.*)\.ts|(node|safetensors)\/)|^s2t2\/(plan-format\.ts|\w+\/)/;
 
 export const isNumerical = (file: string): boolean => !around.test(file);
 
