@@ -112,10 +112,12 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
   const noise = Float32Array.from({ length: 1 << 16 }, () => 0.02 * random.normal());
   const source = {
     config,
-    ...assemble(config, (_, shape) => {
+    ...assemble(config, (name, shape) => {
       const values = new Float32Array(shape.reduce((a, b) => a * b));
-      for (let at = 0; at < values.length; at += noise.length)
-        values.set(noise.subarray(0, Math.min(noise.length, values.length - at)), at);
+      if (/[nN]orm\.weight$/.test(name)) values.fill(1);
+      else
+        for (let at = 0; at < values.length; at += noise.length)
+          values.set(noise.subarray(0, Math.min(noise.length, values.length - at)), at);
       return parkedWeight(parking, values, shape, 'BF16');
     }),
   };
