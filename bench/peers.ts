@@ -2,7 +2,7 @@
  * The same work in other libraries, in turns with ours. A peer that does not load is a line in the output, never
  * silence.
  *
- * jax-js and tfjs-backend-wasm are installed by hand (`bench/peers/package.json`), so they are imported by path and
+ * jax-js, tfjs-backend-wasm and onnxruntime-web are installed by hand (`bench/peers/package.json`), so they are imported by path and
  * described here by the few functions that are used.
  */
 import { createRequire } from 'node:module';
@@ -27,6 +27,7 @@ import { interleaved, timed } from './clock.ts';
 import type { Peak } from './peak.ts';
 import { gpuOperations } from './peers-gpu.ts';
 import { jaxTrainingStep, type Jax } from './peers-jax.ts';
+import { onnxOperations, type Onnx } from './peers-onnx.ts';
 import { shareOfRoofline, type Measurement } from './report.ts';
 import { stepBatch, stepConfig, trainingStep } from './step.ts';
 import { stepRow, tokenizerRow, tokenizerWork } from './work.ts';
@@ -223,6 +224,14 @@ export async function measurePeers(
   await peer('jax-js', async () => {
     jax = (await load('@jax-js/jax')) as Jax;
     libraries.push(await jaxLibrary(jax));
+  });
+  await peer('onnxruntime-web', async () => {
+    const operations = await onnxOperations((await load('onnxruntime-web')) as Onnx, values, threads);
+    const [matmul, softmax, layerNorm] = (['matmul', 'softmax', 'layerNorm'] as const).map(operations);
+    libraries.push({
+      name: `onnxruntime-web (${threads} thread${threads > 1 ? 's' : ''})`,
+      operations: { matmul, softmax, layerNorm },
+    });
   });
   await peer('gpu.js', async () => {
     libraries.push(gpuLibrary());
