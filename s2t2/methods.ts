@@ -5,12 +5,12 @@
  */
 import { noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { initTransformer } from '../models/init.ts';
-import { assemble, parameters, type Ends, type Transformer } from '../models/weights.ts';
+import { assemble, disposeModel, parameters, type Ends, type Transformer } from '../models/weights.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
 import type { Context, Method, Start } from './method.ts';
-import type { Plan } from './plan.ts';
+import { textShare, type Plan } from './plan.ts';
 import { presets } from './settings.ts';
-import { rowVariance, spreadRows } from './spread.ts';
+import { rowVariance, spreadEnd } from './spread.ts';
 import { applyPlan, tokenMap, type TokenMap } from './translate.ts';
 
 /** A weight that can be trained without touching the original: a tensor over the same, never written, values. */
@@ -96,6 +96,23 @@ const fvt: Method = {
     ]),
 };
 
+/**
+ * The same rows, spread to the source's scale (`spread.ts`): the start that ends lowest where everything is finetuned.
+ * It costs nothing and learns nothing.
+ */
+const fvtSpread: Method = {
+  name: 'fvt-spread',
+  vocabulary: 'target',
+  learnsPlan: false,
+  before: true,
+  start: async context => {
+    const { model } = await fvt.start(context);
+    const spread = await spreadModel(context, model, 1);
+    disposeModel(model);
+    return { model: spread, spent: 0 };
+  },
+};
+
 /** The architecture with fresh weights: what the training text alone teaches. */
 const scratch: Method = {
   name: 'scratch',
@@ -113,8 +130,7 @@ const scratch: Method = {
 
 /**
  * Sparse Sinkhorn token translation: the plan is learned first, with the model frozen (phase 1). Finetuning starts from
- * rows
- * drawn about the translated ones (`spread.ts`).
+ * rows drawn about the translated ones (`spread.ts`).
  */
 const translation = (name: string): Method => ({
   name,
@@ -156,6 +172,7 @@ export const methods: Readonly<Record<string, Method>> = {
   truncated,
   random,
   fvt,
+  'fvt-spread': fvtSpread,
   plain: inPaperForm(withLayer('plain', plainLayer)),
   dense: inPaperForm(withLayer('dense', denseLayer)),
   paper: inPaperForm(translation('paper')),
@@ -199,28 +216,39 @@ export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Tra
   return withEnds(model, { embedding: await translated('embedding'), head: await translated('head') });
 }
 
+/** What rows are spread by: no training. */
+type StartContext = Pick<Context, 'source' | 'target' | 'settings'>;
+
 /**
  * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are
- * drawn
- * about the translated ones.
+ * drawn about the translated ones.
  */
-export async function translatedStart(context: Context, plan: Plan): Promise<Omit<Start, 'spent'>> {
-  const { source, target, settings } = context;
+export async function translatedStart(context: StartContext, plan: Plan): Promise<Omit<Start, 'spent'>> {
+  const { source, settings } = context;
   const model = await modelFromPlan(source.model, plan);
   if (settings.spread === 'none') return { model, plan };
+  const finetuned = await spreadModel(context, model, textShare(plan));
+  return { model, finetuned, plan };
+}
+
+/**
+ * The model with the rows of both ends drawn about those of `translated`, at the source's scale (`spread.ts`). `share`
+ * is what part of a translated row the text of its token says.
+ */
+async function spreadModel(
+  { source, target, settings }: StartContext,
+  translated: Transformer,
+  share: number,
+): Promise<Transformer> {
   const { targetIds, sourceIds } = tokenMap(source.tokenizer, target);
   const { width } = source.model.config;
-  const share = settings.smoothing < 1 ? 1 - settings.smoothing : 1; // of a row, what the text says
-  const own = new Random(settings.seed);
-  const spread = async (end: keyof Ends, scale: number): Promise<Tensor> => {
-    const rows = { values: (await model[end].data()) as Float32Array, ids: targetIds, share };
-    const from = { values: (await source.model[end].data()) as Float32Array, ids: sourceIds };
-    const options = { variance: rowVariance(from, width), scale, random: own.split(`spread ${end}`) };
-    return tensor(spreadRows(rows, width, options), { shape: [target.vocabSize, width], requiresGrad: true });
+  const spread = async (end: keyof Ends): Promise<Tensor> => {
+    const from = (await source.model[end].data()) as Float32Array;
+    const variance = rowVariance(width);
+    for (const id of sourceIds) variance.add(from.subarray(id * width, (id + 1) * width));
+    const rows = { values: (await translated[end].data()) as Float32Array, ids: targetIds, share };
+    const values = spreadEnd(end, rows, width, variance.result(), settings);
+    return tensor(values, { shape: [target.vocabSize, width], requiresGrad: true });
   };
-  const finetuned = withEnds(source.model, {
-    embedding: await spread('embedding', 1),
-    head: await spread('head', settings.headScale),
-  });
-  return { model, finetuned, plan };
+  return withEnds(source.model, { embedding: await spread('embedding'), head: await spread('head') });
 }

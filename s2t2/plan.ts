@@ -62,6 +62,16 @@ export function compress(
   return { pointers, columns: Int32Array.from(columns), values: Float32Array.from(values) };
 }
 
+/**
+ * What part of a plan's rows the text of the tokens says, 1 − ε, with ε the uniform part of ν: v times its smallest
+ * entry. That is the `smoothing` of the prior coupling (`prior.ts`) where every target token has source pieces and some
+ * source token is in none of them. 1 where ν is uniform, which says nothing of any part.
+ */
+export function textShare({ nu }: Pick<Plan, 'nu'>): number {
+  const uniform = nu.length * nu.reduce((least, x) => Math.min(least, x));
+  return uniform < 1 - 1e-3 ? 1 - uniform : 1;
+}
+
 /** The plan as a dense array (u, v). */
 export function expand({ pointers, columns, values, mu, nu }: Plan): Float32Array<ArrayBuffer> {
   const dense = new Float32Array(mu.length * nu.length);

@@ -1,21 +1,18 @@
 /**
  * The rows that finetuning starts from. A translated row is a mean of source rows, so a matrix of them has a large
- * common
- * part, a few directions far above the source's variance and most others below it: tokens are too alike, and the first
- * steps of finetuning go into telling them apart. A trained matrix looks like a sample, not like its mean. So take the
- * translated rows as what is known of the sample and draw the rest:
+ * common part, a few directions far above the source's variance and most others below it: tokens are too alike, and
+ * the first steps of finetuning go into telling them apart. A trained matrix looks like a sample, not like its mean. So
+ * take the translated rows as what is known of the sample and draw the rest:
  *
  *     row ← (row − m) V diag(√(min(λ, σ²) / λ)) Vᵀ  +  z V diag(√(σ² − min(λ, σ²))) Vᵀ,   z normal
  *
  * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows and σ² the source rows' variance about
- * their
- * mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text says
- * in
- * each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of the
- * result have mean 0 and covariance σ² I: distinct, and on the source's scale.
- * Where the translation says nothing (λ = 0) they are the `random` baseline. Ours.
+ * their mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text
+ * says in each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of
+ * the result have mean 0 and covariance σ² I: distinct, and on the source's scale. Where the translation says nothing
+ * (λ = 0) they are the `random` baseline. Ours.
  */
-import type { Random } from '../engine/index.ts';
+import { Random } from '../engine/index.ts';
 import { symmetricEigen } from './eigen.ts';
 
 /** Rows of one end: which of a matrix with `width` columns. */
@@ -39,10 +36,26 @@ function centre({ values, ids, share = 1 }: Rows, width: number): { mean: Float6
   return { mean, centred };
 }
 
-/** σ²: the variance of rows about their mean, averaged over dimensions. */
-export function rowVariance(rows: Rows, width: number): number {
-  const { centred } = centre(rows, width);
-  return centred.reduce((sum, x) => sum + x * x, 0) / centred.length;
+/** σ²: the variance of rows about their mean, averaged over dimensions; of rows given one by one. */
+export interface RowVariance {
+  add(row: ArrayLike<number>): void;
+  result(): number;
+}
+
+/** In one pass: mean of squares less square of the mean, in double precision. */
+export function rowVariance(width: number): RowVariance {
+  const sums = new Float64Array(width);
+  let [squares, n] = [0, 0];
+  return {
+    add(row) {
+      for (let c = 0; c < width; c++) {
+        sums[c] += row[c];
+        squares += row[c] * row[c];
+      }
+      n++;
+    },
+    result: () => (squares - sums.reduce((total, x) => total + x * x, 0) / n) / (n * width),
+  };
 }
 
 /** What of rows is kept, (n, d), and the square root of the covariance that is drawn, (d, d): kept + z · drawn. */
@@ -52,21 +65,18 @@ export function isotropicParts(
   variance: number,
 ): { readonly kept: Float64Array; readonly drawn: Float64Array } {
   const { centred } = centre(rows, width);
-  const n = rows.ids.length;
-  const covariance = new Float64Array(width * width);
-  for (let i = 0; i < n; i++)
-    for (let a = 0; a < width; a++)
-      for (let b = 0; b < width; b++)
-        covariance[a * width + b] += (centred[i * width + a] * centred[i * width + b]) / n;
-  const { values, vectors } = symmetricEigen(covariance, width);
+  const { values, vectors } = spectrum(centred, rows.ids.length, width);
+  /** V diag(f(λ)) Vᵀ: f(0) I but for the directions of the spectrum. */
   const ofSpectrum = (f: (lambda: number) => number): Float64Array => {
-    const scales = values.map(lambda => f(Math.max(0, lambda)));
     const out = new Float64Array(width * width);
-    for (let a = 0; a < width; a++)
-      for (let k = 0; k < width; k++) {
-        const left = vectors[a * width + k] * scales[k];
-        for (let b = 0; b < width; b++) out[a * width + b] += left * vectors[b * width + k];
-      }
+    for (let a = 0; a < width; a++) out[a * (width + 1)] = f(0);
+    values.forEach((lambda, k) => {
+      const weight = f(lambda) - f(0);
+      if (weight === 0) return;
+      const vector = vectors.subarray(k * width, (k + 1) * width);
+      for (let a = 0; a < width; a++)
+        for (let b = 0; b < width; b++) out[a * width + b] += weight * vector[a] * vector[b];
+    });
     return out;
   };
   const kept = product(
@@ -75,6 +85,36 @@ export function isotropicParts(
     width,
   );
   return { kept, drawn: ofSpectrum(lambda => Math.sqrt(variance - Math.min(lambda, variance))) };
+}
+
+/**
+ * Eigenvalues (k) and eigenvectors, rows of (k, d), of the covariance XᵀX/n of centred rows X (n, d). Where there are
+ * fewer rows than dimensions they come from XXᵀ/n, whose eigenvectors u give v = Xᵀu/√(nλ); those left out have λ = 0.
+ */
+function spectrum(X: Float64Array, n: number, d: number): { values: Float64Array; vectors: Float64Array } {
+  const few = n < d;
+  const [k, inner] = few ? [n, d] : [d, n];
+  const at = few ? (i: number, e: number) => X[i * d + e] : (i: number, e: number) => X[e * d + i];
+  const gram = new Float64Array(k * k);
+  for (let e = 0; e < inner; e++)
+    for (let a = 0; a < k; a++) {
+      const x = at(a, e) / n;
+      for (let b = 0; b < k; b++) gram[a * k + b] += x * at(b, e);
+    }
+  const eigen = symmetricEigen(gram, k);
+  const values = eigen.values.map(lambda => Math.max(0, lambda));
+  const vectors = new Float64Array(k * d);
+  const negligible = 1e-13 * Math.max(...values);
+  for (let j = 0; j < k; j++)
+    for (let i = 0; i < k; i++) {
+      const u = eigen.vectors[i * k + j];
+      if (!few) vectors[j * d + i] = u;
+      else if (values[j] > negligible) {
+        const scale = u / Math.sqrt(n * values[j]);
+        for (let c = 0; c < d; c++) vectors[j * d + c] += scale * X[i * d + c];
+      }
+    }
+  return { values, vectors };
 }
 
 /** Rows (n, d) times a matrix (d, d). */
@@ -104,3 +144,24 @@ export function spreadRows(
     for (let c = 0; c < width; c++) out[rows.ids[i] * width + c] = scale * (kept[i * width + c] + noise[i * width + c]);
   return out;
 }
+
+/** What fixes how both ends of a model are spread. */
+export interface SpreadSettings {
+  readonly seed: number;
+  /** Scale of the head's rows, in units of the source's. */
+  readonly headScale: number;
+}
+
+/** An end (V, width) with its rows spread; `variance` is that of the source's rows at this end. */
+export const spreadEnd = (
+  end: 'embedding' | 'head',
+  rows: Rows & { readonly values: Float32Array },
+  width: number,
+  variance: number,
+  { seed, headScale }: SpreadSettings,
+): Float32Array<ArrayBuffer> =>
+  spreadRows(rows, width, {
+    variance,
+    scale: end === 'head' ? headScale : 1,
+    random: new Random(seed).split(`spread ${end}`),
+  });

@@ -26,7 +26,8 @@ import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { storedEnds, storedTensors } from '../../models/stored.ts';
 import { withLock } from './lock.ts';
 import { loadPlan } from './plan-file.ts';
-import { type Plan } from '../plan.ts';
+import { textShare, type Plan } from '../plan.ts';
+import { rowVariance, spreadEnd, type SpreadSettings } from '../spread.ts';
 import { planApplication, targetSize } from '../translate.ts';
 
 /** A run of `translate`: a plan applied to a model on disk. */
@@ -38,6 +39,8 @@ export interface CheckpointTranslation {
   /** The target's `tokenizer.json`, or a directory with it. */
   readonly target: string;
   readonly out: string;
+  /** Writes rows for finetuning, drawn about the translated ones at the source's scale, in place of these. */
+  readonly spread?: SpreadSettings;
   readonly signal?: AbortSignal;
   /** Bytes of weights written, or found written by an earlier run, of how many, and the file at hand. */
   readonly onProgress?: (done: number, total: number, file: string) => void;
@@ -52,6 +55,7 @@ export async function translateCheckpoint({
   plan: planFile,
   target: targetPath,
   out,
+  spread,
   signal,
   onProgress,
 }: CheckpointTranslation): Promise<void> {
@@ -72,13 +76,14 @@ export async function translateCheckpoint({
     target: target.hash,
     plan: await sha256File(planFile),
     config: sha256(JSON.stringify(config)),
+    spread,
     files: await Promise.all(
       Array.from(checkpoint.shards, async ([file, shard]) => [file, ...(await identity(shard.path))]),
     ),
   };
   await withLock(out, async () => {
     await claim(out, record);
-    const index = await writeWeights({ checkpoint, ends, plan, out, signal, onProgress });
+    const index = await writeWeights({ checkpoint, ends, plan, out, spread, signal, onProgress });
     await saveTokenizer(out, target);
     const write = (name: string, content: unknown) =>
       writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
@@ -104,7 +109,7 @@ async function shardsOf(files: ModelFiles): Promise<Checkpoint> {
   return { shards: new Map([['model.safetensors', source]]), ...source };
 }
 
-interface Weights extends Pick<CheckpointTranslation, 'out' | 'signal' | 'onProgress'> {
+interface Weights extends Pick<CheckpointTranslation, 'out' | 'spread' | 'signal' | 'onProgress'> {
   readonly checkpoint: Checkpoint;
   readonly ends: StoredEnds;
   readonly plan: Plan;
@@ -239,7 +244,7 @@ function piecesOf(shard: TensorSource, { embedding, head, headName, prefix }: St
 
 /** Writes a file that is not one of the source's: the translated ends, and the rest block by block. */
 async function writeShard(
-  { checkpoint, ends: { width }, plan, out, signal }: Weights,
+  { checkpoint, ends: { width }, plan, out, spread, signal }: Weights,
   file: string,
   pieces: readonly Piece[],
   onBytes: (written: number) => void,
@@ -254,13 +259,21 @@ async function writeShard(
     }
   };
   const tensors = new Map<string, TensorData>();
+  const ordinary = new Set(plan.sourceIds);
   for (const { name, stored, entry, end } of pieces) {
     if (end === undefined) tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => copied(stored) });
     else {
       const application = planApplication(plan, end, width);
+      const variance = rowVariance(width);
       let id = 0;
-      for await (const row of rowsOf(checkpoint, stored, entry)) application.add(id++, row);
-      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: application.result() });
+      for await (const row of rowsOf(checkpoint, stored, entry)) {
+        if (ordinary.has(id)) variance.add(row);
+        application.add(id++, row);
+      }
+      const values = application.result();
+      const rows = { values, ids: plan.targetIds, share: textShare(plan) };
+      const data = spread ? spreadEnd(end, rows, width, variance.result(), spread) : values;
+      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data });
     }
   }
   await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata));

@@ -45,7 +45,7 @@ describe('starts', () => {
     expect(to(context.target.specialTokens.bos!)).toEqual(from(source.tokenizer.specialTokens.bos!));
   });
 
-  test.each(['source', 'truncated', 'random', 'fvt', 'scratch'])('%s has spent nothing of the budget', async name => {
+  test.each(['source', 'truncated', 'random', 'fvt', 'fvt-spread', 'scratch'])('%s has spent nothing of the budget', async name => {
     expect((await methods[name].start(context)).spent).toBe(0);
   });
 
@@ -87,6 +87,19 @@ describe('starts', () => {
       const scale = special.has(Math.floor(e / 32)) ? 1 : 0.5;
       expect(x).toBeCloseTo(scale * little.head.dataSync()[e], 6);
     });
+  });
+
+  test('fvt-spread: the rows that finetuning gets from the prior coupling, where no plan is learned', async () => {
+    const settings = { ...context.settings, planShare: 0, noise: 0 };
+    const { finetuned } = await methods.s2t2.start({ ...context, settings });
+    const { model, spent } = await methods['fvt-spread'].start({ ...context, settings });
+    expect(spent).toBe(0);
+    for (const end of ['embedding', 'head'] as const) {
+      const [a, b] = [model[end].dataSync(), finetuned![end].dataSync()];
+      // As above: roots of roundings of float32 plans.
+      a.forEach((x, e) => expect(Math.abs(x - b[e])).toBeLessThan(2 ** -10));
+      expect(model[end].requiresGrad).toBe(true);
+    }
   });
 
   test('s2t2: learning the plan lowers the loss, and leaks nothing', async () => {

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { trainBPE } from '../../models/tokenizer/index.ts';
+import { textShare } from '../../s2t2/plan.ts';
 import { priorCoupling } from '../../s2t2/prior.ts';
 import { tokenMap } from '../../s2t2/translate.ts';
 
@@ -56,4 +57,17 @@ test('at ε = 1 the text counts for nothing; 0, which empties columns, and more 
   expect(new Set(nu)).toEqual(new Set([Math.fround(1 / v)]));
   for (const smoothing of [0, -0.1, 1.1, Number.NaN])
     expect(() => priorCoupling(source, target, map, smoothing)).toThrow(`priorCoupling: smoothing is ${smoothing}`);
+});
+
+test('the share of the text is read off ν: 1 − ε, and 1 where ν is uniform', () => {
+  // Every byte is a token, so that all target tokens have pieces.
+  const bytes = trainBPE(texts, { vocabSize: 300, alphabet: 'bytes' });
+  const nuOf = (smoothing: number) => priorCoupling(bytes, target, tokenMap(bytes, target), smoothing);
+  fc.assert(
+    fc.property(fc.double({ min: 1e-6, max: 0.99, noNaN: true }), smoothing => {
+      // ν is float32.
+      expect(Math.abs(textShare(nuOf(smoothing)) - (1 - smoothing))).toBeLessThan(2 ** -23);
+    }),
+  );
+  expect(textShare(nuOf(1))).toBe(1);
 });

@@ -82,7 +82,25 @@ test('other rows of the matrix are copied; one seed gives one result, another se
 });
 
 test('the variance of rows is about their mean', () => {
-  expect(rowVariance({ values: [1, 5, 3, 5, 99, 99], ids: [0, 1] }, 2)).toBe(0.5);
+  const variance = rowVariance(2);
+  variance.add([1, 5]);
+  variance.add([3, 5]);
+  expect(variance.result()).toBe(0.5);
+});
+
+test('fewer rows than dimensions: the parts are those of the same rows given many times over', () => {
+  fc.assert(
+    fc.property(cases, ({ n, variance, values }) => {
+      const few = Math.min(n, width - 1);
+      const copies = Float32Array.from({ length: 3 * few * width }, (_, e) => values[e % (few * width)]);
+      // 3 n ≥ d rows take the covariance's spectrum, n < d that of the Gram matrix; both rows have one covariance.
+      const many = isotropicParts({ values: copies, ids: ids(3 * few) }, width, variance);
+      const once = isotropicParts({ values, ids: ids(few) }, width, variance);
+      const scale = Math.sqrt(variance) + 3;
+      once.kept.forEach((x, e) => expect(Math.abs(x - many.kept[e])).toBeLessThan(2 ** -22 * scale));
+      once.drawn.forEach((x, e) => expect(Math.abs(x - many.drawn[e])).toBeLessThan(2 ** -22 * scale));
+    }),
+  );
 });
 
 test('rows mixed with a share of one row are what they were, when divided by the rest of the share', () => {

@@ -3,11 +3,17 @@ import type { Command } from 'commander';
 import { loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { explainPlan } from '../../explain.ts';
+import { defaults } from '../../settings.ts';
 import { loadPlan } from '../plan-file.ts';
 import { translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
 import { requiredOption, whole } from './arguments.ts';
 import { print, stop, withSignals } from './process.ts';
+
+interface TranslateFlags extends Record<'model' | 'plan' | 'target' | 'out', string> {
+  readonly spread?: true;
+  readonly seed: number;
+}
 
 /** Adds `explain` and `translate`. */
 export function addPlanCommands(program: Command): void {
@@ -57,13 +63,20 @@ export function addPlanCommands(program: Command): void {
     .addOption(
       requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier'),
     )
-    .action(async (options: { model: string; plan: string; target: string; out: string }) => {
+    .option(
+      '--spread',
+      "rows for finetuning, drawn about the translated ones at the source's scale; without it the translated rows, " +
+        'for a model that stays frozen',
+    )
+    .option('--seed <n>', 'of --spread', whole(0), defaults.seed)
+    .action(async ({ spread, seed, ...options }: TranslateFlags) => {
       const started = performance.now();
       let bar: ProgressBar | undefined;
       let bytes = 0;
       await withSignals(() =>
         translateCheckpoint({
           ...options,
+          spread: spread && { seed, headScale: defaults.headScale },
           signal: stop.signal,
           onProgress: (done, total, file) => {
             bar ??= progressBar('translating', total / 1e6, 'MB');

@@ -28,6 +28,7 @@ export const lines: readonly Line[] = [
   { name: 'truncated', method: methods.truncated },
   { name: 'random', method: methods.random },
   { name: 'fvt', method: methods.fvt },
+  { name: 'fvt-spread', method: methods['fvt-spread'] },
   { name: 'plain', method: methods.plain },
   { name: 'dense', method: methods.dense },
   { name: 'paper', method: methods.paper },

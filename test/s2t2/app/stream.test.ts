@@ -18,7 +18,8 @@ import { familyNames, type FamilyName } from '../../../models/families.ts';
 import { initTransformer } from '../../../models/init.ts';
 import { forward } from '../../../models/transformer.ts';
 import type { TransformerConfig } from '../../../models/transformer-config.ts';
-import { modelFromPlan } from '../../../s2t2/methods.ts';
+import { modelFromPlan, translatedStart } from '../../../s2t2/methods.ts';
+import { defaults } from '../../../s2t2/settings.ts';
 import { tokenMap } from '../../../s2t2/translate.ts';
 import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
@@ -187,6 +188,25 @@ describe.each(familyNames)('%s', family => {
       });
     },
   );
+});
+
+test('rows spread for finetuning are those that a run of the same seed starts from', async () => {
+  for (const [tied, seed] of [
+    [true, 0],
+    [false, 5],
+  ] as const) {
+    const model = await source(`spread-${seed}`, { ...llama, tied }, 'F32', 2);
+    const out = `${model}-out`;
+    await translateCheckpoint({ model, ...paths, out, spread: { seed, headScale: 0.25 } });
+    const loaded = await loadModel(model);
+    const { finetuned } = await translatedStart(
+      { source: loaded, target: targetTokenizer, settings: { ...defaults, alpha: 1, seed, headScale: 0.25 } },
+      examplePlan(),
+    );
+    await saveModel(`${model}-in-memory`, { model: finetuned!, tokenizer: targetTokenizer }, 'F32');
+    expect(await contents(out)).toEqual(await contents(`${model}-in-memory`));
+    expect(await refusal(translateCheckpoint({ model, ...paths, out }))).toContain('is of a translation of another');
+  }
 });
 
 test("GPT-2's own checkpoint has no prefix: the translated one, which has a head, has", async () => {
