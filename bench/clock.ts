@@ -15,7 +15,13 @@ export async function timed(name: string, fn: () => unknown, milliseconds = 250,
   const begin = performance.now();
   await fn();
   const first = (performance.now() - begin) / 1000;
-  const bench = new Bench({ time: milliseconds, iterations, warmup: false, throws: true });
+  const bench = new Bench({
+    time: milliseconds,
+    iterations,
+    warmup: false,
+    throws: true,
+    now: () => performance.now(),
+  });
   bench.add(name, async () => {
     await fn();
   });

@@ -56,5 +56,5 @@ describe('the packed package', () => {
     const { stdout: help } = await run(join(directory, 'node_modules/.bin/s2t2'), ['--help']);
     expect(help).toContain('Sparse Sinkhorn Token Translation');
     expect(await readdir(join(directory, 'node_modules'))).not.toContain('gpu.js');
-  }, 180_000);
+  });
 });

@@ -32,5 +32,6 @@ export async function launchChromium({ gpu = false } = {}): Promise<Browser> {
       'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of ' +
         'your own',
     );
-  return chromium.launch({ executablePath, headless: true, args: gpu ? common : [...common, ...software] });
+  // Who calls has a limit of their own: on a busy machine half a minute may be too short.
+  return chromium.launch({ executablePath, headless: true, timeout: 0, args: gpu ? common : [...common, ...software] });
 }

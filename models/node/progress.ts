@@ -21,9 +21,9 @@ export interface RunProgress {
 
 let hidden = false;
 
-/** Shows no progress from now on. */
-export function hideProgress(): void {
-  hidden = true;
+/** Whether progress is shown from now on. */
+export function showProgress(shown: boolean): void {
+  hidden = !shown;
 }
 
 const nothing: ProgressBar = { update() {}, stop() {} };

@@ -4,6 +4,7 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
@@ -25,6 +26,7 @@ import { defaults, type Settings } from '../../s2t2/settings.ts';
 import { refusal, temporaryDirectory } from '../models/temporary.ts';
 import { writeFixture } from '../s2t2/fixture.ts';
 import { seed } from '../seed.ts';
+import { signalAt } from '../signals.ts';
 import { onFailingDisk } from './disk.ts';
 
 const cli = new URL('../../dist/s2t2/app/cli.js', import.meta.url).pathname;
@@ -123,11 +125,15 @@ async function expectWhole(out: string, left: readonly ('tmp' | 'old' | 'lock')[
   }
 }
 
-function start(out: string): {
+/** Starts the job, with arguments for Node before its own. */
+function start(
+  out: string,
+  node: readonly string[] = [],
+): {
   child: ChildProcess;
-  ended: Promise<{ code: number | null; stdout: string; stderr: string }>;
+  ended: Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>;
 } {
-  const child = spawn(process.execPath, [cli, ...job(out)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [...node, cli, ...job(out)], { stdio: ['ignore', 'pipe', 'pipe'] });
   let [stdout, stderr] = ['', ''];
   child.stdout.on('data', (d: Buffer) => {
     stdout += d.toString();
@@ -135,35 +141,16 @@ function start(out: string): {
   child.stderr.on('data', (d: Buffer) => {
     stderr += d.toString();
   });
-  return { child, ended: once(child, 'close').then(([code]) => ({ code: code as number | null, stdout, stderr })) };
+  return { child, ended: once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr })) };
 }
 
-/** Waits until a run has written something of a name that matches. */
-async function written(out: string, name: RegExp): Promise<void> {
-  for (;;) {
-    const names = await readdir(out, { recursive: true }).catch(() => []);
-    if (names.some(n => name.test(n))) return;
-    await new Promise(resolve => setTimeout(resolve, 2));
-  }
-}
-
-test('killed again and again at random moments it ends with the files of a run left in peace', async () => {
+test('killed again and again while it writes it ends with the files of a run left in peace', async () => {
   const random = new Random(seed);
   const out = at('killed');
-  for (const name of [
-    /run\.json/,
-    /source\.finetune\.safetensors/,
-    /s2t2\.plan\.safetensors/,
-    /s2t2\.finetune\.safetensors/,
-    /^plan\.safetensors/,
-  ]) {
-    const { child, ended } = start(out);
-    const over = ended.then(() => 'over');
-    if ((await Promise.race([written(out, name).then(() => 'written'), over])) === 'written') {
-      await new Promise(resolve => setTimeout(resolve, 60 * random.uniform()));
-      child.kill('SIGKILL');
-    }
-    await ended;
+  // Each run gets further than the one before: its first calls make and lock the directory, the last ones write results.
+  for (const call of [3, 20, 60, 90, 120].map(n => n + random.integer(20))) {
+    const { code, signal } = await start(out, signalAt('SIGKILL', { call })).ended;
+    if (code !== 0) expect(signal).toBe('SIGKILL');
     await expectWhole(out, ['tmp', 'old', 'lock']);
   }
   expect((await start(out).ended).code).toBe(0);
@@ -173,10 +160,7 @@ test('killed again and again at random moments it ends with the files of a run l
 
 test('SIGTERM saves and exits with 143; the next run goes on', async () => {
   const out = at('terminated');
-  const { child, ended } = start(out);
-  await written(out, /source\.finetune\.safetensors/);
-  child.kill('SIGTERM');
-  const { code, stderr } = await ended;
+  const { code, stderr } = await start(out, signalAt('SIGTERM', { file: /source\.finetune\.safetensors$/ })).ended;
   expect([code, stderr.trim().split('\n').at(-1)]).toEqual([143, 'stopped; run the same command again to resume']);
   await expectWhole(out);
   expect((await start(out).ended).code).toBe(0);
@@ -201,16 +185,18 @@ test('closing stdout early ends a command silently; closing stderr leaves a run 
 
 test('two runs in one directory: one goes on, the other leaves in one line and touches nothing', async () => {
   const out = at('shared');
-  const first = start(out);
-  await written(out, /run\.json/);
-  first.child.kill('SIGSTOP'); // it must not be over before the second begins
+  // The first stops itself in the middle: it must not be over before the second is.
+  const first = start(out, signalAt('SIGSTOP', { file: /run\.json$/ }));
+  while (!existsSync(join(out, 'work', 'run.json'))) await new Promise(resolve => setTimeout(resolve, 10));
   const second = await start(out).ended;
   expect(second.code).toBe(2);
   expect(second.stderr.trim().split('\n').at(-1)).toContain(
     `${out}: process ${first.child.pid} on ${hostname()} is at work here`,
   );
-  first.child.kill('SIGCONT');
+  // More than once, in case it has written the file and not yet stopped.
+  const wake = setInterval(() => first.child.kill('SIGCONT'), 20);
   expect((await first.ended).code).toBe(0);
+  clearInterval(wake);
   await expectWhole(out);
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });

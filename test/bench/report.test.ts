@@ -1,5 +1,5 @@
 /** The arithmetic of the benchmarks' report. */
-import { describe, expect, test } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { interleaved, timed } from '../../bench/clock.ts';
 import { agree } from '../../bench/peers.ts';
 import { disturbance, renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
@@ -20,6 +20,16 @@ const report = (...rows: Measurement[]): Report => ({
   machine: { cpu: 'x', cores: 2, node: '20', backend: 'wasm: …', peak, peakAfter: peak },
   rows,
 });
+
+/** A clock that only the work moves, by so many milliseconds. */
+function clock(): (milliseconds: number) => void {
+  let now = 0;
+  const spy = vi.spyOn(performance, 'now').mockImplementation(() => now);
+  onTestFinished(() => spy.mockRestore());
+  return milliseconds => {
+    now += milliseconds;
+  };
+}
 
 describe('the report', () => {
   test('much arithmetic is held against the peak, much memory against the triad', () => {
@@ -53,27 +63,24 @@ describe('the report', () => {
 
   test('contenders take turns; one that is slow only once, and first calls are apart', async () => {
     const turns: string[] = [];
+    const lasts = clock();
     let calls = 0;
-    const warmsUp = () => new Promise(resolve => setTimeout(resolve, calls++ === 0 ? 100 : 1));
     const [a, b] = await interleaved(
       [
-        { name: 'a', run: warmsUp },
-        { name: 'b', run: () => {}, once: true },
+        { name: 'a', run: () => lasts(calls++ === 0 ? 100 : 1) },
+        { name: 'b', run: () => lasts(2), once: true },
       ],
       10,
       name => turns.push(name),
     );
     expect(turns).toEqual(['a', 'b', 'a', 'a']);
-    expect(a.first).toBeGreaterThan(0.09);
-    expect(a.seconds).toBeLessThan(0.09);
-    expect(b.seconds).toBeLessThan(a.first);
+    expect([a.first, a.seconds, b.first, b.seconds]).toEqual([0.1, 0.001, 0.002, 0.002]);
   });
 
-  test('a timing is a median in seconds', async () => {
-    const begin = performance.now();
-    const { seconds } = await timed('sleep', () => new Promise(resolve => setTimeout(resolve, 10)), 60, 5);
-    expect(seconds).toBeGreaterThan(0.008);
-    // Of five runs or more, at least three take the median or longer, however slow the machine.
-    expect(3 * seconds).toBeLessThan((performance.now() - begin) / 1000);
+  test('a timing is a median in seconds, its spread the median distance from it', async () => {
+    const lasts = clock();
+    const durations = [50, 1, 9, 2, 30, 4];
+    const { first, seconds, spread } = await timed('work', () => lasts(durations.shift()!), 46, 5);
+    expect([first, seconds, spread]).toEqual([0.05, 0.004, 0.75]); // distances 3, 5, 2, 26 and 0: 3 of 4
   });
 });

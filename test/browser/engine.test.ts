@@ -57,7 +57,7 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.goto(site.url);
     await page.waitForFunction('globalThis.inPage');
     expectedCurve = await lossCurve(reference, steps);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await browser?.close();

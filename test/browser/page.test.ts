@@ -48,7 +48,7 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
       throw error;
     });
     await page.goto(`${site.url}?filter=^sum$`);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await browser?.close();

@@ -86,5 +86,5 @@ describeGpu('a tiny adaptation', () => {
         ),
       );
     }
-  }, 300_000);
+  });
 });

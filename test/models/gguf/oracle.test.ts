@@ -129,7 +129,6 @@ const real = process.env.ORACLE_GGUF;
 
 test.skipIf(real === undefined || oraclePython === undefined)(
   'the model of ORACLE_GGUF: transformers has the same weights, logits, greedy text and tokens',
-  { timeout: 600_000 },
   async () => {
     const text = "The capital of France is Paris; it's 1234 km away.\n\n  naïve 北京 café";
     const out = join(directory, 'real.safetensors');

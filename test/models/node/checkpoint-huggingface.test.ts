@@ -50,7 +50,6 @@ describe.each(familyDirectories)('%s, as transformers saves it', name => {
 
   test.skipIf(oraclePython === undefined).each(['F32', 'F16', 'BF16'] as const)(
     'written here in %s it loads there',
-    { timeout: 300_000 },
     async dtype => {
       const [{ model, tokenizer }, oracle] = await opened;
       const written = join(directory, `${name}-${dtype}`);

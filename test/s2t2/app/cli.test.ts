@@ -21,41 +21,16 @@ import { loadPlan } from '../../../s2t2/app/plan-file.ts';
 import { gridText } from '../../../s2t2/app/rates.ts';
 import { explanationTable, resultsTable } from '../../../s2t2/app/tables.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
+import { signalAt } from '../../signals.ts';
 import { writeFixture } from '../fixture.ts';
+import { cli, command as s2t2, spawned, type Ended } from './command.ts';
 
-const cli = new URL('../../../dist/s2t2/app/cli.js', import.meta.url).pathname;
 const directory = temporaryDirectory();
 const at = (...names: string[]) => join(directory, ...names);
 let fixture: Awaited<ReturnType<typeof writeFixture>>;
 beforeAll(async () => {
   fixture = await writeFixture(directory);
 });
-
-interface Ended {
-  code: number | null;
-  signal: NodeJS.Signals | null;
-  stdout: string;
-  stderr: string;
-}
-
-/** Runs the command; `watch` may send it a signal when its standard error shows something. */
-function s2t2(
-  args: string[],
-  watch?: (stderr: string, kill: (signal: NodeJS.Signals) => void) => void,
-): Promise<Ended> {
-  return new Promise(resolve => {
-    const child = spawn(process.execPath, [cli, ...args]);
-    let [stdout, stderr] = ['', ''];
-    child.stdout.on('data', (d: Buffer) => {
-      stdout += d.toString();
-    });
-    child.stderr.on('data', (d: Buffer) => {
-      stderr += d.toString();
-      watch?.(stderr, signal => child.kill(signal));
-    });
-    child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-  });
-}
 
 const job = (out: string, ...more: string[]) => [
   'adapt',
@@ -173,7 +148,7 @@ describe('the whole job', () => {
       ),
     );
     const by = async (name: string, ...more: string[]) => {
-      const ended = await s2t2([
+      const ended = await (more.some(word => word === '--jobs' || word === '--helper') ? spawned : s2t2)([
         'paper',
         '--model',
         at('longer'),
@@ -244,29 +219,22 @@ describe('the whole job', () => {
     const written = await readFile(at('domains', 'domains.md'), 'utf8');
     expect(written).toBe(domainsMarkdown(papers));
     expect(ended.stdout).toContain(`${written}\n`);
-  }, 120_000);
+  });
 
   test('killed in the middle and run again it ends with the same files', async () => {
     await whole();
-    let kills = 0;
     const args = job(at('killed'), '--save-every', '0');
-    const first = await s2t2(args, (stderr, kill) => {
-      if (stderr.includes('s2t2.plan') && kills++ === 0) setTimeout(() => kill('SIGKILL'), 150);
-    });
+    const first = await spawned(args, signalAt('SIGKILL', { file: /s2t2\.plan\.safetensors$/ }));
     expect(first.signal).toBe('SIGKILL');
     expect(existsSync(at('killed', 'results.json'))).toBe(false);
-    const second = await s2t2(args);
+    const second = await spawned(args);
     expect(second.code).toBe(0);
     expect(await fingerprint(at('killed'))).toEqual(await fingerprint(at('whole')));
   });
 
   test('Ctrl-C saves, says how to go on and exits with 130; the next run goes on', async () => {
     await whole();
-    let sent = false;
-    const stopped = await s2t2(job(at('stopped')), (stderr, kill) => {
-      if (!sent && stderr.includes('truncated.finetune')) kill('SIGINT');
-      sent ||= stderr.includes('truncated.finetune');
-    });
+    const stopped = await spawned(job(at('stopped')), signalAt('SIGINT', { text: 'truncated.finetune' }));
     expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([
       130,
       'stopped; run the same command again to resume',
@@ -525,8 +493,11 @@ describe('what people take away', () => {
 
 describe('the terminal', () => {
   test('without a command it prints help; a misspelt command or option is answered with a suggestion', async () => {
-    const bare = await s2t2([]);
+    const bare = await spawned([]);
     expect([bare.code, bare.stdout, bare.stderr]).toEqual([0, expect.stringMatching(/^Usage: s2t2 /), '']);
+    const mistaken = await spawned(['evaluate', '--model', at('missing'), '--data', fixture.test]);
+    expect([mistaken.code, mistaken.stdout]).toEqual([2, '']);
+    expect(mistaken.stderr).toMatch(/^s2t2: .*missing.*: no such file or directory; check the path\n$/);
     for (const [args, message] of [
       [['adpat', '--model', 'x'], /unknown command 'adpat'\n\(Did you mean adapt\?\)/],
       [['adapt', '--hlep'], /unknown option '--hlep'\n\(Did you mean --help\?\)/],
@@ -797,17 +768,13 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     };
     const kindOf = (option: string) =>
       ['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole';
-    for (let i = 0; i < wrong.length; i += 4)
-      await Promise.all(
-        wrong.slice(i, i + 4).map(async ([command, positional, option, value]) => {
-          const { code, stdout, stderr } = await s2t2([command, ...positional, option, value]);
-          const lowest =
-            option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
-          expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
-          expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
-        }),
-      );
-  }, 60_000);
+    for (const [command, positional, option, value] of wrong) {
+      const { code, stdout, stderr } = await s2t2([command, ...positional, option, value]);
+      const lowest = option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
+      expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
+      expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
+    }
+  });
 
   test('the weights of another model do not load', async () => {
     await whole();

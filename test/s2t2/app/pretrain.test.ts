@@ -146,7 +146,7 @@ test('the record says what the model does, and what a 5-gram model of the same d
   const again = await judged(32, 0.5);
   expect(again.kneserNey5).toEqual(record.kneserNey5);
   expect(again.heldOut.bitsPerByte).toBe(heldOut.bitsPerByte); // of the weights as they are in the file
-}, 60_000);
+});
 
 test('the weight of the teacher falls from 1 to 0 over the steps; embeddings have their own rate', async () => {
   await pretrain({ ...options('falling'), endsRate: 2, batchTokens: 40 });
@@ -229,7 +229,7 @@ test('stopped and started again it ends with the same weights; other settings ar
   );
   await pretrain({ ...options('twice'), teacher: 0, fresh: true });
   expect((await weights('twice')).equals(await weights('once'))).toBe(false);
-}, 60_000);
+});
 
 test.each([
   [{ width: 33, heads: 4 }, /^width 33 is not a multiple of 4 heads; change --width/],

@@ -25,6 +25,7 @@ import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
 import { translateCheckpoint } from '../../../s2t2/app/stream.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
+import { signalAt } from '../../signals.ts';
 import { oraclePython, readThere } from '../../oracles/huggingface.ts';
 
 const directory = temporaryDirectory();
@@ -168,7 +169,6 @@ describe.each(familyNames)('%s', family => {
 
   test.skipIf(oraclePython === undefined)(
     'transformers loads what is written and computes the same',
-    { timeout: 300_000 },
     async () => {
       const model = await source(`${family}-there`, { ...config, vocabSize: 48 }, 'F32', 2);
       await translateCheckpoint({ model, ...paths, out: at(`${family}-there-out`) });
@@ -314,21 +314,11 @@ test('memory holds one block of a tensor, however large', async () => {
 
 describe('stopped', () => {
   const cli = new URL('../../../dist/s2t2/app/cli.js', import.meta.url).pathname;
-  /** Runs the command, and sends it a signal as soon as a file is there. */
-  const run = (model: string, out: string, fileAt?: string, sent: NodeJS.Signals = 'SIGKILL') =>
+  /** Runs the command, with arguments for Node before its own. */
+  const run = (model: string, out: string, node: readonly string[] = []) =>
     new Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>(resolve => {
-      const child = spawn(process.execPath, [
-        cli,
-        'translate',
-        '--model',
-        model,
-        '--plan',
-        paths.plan,
-        '--target',
-        at('target'),
-        '--out',
-        out,
-      ]);
+      const args = ['translate', '--model', model, '--plan', paths.plan, '--target', at('target'), '--out', out];
+      const child = spawn(process.execPath, [...node, cli, ...args]);
       let [stdout, stderr] = ['', ''];
       child.stdout.on('data', (d: Buffer) => {
         stdout += d.toString();
@@ -336,20 +326,12 @@ describe('stopped', () => {
       child.stderr.on('data', (d: Buffer) => {
         stderr += d.toString();
       });
-      const watch = setInterval(() => {
-        if (fileAt === undefined || !existsSync(fileAt)) return;
-        child.kill(sent);
-        clearInterval(watch);
-      }, 1);
-      child.on('close', (code, signal) => {
-        clearInterval(watch);
-        resolve({ code, signal, stdout, stderr });
-      });
+      child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
     });
 
   test('killed or interrupted it leaves no model; run again it resumes and ends with the same files', async () => {
-    const model = await large('kill', 10, 16 * 2 ** 20);
-    const first = await run(model, at('kill-out'), at('kill-out', 'model-3.safetensors'));
+    const model = await large('kill', 10, 2 ** 20);
+    const first = await run(model, at('kill-out'), signalAt('SIGKILL', { file: /model-3\.safetensors$/ }));
     expect(first.signal).toBe('SIGKILL');
     expect(existsSync(at('kill-out', 'config.json'))).toBe(false);
     const done = (await readdir(at('kill-out'))).filter(name => /^model-\d+\.safetensors$/.test(name));
@@ -357,7 +339,7 @@ describe('stopped', () => {
     expect(done.length).toBeLessThan(10);
     const times = () => Promise.all(done.map(async name => (await stat(at('kill-out', name))).mtimeMs));
     const before = await times();
-    const interrupted = await run(model, at('kill-out'), at('kill-out', 'model-6.safetensors'), 'SIGINT');
+    const interrupted = await run(model, at('kill-out'), signalAt('SIGINT', { file: /model-6\.safetensors$/ }));
     expect([interrupted.code, interrupted.stderr.trim().split('\n').at(-1)]).toEqual([
       130,
       'stopped; run the same command again to resume',

@@ -101,7 +101,7 @@ describe('paper', () => {
     for (const cells of begun) expect(cells.length).toBeGreaterThan(0);
     expect(new Set(begun.flat()).size).toBe(begun.flat().length);
     expect((await readdir(join(directory, 'parts/test'))).toSorted()).toEqual(['cells', 'plans']);
-  }, 400_000);
+  });
 
   test('takes the rates of an earlier table; one table of several domains agrees with a table of each', async () => {
     const first = await paper({ ...options('first'), seeds: 1, ablate: [] });
@@ -171,7 +171,7 @@ describe('paper', () => {
       ),
     ).toBe(untimed(again));
     expect(begun.filter(l => /^(table|equal)/.test(l))).toEqual([]);
-  }, 200_000);
+  });
 
   test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
     const trained: string[] = [];

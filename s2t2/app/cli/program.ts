@@ -1,0 +1,78 @@
+/**
+ * The command line as a function: arguments in, exit code out. A mistake in the input is one line on standard error and
+ * code 2; Ctrl-C and SIGTERM save what there is to save and give 130 and 143; any other failure is a bug and throws.
+ */
+import { Command, CommanderError, Option } from 'commander';
+import { backendNames, openBackend, setBackend, type Backend, type BackendName } from '../../../engine/index.ts';
+import { UserError } from '../../../models/errors.ts';
+import { enableRelaxedSimd } from '../../../models/node/relaxed.ts';
+import { Interrupted } from '../../../models/train.ts';
+import { addAdaptCommands } from './adapt.ts';
+import { checkRequired, whole } from './arguments.ts';
+import { addCorpusCommands } from './corpus.ts';
+import { share } from './helpers.ts';
+import { addModelCommands } from './model.ts';
+import { addPaperCommand } from './paper.ts';
+import { addPlanCommands } from './plan.ts';
+import { addPretrainCommand } from './pretrain.ts';
+import { complain, configureOutput, packageVersion, stop, stoppedCode } from './process.ts';
+
+/** Runs one command and returns its exit code; the backend it opens is closed again. */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  let opened = null as Backend | null;
+  const program = new Command('s2t2')
+    .description(
+      'Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.',
+    )
+    .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
+    .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
+    .option('--plain-simd', 'no fused multiply-add: slower, and the same bits on every machine')
+    .option('--json', 'print the result as one JSON object')
+    .option('--quiet', 'print neither progress nor remarks, only results and errors')
+    .hook('preAction', async (_, command) => {
+      checkRequired(command);
+      configureOutput(command.optsWithGlobals());
+      const {
+        backend,
+        jobs = 1,
+        threads = jobs > 1 ? share(jobs) : undefined,
+        plainSimd = false,
+      } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number; plainSimd?: boolean }>();
+      const relaxedSimd = !plainSimd && enableRelaxedSimd();
+      opened = await openBackend(backend, { threads, relaxedSimd }).catch((error: Error) => {
+        throw new UserError(error.message);
+      });
+      setBackend(opened);
+    })
+    .showHelpAfterError('(--help lists the options)')
+    .configureOutput({ outputError: (text, write) => write(text) })
+    .exitOverride();
+
+  addAdaptCommands(program);
+  addCorpusCommands(program);
+  addModelCommands(program);
+  addPlanCommands(program);
+  addPaperCommand(program);
+  addPretrainCommand(program);
+
+  program.version(packageVersion);
+
+  try {
+    if (args.length === 0) program.outputHelp();
+    else await program.parseAsync(args, { from: 'user' });
+    return 0;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
+    if (error instanceof UserError) {
+      complain(`s2t2: ${error.message}`);
+      return 2;
+    }
+    if (error instanceof Interrupted || stop.signal.aborted) {
+      complain('stopped; run the same command again to resume');
+      return stoppedCode();
+    }
+    throw error;
+  } finally {
+    opened?.close?.();
+  }
+}
