@@ -4,11 +4,15 @@
  */
 import { isUtf8 } from '../utf8.ts';
 import { UserError } from '../errors.ts';
+import type { Ids } from './ids.ts';
 
-/** Which symbols a text, or bytes, begin as. Both throw `UnknownByte` where there is none. */
+/**
+ * Adds to a list the symbols that a text, its units from `from` up to `to`, or that bytes begin as. Both throw
+ * `UnknownByte` where there is none.
+ */
 export interface Alphabet {
-  symbolsOfText(text: string): Int32Array<ArrayBuffer>;
-  symbolsOfBytes(bytes: Uint8Array): Int32Array<ArrayBuffer>;
+  addText(symbols: Ids, text: string, from: number, to: number): void;
+  addBytes(symbols: Ids, bytes: Uint8Array): void;
 }
 
 /** Character tokens as SentencePiece has them: a space is written ▁ (U+2581), a byte as a token of its own. */
@@ -40,26 +44,28 @@ export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: n
   tokens.forEach((bytes, id) => {
     if (bytes?.length === 1) ids[bytes[0]] = id;
   });
-  const symbolsOfBytes = (bytes: Uint8Array) => {
-    const symbols = new Int32Array(bytes.length);
+  const addBytes = (symbols: Ids, bytes: Uint8Array) => {
+    symbols.reserve(bytes.length);
+    const { values, length } = symbols;
     for (let at = 0; at < bytes.length; at++) {
       const id = ids[bytes[at]];
       if (id < 0) throw new UnknownByte(bytes[at], at);
-      symbols[at] = id;
+      values[length + at] = id;
     }
-    return symbols;
+    symbols.length += bytes.length;
   };
-  const symbolsOfText = (text: string) => {
-    const symbols = new Int32Array(text.length);
-    for (let at = 0; at < text.length; at++) {
+  const addText = (symbols: Ids, text: string, from: number, to: number) => {
+    symbols.reserve(to - from);
+    const { values, length } = symbols;
+    for (let at = from; at < to; at++) {
       const unit = text.charCodeAt(at);
-      if (unit > 127) return symbolsOfBytes(encodeUtf8(text));
-      if (ids[unit] < 0) throw new UnknownByte(unit, at);
-      symbols[at] = ids[unit];
+      if (unit > 127) return addBytes(symbols, encodeUtf8(text.slice(from, to)));
+      if (ids[unit] < 0) throw new UnknownByte(unit, at - from);
+      values[length + at - from] = ids[unit];
     }
-    return symbols;
+    symbols.length += to - from;
   };
-  return { symbolsOfBytes, symbolsOfText };
+  return { addText, addBytes };
 }
 
 /** A byte that the vocabulary has no token for, and where it stands in its word. */
@@ -81,30 +87,23 @@ export class UnknownByte extends UserError {
 
 /** LLaMA's symbols: characters of the vocabulary, bytes for all others. */
 export function characterAlphabet({ ids, fallback }: CharacterUnits): Alphabet {
-  const addText = (symbols: number[], text: string) => {
-    for (const character of text) {
+  const addText = (symbols: Ids, text: string, from: number, to: number) => {
+    for (const character of text.slice(from, to)) {
       const id = ids.get(character === ' ' ? '▁' : character);
-      if (id !== undefined) symbols.push(id);
-      else for (const byte of encodeUtf8(character)) symbols.push(fallback[byte]);
+      if (id !== undefined) symbols.add(id);
+      else for (const byte of encodeUtf8(character)) symbols.add(fallback[byte]);
     }
   };
-  const symbolsOfText = (text: string) => {
-    const symbols: number[] = [];
-    addText(symbols, text);
-    return Int32Array.from(symbols);
-  };
-  const symbolsOfBytes = (bytes: Uint8Array) => {
-    if (isUtf8(bytes)) return symbolsOfText(decodeUtf8(bytes));
-    const symbols: number[] = [];
+  const addBytes = (symbols: Ids, bytes: Uint8Array) => {
     for (let at = 0; at < bytes.length; ) {
       const character = bytes.subarray(at, at + utf8Length(bytes[at]));
-      if (isUtf8(character)) addText(symbols, decodeUtf8(character));
-      else symbols.push(fallback[bytes[at]]);
-      at += isUtf8(character) ? character.length : 1;
+      const text = isUtf8(character) ? decodeUtf8(character) : undefined;
+      if (text !== undefined) addText(symbols, text, 0, text.length);
+      else symbols.add(fallback[bytes[at]]);
+      at += text !== undefined ? character.length : 1;
     }
-    return Int32Array.from(symbols);
   };
-  return { symbolsOfText, symbolsOfBytes };
+  return { addText, addBytes };
 }
 
 /** Bytes of the UTF-8 sequence that begins so. */

@@ -1,9 +1,12 @@
 /**
- * How text is cut into words. A pattern, in the dialect of pattern-syntax.ts, is matched by JavaScript's own engine
- * where its time is linear on every text, and by the bounded matcher of pattern-match.ts where that is not sure.
+ * How text is cut into words. A pattern, in the dialect of pattern-syntax.ts, is matched by the bounded matcher of
+ * pattern-match.ts unless a backtracking engine's time is linear on every text. Then it is matched by a table
+ * (pattern-automaton.ts) or, where it looks further than that can, by JavaScript's own engine.
  */
 import { UserError } from '../errors.ts';
+import { AutomatonFinder } from './pattern-automaton.ts';
 import { BoundedFinder, type Finder } from './pattern-match.ts';
+import { compileProgram } from './pattern-program.ts';
 import { parsePattern, toJavaScript, type Node } from './pattern-syntax.ts';
 
 export { quotePattern } from './pattern-syntax.ts';
@@ -23,22 +26,25 @@ export interface Split {
   readonly prefixSpace?: boolean;
 }
 
-/** A word, and where it begins in the text. */
-type Visit = (word: string, at: number) => void;
-/** Calls `visit` for every word of a text, in order. */
+/** A word: the units of `piece` from `from` up to `to`; `at` is where it begins in the text. */
+type Visit = (piece: string, from: number, to: number, at: number) => void;
+/** Calls `visit` for every word of a text, in order. No word is empty. */
 export type Splitter = (text: string, visit: Visit) => void;
+
+const whole: Splitter = (text, visit) => {
+  if (text.length > 0) visit(text, 0, text.length, 0);
+};
 
 /** The words of a text: the steps, one after another. */
 export function compileSplits(steps: readonly Split[]): Splitter {
-  return steps.reduceRight<Splitter>(
-    (rest, step) => {
-      const cut = compileStep(step);
-      return (text, visit) => cut(text, (word, at) => rest(word, (inner, offset) => visit(inner, at + offset)));
-    },
-    (text, visit) => {
-      if (text.length > 0) visit(text, 0);
-    },
-  );
+  return steps.reduceRight<Splitter>((rest, step) => {
+    const cut = compileStep(step);
+    if (rest === whole) return cut;
+    return (text, visit) =>
+      cut(text, (piece, from, to, at) =>
+        rest(piece.slice(from, to), (inner, begin, end, offset) => visit(inner, begin, end, at + offset)),
+      );
+  }, whole);
 }
 
 function compileStep({ pattern, drops, prefixSpace = false }: Split): Splitter {
@@ -48,7 +54,7 @@ function compileStep({ pattern, drops, prefixSpace = false }: Split): Splitter {
     const shift = prefixSpace && !piece.startsWith(' ') ? 1 : 0;
     const text = shift > 0 ? ` ${piece}` : piece;
     const put = (from: number, to: number, kind: 'matches' | 'gaps') => {
-      if (to > from && drops !== kind) visit(text.slice(from, to), Math.max(0, from - shift));
+      if (to > from && drops !== kind) visit(text, from, to, Math.max(0, from - shift));
     };
     let end = 0;
     for (let from = 0; finder !== undefined && from <= text.length && finder.find(text, from); ) {
@@ -65,6 +71,8 @@ function compileStep({ pattern, drops, prefixSpace = false }: Split): Splitter {
 export function compilePattern(source: string): Finder {
   const node = parsePattern(source);
   if (!isLinear(node)) return new BoundedFinder(node, source);
+  const automaton = AutomatonFinder.of(compileProgram(node, source));
+  if (automaton) return automaton;
   try {
     return new NativeFinder(toJavaScript(node));
   } catch (error) {

@@ -19,9 +19,11 @@ import {
   type CharacterUnits,
 } from './alphabet.ts';
 import { concatBytes, hexOf, latin1Of } from './bytes.ts';
+import { Ids } from './ids.ts';
 import { Merger } from './merge.ts';
 import type { Merge } from './rule.ts';
 import { compileSplits, type Split, type Splitter } from './pattern.ts';
+import { WordCache } from './words.ts';
 
 export type { Merge } from './rule.ts';
 
@@ -73,7 +75,6 @@ const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
 
 /** Words up to this length, in UTF-16 units, are remembered with their tokens. */
 const longestCached = 64;
-const mostCached = 100_000;
 
 /** Byte-pair encoding (Sennrich et al. 2016) with what Hugging Face's tokenizer.json puts around it. */
 export class Tokenizer {
@@ -96,7 +97,7 @@ export class Tokenizer {
   private readonly splitAdded: Record<'ordinary' | 'all', SplitAdded>;
   /** Tokens by their bytes, as Latin-1; filled only where words are looked up whole. */
   private readonly whole = new Map<string, number>();
-  private readonly cache = new Map<string, readonly number[]>();
+  private cache = new WordCache();
 
   constructor(parts: TokenizerParts) {
     const { tokens, merges, added, characters } = parts;
@@ -131,13 +132,14 @@ export class Tokenizer {
       if (part.token) ids.add(part.token.id);
       else this.encodePart(text, part, ids);
     }
-    return this.checked(ids.take());
+    return this.checked(ids.values.slice(0, ids.length));
   }
 
   /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
-    const symbols = this.alphabet.symbolsOfBytes(bytes);
-    return this.checked(symbols.slice(0, this.merger.merge(symbols, symbols.length)));
+    const ids = new Ids();
+    this.alphabet.addBytes(ids, bytes);
+    return this.checked(ids.values.slice(0, this.merger.merge(ids.values, ids.length)));
   }
 
   /** The same ids, if the model has a row for each. */
@@ -196,10 +198,11 @@ export class Tokenizer {
   private encodePart(text: string, part: Part, ids: Ids): void {
     const normal = this.parts.nfc ? part.text.normalize('NFC') : part.text;
     const prefixed = this.needsPrefix(normal, part.start === 0) ? ` ${normal}` : normal;
-    this.split(prefixed, (word, at) => {
+    this.split(prefixed, (piece, from, to, at) => {
       try {
-        this.encodeWord(word, ids);
+        this.encodeWord(piece, from, to, ids);
       } catch (error) {
+        this.cache = new WordCache(); // which waits for the ids of this word
         throw error instanceof UnknownByte
           ? new UnknownByte(error.byte, utf8Length(text.slice(0, part.start + at)) + error.offset)
           : error;
@@ -220,47 +223,21 @@ export class Tokenizer {
     }
   }
 
-  private encodeWord(word: string, ids: Ids): void {
-    if (word.length > longestCached) return this.encodeNewWord(word, ids);
-    const known = this.cache.get(word);
-    if (known) return ids.addAll(known, known.length);
-    const from = ids.length;
-    this.encodeNewWord(word, ids);
-    if (this.cache.size < mostCached) this.cache.set(word, ids.since(from));
+  private encodeWord(piece: string, from: number, to: number, ids: Ids): void {
+    if (to - from > longestCached) return this.encodeNewWord(piece, from, to, ids);
+    if (this.cache.isFull) this.cache = new WordCache();
+    if (this.cache.addTo(ids, piece, from, to)) return;
+    const start = ids.length;
+    this.encodeNewWord(piece, from, to, ids);
+    this.cache.remember(ids, start);
   }
 
-  private encodeNewWord(word: string, ids: Ids): void {
-    const whole = this.parts.ignoreMerges ? this.whole.get(latin1Of(encodeUtf8(word))) : undefined;
+  private encodeNewWord(piece: string, from: number, to: number, ids: Ids): void {
+    const whole = this.parts.ignoreMerges ? this.whole.get(latin1Of(encodeUtf8(piece.slice(from, to)))) : undefined;
     if (whole !== undefined) return ids.add(whole);
-    const symbols = this.alphabet.symbolsOfText(word);
-    ids.addAll(symbols, this.merger.merge(symbols, symbols.length));
-  }
-}
-
-/** A list of ids that grows. */
-class Ids {
-  length = 0;
-  private values = new Int32Array(256);
-
-  add(id: number): void {
-    this.reserve(1);
-    this.values[this.length++] = id;
-  }
-
-  addAll(ids: ArrayLike<number>, count: number): void {
-    this.reserve(count);
-    for (let i = 0; i < count; i++) this.values[this.length + i] = ids[i];
-    this.length += count;
-  }
-
-  since = (from: number): number[] => Array.from(this.values.subarray(from, this.length));
-  take = (): Int32Array<ArrayBuffer> => this.values.slice(0, this.length);
-
-  private reserve(count: number): void {
-    if (this.length + count <= this.values.length) return;
-    const larger = new Int32Array(2 * Math.max(this.values.length, count));
-    larger.set(this.values);
-    this.values = larger;
+    const start = ids.length;
+    this.alphabet.addText(ids, piece, from, to);
+    ids.length = start + this.merger.merge(ids.values.subarray(start, ids.length), ids.length - start);
   }
 }
 

@@ -18,6 +18,7 @@ import { concatBytes, writeBytes } from './bytes.ts';
 import { Pairs, type Words } from './pairs.ts';
 import { compileSplits, type Splitter } from './pattern.ts';
 import { Tokenizer, type Merge } from './tokenizer.ts';
+import { larger, WordTable } from './words.ts';
 
 /** What a tokenizer is trained for. */
 export interface TrainOptions {
@@ -185,7 +186,9 @@ const blockSize = 2 ** 22;
  */
 class WordCounter {
   private readonly split: Splitter | undefined;
-  private readonly counts = new Map<string, number>();
+  private readonly table = new WordTable();
+  /** How often each word of the table occurs. */
+  private counts = new Int32Array(1024);
   private readonly blocks: Uint8Array[] = [];
   private block = new Uint8Array(0);
   private used = 0;
@@ -200,23 +203,23 @@ class WordCounter {
     if (typeof document !== 'string' && (!this.split || !isUtf8(document))) return this.append(document);
     const text = typeof document === 'string' ? document : decodeUtf8(document);
     if (!this.split) return this.append(encodeUtf8(text));
-    this.split(text, word => {
-      const count = this.counts.get(word);
-      // A word cut from a document would keep all of it in memory.
-      if (count === undefined) this.counts.set(word.length > 12 ? decodeUtf8(encodeUtf8(word)) : word, 1);
-      else this.counts.set(word, count + 1);
-    });
+    this.split(text, this.count);
   }
+
+  private readonly count = (piece: string, from: number, to: number): void => {
+    const number = this.table.number(piece, from, to);
+    if (number === this.counts.length) this.counts = larger(this.counts, 0, Int32Array);
+    this.counts[number]++;
+  };
 
   take(): Words {
     const whole = this.words;
-    for (const word of this.counts.keys()) this.append(encodeUtf8(word));
+    for (let number = 0; number < this.table.size; number++) this.append(encodeUtf8(this.table.word(number)));
     this.blocks.push(this.block.subarray(0, this.used));
     const lengths = this.lengths.slice(0, this.words);
     if (!this.split) return { blocks: this.blocks, lengths };
     const counts = new Int32Array(this.words).fill(1, 0, whole);
-    let word = whole;
-    for (const count of this.counts.values()) counts[word++] = count;
+    counts.set(this.counts.subarray(0, this.table.size), whole);
     return { blocks: this.blocks, lengths, counts };
   }
 
@@ -233,11 +236,7 @@ class WordCounter {
       this.used += part.length;
       from += part.length;
     }
-    if (this.words === this.lengths.length) {
-      const larger = new Int32Array(2 * this.words);
-      larger.set(this.lengths);
-      this.lengths = larger;
-    }
+    if (this.words === this.lengths.length) this.lengths = larger(this.lengths, 0, Int32Array);
     this.lengths[this.words++] = bytes.length;
   }
 }

@@ -1,7 +1,9 @@
 /** Patterns of `tokenizer.json` as JavaScript expressions. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { BoundedFinder } from '../../../models/tokenizer/pattern-match.ts';
+import { AutomatonFinder } from '../../../models/tokenizer/pattern-automaton.ts';
+import { BoundedFinder, type Finder } from '../../../models/tokenizer/pattern-match.ts';
+import { compileProgram } from '../../../models/tokenizer/pattern-program.ts';
 import { parsePattern, toJavaScript, type Node } from '../../../models/tokenizer/pattern-syntax.ts';
 import {
   compilePattern,
@@ -15,7 +17,7 @@ import { borders, llama3Pattern, text } from './samples.ts';
 
 function words(s: string, splits: readonly Split[]): string[] {
   const out: string[] = [];
-  compileSplits(splits)(s, word => out.push(word));
+  compileSplits(splits)(s, (piece, from, to) => out.push(piece.slice(from, to)));
   return out;
 }
 const cut = (source: string, s: string) => words(s, [{ pattern: source }]);
@@ -122,7 +124,7 @@ test('a step may only put a space first', () => {
 test('a space goes before each piece that has none, and places stay those of the text', () => {
   const places: [string, number][] = [];
   const splits = [{ pattern: 'b' }, { prefixSpace: true, pattern: String.raw` ?\w` }];
-  compileSplits(splits)('ab cb', (word, at) => places.push([word, at]));
+  compileSplits(splits)('ab cb', (piece, from, to, at) => places.push([piece.slice(from, to), at]));
   expect(places).toEqual([
     [' a', 0],
     [' b', 1],
@@ -174,28 +176,66 @@ function mayBeEmpty(node: Node): boolean {
   return node.kind === 'look' || (node.kind === 'repeat' && (node.min === 0 || mayBeEmpty(node.item)));
 }
 
-test('the bounded matcher finds what the engine of JavaScript finds', () => {
+/** The matches in a text: those of a finder, and those of JavaScript's engine. */
+function matchesOf(finder: Finder, s: string): [number, number][] {
+  const found: [number, number][] = [];
+  for (let from = 0; from <= s.length && finder.find(s, from); ) {
+    found.push([finder.start, finder.end]);
+    from = Math.max(
+      finder.end,
+      finder.start + (finder.end > finder.start ? 0 : s.codePointAt(finder.start)! > 0xffff ? 2 : 1),
+    );
+  }
+  return found;
+}
+const expectedMatches = (node: Node, s: string) =>
+  Array.from(s.matchAll(new RegExp(toJavaScript(node), 'gu')), m => [m.index, m.index + m[0].length]);
+
+test.each<[string, (node: Node, source: string) => Finder | undefined]>([
+  ['bounded', (node, source) => new BoundedFinder(node, source)],
+  ['table-driven', (node, source) => AutomatonFinder.of(compileProgram(node, source))],
+])('the %s matcher finds what the engine of JavaScript finds', (_, make) => {
+  let compared = 0;
   fc.assert(
     fc.property(pattern, fc.string({ unit: fc.constantFrom('a', 'b', 'c', '\n'), maxLength: 9 }), (source, s) => {
       const node = compiled(source, parsePattern);
-      const finder = node && compiled(source, () => new BoundedFinder(node, source));
+      const finder = node && compiled(source, () => make(node, source));
       if (!finder || repeatsNothing(node)) return;
-      const found: [number, number][] = [];
-      for (let from = 0; from <= s.length && finder.find(s, from); ) {
-        found.push([finder.start, finder.end]);
-        from = Math.max(
-          finder.end,
-          finder.start + (finder.end > finder.start ? 0 : s.codePointAt(finder.start)! > 0xffff ? 2 : 1),
-        );
-      }
-      const expected = Array.from(s.matchAll(new RegExp(toJavaScript(node), 'gu')), m => [
-        m.index,
-        m.index + m[0].length,
-      ]);
-      expect(found).toEqual(expected);
+      expect(matchesOf(finder, s)).toEqual(expectedMatches(node, s));
+      compared++;
     }),
     { numRuns: 5000 },
   );
+  expect(compared).toBeGreaterThan(100);
+});
+
+test.each([
+  ['GPT-2', gpt2Pattern.source],
+  ['LLaMA 3', llama3Pattern],
+])('%s: the words are those of the engine of JavaScript, on any text', (_, source) => {
+  const node = parsePattern(source);
+  const finder = compilePattern(source);
+  expect(finder).toBeInstanceOf(AutomatonFinder);
+  const units = fc.constantFrom(..."aZ1é日😀 \t\n\r's.-\u0085\u00a0\ufeff٣ⅷ\u0301\ud800\udc00ſ");
+  fc.assert(
+    fc.property(fc.oneof(text, borders, fc.string({ unit: units, maxLength: 30 })), s => {
+      expect(matchesOf(finder, s)).toEqual(expectedMatches(node, s));
+    }),
+    { numRuns: 1000 },
+  );
+});
+
+test('more states and more sets than the table holds change nothing', () => {
+  const letters = Array.from({ length: 40 }, (_, i) => String.fromCodePoint(0x4e00 + i));
+  for (const source of ['[ab]*a[ab]{11}|[ab]+|c', `${letters.join('+|')}+|a[^b]?`]) {
+    const finder = AutomatonFinder.of(compileProgram(parsePattern(source), source))!;
+    const units = fc.constantFrom('a', 'b', 'a', 'b', 'c', ...(source.includes(letters[0]) ? letters : []));
+    fc.assert(
+      fc.property(fc.string({ unit: units, minLength: 200, maxLength: 400 }), s => {
+        expect(matchesOf(finder, s)).toEqual(expectedMatches(parsePattern(source), s));
+      }),
+    );
+  }
 });
 
 test('on texts of any length it costs no more than a little for each character', () => {
