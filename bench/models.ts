@@ -25,6 +25,7 @@ import {
 } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';
+import { generate } from '../models/generate.ts';
 import { enableRelaxedSimd } from '../models/node/relaxed.ts';
 import { renderTable } from '../models/node/table.ts';
 import { parkedWeight } from '../models/parked.ts';
@@ -81,6 +82,8 @@ type Mode = (typeof modes)[number];
 const batchShape = [2, 256] as const;
 const tokens = batchShape[0] * batchShape[1];
 const targetTokens = 512;
+/** Tokens of the generation that is timed. */
+const generated = 32;
 
 /** What a process measures of one mode. */
 interface Measured {
@@ -95,6 +98,32 @@ interface Measured {
   readonly step: number;
 }
 
+/** Weights of an untrained model: one normal sample for all matrices, so that none takes long to draw. */
+function randomWeights() {
+  const random = new Random(1);
+  const noise = Float32Array.from({ length: 1 << 16 }, () => 0.02 * random.normal());
+  const values = (name: string, shape: readonly number[]) => {
+    const all = new Float32Array(shape.reduce((a, b) => a * b));
+    if (/[nN]orm\.weight$/.test(name)) return all.fill(1);
+    for (let at = 0; at < all.length; at += noise.length)
+      all.set(noise.subarray(0, Math.min(noise.length, all.length - at)), at);
+    return all;
+  };
+  return { random, noise, values };
+}
+
+/** Tokens a second of generation with a cache, after a prompt of 16 tokens. */
+async function measureGeneration(config: TransformerConfig, threads: number): Promise<number> {
+  setBackend(createWasmBackend({ threads, relaxedSimd: enableRelaxedSimd() }));
+  const { values } = randomWeights();
+  const model = { config, ...assemble(config, (name, shape) => tensor(values(name, shape), { shape })) };
+  const prompt = Int32Array.from({ length: 16 }, (_, i) => i);
+  let [made, start] = [0, 0];
+  for await (const _ of generate(model, prompt, { maxTokens: generated + 1, temperature: 0, random: new Random(0) }))
+    if (made++ === 0) start = performance.now();
+  return (generated * 1000) / (performance.now() - start);
+}
+
 function measure(config: TransformerConfig, mode: Mode, steps: number, threads: number): Measured {
   const backend: Backend = createWasmBackend({ threads, relaxedSimd: enableRelaxedSimd() });
   setBackend(backend);
@@ -107,19 +136,10 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
   const planned = found.stages.find(s => (mode === 'plan') === (s.stage === 'learning the plan'));
 
   const parking = parkingFor(config, backend.memoryLimit);
-  // One normal sample for all matrices: they are only as large as they are.
-  const random = new Random(1);
-  const noise = Float32Array.from({ length: 1 << 16 }, () => 0.02 * random.normal());
+  const { random, noise, values } = randomWeights();
   const source = {
     config,
-    ...assemble(config, (name, shape) => {
-      const values = new Float32Array(shape.reduce((a, b) => a * b));
-      if (/[nN]orm\.weight$/.test(name)) values.fill(1);
-      else
-        for (let at = 0; at < values.length; at += noise.length)
-          values.set(noise.subarray(0, Math.min(noise.length, values.length - at)), at);
-      return parkedWeight(parking, values, shape, 'BF16');
-    }),
+    ...assemble(config, (name, shape) => parkedWeight(parking, values(name, shape), shape, 'BF16')),
   };
   const batch = makeBatch(
     Array.from({ length: batchShape[0] }, () => ({
@@ -174,8 +194,13 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
   }
 }
 
-/** Runs a mode in a process of its own. */
-function measureApart(model: string, mode: Mode, steps: number, threads: number): Promise<Measured> {
+/** Runs a mode, or generation, in a process of its own. */
+function measureApart<M extends Mode | 'generation'>(
+  model: string,
+  mode: M,
+  steps: number,
+  threads: number,
+): Promise<M extends Mode ? Measured : number> {
   const child = fork(fileURLToPath(import.meta.url), [
     '--model',
     model,
@@ -187,24 +212,31 @@ function measureApart(model: string, mode: Mode, steps: number, threads: number)
     String(threads),
   ]);
   return new Promise((resolve, reject) => {
-    child.once('message', message => resolve(message as Measured));
+    child.once('message', message => resolve(message as M extends Mode ? Measured : number));
     child.once('exit', code => reject(new Error(`bench: ${model} ${mode} ended with code ${code}`)));
   });
 }
 
-/** A step of all weights in PyTorch, and what a large product reaches there: seconds and GFLOP/s; null for phase 1. */
+/**
+ * A step of all weights in PyTorch, what a large product reaches there, and generation with a cache: seconds, GFLOP/s
+ * and tokens a second.
+ */
 const torchCode = `
 import sys, json, time, torch
 from transformers import LlamaConfig, LlamaForCausalLM, GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
-c, steps, threads, rows, length = json.loads(sys.argv[1])
+c, target, steps, threads, rows, length, generated = json.loads(sys.argv[1])
 torch.set_num_threads(threads); torch.manual_seed(0)
-if c['family'] == 'gpt2':
-    m = GPT2LMHeadModel(GPT2Config(vocab_size=512, n_embd=c['width'], n_layer=c['layers'], n_head=c['heads'], resid_pdrop=0, embd_pdrop=0, attn_pdrop=0))
-else:
+def model(vocabulary, tied):
+    shared = dict(vocab_size=vocabulary, tie_word_embeddings=tied)
+    if c['family'] == 'gpt2':
+        return GPT2LMHeadModel(GPT2Config(n_embd=c['width'], n_layer=c['layers'], n_head=c['heads'],
+            resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shared))
     C, M = (LlamaConfig, LlamaForCausalLM) if c['family'] == 'llama' else (OlmoConfig, OlmoForCausalLM)
-    m = M(C(vocab_size=512, hidden_size=c['width'], num_hidden_layers=c['layers'], num_attention_heads=c['heads'], num_key_value_heads=c['keyValueHeads'], intermediate_size=c['feedForward'], tie_word_embeddings=False))
+    return M(C(hidden_size=c['width'], num_hidden_layers=c['layers'], num_attention_heads=c['heads'],
+        num_key_value_heads=c['keyValueHeads'], intermediate_size=c['feedForward'], **shared))
+m = model(target, False)
 o = torch.optim.AdamW(m.parameters(), lr=1e-4)
-x = torch.randint(0, 512, (rows, length))
+x = torch.randint(0, target, (rows, length))
 times = []
 for _ in range(steps + 1):
     t = time.time(); o.zero_grad(); m(input_ids=x, labels=x).loss.backward()
@@ -212,7 +244,15 @@ for _ in range(steps + 1):
 a = torch.randn(2048, 2048); best = 1e9
 for _ in range(8):
     t = time.time(); a @ a; best = min(best, time.time() - t)
-print(json.dumps({'version': torch.__version__, 'first': times[0], 'step': sorted(times[1:])[len(times[1:]) // 2], 'peak': 2 * 2048 ** 3 / best / 1e9}))
+del m, o
+m = model(c['vocabSize'], c['tied']).eval()
+with torch.no_grad():
+    out = m(input_ids=torch.arange(16)[None], use_cache=True)
+    for i in range(generated + 1):
+        if i == 1: t = time.time()
+        out = m(input_ids=out.logits[:, -1:].argmax(-1), past_key_values=out.past_key_values, use_cache=True)
+print(json.dumps({'version': torch.__version__, 'step': sorted(times[1:])[len(times[1:]) // 2],
+    'peak': 2 * 2048 ** 3 / best / 1e9, 'generation': generated / (time.time() - t)}))
 `;
 
 interface Flags {
@@ -221,13 +261,18 @@ interface Flags {
   readonly steps: number;
   readonly threads: number;
   readonly python?: string;
-  readonly child?: Mode;
+  readonly child?: Mode | 'generation';
 }
 
 async function main(flags: Flags): Promise<void> {
   const config = models[flags.model];
   if (flags.child !== undefined) {
-    process.send!(measure(config, flags.child, flags.steps, flags.threads));
+    process.send!(
+      flags.child === 'generation'
+        ? await measureGeneration(config, flags.threads)
+        : measure(config, flags.child, flags.steps, flags.threads),
+    );
+    process.disconnect();
     return;
   }
   enableRelaxedSimd();
@@ -271,20 +316,38 @@ async function main(flags: Flags): Promise<void> {
     'of peak',
   ];
   process.stdout.write(
-    `${cpus()[0].model.trim()}, ${flags.threads} threads, Node ${process.versions.node}, ${flags.model}: ${tokens} tokens a step, ${targetTokens} target tokens
-peak ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}\n\n${renderTable(header, rows)}\n`,
+    [
+      [cpus()[0].model.trim(), `${flags.threads} threads`, `Node ${process.versions.node}`, flags.model].join(', '),
+      `${tokens} tokens a step, ${targetTokens} target tokens`,
+      `peak ${peak.plain.toFixed(1)} GFLOP/s multiply and add`,
+      ...(peak.relaxed ? [`     ${peak.relaxed.toFixed(1)} GFLOP/s fused`] : []),
+      `\n${renderTable(header, rows)}\n`,
+    ].join('\n'),
   );
-  if (flags.python === undefined || !own) return;
-  const input = JSON.stringify([config, flags.steps, flags.threads, ...batchShape]);
+  if (!own) return;
+  const generation = await measureApart(flags.model, 'generation', 0, flags.threads);
+  process.stdout.write(`generation with a cache: ${generation.toFixed(1)} tokens/s\n`);
+  if (flags.python === undefined) return;
+  const input = JSON.stringify([config, targetTokens, flags.steps, flags.threads, ...batchShape, generated]);
   const run = spawnSync(flags.python, ['-c', torchCode, input], { encoding: 'utf8', maxBuffer: 2 ** 26 });
   if (run.status !== 0) {
     process.stdout.write(`MISSING PyTorch: ${run.error?.message ?? run.stderr.trim().split('\n').at(-1)}\n`);
     return;
   }
-  const torch = JSON.parse(run.stdout) as { version: string; first: number; step: number; peak: number };
+  const torch = JSON.parse(run.stdout) as {
+    version: string;
+    step: number;
+    peak: number;
+    generation: number;
+  };
   const rate = (3 * tokens * forward) / 1e9;
   process.stdout.write(
-    `PyTorch ${torch.version}: ${(tokens / torch.step).toFixed(0)} tokens/s, ${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its products; ours is ${(torch.step / own.step).toFixed(2)} times as fast\n`,
+    [
+      `PyTorch ${torch.version}: ${(tokens / torch.step).toFixed(0)} tokens/s`,
+      `${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its products`,
+      `ours is ${(torch.step / own.step).toFixed(2)} times as fast`,
+      `generation ${torch.generation.toFixed(1)} tokens/s, ours ${(generation / torch.generation).toFixed(2)} times\n`,
+    ].join('; '),
   );
 }
 
