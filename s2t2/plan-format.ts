@@ -4,10 +4,21 @@ import { parseJson } from '../models/json.ts';
 import { quote } from '../models/safetensors/header.ts';
 import type { TensorSource } from '../models/safetensors/source.ts';
 import type { TensorData } from '../models/safetensors/write.ts';
+import { sha256 } from '../models/sha256.ts';
 import type { Plan, PlanSettings } from './plan.ts';
 import { variants } from './sinkhorn.ts';
 
 const format = 's2t2-plan-2';
+
+/** SHA-256 of all that a plan says: a bit that flips on a disk would give another translation. */
+function checksum({ target, source, settings, gap, ...plan }: Plan): string {
+  const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials } = plan;
+  const sums = [pointers, columns, values, mu, nu, targetIds, sourceIds, specials].map(data =>
+    sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
+  );
+  const fields = ['variant', 'iterations', 'alpha', 'rowNormalisation', 'headNormalisation'] as const;
+  return sha256(JSON.stringify([...sums, target, source, fields.map(field => settings?.[field]), gap]));
+}
 
 /** A plan as the tensors and metadata of a safetensors file. */
 export function planTensors(plan: Plan): {
@@ -33,6 +44,7 @@ export function planTensors(plan: Plan): {
       source: plan.source,
       settings: JSON.stringify(plan.settings),
       gap: JSON.stringify(plan.gap),
+      sha256: checksum(plan),
     },
   };
 }
@@ -88,6 +100,9 @@ export async function parsePlan(file: TensorSource, expected: Vocabularies = {})
   };
   checkEntries(path, plan);
   checkIds(path, plan, expected);
+  const sum = file.metadata.get('sha256'); // plans of earlier versions have none
+  if (sum !== undefined && sum !== checksum(plan))
+    throw damaged(path, 'its checksum does not match its contents; make it again, or copy it again');
   return plan;
 }
 

@@ -25,9 +25,14 @@ export function readBytes(token: string): Uint8Array | undefined {
   return bytes;
 }
 
+const hexadecimal: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
 /** Bytes in hexadecimal, two digits each. */
-export const hexOf = (bytes: Uint8Array): string =>
-  Array.from(bytes, byte => byte.toString(16).padStart(2, '0')).join('');
+export const hexOf = (bytes: Uint8Array): string => {
+  let text = '';
+  for (const byte of bytes) text += hexadecimal[byte];
+  return text;
+};
 
 /** A text with one character for each byte: a key for maps. */
 export const latin1Of = (bytes: Uint8Array): string => {

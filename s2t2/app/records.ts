@@ -40,7 +40,11 @@ export function check<const S extends v.GenericSchema>(
 }
 
 const whatIsWrong = ({ expected, received, message }: v.BaseIssue<unknown>): string =>
-  received === 'undefined' ? 'is missing' : expected === null ? message : `expected ${expected}, found ${received}`;
+  received === 'undefined'
+    ? 'is missing'
+    : expected === null
+      ? message
+      : `expected ${expected}, found ${received.length > 80 ? `${received.slice(0, 80)}…` : received}`;
 
 /** The record of a JSON file. */
 export const readRecord = async <const S extends v.GenericSchema>(

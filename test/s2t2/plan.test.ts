@@ -246,6 +246,37 @@ describe('a damaged plan is refused:', () => {
     expect(await rewritten({}, { [key]: value })).toMatch(message);
   });
 
+  test('a changed number is an error although the shape is right; a plan of an earlier version has no checksum', async () => {
+    const mu = floats(...small.mu.map(m => m * (1 + 2 ** -20)));
+    expect(await rewritten({ mu })).toBe(
+      `${path}: is damaged: its checksum does not match its contents; make it again, or copy it again`,
+    );
+    await savePlan(path, small);
+    const file = await readSafetensors(path);
+    const tensors = await Promise.all(
+      [...file.tensors].map(async ([name, { dtype, shape }]) => [name, { dtype, shape, data: await file.read(name) }]),
+    );
+    const { sha256: _, ...metadata } = Object.fromEntries(file.metadata);
+    await writeSafetensors(path, new Map(tensors as [string, TensorData][]), metadata);
+    expect(await loadPlan(path)).toEqual(small);
+  });
+
+  test('any byte changed: the same plan, or an error', async () => {
+    await savePlan(path, small);
+    const whole = await readFile(path);
+    await fc.assert(
+      fc.asyncProperty(fc.nat(whole.length - 1), fc.integer({ min: 1, max: 255 }), async (at, mask) => {
+        const bytes = Buffer.from(whole);
+        bytes[at] ^= mask;
+        await writeFile(path, bytes);
+        const outcome = await loadPlan(path).catch((error: unknown) => error);
+        if (outcome instanceof Error) expect(outcome).toBeInstanceOf(UserError);
+        else expect(outcome).toEqual(small);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
   test('cut at every length, and after any change of its bytes it loads whole or not at all', async () => {
     await savePlan(path, small);
     const whole = await readFile(path);

@@ -2,10 +2,13 @@
  * Domains to adapt to, as one table: where each one's texts come from, how they are read, and what makes two of them
  * too close for two splits. `loadDomain` reads what is bundled or made; `make.ts` makes it.
  */
+import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import * as v from 'valibot';
 import { UserError } from '../../../models/errors.ts';
-import { readCorpus } from '../corpus.ts';
+import { chunksOf, readCorpus } from '../corpus.ts';
+import { hash, readRecord } from '../records.ts';
 import {
   readCode,
   readEnzymes,
@@ -156,9 +159,17 @@ export function domainOf(name: string): Domain {
 export const splitFile = (folder: string, name: string, split: string): string =>
   join(folder, `${name}.${split}.${domainOf(name).unit === 'byte' ? 'jsonl' : 'fasta'}.gz`);
 
+const splitNames = ['train', 'validation', 'test'] as const;
+/** Of `NAME.json`, what a split must be: the SHA-256 of its unpacked file. */
+const split = v.object({ sha256: hash });
+const recordSchema = v.object({ splits: v.object({ train: split, validation: split, test: split }) });
+
 /**
  * The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from
  * `work` in any case.
+ *
+ * @throws UserError where a split is not the one that its record describes: a copy that was cut off reads as a corpus
+ *   with fewer texts.
  */
 export async function loadDomain(
   name: string,
@@ -170,7 +181,22 @@ export async function loadDomain(
     .find(f => existsSync(join(f, `${name}.json`)));
   if (folder === undefined)
     throw new UserError(`${work}: holds no ${name}.json; make it with npm run s2t2 -- data ${name} --out ${work}`);
-  const read = async (split: string) => (await readCorpus(splitFile(folder, name, split))).documents.map(d => d.text);
-  const [train, validation, test] = await Promise.all(['train', 'validation', 'test'].map(read));
+  const record = join(folder, `${name}.json`);
+  const advice = `make the data again with npm run s2t2 -- data ${name} --out ${work}`;
+  const { splits } = await readRecord(record, recordSchema, advice);
+  const [train, validation, test] = await Promise.all(
+    splitNames.map(async part => {
+      const file = splitFile(folder, name, part);
+      if ((await sha256Unpacked(file)) !== splits[part].sha256)
+        throw new UserError(`${file}: does not have the SHA-256 that ${record} records; ${advice}`);
+      return (await readCorpus(file)).documents.map(d => d.text);
+    }),
+  );
   return { name, unit, train, validation, test, source, licence };
+}
+
+async function sha256Unpacked(path: string): Promise<string> {
+  const digest = createHash('sha256');
+  for await (const chunk of chunksOf(path)) digest.update(chunk);
+  return digest.digest('hex');
 }

@@ -5,8 +5,10 @@ import { cp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import * as v from 'valibot';
 import { makeDirectory } from '../../../models/node/files.ts';
 import { oneLine, UserError } from '../../../models/errors.ts';
+import { count, readRecord } from '../records.ts';
 
 type Log = (line: string) => void;
 
@@ -84,7 +86,11 @@ export async function npmPackages(manifest: string, cache: string, log: Log): Pr
   const lockOf = (folder: string) => readFile(join(folder, 'package-lock.json'), 'utf8').catch(() => undefined);
   const [from, modules] = [dataFolder(manifest), join(cache, 'node_modules')];
   const finished = existsSync(join(modules, '.package-lock.json')); // what npm writes last
-  if (finished && (await lockOf(cache)) === (await lockOf(from))) return modules;
+  if (finished && (await lockOf(cache)) === (await lockOf(from))) {
+    const damage = await damageOf(cache);
+    if (damage === undefined) return modules;
+    log(`${damage}; installing again`);
+  }
   log(`installing the packages of ${manifest} into ${cache}`);
   await rm(modules, { recursive: true, force: true });
   await makeDirectory(cache);
@@ -94,28 +100,32 @@ export async function npmPackages(manifest: string, cache: string, log: Log): Pr
     );
   });
   await run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund'], cache);
-  await checkInstalled(from, modules).catch(async (error: unknown) => {
-    await rm(modules, { recursive: true, force: true }); // or the next run would take it for whole
-    throw error;
-  });
-  return modules;
+  const damage = await damageOf(cache);
+  if (damage === undefined) return modules;
+  await rm(modules, { recursive: true, force: true });
+  throw new UserError(`${damage}, and npm reported no error; is there room on the disk? Free some and run again`);
 }
 
+const installedSchema = v.record(v.string(), v.object({ files: count, bytes: count }));
+
 /**
- * A `UserError` unless every package that the texts come from holds the files and bytes that the manifest's
- * `installed.json` records: npm 11 exits with 0 after it ran out of disk space.
+ * What is wrong with the packages in `cache`: each that texts come from must hold the files and bytes that the
+ * manifest's `installed.json` records. npm 11 exits with 0 after it ran out of disk space. Packages nested in them are
+ * not looked at: no text comes from those.
  */
-async function checkInstalled(manifest: string, modules: string): Promise<void> {
-  const text = await readFile(join(manifest, 'installed.json'), 'utf8');
-  const expected = JSON.parse(text) as Readonly<Record<string, { files: number; bytes: number }>>;
-  for (const [name, { files, bytes }] of Object.entries(expected)) {
-    const found = await contents(join(modules, name));
+async function damageOf(cache: string): Promise<string | undefined> {
+  const record = join(cache, 'installed.json');
+  if (!existsSync(record)) return `${record}: is missing`;
+  for (const [name, { files, bytes }] of Object.entries(await readRecord(record, installedSchema, 'delete it'))) {
+    const folder = join(cache, 'node_modules', name);
+    const found = await contents(folder);
     if (found.files !== files || found.bytes !== bytes)
-      throw new UserError(
-        `${join(modules, name)}: npm installed ${found.files} files of ${found.bytes} bytes, not the ${files} files of ` +
-          `${bytes} bytes of ${name}, and reported no error; is there room on the disk? Free some and run again`,
+      return (
+        `${folder}: holds ${found.files} files of ${found.bytes} bytes, not the ${files} files of ${bytes} bytes of ` +
+        name
       );
   }
+  return undefined;
 }
 
 /** The files under a folder and their bytes, without packages nested in it; none where there is no such folder. */

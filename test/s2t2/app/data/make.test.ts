@@ -2,9 +2,18 @@
  * Splits hold none of each other's relatives, whatever is related to what; domains are made the same each time from
  * packages of a few files; what is missing is told.
  */
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { gunzipSync } from 'node:zlib';
+import { gunzipSync, gzipSync } from 'node:zlib';
 import fc from 'fast-check';
 import { afterEach, describe, expect, test } from 'vitest';
 import { sha256 } from '../../../../models/sha256.ts';
@@ -254,6 +263,17 @@ describe('making a domain', () => {
     const other = options({ train: 12, validation: 3, test: 4, seed: 1 });
     unpack(other.work, pages(40));
     expect((await makeDomain('japanese', other)).splits).not.toEqual(records[0].splits);
+
+    const split = join(runs[0].out, 'japanese.train.jsonl.gz');
+    const lines = gunzipSync(readFileSync(split)).toString().split('\n');
+    writeFileSync(split, gzipSync(lines.slice(3).join('\n')));
+    expect(await refusal(loadDomain('japanese', { work: runs[0].out, full: true }))).toMatch(
+      /japanese\.train\.jsonl\.gz: does not have the SHA-256 that .*japanese\.json records; make the data again with/,
+    );
+    writeFileSync(join(runs[0].out, 'japanese.json'), '{"splits":{}}');
+    expect(await refusal(loadDomain('japanese', { work: runs[0].out, full: true }))).toMatch(
+      /japanese\.json: splits\.train: is missing; make the data again with/,
+    );
   });
 
   test('more texts than there are is told with the number there is', async () => {
@@ -348,7 +368,11 @@ esac`,
   test('npm is asked once, and again when its lockfile has changed', async () => {
     const run = options();
     const fixed = readFileSync(join(dataFolder('code'), 'package-lock.json'), 'utf8');
-    unpack(run.work, { 'code/package-lock.json': fixed, 'code/node_modules/.package-lock.json': '{}' });
+    unpack(run.work, {
+      'code/package-lock.json': fixed,
+      'code/node_modules/.package-lock.json': '{}',
+      'code/installed.json': '{}',
+    });
     programs({ npm: 'exit 1' });
     expect(await refusal(makeDomain('code', run))).toMatch(/this is not the package that it should be$/);
     unpack(run.work, { 'code/package-lock.json': fixed.replace('"lockfileVersion": 3', '"lockfileVersion": 2') });
@@ -373,13 +397,26 @@ esac`,
     >;
     const whole = installed['@noble/curves'];
     const message =
-      `${join(run.work, 'code/node_modules/@noble/curves')}: npm installed ${files} files of ${bytes} bytes, not the ` +
-      `${whole.files} files of ${whole.bytes} bytes of @noble/curves, and reported no error; is there room on the ` +
-      'disk? Free some and run again';
+      `${join(run.work, 'code/node_modules/@noble/curves')}: holds ${files} files of ${bytes} bytes, not the ` +
+      `${whole.files} files of ${whole.bytes} bytes of @noble/curves, and npm reported no error; is there room on ` +
+      'the disk? Free some and run again';
     programs({ npm });
     expect(await refusal(makeDomain('code', run))).toBe(message);
     expect(existsSync(join(run.work, 'code/node_modules'))).toBe(false);
     expect(await refusal(makeDomain('code', run))).toBe(message);
+  });
+
+  test('packages that lost a file since npm installed them are installed again', async () => {
+    const run = options();
+    const cache = join(run.work, 'code');
+    cpSync(dataFolder('code'), cache, { recursive: true });
+    mkdirSync(join(cache, 'node_modules'));
+    writeFileSync(join(cache, 'node_modules/.package-lock.json'), '{}');
+    const lines: string[] = [];
+    programs({ npm: 'exit 1' });
+    const error = await refusal(makeDomain('code', { ...run, log: line => lines.push(line) }));
+    expect(error).toMatch(/^npm: failed/);
+    expect(lines[0]).toMatch(/@noble\/curves: holds 0 files of 0 bytes, not the .*; installing again$/);
   });
 
   test.each(['code', 'english'])('the recorded sizes of %s are those of its dependencies', manifest => {
