@@ -12,7 +12,7 @@ import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import { disposeModel, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
-import type { Context, Method, Vocabulary } from './method.ts';
+import type { Context, Learner, Method, Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
 import type { Settings } from './settings.ts';
 import { rateOf, trained } from './trained.ts';
@@ -30,8 +30,8 @@ export interface Cell {
 
 /** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
 export interface CellHost {
-  /** Trains, resumably. `stage` names the training within its table; `watch` gives the plan that is being learned. */
-  runStage(stage: string, training: Training, watch?: () => Promise<Plan>): Promise<TrainingResult>;
+  /** Trains, resumably. `stage` names the training within its table; `learner` is what learns. */
+  runStage(stage: string, training: Training, learner?: Learner): Promise<TrainingResult>;
   /** Takes a line for the person who watches. */
   log(line: string): void;
   /** Scores held-out sequences. */
@@ -63,6 +63,13 @@ export interface Row {
   readonly spentBefore?: Spent;
   /** Bits per byte of the training batches in the course of training, each before the model learns from it. */
   readonly curve: readonly CurvePoint[];
+  /** Held-out scores in the course of finetuning, where the host takes any. */
+  readonly validation?: readonly ValidationPoint[];
+}
+
+/** Held-out scores of a model that is still learning, and what was spent so far. */
+export interface ValidationPoint extends Spent {
+  readonly metrics: Metrics;
 }
 
 /** What training has spent so far. */
@@ -125,8 +132,8 @@ export interface Provenance {
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
   const { settings } = cell;
   const stages: { training: Training; result: TrainingResult }[] = [];
-  const runStage: CellHost['runStage'] = async (stage, training, watch) => {
-    const result = await host.runStage(stage, training, watch);
+  const runStage: CellHost['runStage'] = async (stage, training, live) => {
+    const result = await host.runStage(stage, training, live);
     stages.push({ training, result });
     return result;
   };
@@ -156,14 +163,18 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     budget,
     new Random(settings.seed).split('finetuning batches'),
   );
-  await runStage(`${method.name}.finetune`, {
-    parameters: learner.parameters,
-    batches,
-    loss: batch => batchLoss(model, batch, model, recompute),
-    rate: settings.rate,
-    warmup: Math.ceil(settings.warmupShare * batches.length),
-    optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
-  });
+  await runStage(
+    `${method.name}.finetune`,
+    {
+      parameters: learner.parameters,
+      batches,
+      loss: batch => batchLoss(model, batch, model, recompute),
+      rate: settings.rate,
+      warmup: Math.ceil(settings.warmupShare * batches.length),
+      optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
+    },
+    { model },
+  );
   const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
   const row: Row = {
     name: method.name,

@@ -92,8 +92,8 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
       optimizer: (parameters: Training['parameters']) =>
         new AdamW(parameters, { weightDecay: 0, epsilon: 1e-16, clip: Infinity }),
     };
-    const watch = layer.signed ? undefined : stored;
-    const stage = await context.runStage(`${name}.plan`, training, watch);
+    const learner = layer.signed ? {} : { plan: stored };
+    const stage = await context.runStage(`${name}.plan`, training, learner);
     const spent = settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes;
     return { ends, plan: stored, spent, dispose };
   } catch (error) {

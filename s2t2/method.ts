@@ -20,10 +20,18 @@ export interface Context {
   readonly recompute?: boolean;
   /** Training sequences in either vocabulary. */
   readonly train: Readonly<Record<Vocabulary, readonly Sequence[]>>;
-  /** Runs a training stage, resumably, with its progress shown; `watch` gives the plan that is being learned. */
-  readonly runStage: (stage: string, training: Training, watch?: () => Promise<Plan>) => Promise<TrainingResult>;
+  /** Runs a training stage, resumably, with its progress shown; `learner` is what learns. */
+  readonly runStage: (stage: string, training: Training, learner?: Learner) => Promise<TrainingResult>;
   /** Takes a line for the person who watches. */
   readonly log: (line: string) => void;
+}
+
+/** What learns in a stage, to be looked at between two steps. */
+export interface Learner {
+  /** The plan, where one is learned. */
+  readonly plan?: () => Promise<Plan>;
+  /** The model, where its weights are learned. */
+  readonly model?: Transformer;
 }
 
 /** Which tokenizer cuts the texts. */

@@ -11,6 +11,7 @@ import { createGunzip } from 'node:zlib';
 import { oneLine, UserError } from '../../models/errors.ts';
 import { explain, openFile } from '../../models/node/files.ts';
 import type { Document } from '../corpus/document.ts';
+import { checkUnpacked, isGzip } from '../corpus/packed.ts';
 import { CorpusReader, type CorpusOptions, type CorpusSummary } from '../corpus/read.ts';
 
 export type { Document } from '../corpus/document.ts';
@@ -106,20 +107,6 @@ const MAX_RATIO = 200;
 const ALWAYS_UNPACKED = 2 ** 24;
 const CHUNK_BYTES = 2 ** 18;
 
-/** What files begin with that are not read, and how to get at what is in them. */
-const packed: readonly { readonly magic: readonly number[]; readonly name: string; readonly unpack: string }[] = [
-  { magic: [0x42, 0x5a, 0x68], name: 'compressed with bzip2', unpack: 'bunzip2 -k FILE' },
-  { magic: [0xfd, 0x37, 0x7a, 0x58, 0x5a], name: 'compressed with xz', unpack: 'unxz -k FILE' },
-  { magic: [0x28, 0xb5, 0x2f, 0xfd], name: 'compressed with zstd', unpack: 'unzstd FILE' },
-  { magic: [0x04, 0x22, 0x4d, 0x18], name: 'compressed with lz4', unpack: 'unlz4 FILE' },
-  { magic: [0x50, 0x4b, 0x03, 0x04], name: 'a zip archive', unpack: 'unzip FILE' },
-  { magic: [0x37, 0x7a, 0xbc, 0xaf], name: 'a 7z archive', unpack: '7z x FILE' },
-  { magic: [0x50, 0x41, 0x52, 0x31], name: 'a Parquet file', unpack: 'a conversion to JSON Lines' },
-  { magic: [0x25, 0x50, 0x44, 0x46], name: 'a PDF document', unpack: 'pdftotext FILE' },
-  { magic: [0xff, 0xfe], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
-  { magic: [0xfe, 0xff], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
-];
-
 /** The bytes of a file or of standard input, unpacked if they are gzip. */
 export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   const { bytes, size } = await openBytes(path);
@@ -127,16 +114,12 @@ export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
   try {
     const first = await iterator.next();
     const head: Uint8Array = first.done ? new Uint8Array() : first.value;
-    const other = packed.find(({ magic }) => magic.every((byte, at) => head[at] === byte));
-    if (other)
-      throw new UserError(
-        `${path}: is ${other.name}, which is not read; ${other.unpack.replace('FILE', path)} gives what is`,
-      );
+    checkUnpacked(path, head);
     const all = (async function* () {
       yield head;
       for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
     })();
-    if (head[0] === 0x1f && head[1] === 0x8b) yield* unpackedChunks(path, all, size);
+    if (isGzip(head)) yield* unpackedChunks(path, all, size);
     else yield* all;
   } catch (error) {
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))

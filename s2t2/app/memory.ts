@@ -139,8 +139,37 @@ const roomy = 0.9;
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
-/** The forecast of a run that fits, with layers computed again only where that is needed; throws where none does. */
-export function fitMemory(shape: RunShape, memoryLimit: number | undefined): Forecast | null {
+/** A change of a run that may make it fit, in the words of its host. */
+export type Remedy = readonly [name: string, shape: RunShape];
+
+/** What the command line can change. */
+function flags(shape: RunShape): Remedy[] {
+  const { settings } = shape;
+  return [
+    ...[2, 4].map((n): Remedy => {
+      const batchTokens = Math.ceil(settings.batchTokens / n);
+      const maxBytes = Math.min(settings.maxBytes, batchTokens);
+      return [
+        `--batch-tokens ${batchTokens} --max-bytes ${maxBytes}`,
+        { ...shape, settings: { ...settings, batchTokens, maxBytes } },
+      ];
+    }),
+    ...(['lora', 'ends'] as const)
+      .filter(train => train !== settings.train)
+      .map((train): Remedy => [`--train ${train}`, { ...shape, settings: { ...settings, train } }]),
+    ['--methods without source', { ...shape, methods: shape.methods.filter(name => name !== 'source') }],
+  ];
+}
+
+/**
+ * The forecast of a run that fits, with layers computed again only where that is needed; throws where none does, and
+ * names the `remedies` that would help.
+ */
+export function fitMemory(
+  shape: RunShape,
+  memoryLimit: number | undefined,
+  remedies: (shape: RunShape) => readonly Remedy[] = flags,
+): Forecast | null {
   if (memoryLimit === undefined) return null;
   const fits = (candidate: RunShape) =>
     [false, true]
@@ -150,21 +179,9 @@ export function fitMemory(shape: RunShape, memoryLimit: number | undefined): For
   const found = fits(shape);
   if (found) return found;
   const { stage, need } = fullest(forecast(shape, true, memoryLimit));
-  const { settings } = shape;
-  const options: [string, RunShape][] = [
-    ...[2, 4].map((n): [string, RunShape] => {
-      const batchTokens = Math.ceil(settings.batchTokens / n);
-      return [
-        `--batch-tokens ${batchTokens} --max-bytes ${Math.min(settings.maxBytes, batchTokens)}`,
-        { ...shape, settings: { ...settings, batchTokens, maxBytes: Math.min(settings.maxBytes, batchTokens) } },
-      ];
-    }),
-    ...(['lora', 'ends'] as const)
-      .filter(train => train !== settings.train)
-      .map((train): [string, RunShape] => [`--train ${train}`, { ...shape, settings: { ...settings, train } }]),
-    ['--methods without source', { ...shape, methods: shape.methods.filter(name => name !== 'source') }],
-  ];
-  const fitting = options.filter(([, candidate]) => candidate.methods.length > 0 && fits(candidate)).map(([o]) => o);
+  const fitting = remedies(shape)
+    .filter(([, candidate]) => candidate.methods.length > 0 && fits(candidate))
+    .map(([name]) => name);
   throw new UserError(
     `${stage} needs ${gibibytes(need.memory)} and the backend has ${gibibytes(memoryLimit)}; ${
       fitting.length > 0 ? `it fits with ${fitting.join(', or ')}` : 'take a smaller model'

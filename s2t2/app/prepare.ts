@@ -16,7 +16,7 @@ import type { Vocabulary } from '../method.ts';
 import type { Settings } from '../settings.ts';
 import type { Identity } from './claim.ts';
 import type { Experiment } from './experiment.ts';
-import { fitMemory, type Forecast } from './memory.ts';
+import { fitMemory, type Forecast, type Remedy, type RunShape } from './memory.ts';
 
 export { cutAll, toSequences } from '../corpus/sequences.ts';
 
@@ -62,9 +62,13 @@ export async function prepare(
   domain: Domain,
   settings: Settings,
   log: (line: string) => void,
-  options: TargetOptions & { readonly methods?: readonly string[] } = {},
+  options: TargetOptions & {
+    readonly methods?: readonly string[];
+    /** What an error of memory proposes; see `fitMemory`. */
+    readonly remedies?: (shape: RunShape) => readonly Remedy[];
+  } = {},
 ): Promise<Prepared> {
-  const { signal, methods = ['source', 's2t2'] } = options;
+  const { signal, methods = ['source', 's2t2'], remedies } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
   const target = options.target ?? (await trainTarget(train, domain.format, settings.vocabSize, options, log));
@@ -90,7 +94,7 @@ export async function prepare(
   const [u, v] = [target.ordinaryIds().length, source.tokenizer.ordinaryIds().length];
   const { config } = source.model;
   const testTokens = sequences.test.source.reduce((n, s) => n + s.ids.length, 0);
-  const forecast = fitMemory({ config, settings, methods, u, v, testTokens }, getBackend().memoryLimit);
+  const forecast = fitMemory({ config, settings, methods, u, v, testTokens }, getBackend().memoryLimit, remedies);
   const recompute = forecast?.recompute;
   return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts: { train, test } };
 }

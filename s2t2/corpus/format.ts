@@ -45,16 +45,19 @@ const others: readonly { readonly name: string; readonly begins: RegExp; readonl
   },
 ];
 
+/** How the command line is told a format that the content does not tell. */
+const flag = `say with --format ${corpusFormats.join(', ')} how to read it`;
+
 /**
- * The format of a corpus whose first bytes read as `head` (all of it, where `whole`).
+ * The format of a corpus whose first bytes read as `head` (all of it, where `whole`). `override` says how the format
+ * can be given, by default a flag of the command line; null where it cannot be.
  *
  * @throws UserError where it is clearly another format.
  */
-export function detectFormat(name: string, head: string, whole: boolean): CorpusFormat {
+export function detectFormat(name: string, head: string, whole: boolean, override: string | null = flag): CorpusFormat {
   const reject = (what: string, advice: string): never => {
     throw new UserError(
-      `${name}: is ${what}, which is not read; ${advice}, or say with --format ` +
-        `${corpusFormats.join(', ')} how to read it`,
+      `${name}: is ${what}, which is not read; ${advice}${override === null ? '' : `, or ${override}`}`,
     );
   };
   const named = formatOfName(name);

@@ -20,6 +20,8 @@ export type Chunks = Iterable<Uint8Array> | AsyncIterable<Uint8Array>;
 export interface CorpusOptions {
   /** By default the content tells, and where it does not, the name (see format.ts). */
   readonly format?: CorpusFormat;
+  /** How errors say that a format can be given; see `detectFormat`. */
+  readonly override?: string | null;
   /** FASTA: the letters a sequence may have; by default all 26. */
   readonly alphabet?: Alphabet;
   /** FASTA: whether a record with a "*" inside is an error, and not left out and counted. */
@@ -129,10 +131,10 @@ export class CorpusReader {
   }
 
   private open(head: readonly Uint8Array[], bytes: number, whole: boolean): void {
-    const { format, alphabet = 'letters', strict = false, field = 'text', unit = 'paragraph' } = this.options;
+    const { format, override, alphabet = 'letters', strict = false, field = 'text', unit = 'paragraph' } = this.options;
     const decoder = new TextDecoder();
     const text = head.map(chunk => decoder.decode(chunk, { stream: true })).join('');
-    this.format = format ?? detectFormat(this.path, text.slice(0, headBytes), whole && bytes <= headBytes);
+    this.format = format ?? detectFormat(this.path, text.slice(0, headBytes), whole && bytes <= headBytes, override);
     const sink: Sink = {
       emit: document => this.emit(document),
       keep: (piece, line) => this.keep(piece, line),

@@ -18,6 +18,10 @@ export const variantNames = ['dual', 'dykstra', 'alternating'] as const satisfie
 
 /** The name of a backend. */
 export type BackendName = (typeof backendNames)[number];
+/** Those on the graphics card. */
+export const gpuNames = ['webgpu', 'webgl2'] as const satisfies readonly BackendName[];
+/** The name of a backend on the graphics card. */
+export type GpuName = (typeof gpuNames)[number];
 
 /** The backend that a visitor asks for. */
 export interface BackendChoice {
@@ -138,9 +142,14 @@ export interface TokenizerSummary {
 export interface RunRequest {
   readonly settings: Settings;
   readonly methods: readonly string[];
+  /** How often each row is scored on held-out text in the course of finetuning. */
+  readonly validations: number;
   /** Resumes what the browser's storage holds of this very run. */
   readonly resume: boolean;
 }
+
+/** When held-out text is scored: `during` is in the course of finetuning. */
+export type When = 'before' | 'during' | 'after';
 
 /** What a run is doing. */
 export type RunEvent =
@@ -156,11 +165,11 @@ export type RunEvent =
       readonly seconds: number;
       readonly bitsPerByte: number;
     }
-  | { readonly type: 'evaluating'; readonly method: string; readonly when: 'before' | 'after'; readonly share: number }
+  | { readonly type: 'evaluating'; readonly method: string; readonly when: When; readonly share: number }
   | {
       readonly type: 'scored';
       readonly method: string;
-      readonly when: 'before' | 'after';
+      readonly when: When;
       readonly metrics: Metrics;
       readonly tokens: number;
       readonly seconds: number;
@@ -189,6 +198,16 @@ export interface ScoredText {
   readonly bitsPerByte: number;
 }
 
+/** What a run will need. */
+export interface RunForecast {
+  /** Bytes at its peak. */
+  readonly need: number;
+  /** Bytes that the backend has, where it has a limit of its own. */
+  readonly limit: number | null;
+  /** Whether layers are computed again in the backward pass, to fit. */
+  readonly recompute: boolean;
+}
+
 /** A run that a reload interrupted. */
 export interface SavedRun {
   readonly settings: Settings;
@@ -198,15 +217,23 @@ export interface SavedRun {
 
 /** The calls that the lab answers. */
 export interface Lab {
+  /** Opens and checks a backend of the graphics card without using it; why it cannot be used is an error. */
+  offer(name: GpuName): Promise<BackendReport>;
   useBackend(choice: BackendChoice): Promise<BackendReport>;
+  /** The backend that runs. */
+  runs(): Promise<BackendReport | null>;
   toy(settings: ToySettings): Promise<Toy>;
-  /** The bundled model, or the files of a directory. */
-  loadModel(files: readonly DroppedFile[] | null): Promise<ModelSummary>;
+  /** The bundled model, or the files of a directory; a run of these settings must fit. */
+  loadModel(
+    files: readonly DroppedFile[] | null,
+    settings: Settings,
+    methods: readonly string[],
+  ): Promise<ModelSummary>;
   loadDomain(source: DomainSource, limitBytes: number): Promise<DomainSummary>;
   trainTokenizer(): Promise<TokenizerSummary>;
   cut(text: string, size: number): Promise<Cut>;
-  /** Bytes that a run will need at its peak, and what the backend has. */
-  forecast(settings: Settings): Promise<{ readonly need: number; readonly limit: number | null }>;
+  /** What a run will need; an error says what would make one fit that does not. */
+  forecast(settings: Settings, methods: readonly string[]): Promise<RunForecast>;
   run(request: RunRequest): Promise<void>;
   pause(): Promise<void>;
   /** One training step, then pause. */

@@ -131,7 +131,11 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
       name: r.name,
       emphasis: r.name === 's2t2',
       points: r.curve.map(p => ({ x: p[unit], y: p.bitsPerByte })),
-      marks: [...(r.before && r.spentBefore ? [markOf(r.spentBefore[unit], r.before)] : []), markOf(r[unit], r.after)],
+      marks: [
+        ...(r.before && r.spentBefore ? [markOf(r.spentBefore[unit], r.before)] : []),
+        ...(r.validation ?? []).map(point => markOf(point[unit], point.metrics)),
+        markOf(r[unit], r.after),
+      ],
     })),
     levels,
   });

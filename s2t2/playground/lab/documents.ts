@@ -1,7 +1,7 @@
 /** The documents of a file in memory, plain or gzipped, by the parsers that the command line has. */
 import { UserError } from '../../../models/errors.ts';
 import { utf8Length } from '../../../models/utf8.ts';
-import { CorpusReader, type CorpusFormat } from '../../corpus/index.ts';
+import { checkUnpacked, CorpusReader, isGzip, magicBytes, type CorpusFormat } from '../../corpus/index.ts';
 import type { DroppedFile } from '../protocol.ts';
 
 /** The texts of a file, and what was left out. */
@@ -17,7 +17,7 @@ const mostBytes = 2 ** 28;
 
 /** Reads texts until they have `limitBytes` bytes; that there are more is said, and they are not read. */
 export async function readDocuments({ name, file }: DroppedFile, limitBytes: number): Promise<Documents> {
-  const reader = new CorpusReader(name, { maxBytes: mostBytes });
+  const reader = new CorpusReader(name, { maxBytes: mostBytes, override: null });
   const texts: string[] = [];
   let [bytes, more] = [0, false];
   for await (const batch of reader.read(chunksOf(name, file))) {
@@ -39,14 +39,15 @@ export async function readDocuments({ name, file }: DroppedFile, limitBytes: num
 }
 
 async function* chunksOf(name: string, file: Blob): AsyncGenerator<Uint8Array> {
-  const magic = new Uint8Array(await file.slice(0, 2).arrayBuffer());
-  const isGzip = magic[0] === 0x1f && magic[1] === 0x8b;
-  const stream = isGzip ? file.stream().pipeThrough(new DecompressionStream('gzip')) : file.stream();
+  const head = new Uint8Array(await file.slice(0, magicBytes).arrayBuffer());
+  checkUnpacked(name, head);
+  const gzip = isGzip(head);
+  const stream = gzip ? file.stream().pipeThrough(new DecompressionStream('gzip')) : file.stream();
   const reader = stream.getReader();
   try {
     for (;;) {
       const { done, value } = await reader.read().catch((error: unknown) => {
-        throw isGzip ? new UserError(`${name}: damaged gzip; copy or download it again`) : error;
+        throw gzip ? new UserError(`${name}: damaged gzip; copy or download it again`) : error;
       });
       if (done) return;
       yield value;

@@ -9,8 +9,7 @@ import { UserError } from '../../../models/errors.ts';
 import { disposeModel, parameters } from '../../../models/weights.ts';
 import { Interrupted } from '../../../models/train.ts';
 import type { Tokenizer } from '../../../models/tokenizer/index.ts';
-import type { TransformerConfig } from '../../../models/transformer-config.ts';
-import { fullest, forecast as rehearseRun } from '../../app/memory.ts';
+import { fitMemory, forecast, fullest, type Remedy, type RunShape } from '../../app/memory.ts';
 import { prepare, trainTarget, type Prepared } from '../../app/prepare.ts';
 import { cutAll } from '../../corpus/index.ts';
 import type { Provenance } from '../../cell.ts';
@@ -18,21 +17,27 @@ import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
 import type { Settings } from '../../settings.ts';
 import { visible } from '../../../models/printable.ts';
-import type { DroppedFile, Lab, RunEvent, RunRequest } from '../protocol.ts';
+import type { BackendChoice, BackendReport, DroppedFile, GpuName, Lab, RunEvent, RunRequest } from '../protocol.ts';
 import { zip } from './archive.ts';
 import { readDomain, type Texts } from './domain.ts';
 import { createGate } from './gate.ts';
-import { openBundledModel, openModel } from './model.ts';
+import { openBundledModel, openModel, readDropped } from './model.ts';
 import { runMethods, type Finished } from './run.ts';
 import { scoreText, speak } from './speak.ts';
 import { storage } from './storage.ts';
 import { excerpt, showTokens, smaller, tokensPerByte } from './tokens.ts';
 import { makeToy } from './toy.ts';
-import { openVerified } from './verify.ts';
+import { mostMemory, openVerified, pageMemory, type Verified } from './verify.ts';
 
-/** Bytes of memory that a run of the page's methods takes. */
-const needOf = (config: TransformerConfig, settings: Settings, u: number, v: number): number =>
-  fullest(rehearseRun({ config, settings, methods: ['source', 's2t2'], u, v }, false)).need.memory;
+/** What the visitor can change about a run that does not fit. */
+function remedies(shape: RunShape): Remedy[] {
+  const vocabSize = Math.ceil(shape.u / 4);
+  const settings = { ...shape.settings, vocabSize };
+  return [
+    ['the row source left out', { ...shape, methods: shape.methods.filter(name => name !== 'source') }],
+    [`a target vocabulary of ${vocabSize}`, { ...shape, settings, u: vocabSize }],
+  ];
+}
 
 /** What the storage keeps of a run besides its states. */
 interface Session extends RunRequest {
@@ -71,6 +76,49 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     for (const { model } of finished?.models.values() ?? []) disposeModel(model);
     finished = next;
   };
+  let runs: BackendReport | null = null;
+  /** What the WebAssembly backend may take. */
+  let memory = pageMemory;
+  /** Backends of the graphics card, each opened and checked once: a browser gives a page one device. */
+  const cards = new Map<GpuName, Promise<Verified>>();
+  function card(name: GpuName): Promise<Verified> {
+    const known = cards.get(name);
+    if (known) return known;
+    const opened = openVerified({ name, plain: false, threads: 0 });
+    cards.set(name, opened);
+    opened.catch(() => cards.delete(name)); // a card that was busy may be free later
+    return opened;
+  }
+
+  /** Lets a backend take over, once it has passed its check. */
+  async function switchTo(next: BackendChoice, bytes = memory): Promise<BackendReport> {
+    const { backend, report } = await (next.name === 'wasm' ? openVerified(next, bytes) : card(next.name));
+    setBackend(backend);
+    setFinished(null);
+    [runs, memory] = [report, bytes];
+    return report;
+  }
+
+  /** Gives the backend more memory where a dropped model needs it, and throws where the model does not fit at all. */
+  async function makeRoom(dropped: readonly DroppedFile[], settings: Settings, names: readonly string[]) {
+    const { config, tokenizer } = await readDropped(dropped);
+    const shape = { config, settings, methods: names, u: settings.vocabSize, v: tokenizer.ordinaryIds().length };
+    const fits = (limit: number | undefined): true | UserError => {
+      try {
+        fitMemory(shape, limit, remedies);
+        return true;
+      } catch (error) {
+        if (error instanceof UserError) return error;
+        throw error;
+      }
+    };
+    const { memoryLimit } = getBackend();
+    if (fits(memoryLimit) === true) return;
+    const most = fits(mostMemory);
+    if (most !== true) throw most;
+    if (runs) await switchTo(runs.choice, mostMemory);
+  }
+
   async function openSource(dropped: readonly DroppedFile[] | null): Promise<LanguageModel> {
     const opened = dropped ? await openModel(dropped) : await openBundledModel();
     if (source) disposeModel(source.model);
@@ -102,7 +150,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     await running?.ended;
   }
 
-  async function start({ settings, methods: names, resume }: RunRequest): Promise<void> {
+  async function start({ settings, methods: names, validations, resume }: RunRequest): Promise<void> {
     const model = needSource();
     const held = needTexts();
     const unknown = names.find(name => !Object.hasOwn(methods, name));
@@ -110,16 +158,22 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     setFinished(null);
     const log = (line: string) => emit({ type: 'log', line });
     const domain = { train: held.train, test: held.heldOut, format: held.summary.format };
-    const prepared = await prepare(model, domain, settings, log);
+    const prepared = await prepare(model, domain, settings, log, { methods: names, remedies });
     // Only a run from the bundled model is kept: the files of another would have to be dropped again.
     const kept = files === null;
     const [gate, abort] = [createGate(), new AbortController()];
     const work = async () => {
       if (!resume) await storage.clear();
       if (kept && !resume)
-        await storage.put('session', { settings, methods: names, resume: true, texts: held } satisfies Session);
+        await storage.put('session', {
+          settings,
+          methods: names,
+          validations,
+          resume: true,
+          texts: held,
+        } satisfies Session);
       const { fingerprint } = prepared;
-      const run = { ...prepared, methods: names, gate, signal: abort.signal, emit };
+      const run = { ...prepared, methods: names, validations, gate, signal: abort.signal, emit };
       const { target, texts: pieces } = prepared;
       const outcome = await runMethods({
         ...run,
@@ -153,18 +207,19 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   }
 
   return {
-    async useBackend(choice) {
+    offer: async name => (await card(name)).report,
+    async useBackend(next) {
       if (running) throw new UserError('stop the run before another backend takes over');
-      const { backend, report } = await openVerified(choice);
-      setBackend(backend);
-      setFinished(null);
+      const report = await switchTo(next);
       if (source) await openSource(files);
       return report;
     },
+    runs: async () => runs,
     toy: makeToy,
-    async loadModel(dropped) {
+    async loadModel(dropped, settings, names) {
       await stop();
       setFinished(null);
+      if (dropped) await makeRoom(dropped, settings, names);
       const { model } = await openSource(dropped);
       modelName = dropped ? (dropped[0].name.split('/').at(-2) ?? 'your model') : 'the bundled English model';
       const { config } = model;
@@ -213,12 +268,13 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
         target: showTokens(text, target),
       };
     },
-    async forecast(settings) {
+    async forecast(settings, names) {
       const { model, tokenizer } = needSource();
-      return {
-        need: needOf(model.config, settings, settings.vocabSize, tokenizer.ordinaryIds().length),
-        limit: getBackend().memoryLimit ?? null,
-      };
+      const { config } = model;
+      const shape = { config, settings, methods: names, u: settings.vocabSize, v: tokenizer.ordinaryIds().length };
+      const { memoryLimit } = getBackend();
+      const found = fitMemory(shape, memoryLimit, remedies) ?? forecast(shape, false);
+      return { need: fullest(found).need.memory, limit: memoryLimit ?? null, recompute: found.recompute };
     },
     async run(request) {
       await stop();

@@ -1,8 +1,16 @@
 /** The source model: the site's own, or the files of a directory that the visitor dropped. */
-import { readModel, type LanguageModel, type ModelFiles } from '../../../models/checkpoint.ts';
+import { getBackend } from '../../../engine/index.ts';
+import {
+  readHeaders,
+  readModel,
+  type LanguageModel,
+  type ModelFiles,
+  type ModelHeaders,
+} from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
 import { decodeHeader, headerEnd, tensorSource, type TensorSource } from '../../../models/safetensors/source.ts';
 import { BLOCK_BYTES } from '../../../models/safetensors/source.ts';
+import { parkingFor } from '../../app/memory.ts';
 import type { DroppedFile } from '../protocol.ts';
 import { modelFiles } from '../samples.ts';
 import { siteFile } from './site.ts';
@@ -34,12 +42,21 @@ function filesOf(blobs: ReadonlyMap<string, Blob>): ModelFiles {
   };
 }
 
+const droppedFiles = (files: readonly DroppedFile[]): ModelFiles =>
+  filesOf(new Map(files.map(({ name, file }) => [name.split('/').at(-1)!, file])));
+
+/** Frozen, and outside the backend where it is a large part of its memory, as the command line keeps it. */
+const read = (files: ModelFiles): Promise<LanguageModel> =>
+  readModel(files, { parking: ({ config }) => parkingFor(config, getBackend().memoryLimit) });
+
 /** Reads a model directory that was dropped. */
-export const openModel = (files: readonly DroppedFile[]): Promise<LanguageModel> =>
-  readModel(filesOf(new Map(files.map(({ name, file }) => [name.split('/').at(-1)!, file]))));
+export const openModel = (files: readonly DroppedFile[]): Promise<LanguageModel> => read(droppedFiles(files));
+
+/** What a dropped model is, before a weight is read. */
+export const readDropped = (files: readonly DroppedFile[]): Promise<ModelHeaders> => readHeaders(droppedFiles(files));
 
 /** Reads the bundled source model. */
 export async function openBundledModel(): Promise<LanguageModel> {
   const blobs = await Promise.all(modelFiles.map(async name => [name, await siteFile(`data/source/${name}`)] as const));
-  return readModel(filesOf(new Map(blobs)));
+  return read(filesOf(new Map(blobs)));
 }

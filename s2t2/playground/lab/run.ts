@@ -7,6 +7,7 @@ import { score } from '../../../models/score.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted, train, type Progress } from '../../../models/train.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
+import type { Transformer } from '../../../models/weights.ts';
 import {
   floors,
   runCell,
@@ -14,14 +15,16 @@ import {
   type CellHost,
   type Evaluation,
   type Results,
-  type Row,
   type Provenance,
+  type Row,
+  type Spent,
+  type ValidationPoint,
 } from '../../cell.ts';
 import { metrics } from '../../evaluate.ts';
 import { methods } from '../../methods.ts';
 import { reportPlan, type Plan } from '../../plan.ts';
 import { viewPlan } from '../../view/picture.ts';
-import type { RunEvent } from '../protocol.ts';
+import type { RunEvent, When } from '../protocol.ts';
 import type { Gate } from './gate.ts';
 import { storage, storedState } from './storage.ts';
 
@@ -32,6 +35,8 @@ export interface Run extends Cell {
   readonly provenance: Provenance;
   /** Names what the run depends on; null where nothing is to be kept. */
   readonly fingerprint: string | null;
+  /** How often each row is scored in the course of finetuning. */
+  readonly validations: number;
   readonly gate: Gate;
   readonly signal: AbortSignal;
   readonly emit: (event: RunEvent) => void;
@@ -59,9 +64,11 @@ export async function runMethods(run: Run): Promise<Finished> {
   let plan: Plan | null = null;
   for (const name of run.methods) {
     const method = methods[name];
-    const outcome = await runCell(run, method, hostOf(run, name));
-    rows.push(outcome.row);
-    emit({ type: 'row', row: outcome.row });
+    const { host, validation } = hostOf(run, name);
+    const outcome = await runCell(run, method, host);
+    const row: Row = { ...outcome.row, validation };
+    rows.push(row);
+    emit({ type: 'row', row });
     models.set(name, {
       model: outcome.model,
       tokenizer: method.vocabulary === 'source' ? run.source.tokenizer : target,
@@ -86,14 +93,60 @@ function emitPlan({ source, target, emit }: Run, plan: Plan, step: number): void
   emit({ type: 'plan', picture: viewPlan(plan, source.tokenizer, target), report: reportPlan(plan), step });
 }
 
-function hostOf(run: Run, method: string): CellHost {
+/** The host of a row, and the points at which it scores the model that learns, as they come. */
+function hostOf(run: Run, method: string): { host: CellHost; validation: readonly ValidationPoint[] } {
   const { fingerprint, gate, signal, emit } = run;
-  let [tokens, seconds] = [0, 0];
-  return {
-    log: line => console.warn(line),
-    async runStage(stage, training, watch) {
+  const validation: ValidationPoint[] = [];
+  let past: Spent = { tokens: 0, bytes: 0, seconds: 0 };
+  const sequences = run.sequences.test[methods[method].vocabulary];
+
+  /** Held-out scores, from the storage where this very run left them. */
+  async function evaluate(when: When, name: string, model: Transformer, spent: Spent): Promise<Kept> {
+    const known = fingerprint === null ? undefined : await storage.get<Kept>(name);
+    const kept = known?.fingerprint === fingerprint ? known : await scored(when, model, spent);
+    if (fingerprint !== null && kept !== known) await storage.put(name, kept);
+    return told(when, kept);
+  }
+  function told(when: When, kept: Kept): Kept {
+    const { tokens, seconds } = kept.spent;
+    emit({ type: 'scored', method, when, metrics: metrics(kept.evaluation.scores), tokens, seconds });
+    return kept;
+  }
+  async function scored(when: When, model: Transformer, spent: Spent): Promise<Kept> {
+    const all = sequences.reduce((n, s) => n + s.ids.length - 1, 0);
+    let done = 0;
+    const started = performance.now();
+    const scores = await score(model, sequences, {
+      signal,
+      onProgress: n => emit({ type: 'evaluating', method, when, share: (done += n) / all }),
+    }).catch((error: unknown) => {
+      throw signal.aborted ? new Interrupted('stopped') : error;
+    });
+    return { fingerprint, spent, evaluation: { scores, seconds: (performance.now() - started) / 1000 } };
+  }
+
+  /** Scores the model at evenly spaced steps; those of an interrupted run are told when it resumes. */
+  async function validator(stage: string, steps: number, model: Transformer) {
+    const due = validationSteps(steps, run.validations);
+    const name = (step: number) => `${stage}.${step}`;
+    const add = ({ spent, evaluation }: Kept) => validation.push({ ...spent, metrics: metrics(evaluation.scores) });
+    for (const step of due) {
+      const known = fingerprint === null ? undefined : await storage.get<Kept>(name(step));
+      if (known?.fingerprint !== fingerprint) break;
+      add(told('during', known));
+      due.delete(step);
+    }
+    return async ({ step, ...progress }: Progress): Promise<void> => {
+      if (due.delete(step)) add(await evaluate('during', name(step), model, sum(past, progress)));
+    };
+  }
+
+  const host: CellHost = {
+    log: line => emit({ type: 'log', line }),
+    async runStage(stage, training, { plan, model } = {}) {
       const news = newsOf(method, stage, emit);
-      const look = watch && watcher(run, watch);
+      const look = plan && watcher(run, plan);
+      const validate = model && (await validator(stage, training.batches.length, model));
       const result = await train(training, {
         state: fingerprint === null ? undefined : storedState(stage),
         fingerprint: sha256(`${fingerprint} ${stage}`),
@@ -102,39 +155,35 @@ function hostOf(run: Run, method: string): CellHost {
         onStep: async progress => {
           news(progress);
           await look?.(progress);
+          await validate?.(progress);
           await gate.pass(signal);
         },
       });
-      tokens += result.tokens;
-      seconds += result.seconds;
+      past = sum(past, result);
       return result;
     },
-    async evaluate(when, model, sequences) {
-      const name = `${method}.${when}`;
-      const kept = fingerprint === null ? undefined : await storage.get<Kept>(name);
-      let evaluation = kept?.fingerprint === fingerprint ? kept.evaluation : undefined;
-      if (!evaluation) {
-        const all = sequences.reduce((n, s) => n + s.ids.length - 1, 0);
-        let done = 0;
-        const started = performance.now();
-        const scores = await score(model, sequences, {
-          signal,
-          onProgress: n => emit({ type: 'evaluating', method, when, share: (done += n) / all }),
-        }).catch((error: unknown) => {
-          throw signal.aborted ? new Interrupted('stopped') : error;
-        });
-        evaluation = { scores, seconds: (performance.now() - started) / 1000 };
-        if (fingerprint !== null) await storage.put(name, { fingerprint, evaluation } satisfies Kept);
-      }
-      emit({ type: 'scored', method, when, metrics: metrics(evaluation.scores), tokens, seconds });
-      return evaluation;
-    },
+    evaluate: async (when, model) => (await evaluate(when, `${method}.${when}`, model, past)).evaluation,
   };
+  return { host, validation };
+}
+
+const sum = (a: Spent, b: Spent): Spent => ({
+  tokens: a.tokens + b.tokens,
+  bytes: a.bytes + b.bytes,
+  seconds: a.seconds + b.seconds,
+});
+
+/** The steps after which a stage is validated: evenly spaced, neither the first nor the last. */
+export function validationSteps(steps: number, validations: number): Set<number> {
+  const spaced = Array.from({ length: validations }, (_, i) => Math.round(((i + 1) * steps) / (validations + 1)));
+  return new Set(spaced.filter(step => step > 0 && step < steps));
 }
 
 /** An evaluation in the browser's storage. */
 interface Kept {
-  readonly fingerprint: string;
+  readonly fingerprint: string | null;
+  /** What training had spent by then. */
+  readonly spent: Spent;
   readonly evaluation: Evaluation;
 }
 

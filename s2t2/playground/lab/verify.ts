@@ -7,16 +7,33 @@ import { UserError } from '../../../models/errors.ts';
 import { sparseSinkhorn } from '../../sinkhorn.ts';
 import type { BackendChoice, BackendReport } from '../protocol.ts';
 
-/** Pages share their memory with others; phones do not reserve more than this. */
-const memoryLimit = 2 ** 30;
+/** Bytes: pages share their memory with others, and phones do not reserve more than this. */
+export const pageMemory = 2 ** 30;
+/** For a model that does not fit into that: all that WebAssembly can address, less a page. */
+export const mostMemory = 2 ** 32 - 2 ** 16;
 
-async function open({ name, plain, threads }: BackendChoice): Promise<Backend> {
-  if (name === 'wasm')
+/** A backend that has passed its check. */
+export interface Verified {
+  readonly backend: Backend;
+  readonly report: BackendReport;
+}
+
+function openWasm({ plain, threads }: BackendChoice, memoryLimit: number): Backend {
+  try {
     return createWasmBackend({
       memoryLimit,
       ...(plain ? { relaxedSimd: false } : {}),
       ...(threads > 0 ? { threads } : {}),
     });
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    throw new UserError(`this browser gives a page less than ${(memoryLimit / 2 ** 30).toFixed(1)} GiB of memory`);
+  }
+}
+
+async function open(choice: BackendChoice, memoryLimit: number): Promise<Backend> {
+  const { name } = choice;
+  if (name === 'wasm') return openWasm(choice, memoryLimit);
   if (name === 'webgpu' && !('gpu' in navigator)) throw new UserError('this browser has no WebGPU');
   try {
     const { openGpuBackend } = await import('../../../engine/gpu/open.ts');
@@ -30,7 +47,7 @@ async function open({ name, plain, threads }: BackendChoice): Promise<Backend> {
 
 const [rows, columns, width, targets] = [12, 20, 16, 8];
 
-/** Loss and gradients of a plan's cost and of a weight, by `backend`. */
+/** Loss, probabilities, and gradients of a plan's cost and of a weight, by `backend`. */
 async function sampleOf(backend: Backend): Promise<number[]> {
   const random = new Random(1).split('verify');
   const place = (shape: readonly number[], scale: number, requiresGrad = false) =>
@@ -50,8 +67,9 @@ async function sampleOf(backend: Backend): Promise<number[]> {
   const results = scope(() => {
     const { plan } = sparseSinkhorn(cost.mul(-1 / rows), mu, nu, { variant: 'dual', iterations: 3 });
     const hidden = plan.sparseMatmul(embedding).mul(rows).gelu(); // (rows, width)
-    const loss = hidden.matmul(weight).crossEntropy(labels).mean();
-    return [loss.detach(), ...grad(loss, [cost, weight])];
+    const logits = hidden.matmul(weight); // (rows, targets)
+    const loss = logits.crossEntropy(labels).mean();
+    return [loss.detach(), logits.softmax().detach(), ...grad(loss, [cost, weight])];
   });
   const values: number[] = [];
   for (const t of results) values.push(...(await t.data()));
@@ -66,8 +84,8 @@ async function sampleOf(backend: Backend): Promise<number[]> {
 const bound = 2 ** -14;
 
 /** Opens a backend, or says why it is not offered. */
-export async function openVerified(choice: BackendChoice): Promise<{ backend: Backend; report: BackendReport }> {
-  const backend = await open(choice);
+export async function openVerified(choice: BackendChoice, memoryLimit = pageMemory): Promise<Verified> {
+  const backend = await open(choice, memoryLimit);
   const expected = await sampleOf(createBackend('reference'));
   const actual = await sampleOf(backend);
   const error = Math.max(...actual.map((x, i) => Math.abs(x - expected[i]) / (1 + Math.abs(expected[i])))) / bound;

@@ -4,10 +4,11 @@ import { useEffect, useState } from 'preact/hooks';
 
 import { markOf, resultsTable } from '../../view/describe.ts';
 import type { CurvePlot } from '../../view/data.ts';
-import { variantNames } from '../protocol.ts';
+import { variantNames, type RunForecast } from '../protocol.ts';
 import { methodNames } from './rows.ts';
 import { Curves, PlanPicture, Problem, Section, Select, Slider, Table } from './parts.tsx';
 import {
+  backend,
   choices,
   choose,
   domain,
@@ -27,29 +28,36 @@ import { Figure } from './toy.tsx';
 
 const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(2)} GiB`;
 
-/** What the run will need, asked anew when its settings change. */
-function useForecast(): string {
-  const [said, setSaid] = useState('');
-  const [ready, wanted] = [model.value.value, settings.value];
+function describeForecast({ need, limit, recompute }: RunForecast): string {
+  const has = limit === null ? '' : ` of the page’s ${gibibytes(limit)}`;
+  return `Needs about ${gibibytes(need)} of memory${has}${recompute ? '; layers are computed twice to fit' : ''}.`;
+}
+
+/** What the run will need, or why it does not fit; asked anew when its settings change. */
+function useForecast(): { readonly said: string; readonly problem: string | null } {
+  const [answer, setAnswer] = useState<{ said: string; problem: string | null }>({ said: '', problem: null });
+  const [ready, runs, wanted, methods] = [
+    model.value.value,
+    backend.value.value,
+    settings.value,
+    choices.value.methods,
+  ];
   useEffect(() => {
     if (!ready) return;
     let current = true;
-    lab.forecast(wanted).then(
-      ({ need, limit }) => {
-        if (current)
-          setSaid(`Needs about ${gibibytes(need)}${limit === null ? '' : ` of the page’s ${gibibytes(limit)}`}.`);
-      },
-      () => {},
+    lab.forecast(wanted, methods).then(
+      forecast => current && setAnswer({ said: describeForecast(forecast), problem: null }),
+      (error: Error) => current && setAnswer({ said: '', problem: error.message }),
     );
     return () => {
       current = false;
     };
-  }, [ready, wanted]);
-  return said;
+  }, [ready, runs, wanted, methods]);
+  return answer;
 }
 
 function SettingsForm(): JSX.Element {
-  const { tokens, planShare, variant, iterations, alpha, seed, methods } = choices.value;
+  const { tokens, planShare, variant, iterations, alpha, seed, methods, validations } = choices.value;
   const busy = isBusy.value;
   return (
     <>
@@ -96,8 +104,16 @@ function SettingsForm(): JSX.Element {
           label="Variant"
           value={variant}
           disabled={busy}
-          options={variantNames.map(name => [name, name] as const)}
+          options={variantNames.map(name => ({ value: name, text: name }))}
           onChange={value => choose({ variant: value })}
+        />
+        <Slider
+          label="Held-out scores while finetuning"
+          value={validations}
+          min={0}
+          max={10}
+          disabled={busy}
+          onInput={value => choose({ validations: value })}
         />
         <Slider label="Seed" value={seed} min={0} max={9} disabled={busy} onInput={value => choose({ seed: value })} />
       </div>
@@ -227,8 +243,8 @@ export function Learn(): JSX.Element {
       <Saved />
       <SettingsForm />
       <Buttons />
-      <p class="note">{forecast}</p>
-      <Problem>{state.error}</Problem>
+      <p class="note">{forecast.said}</p>
+      <Problem>{state.error ?? forecast.problem}</Problem>
       {state.log.map(line => (
         <p key={line} class="note">
           {line}

@@ -16,6 +16,8 @@ export interface Choices {
   /** Part of the tokens on which the plan is learned. */
   readonly planShare: number;
   readonly methods: readonly string[];
+  /** Scores of each row in the course of finetuning. */
+  readonly validations: number;
   readonly variant: Variant;
   readonly iterations: number;
   /** α̂ v. */
@@ -33,6 +35,7 @@ export const defaultChoices: Choices = {
   tokens: 30_000,
   planShare: 0.1,
   methods: ['source', 'truncated', 'fvt', 's2t2'],
+  validations: 3,
   variant: 'dual',
   iterations: 3,
   alpha: 1,
@@ -77,6 +80,7 @@ export function parseLink(fragment: string): Choices {
     tokens: whole('tokens', 500, 1_000_000),
     planShare: number('planShare', 0.01, 0.9),
     methods: names?.length ? names : defaultChoices.methods,
+    validations: whole('validations', 0, 10),
     variant: oneOf('variant', variantNames) ?? defaultChoices.variant,
     iterations: whole('iterations', 1, 20),
     alpha: number('alpha', 0.001, 1000),

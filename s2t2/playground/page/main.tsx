@@ -18,7 +18,6 @@ const App = (): JSX.Element => (
         {`The worker stopped: ${crashed.value}. Reload the page; a run resumes where it was last saved.`}
       </p>
     )}
-    <ToyExhibit />
     <Bring />
     <Tokenize />
     <Learn />
@@ -29,6 +28,8 @@ const App = (): JSX.Element => (
 );
 
 if (!(await isolate())) {
+  // The head of the first section is in index.html, so that there is text before there is a script.
+  render(<ToyExhibit />, document.getElementById('exhibit')!);
   render(<App />, document.getElementById('app')!);
   void begin();
 }

@@ -79,7 +79,7 @@ export function Select<T extends string>({
 }: {
   label: string;
   value: T;
-  options: readonly (readonly [T, string])[];
+  options: readonly { readonly value: T; readonly text: string; readonly disabled?: boolean }[];
   onChange: (value: T) => void;
   disabled?: boolean;
 }): JSX.Element {
@@ -88,9 +88,9 @@ export function Select<T extends string>({
     <div class="field">
       <label for={id}>{label}</label>
       <select id={id} value={value} disabled={disabled} onChange={event => onChange(event.currentTarget.value as T)}>
-        {options.map(([name, text]) => (
-          <option key={name} value={name}>
-            {text}
+        {options.map(option => (
+          <option key={option.value} value={option.value} disabled={option.disabled}>
+            {option.text}
           </option>
         ))}
       </select>

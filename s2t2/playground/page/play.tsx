@@ -55,7 +55,11 @@ export function Play(): JSX.Element {
           label="Model"
           value={speaker}
           disabled={off}
-          options={available.length > 0 ? available.map(name => [name, name] as const) : [['', 'after a run']]}
+          options={
+            available.length > 0
+              ? available.map(name => ({ value: name, text: name }))
+              : [{ value: '', text: 'after a run' }]
+          }
           onChange={value => (method.value = value)}
         />
         <Slider

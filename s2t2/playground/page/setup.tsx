@@ -1,13 +1,74 @@
 /** What computes, and which model is adapted: in a fold, since both have a good default. */
+import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
-import { useId } from 'preact/hooks';
-import type { BackendName, ModelSummary } from '../protocol.ts';
+import { useEffect, useId, useRef } from 'preact/hooks';
+import {
+  backendNames,
+  gpuNames,
+  type BackendName,
+  type BackendReport,
+  type DroppedFile,
+  type ModelSummary,
+} from '../protocol.ts';
+import { droppedFiles } from './dropped.ts';
 import { Problem, Section, Select, Slider } from './parts.tsx';
-import { backend, choices, isBusy, loadModel, model, useBackend } from './state.ts';
+import { backend, choices, findOffers, isBusy, loadModel, model, offers, useBackend, type Loaded } from './state.ts';
+
+const over = signal(false);
 
 const sizes = ({ name, family, parameters, vocabulary, context }: ModelSummary): string =>
   `${name}, ${family}, ${(parameters / 1e6).toFixed(1)} M parameters, ` +
   `${vocabulary.toLocaleString('en')} tokens, context ${context}`;
+
+const ranBy = ({ description }: BackendReport): string =>
+  `Training, scoring and generation run on ${description}; passed its check. ` +
+  `Tokenizers and the layer at the top run on the processor.`;
+
+const titles: Readonly<Record<BackendName, string>> = { wasm: 'WebAssembly', webgpu: 'WebGPU', webgl2: 'WebGL2' };
+const stateOf = (name: BackendName): Loaded<BackendReport> => (name === 'wasm' ? backend : offers[name]).value;
+
+/** An option of the chooser: a backend of the graphics card is one once it has passed its check. */
+function optionOf(name: BackendName) {
+  if (name === 'wasm') return { value: name, text: titles[name] };
+  const { value, busy, error } = stateOf(name);
+  const why = value ? '' : busy ? ' (being checked)' : error === null ? ' (not checked yet)' : ' (not available)';
+  const runs = backend.value.value?.choice.name === name; // as the link asked
+  return { value: name, text: `${titles[name]}${runs ? '' : why}`, disabled: !value && !runs };
+}
+
+/** What became of the check of each backend of the graphics card. */
+function Offers(): JSX.Element {
+  const line = (name: (typeof gpuNames)[number]) => {
+    const { value, busy, error } = stateOf(name);
+    if (value) return `passed its check: ${value.description}.`;
+    if (busy) return 'being checked …';
+    return error === null ? 'checked when this section is in view.' : `not available: ${error}.`;
+  };
+  return (
+    <ul class="offers">
+      {gpuNames.map(name => (
+        <li key={name} data-backend={name}>
+          <b>{titles[name]}</b> {line(name)}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** Calls back once the element comes into view. */
+function useInView(callback: () => void): { readonly current: HTMLDivElement | null } {
+  const root = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const observer = new IntersectionObserver(([entry]) => {
+      if (!entry.isIntersecting) return;
+      observer.disconnect();
+      callback();
+    });
+    observer.observe(root.current!);
+    return () => observer.disconnect();
+  }, []);
+  return root;
+}
 
 export function Setup(): JSX.Element {
   const { backend: name, plain, threads } = choices.value;
@@ -15,27 +76,27 @@ export function Setup(): JSX.Element {
   const folder = useId();
   const off = busy || isBusy.value;
   const source = model.value.value;
+  const root = useInView(() => void findOffers());
+  const take = (files: readonly DroppedFile[]) => {
+    if (files.length > 0) void loadModel(files);
+  };
   return (
     <Section
       id="setup"
       title="Machine and model"
       lead={
         <>
-          Everything is computed here, by this browser. A backend is used once it has passed a check against a plain
+          Everything is computed here, by this browser. A backend is offered once it has passed a check against a plain
           implementation.
         </>
       }
     >
-      <div class="controls">
+      <div class="controls" ref={root}>
         <Select<BackendName>
           label="Backend"
           value={name}
           disabled={off}
-          options={[
-            ['wasm', 'WebAssembly'],
-            ['webgpu', 'WebGPU'],
-            ['webgl2', 'WebGL2'],
-          ]}
+          options={backendNames.map(optionOf)}
           onChange={next => void useBackend({ backend: next })}
         />
         <Slider
@@ -58,16 +119,31 @@ export function Setup(): JSX.Element {
         </label>
       </div>
       <p class="status" role="status" id="backend">
-        {busy ? 'Checking the backend …' : value ? `${value.description}; passed its check.` : ''}
+        {busy ? 'Checking the backend …' : value ? ranBy(value) : ''}
         {crossOriginIsolated ? '' : ' This page shares no memory between threads: it is not cross-origin isolated.'}
       </p>
       <Problem>{error}</Problem>
+      <Offers />
       <p class="status" role="status">
         {model.value.busy ? 'Loading the model …' : source ? `Source model: ${sizes(source)}.` : ''}
       </p>
-      <div class="field">
+      <div
+        class={`drop${over.value ? ' over' : ''}`}
+        id="model-drop"
+        onDragOver={event => {
+          event.preventDefault();
+          over.value = true;
+        }}
+        onDragLeave={() => (over.value = false)}
+        onDrop={event => {
+          event.preventDefault();
+          over.value = false;
+          if (!off && event.dataTransfer) void droppedFiles(event.dataTransfer).then(take);
+        }}
+      >
         <label for={folder}>
-          A model of your own: the directory with config.json, tokenizer.json and model.safetensors
+          A model of your own: drop its directory here, with config.json, tokenizer.json and model.safetensors, or
+          choose it
         </label>
         <input
           id={folder}
@@ -75,11 +151,14 @@ export function Setup(): JSX.Element {
           multiple
           disabled={off}
           ref={input => input?.setAttribute('webkitdirectory', '')}
-          onChange={event => {
-            const files = [...(event.currentTarget.files ?? [])];
-            if (files.length > 0)
-              void loadModel(files.map(file => ({ name: file.webkitRelativePath || file.name, file })));
-          }}
+          onChange={event =>
+            take(
+              Array.from(event.currentTarget.files ?? [], file => ({
+                name: file.webkitRelativePath || file.name,
+                file,
+              })),
+            )
+          }
         />
       </div>
       <Problem>{model.value.error}</Problem>

@@ -15,6 +15,7 @@ import type {
   SavedRun,
   TokenizerSummary,
 } from '../protocol.ts';
+import { gpuNames } from '../protocol.ts';
 import { connect } from './lab.ts';
 import { formatLink, parseLink, type Choices } from './link.ts';
 
@@ -133,11 +134,34 @@ effect(() => {
   history.replaceState(null, '', `${location.pathname}${location.search}${fragment ? `#${fragment}` : ''}`);
 });
 
-const worker = new Worker(new URL('worker.js', document.baseURI), { type: 'module' });
-/** The worker. */
-export const lab = connect(worker, onEvent, message => {
+/** The worker; it starts after the first paint, which it would delay on a machine with few processors. */
+export const lab = connect(afterPaint().then(openWorker), onEvent, message => {
   crashed.value = message;
 });
+
+function openWorker(): Worker {
+  return new Worker(new URL('worker.js', document.baseURI), { type: 'module' });
+}
+
+/** The second frame from now, or half a second where a hidden page draws none. */
+function afterPaint(): Promise<unknown> {
+  const drawn = new Promise(resolve => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+  return Promise.race([drawn, new Promise(resolve => setTimeout(resolve, 500))]);
+}
+
+/** Backends of the graphics card: the report of their check, or why they cannot be used. */
+export const offers = {
+  webgpu: signal<Loaded<BackendReport>>(nothing),
+  webgl2: signal<Loaded<BackendReport>>(nothing),
+};
+
+/** Looks for the backends of the graphics card and checks them, one after the other. */
+export async function findOffers(): Promise<void> {
+  for (const name of gpuNames) {
+    const { value, busy } = offers[name].value;
+    if (!value && !busy) await load(offers[name], () => lab.offer(name));
+  }
+}
 
 /** A backend is used once it has passed its check; one that does not leaves the page with the one before. */
 export async function useBackend(change: Partial<Pick<Choices, 'backend' | 'plain' | 'threads'>>): Promise<void> {
@@ -148,7 +172,9 @@ export async function useBackend(change: Partial<Pick<Choices, 'backend' | 'plai
 
 /** Loads a dropped model, or the bundled one. */
 export async function loadModel(files: readonly DroppedFile[] | null): Promise<void> {
-  if ((await load(model, () => lab.loadModel(files))) === null) return;
+  const { methods } = choices.value;
+  if ((await load(model, () => lab.loadModel(files, settings.value, methods))) === null) return;
+  if (files) backend.value = { ...backend.value, value: await lab.runs() };
   run.value = idle;
   if (domain.value.value) await exploreTokenizer();
 }
@@ -172,13 +198,14 @@ async function exploreTokenizer(): Promise<void> {
 
 /** Starts a run, or resumes the one that was saved. */
 export async function startRun(resume = false): Promise<void> {
+  const { validations } = choices.value;
   const methods = resume && saved.value ? saved.value.methods : choices.value.methods;
   const rows = methods.map(name => ({ name, before: null, after: null, row: null }));
   run.value = { ...idle, phase: 'running', doing: 'preparing', rows };
   if (resume && saved.value) domain.value = { value: saved.value.domain, busy: false, error: null };
   saved.value = null;
   try {
-    await lab.run({ settings: settings.value, methods, resume });
+    await lab.run({ settings: settings.value, methods, validations, resume });
   } catch (error) {
     update({ phase: 'failed', error: messageOf(error) });
   }
@@ -213,6 +240,8 @@ const updateCurve = (name: string, change: (curve: LiveCurve) => LiveCurve): voi
   update({ curves: [...curves.filter(curve => curve.name !== name), change(known)] });
 };
 
+const whens = { before: 'before', during: 'in the course of', after: 'after' } as const;
+
 /** Tokens and seconds that a method had spent when its present stage began. */
 let spent = { method: '', stage: '', tokens: 0, seconds: 0 };
 let latest = { tokens: 0, seconds: 0 };
@@ -224,17 +253,23 @@ function onEvent(event: RunEvent): void {
         return update({ floors: event.rows });
       case 'stage':
         return onStage(event);
-      case 'evaluating':
-        return update({ doing: `${event.method}: scoring held-out text`, share: event.share });
+      case 'evaluating': {
+        const { method, when, share } = event;
+        return update({ doing: `${method}: scoring held-out text ${whens[when]} finetuning`, share });
+      }
       case 'scored': {
         const { method, when, metrics, tokens, seconds } = event;
-        updateRow(method, { [when]: metrics });
+        if (when !== 'during') updateRow(method, { [when]: metrics });
         return updateCurve(method, curve => ({ ...curve, marks: [...curve.marks, { tokens, seconds, metrics }] }));
       }
       case 'plan':
         return update({ plan: event });
-      case 'row':
-        return updateRow(event.row.name, { row: event.row });
+      case 'row': {
+        const { row } = event;
+        updateRow(row.name, { row });
+        // Whole, also where the run was resumed; and what the report draws.
+        return updateCurve(row.name, curve => ({ ...curve, points: row.curve }));
+      }
       case 'log':
         return update({ log: [...run.value.log, event.line] });
       case 'done':

@@ -5,7 +5,7 @@ import { useEffect } from 'preact/hooks';
 
 import { variantNames, type Toy, type ToyRound, type ToySettings } from '../protocol.ts';
 import { toyColumns, toyIterations, toyRows } from '../toy-tokens.ts';
-import { Curves, Section, Select, Slider } from './parts.tsx';
+import { Curves, Select, Slider } from './parts.tsx';
 import { lab } from './state.ts';
 
 const settings = signal<ToySettings>({ variant: 'dual', alpha: 1, marginals: 'uniform', prior: 0.7, seed: 0 });
@@ -140,18 +140,7 @@ export function ToyExhibit(): JSX.Element {
   const { variant, alpha, marginals, prior, seed } = settings.value;
   const t = round.value;
   return (
-    <Section
-      id="layer"
-      title="The layer"
-      lead={
-        <>
-          A new vocabulary (rows) is written in an old one (columns). Every row has to spread its mass over the columns,
-          and every column must be used as much as its marginal says. <b>Sparse Sinkhorn</b> projects on rows and
-          columns in turn and leaves most cells exactly empty; the usual <b>entropic</b> Sinkhorn leaves none empty.
-          Rows are pieces of proteins, columns are letters.
-        </>
-      }
-    >
+    <>
       <div class="controls">
         <Slider label="Iterations T" value={t} min={1} max={toyIterations} onInput={value => (round.value = value)} />
         <Slider
@@ -175,15 +164,15 @@ export function ToyExhibit(): JSX.Element {
         <Select
           label="Variant"
           value={variant}
-          options={variantNames.map(name => [name, name] as const)}
+          options={variantNames.map(name => ({ value: name, text: name }))}
           onChange={value => change({ variant: value })}
         />
         <Select
           label="Column marginal ν"
           value={marginals}
           options={[
-            ['uniform', 'uniform'],
-            ['zipf', 'few letters are common'],
+            { value: 'uniform', text: 'uniform' },
+            { value: 'zipf', text: 'few letters are common' },
           ]}
           onChange={value => change({ marginals: value })}
         />
@@ -213,6 +202,6 @@ export function ToyExhibit(): JSX.Element {
         Both start from the same cost, so that a row’s logits are the same. The prior is what the text says: the letters
         of a piece. α small: a vertex of the polytope, few cells; α large: the plan fills up.
       </p>
-    </Section>
+    </>
   );
 }

@@ -3,21 +3,20 @@
  * finetuned, the page reloaded in the middle, and what is downloaded is read by the command line.
  */
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname, extname, join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { gunzipSync } from 'node:zlib';
+import { gzipSync } from 'node:zlib';
 import axe from 'axe-core';
 import { unzipSync } from 'fflate';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { chromiumPath, launchChromium } from '../../../bench/browser/chromium.ts';
+import { launchChromium } from '../../../bench/browser/chromium.ts';
 import { createWasmBackend, setBackend } from '../../../engine/index.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
 import { score } from '../../../models/score.ts';
 import { root } from '../../../s2t2/app/site/bundle.ts';
-import { playgroundFiles } from '../../../s2t2/app/site/playground.ts';
 import { serve, type File, type Site } from '../../../s2t2/app/site/serve.ts';
 import { readCorpus } from '../../../s2t2/app/corpus.ts';
 import { cutAll, toSequences } from '../../../s2t2/app/prepare.ts';
@@ -25,46 +24,22 @@ import type { Results } from '../../../s2t2/cell.ts';
 import { metrics } from '../../../s2t2/evaluate.ts';
 import { parsePlan } from '../../../s2t2/plan-format.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
-
-const missing = chromiumPath() === null;
-if (missing) console.warn('SKIPPED: no chromium on the PATH, so the playground was opened in none');
-
-/** 200 proteins of at most 60 residues. */
-async function proteins(): Promise<string> {
-  const fasta = gunzipSync(await readFile(join(root, 's2t2/data/proteins.test.fasta.gz'))).toString();
-  const records = fasta.split('>').slice(1, 201);
-  return records
-    .map(record => {
-      const [name, ...lines] = record.split('\n');
-      return `>${name}\n${lines.join('').slice(0, 60)}\n`;
-    })
-    .join('');
-}
+import { below, done, drop, lastRow, learn, missing, open as openPage, proteins, visit } from './browser.ts';
 
 describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () => {
   const directory = temporaryDirectory();
-  let files: Record<string, File>;
   let site: Site;
   let browser: Browser;
   let page: Page;
-  const complaints: string[] = [];
+  let complaints: string[];
 
   beforeAll(async () => {
-    files = await playgroundFiles();
-    // As most web servers: without the headers of isolation, which the service worker adds; and not at the root.
-    site = await serve(Object.fromEntries(Object.entries(files).map(([path, file]) => [`/below${path}`, file])), {
-      isolated: false,
-    });
+    // The site as it is written for any web server; served without the headers of isolation, and not at the root.
+    const built = join(directory, 'site');
+    await promisify(execFile)(process.execPath, [join(root, 'dist/s2t2/app/site/main.js'), '--build', built]);
+    site = await serve(below(await filesOf(built)), { isolated: false });
     browser = await launchChromium();
-    const context = await browser.newContext({ viewport: { width: 390, height: 844 }, acceptDownloads: true });
-    page = await context.newPage();
-    page.on('pageerror', error => complaints.push(error.message));
-    page.on('console', message => {
-      if (message.type() === 'error') complaints.push(message.text());
-    });
-    context.on('request', request => {
-      if (!request.url().startsWith(site.url) && !/^(blob|data):/.test(request.url())) complaints.push(request.url());
-    });
+    ({ page, complaints } = await visit(browser, site.url, { acceptDownloads: true }));
   }, 120_000);
 
   afterEach(() => expect(complaints).toEqual([]));
@@ -75,28 +50,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
   });
 
   const settings = 'vocabulary=64&tokens=4000&methods=s2t2&plain=true';
-  const done = () => page.waitForFunction(() => document.querySelector('.progress p')?.textContent === 'Done.');
-  const shown = () => page.locator('#live-table ~ .scroll tbody tr').last().locator('td').allTextContents();
-
-  async function open(threads: number): Promise<void> {
-    // A change of the fragment alone loads nothing.
-    await page.goto('about:blank');
-    await page.goto(`${site.url}below/#${settings}&threads=${threads}`);
-    await page.waitForFunction(() => document.querySelector('#backend')?.textContent?.includes('passed its check'));
-    await page.getByText('Source model: the bundled English model').waitFor();
-  }
-
-  async function drop(name: string, text: string): Promise<void> {
-    const data = await page.evaluateHandle(
-      ([fileName, content]) => {
-        const transfer = new DataTransfer();
-        transfer.items.add(new File([content], fileName));
-        return transfer;
-      },
-      [name, text],
-    );
-    await page.dispatchEvent('.drop', 'drop', { dataTransfer: data });
-  }
+  const open = (threads: number) => openPage(page, `${site.url}below/`, `${settings}&threads=${threads}`);
 
   async function violations(): Promise<string[]> {
     await page.evaluate(axe.source);
@@ -122,13 +76,12 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
     await open(1);
     expect(await page.evaluate(() => crossOriginIsolated)).toBe(true);
     expect(await page.locator('#backend').textContent()).toContain('one thread');
-    await drop('mine.fasta', await proteins());
+    await drop(page, 'mine.fasta', await proteins());
     await page.getByText('180 texts to learn from').waitFor();
     await page.getByText('20 held out').waitFor();
     await page.waitForFunction(() => document.querySelectorAll('.sample .token').length > 60);
-    await page.getByRole('button', { name: 'Learn and compare' }).click();
-    await done();
-    const figures = await shown();
+    await learn(page);
+    const figures = await lastRow(page);
     expect(figures).toHaveLength(8);
     const [download] = await Promise.all([
       page.waitForEvent('download'),
@@ -164,26 +117,25 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
     const { figures } = await undisturbed();
     await open(2);
     expect(await page.locator('#backend').textContent()).toContain('2 threads over shared memory');
-    await drop('mine.fasta', await proteins());
+    await drop(page, 'mine.fasta', await proteins());
     await page.getByText('180 texts to learn from').waitFor();
     await pauseWhen('s2t2: finetuning');
     await page.getByRole('button', { name: 'Learn and compare' }).click();
     await page.locator('.progress [role=status]').filter({ hasText: 'Paused.' }).waitFor();
     await page.reload();
     await page.getByRole('button', { name: 'Resume the run' }).click();
-    await done();
+    await done(page);
     // The seconds differ.
-    expect((await shown()).slice(0, -1)).toEqual(figures.slice(0, -1));
+    expect((await lastRow(page)).slice(0, -1)).toEqual(figures.slice(0, -1));
   });
 
   test('a finished run answers questions, fits a phone, and has no barrier that axe knows', async () => {
     await undisturbed();
     if (!(await page.getByText('Done.', { exact: true }).isVisible())) {
       await open(1);
-      await drop('mine.fasta', await proteins());
+      await drop(page, 'mine.fasta', await proteins());
       await page.getByText('180 texts to learn from').waitFor();
-      await page.getByRole('button', { name: 'Learn and compare' }).click();
-      await done();
+      await learn(page);
     }
     await page.getByRole('button', { name: 'Generate', exact: true }).click();
     await page.locator('.spoken .tokens').waitFor();
@@ -200,14 +152,55 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
     await page.emulateMedia({ colorScheme: 'light' });
   });
 
-  test('a bad file is a line beside the drop zone, and the page goes on', async () => {
+  const letters = (n: number) =>
+    Array.from({ length: n }, (_, i) => 'ACDEFGHIKLMNPQRSTVWY'[(i * i + 7 * i) % 20]).join('');
+  const bad: readonly (readonly [name: string, content: string | Uint8Array])[] = [
+    ['bad.fasta', '>a\nMKV\n>b\nMK1\n'],
+    ['empty.txt', ''],
+    ['reads.fastq', '@r1\nACGT\n+\nIIII\n'],
+    ['pack.zip', Uint8Array.from([0x50, 0x4b, 3, 4, 20, 0, 0, 0])],
+    ['pack.xz', Uint8Array.from([0xfd, 0x37, 0x7a, 0x58, 0x5a, 0, 0, 4])],
+    ['page.pdf', '%PDF-1.4\n'],
+    ['table.csv', 'a,b\n1,2\n3,4\n'],
+    ['binary.txt', Uint8Array.from({ length: 4096 }, (_, i) => (i * 151 + (i >> 3)) % 256)],
+    ['broken.jsonl', '{"text": "a"}\n{"text": \n'],
+    ['half.fasta.gz', gzipSync(`>a\n${letters(5000)}\n`).subarray(0, -20)],
+  ];
+
+  test('a bad file is the command line’s one line beside the drop zone, and the page goes on', async () => {
     await open(1);
-    await drop('bad.fasta', '>a\nMKV\n>b\nMK1\n');
-    await page.getByRole('alert').filter({ hasText: 'bad.fasta:4: unexpected "1" in a sequence' }).waitFor();
-    await drop('empty.txt', '');
-    await page.getByRole('alert').filter({ hasText: 'empty.txt: is empty' }).waitFor();
-    await drop('few.txt', 'one text');
+    for (const [name, content] of bad) {
+      const path = join(directory, name);
+      await writeFile(path, content);
+      const error = await readCorpus(path).then(
+        () => null,
+        (e: Error) => e.message,
+      );
+      expect(error, name).not.toBeNull();
+      // A page has no flags, and its gunzip does not say what is damaged.
+      const line = error!
+        .replaceAll(`${directory}/`, '')
+        .replace(/, or say with --format .*/, '')
+        .replace(/(damaged gzip) \(.*?\)/, '$1');
+      await drop(page, name, content);
+      await expect
+        .poll(() => page.locator('section:has(#domain) [role=alert]').textContent(), { message: name })
+        .toBe(line);
+    }
+    await drop(page, 'few.txt', 'one text');
     await page.getByRole('alert').filter({ hasText: 'few.txt: 1 text is too few' }).waitFor();
+  });
+
+  test('of a huge file the page reads what it uses, and says so', async () => {
+    await open(1);
+    const data = await page.evaluateHandle(() => {
+      const transfer = new DataTransfer();
+      const block = new Blob(Array.from({ length: 10_000 }, (_, i) => `text ${i} of this file has a few words\n\n`));
+      transfer.items.add(new File(new Array(1000).fill(block), 'huge.txt')); // 400 MB, which share one block
+      return transfer;
+    });
+    await page.dispatchEvent('.drop', 'drop', { dataTransfer: data });
+    await page.getByText('huge.txt holds more than is used').waitFor();
   });
 });
 
@@ -215,4 +208,17 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
 function once<T>(make: () => Promise<T>): () => Promise<T> {
   let made: Promise<T> | undefined;
   return () => (made ??= make());
+}
+
+/** A built site's files, by path. */
+async function filesOf(built: string): Promise<Record<string, File>> {
+  const types: Readonly<Record<string, string>> = { '.html': 'text/html', '.js': 'text/javascript' };
+  const names = (await readdir(built, { recursive: true, withFileTypes: true })).filter(entry => entry.isFile());
+  const entries = names.map(async ({ parentPath, name }) => {
+    const path = join(parentPath, name);
+    const type = types[extname(name)] ?? 'application/octet-stream';
+    return [`/${relative(built, path)}`, { type, body: await readFile(path) }] as const;
+  });
+  const files: Record<string, File> = Object.fromEntries(await Promise.all(entries));
+  return { ...files, '/': files['/index.html'] };
 }
