@@ -56,7 +56,8 @@ export interface Adaptation extends TargetOptions {
   readonly out: string;
   /**
    * Whose model is written to `model/`: that of a row, or of the row with the fewest bits per byte (`best`); by default
-   * the last that learned a plan.
+   * the last that learns a plan. Where none does it is the last of the target vocabulary, and a model that an earlier
+   * run has saved stays.
    */
   readonly save?: string;
   /** For `results.json`, with `origin`: version, command and files. */
@@ -123,6 +124,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   let plan = earlier.some(e => e.hasPlan)
     ? await loadPlan(join(out, 'plan.safetensors'), { source: source.tokenizer.hash, target: target.hash })
     : null;
+  const { save = savedByDefault(names, saved) } = adaptation;
   const progress = runProgress(names.reduce((n, name) => n + workOf(methods[name], experiment), 0));
   try {
     for (const name of names) {
@@ -135,7 +137,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
         await savePlan(join(out, 'plan.safetensors'), plan);
         await writeFileAtomic(join(out, 'tokenizer.json'), tokenizerToJson(target));
       }
-      if (isToSave(adaptation.save, result, rows)) {
+      if (isToSave(save, result, rows)) {
         saved = name;
         await saveAdapted(adaptation, experiment, name, result.model, rows);
       }
@@ -155,6 +157,12 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
 }
+
+/** The row whose model is kept where nobody says which, and no row learns a plan. */
+const savedByDefault = (names: readonly string[], saved: string | null): string | undefined =>
+  saved !== null || names.some(name => methods[name].learnsPlan)
+    ? undefined
+    : names.findLast(name => methods[name].vocabulary === 'target');
 
 /** Whether a row's model is the one to keep; `rows` holds it and those before. */
 function isToSave(save: string | undefined, { row, plan }: Outcome, rows: readonly Row[]): boolean {

@@ -127,7 +127,8 @@ const planSummary = ({ rows, columns, support, supportPerRow, residual, gap }: P
 const saveOption = () =>
   new Option(
     '--save <name>',
-    'row whose model is kept, or best: the one with the fewest held-out bits per byte; default: the last with a plan',
+    'row whose model is kept, or best: the one with the fewest held-out bits per byte; default: the last that learns a ' +
+      'plan, or else the last of the target vocabulary',
   );
 const logOption = () => new Option('--log <file>', 'append every step to this file, a line of JSON each');
 
@@ -160,10 +161,10 @@ export function addAdaptCommands(program: Command): void {
     .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
       'source',
-      'truncated',
       'random',
       'fvt',
       'scratch',
+      'fvt-spread',
       's2t2',
     ])
     .addOption(saveOption())

@@ -18,8 +18,6 @@ export interface Line {
   readonly name: string;
   readonly method: Method;
   readonly vary?: Partial<Settings>;
-  /** Another line, whose learning rates this one takes. */
-  readonly ratesOf?: string;
 }
 
 /** The rows that a table can have. */
@@ -33,7 +31,6 @@ export const lines: readonly Line[] = [
   { name: 'dense', method: methods.dense },
   { name: 'paper', method: methods.paper },
   { name: 's2t2', method: methods.s2t2 },
-  { name: 's2t2-unlearned', method: methods.s2t2, vary: { planShare: 0 }, ratesOf: 's2t2' },
   { name: 's2t2-unspread', method: methods.s2t2, vary: { spread: 'none' } },
   { name: 'scratch', method: methods.scratch },
 ];
@@ -88,7 +85,7 @@ export async function chooseRates(
   const rates = new Map<string, Rates>();
   const rows: GridRow[] = [];
   for (const line of rotated(
-    lines.filter(l => chosen.some(c => (c.ratesOf ?? c.name) === l.name)),
+    lines.filter(l => chosen.includes(l)),
     share,
   )) {
     const tried = new Map<string, Rates & Pick<GridRow, 'before' | 'bitsPerByte'>>();
@@ -138,7 +135,7 @@ export function ratesFrom(
   tokens: number,
 ): Map<string, Rates> {
   return new Map(
-    [...new Set(chosen.map(line => line.ratesOf ?? line.name))].map(name => {
+    chosen.map(({ name }) => {
       const found = chosenRates(grid, name, domain, tokens);
       if (!found)
         throw new UserError(
@@ -192,7 +189,7 @@ export const seedCell = (line: Line, base: Settings, rates: ReadonlyMap<string, 
   key: `${line.name} ${seed}`,
   line: line.name,
   method: line.method,
-  settings: settingsOf({ ...base, seed }, line, rates.get(line.ratesOf ?? line.name)!),
+  settings: settingsOf({ ...base, seed }, line, rates.get(line.name)!),
 });
 
 /** The one with the plan that ablations, transfer and questions are about. */

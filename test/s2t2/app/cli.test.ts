@@ -263,7 +263,7 @@ describe('the whole job', () => {
       job(at('afresh'), '--seed', '1', '--tokens', '200', '--methods', 'truncated', '--fresh'),
     );
     expect([code, stderr.includes('Error')]).toEqual([0, false]);
-    expect((await readdir(at('afresh'))).sort()).toEqual(['report.html', 'results.json', 'work']);
+    expect((await readdir(at('afresh'))).sort()).toEqual(['model', 'report.html', 'results.json', 'work']);
     expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual([]);
   });
 

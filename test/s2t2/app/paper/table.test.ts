@@ -84,17 +84,18 @@ const line = (name: string): Line => lines.find(l => l.name === name)!;
 const rates = new Map<string, Rates>([
   ['source', { rate: 0.1, planRate: 1, bodyRate: 1 }],
   ['s2t2', { rate: 0.2, planRate: 2, bodyRate: 0.5 }],
+  ['s2t2-unspread', { rate: 0.4, planRate: 2, bodyRate: 0.5 }],
   ['scratch', { rate: 0.3, planRate: 3, bodyRate: 1 }],
 ]);
 
 describe('the main table', () => {
-  const chosen = ['source', 's2t2', 's2t2-unlearned', 'scratch'].map(line);
+  const chosen = ['source', 's2t2', 's2t2-unspread', 'scratch'].map(line);
   const seeds = [0, 1, 2];
   /** x of a cell, by line and seed. */
   const xs: Record<string, number[]> = {
     source: [1, 2, 4],
     s2t2: [3, 2, 7],
-    's2t2-unlearned': [3, 5, 6],
+    's2t2-unspread': [3, 5, 6],
     scratch: [5, 4, 9],
     'source, equal bytes': [2, 3, 1],
   };
@@ -127,7 +128,7 @@ describe('the main table', () => {
       ...['uniform', 'order 0', 'unigram', 'order 1', 'order 2', 'order 3'].map(name => [name, null]),
       ['source', 'source'],
       ['s2t2', 'target'],
-      ['s2t2-unlearned', 'target'],
+      ['s2t2-unspread', 'target'],
       ['scratch', 'target'],
       ['source, equal bytes', 'source'],
     ]);
@@ -217,11 +218,11 @@ describe('the main table', () => {
   });
 });
 
-test('a cell has the rates of its line, or of the line whose rates it takes', () => {
-  expect(seedCell(line('s2t2-unlearned'), base, rates, 4)).toMatchObject({
-    key: 's2t2-unlearned 4',
-    line: 's2t2-unlearned',
-    settings: { ...base, planShare: 0, seed: 4, rate: 0.2, planRate: 2, bodyRate: 0.5 },
+test('a cell has the settings and the rates of its line', () => {
+  expect(seedCell(line('s2t2-unspread'), base, rates, 4)).toMatchObject({
+    key: 's2t2-unspread 4',
+    line: 's2t2-unspread',
+    settings: { ...base, spread: 'none', seed: 4, rate: 0.4, planRate: 2, bodyRate: 0.5 },
   });
   expect(seedCell(line('scratch'), base, rates, 0).settings).toMatchObject({ rate: 0.3, seed: 0 });
 });
@@ -332,7 +333,7 @@ describe('learning rates', () => {
       [4, 10, 1],
     ]);
     expect(rows.filter(r => r.chosen)).toHaveLength(1);
-    expect(ratesFrom(rows, [line('s2t2'), line('s2t2-unlearned')], 'proteins', 1)).toEqual(found);
+    expect(ratesFrom(rows, [line('s2t2')], 'proteins', 1)).toEqual(found);
     for (const [name, domain] of [
       ['source', 'proteins'],
       ['s2t2', 'dna'],
