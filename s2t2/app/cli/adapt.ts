@@ -191,7 +191,10 @@ export function addAdaptCommands(program: Command): void {
     .option('--test-share <x>', 'that part', fraction, 0.05)
     .addOption(requiredOption('--out <dir>', 'directory of the run'))
     .addOption(adaptedDType)
-    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, ['source', 's2t2'])
+    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
+      'source',
+      'fvt-spread',
+    ])
     .addOption(saveOption())
     .addOption(logOption())
     .action(runAdaptation);

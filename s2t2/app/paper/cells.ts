@@ -113,7 +113,7 @@ async function trainCell(
   const work = join(out, 'work', name, 'stages');
   await makeDirectory(work);
   const { row, model, plan, scores, evaluationSeconds } = await runExperiment(
-    { ...prepared, settings, fingerprint: name, work, signal, log },
+    { ...prepared, settings, fingerprint: sha256(name), work, signal, log },
     method,
   );
   const result: CellResult = {

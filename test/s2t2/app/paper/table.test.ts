@@ -25,7 +25,10 @@ import {
 import { ablate, type AblationName } from '../../../../s2t2/app/paper/ablations.ts';
 import type { Prepared } from '../../../../s2t2/app/prepare.ts';
 import { defaults, type Rates, type Settings } from '../../../../s2t2/settings.ts';
+import { Interrupted } from '../../../../models/train.ts';
+import { methods } from '../../../../s2t2/methods.ts';
 import { temporaryDirectory } from '../../../models/temporary.ts';
+import { tinyContext } from '../../fixture.ts';
 
 const root = temporaryDirectory();
 const texts = { train: ['MKVL', 'AAGM'], test: ['MK', 'VLA', 'GGGG'] };
@@ -457,4 +460,35 @@ test('a rotated list has the same items, from a share of its length on', () => {
 
 test('the median is the middle one, the upper of two', () => {
   expect([[3], [5, 1], [9, 1, 4], [2, 10, 1, 3]].map(median)).toEqual([3, 5, 4, 3]);
+});
+
+test('a cell stopped between its evaluation and finetuning resumes, and is the one never stopped', async () => {
+  const { source, target: to, settings, train: sequences } = await tinyContext();
+  const benchIn = async (signal?: AbortSignal, out?: string): Promise<Bench> => ({
+    prepared: {
+      source,
+      target: to,
+      settings,
+      sequences: { train: sequences, test: sequences },
+      fingerprint: 'tiny',
+    } as unknown as Prepared,
+    out: out ?? (await mkdtemp(join(root, 'bench-'))),
+    signal,
+    log: () => {},
+  });
+  const cell: Cell = { key: 'fvt', method: methods.fvt, settings };
+  const stop = new AbortController();
+  const stopped = await benchIn(stop.signal);
+  /** What finetuning starts from is asked for once the start has been evaluated. */
+  const start: typeof methods.fvt.start = async context => ({
+    ...(await methods.fvt.start(context)),
+    get finetuned() {
+      stop.abort(new Interrupted('stopped'));
+      return undefined;
+    },
+  });
+  await expect(runCell(stopped, { ...cell, method: { ...methods.fvt, start } })).rejects.toThrow(Interrupted);
+  const resumed = await runCell(await benchIn(undefined, stopped.out), cell);
+  const whole = await runCell(await benchIn(), cell);
+  expect([resumed!.before, resumed!.after]).toEqual([whole!.before, whole!.after]);
 });
