@@ -8,15 +8,24 @@ import type { Rates } from '../../settings.ts';
 
 const number = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text.replaceAll('_', '')));
 
-/** A whole number of at least `least`. */
+/**
+ * A whole number of at least `least`, and at most `most`: what becomes the length of an array, or a number of processes,
+ * has a limit that no use of it reaches.
+ */
 export const whole =
-  (least: number) =>
+  (least: number, most = Number.MAX_SAFE_INTEGER) =>
   (text: string): number => {
     const value = number(text);
-    if (!Number.isSafeInteger(value) || value < least)
-      throw new InvalidArgumentError(`Expected a whole number of ${least} or more.`);
-    return value;
+    if (Number.isSafeInteger(value) && value >= least && value <= most) return value;
+    throw new InvalidArgumentError(
+      most === Number.MAX_SAFE_INTEGER
+        ? `Expected a whole number of ${least} or more.`
+        : `Expected a whole number from ${least} to ${most.toLocaleString('en')}.`,
+    );
   };
+
+/** Tokens in a batch. */
+export const batchTokens = whole(1, 2 ** 24);
 
 /** A finite number above zero. */
 export const positive = (text: string): number => {
@@ -41,8 +50,8 @@ export const fraction = (text: string): number => {
 
 /** A number above 0, and at most 1. */
 export const positiveFraction = (text: string): number => {
-  const value = Number(text);
-  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('It is a number above 0, and at most 1.');
+  const value = number(text);
+  if (!(value > 0 && value <= 1)) throw new InvalidArgumentError('Expected a number above 0 and at most 1.');
   return value;
 };
 

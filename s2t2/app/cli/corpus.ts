@@ -1,6 +1,7 @@
 /** `tokenize` and `data`: tokenizers and corpora, without a model. */
+import { dirname } from 'node:path';
 import { Argument, type Command } from 'commander';
-import { writeFileAtomic } from '../../../models/node/files.ts';
+import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
 import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import { TextSample } from '../../corpus/sequences.ts';
@@ -30,6 +31,7 @@ export function addCorpusCommands(program: Command): void {
     .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
     .addOption(requiredOption('--out <file>', 'the tokenizer.json to write'))
     .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
+      await makeDirectory(dirname(out)); // or learn now that it cannot be made
       const sample = new TextSample(flags.tokenizerSample);
       const check = heapCheck(data);
       const summary = await streamCorpus(data, corpusOptions(flags), batch => {

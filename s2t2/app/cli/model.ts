@@ -1,10 +1,11 @@
 /** `import`, `evaluate` and `generate`: a model as it is. */
+import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { writeFileAtomic } from '../../../models/node/files.ts';
+import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score, type Score } from '../../../models/score.ts';
@@ -57,6 +58,7 @@ export function addModelCommands(program: Command): void {
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option('--per-text <file>', 'write the score of every text to this file, a line of JSON each')
     .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
+      if (flags.perText !== undefined) await makeDirectory(dirname(flags.perText)); // or learn now that it cannot be made
       const { model, tokenizer } = await loadModel(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
       const context = longestSequence(model.config);

@@ -30,7 +30,7 @@ export function addPaperCommand(program: Command): void {
       ['proteins'],
     )
     .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
-    .option('--seeds <n>', 'seeds', whole(1), 5)
+    .option('--seeds <n>', 'seeds', whole(1, 1000), 5)
     .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
     .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
     .option(
@@ -51,7 +51,12 @@ export function addPaperCommand(program: Command): void {
       'bodyRate',
     ])
     .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
-    .option('--jobs <n>', 'processes that train cells side by side, each on its share of the processors', whole(1), 1)
+    .option(
+      '--jobs <n>',
+      'processes that train cells side by side, each on its share of the processors',
+      whole(1, 256),
+      1,
+    )
     .addOption(new Option('--helper <share>').argParser(fraction).hideHelp())
     .action(
       async ({
@@ -93,7 +98,7 @@ export function addPaperCommand(program: Command): void {
           printPart(domainsMarkdown(results));
           await writeFileAtomic(join(out, 'domains.md'), domainsMarkdown(results));
         }
-        print(results, `written to ${out}`);
+        print({ out, papers: results }, `written to ${out}`);
       },
     );
 }

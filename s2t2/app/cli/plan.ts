@@ -50,7 +50,7 @@ export function addPlanCommands(program: Command): void {
           targetSize: to.vocabSize,
         });
         const rows = explainPlan(plan, from, to, { top, count, tokens: token });
-        print(rows, explanationTable(rows));
+        print({ plan: file, tokens: rows }, explanationTable(rows));
       },
     );
 

@@ -6,7 +6,7 @@ import { familyNames } from '../../../models/families.ts';
 import { loadEnglish } from '../data/english.ts';
 import { withLock } from '../lock.ts';
 import { checkPretrain, judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
-import { fraction, positive, whole } from './arguments.ts';
+import { batchTokens, fraction, positive, whole } from './arguments.ts';
 import { log, print, stop, withSignals } from './process.ts';
 
 /** Adds `pretrain`. */
@@ -28,7 +28,7 @@ export function addPretrainCommand(program: Command): void {
     .option('--layers <n>', 'of the transformer', whole(1), pretrainDefaults.layers)
     .option('--heads <n>', 'of attention', whole(1), pretrainDefaults.heads)
     .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
-    .option('--batch-tokens <n>', 'tokens in a batch', whole(1), pretrainDefaults.batchTokens)
+    .option('--batch-tokens <n>', 'tokens in a batch', batchTokens, pretrainDefaults.batchTokens)
     .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
     .addOption(
       new Option('--optimizer <name>', 'of the matrices in the layers')

@@ -7,7 +7,7 @@ import { variants, type Variant } from '../../sinkhorn.ts';
 import { trainModes, type TrainMode } from '../../trained.ts';
 import { dataFolder } from '../data/tools.ts';
 import { chosenRates, readGrid } from '../rates.ts';
-import { fraction, linearList, positive, positiveFraction, whole } from './arguments.ts';
+import { batchTokens, fraction, linearList, positive, positiveFraction, whole } from './arguments.ts';
 
 /** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
 export function withSettings(command: Command): Command {
@@ -22,7 +22,7 @@ export function withSettings(command: Command): Command {
     )
     .option('--bytes <n>', 'the budget in bytes of text instead', whole(1))
     .option('--plan-share <x>', 'part of the budget for learning the plan', fraction, defaults.planShare)
-    .option('--batch-tokens <n>', 'tokens in a batch', whole(1), defaults.batchTokens)
+    .option('--batch-tokens <n>', 'tokens in a batch', batchTokens, defaults.batchTokens)
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option(
       '--rate <x>',
@@ -46,14 +46,14 @@ export function withSettings(command: Command): Command {
     .addOption(
       new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant),
     )
-    .option('--iterations <n>', 'rounds of the layer', whole(1), defaults.iterations)
+    .option('--iterations <n>', 'rounds of the layer', whole(1, 1000), defaults.iterations)
     .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
     .addOption(
       new Option('--train <what>', 'what finetuning changes: all, the two ends, or ends and low-rank adapters')
         .choices([...trainModes])
         .default('all'),
     )
-    .option('--lora-rank <r>', 'of --train lora', whole(1), loraDefaults.rank)
+    .option('--lora-rank <r>', 'of --train lora', whole(1, 1024), loraDefaults.rank)
     .option('--lora-alpha <x>', 'adapters are scaled by alpha / rank', positive, loraDefaults.alpha)
     .option('--lora-targets <names>', `adapted layers, of ${linearNames.join(', ')}`, linearList, loraDefaults.targets)
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)

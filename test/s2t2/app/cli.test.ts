@@ -508,47 +508,6 @@ describe('the terminal', () => {
     }
   });
 
-  test('--json prints one object, --quiet nothing else', async () => {
-    await whole();
-    const model = at('whole', 'model');
-    const runs: [string[], unknown][] = [
-      [
-        ['evaluate', '--model', model, '--data', fixture.test],
-        { bitsPerByte: expect.any(Number), texts: expect.any(Number) },
-      ],
-      [
-        ['generate', '--model', model, '--prompt', 'MK', '--max-tokens', '3'],
-        { prompt: 'MK', text: expect.any(String), tokens: expect.any(Number) },
-      ],
-      [
-        [
-          'explain',
-          '--plan',
-          at('whole', 'plan.safetensors'),
-          '--source',
-          fixture.model,
-          '--target',
-          model,
-          '--count',
-          '1',
-        ],
-        [{ token: expect.any(String), sources: expect.any(Array) }],
-      ],
-      [
-        ['tokenize', '--data', fixture.train, '--vocab-size', '64', '--out', at('j.json')],
-        { vocabSize: 64, out: at('j.json') },
-      ],
-      [['report', '--run', at('whole'), '--source', fixture.model, '--out', at('j.html')], { report: at('j.html') }],
-      [job(at('whole'), '--methods', 'source'), { methods: expect.any(Array), out: at('whole') }],
-    ];
-    for (const [args, expected] of runs) {
-      const { code, stdout, stderr } = await s2t2([...args, '--json', '--quiet']);
-      expect([args[0], code, stderr]).toEqual([args[0], 0, '']);
-      expect(stdout.endsWith('\n')).toBe(true);
-      expect(JSON.parse(stdout)).toMatchObject(expected as object);
-    }
-  });
-
   test('a named token that the plan lacks is an error, not an empty table', async () => {
     await whole();
     const args = [
@@ -762,7 +721,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
   ];
   test('a number out of range, or none', async () => {
     const asked = {
-      whole: 'Expected a whole number of',
+      whole: 'Expected a whole number',
       positive: 'Expected a number above 0',
       fraction: 'Expected a number from 0 to 1',
     };
@@ -770,10 +729,26 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
       ['--plan-share', '--top-p'].includes(option) ? 'fraction' : option === '--rate' ? 'positive' : 'whole';
     for (const [command, positional, option, value] of wrong) {
       const { code, stdout, stderr } = await s2t2([command, ...positional, option, value]);
-      const lowest = option in least && command !== 'pretrain' ? ` ${least[option as keyof typeof least]} or more` : '';
+      const lowest = command === 'adapt' && option in least ? least[option as keyof typeof least] : undefined;
       expect([command, option, value, code, stdout]).toEqual([command, option, value, 2, '']);
-      expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}${lowest}`);
+      expect(stderr).toContain(`argument '${value}' is invalid. ${asked[kindOf(option)]}`);
+      if (lowest !== undefined) expect(stderr).toMatch(new RegExp(`(of ${lowest} or more|from ${lowest} to )`));
     }
+  });
+
+  test.each([
+    ['adapt', '--batch-tokens', '1e12', '16,777,216'],
+    ['adapt', '--iterations', '1e9', '1,000'],
+    ['adapt', '--lora-rank', '1e9', '1,024'],
+    ['pretrain', '--batch-tokens', '1e12', '16,777,216'],
+    ['paper', '--seeds', '1e15', '1,000'],
+    ['paper', '--jobs', '1e6', '256'],
+  ])('%s %s %s: the length of an array, or a number of processes', async (name, option, value, most) => {
+    expect(await s2t2([name, option, value])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: expect.stringContaining(`'${value}' is invalid. Expected a whole number from 1 to ${most}.`) as string,
+    });
   });
 
   test('the weights of another model do not load', async () => {

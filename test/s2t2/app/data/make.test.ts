@@ -32,6 +32,7 @@ import {
 } from '../../../../s2t2/app/data/relatives.ts';
 import { dataFolder } from '../../../../s2t2/app/data/tools.ts';
 import { refusal, temporaryDirectory } from '../../../models/temporary.ts';
+import { japanesePages, unpack } from './packages.ts';
 
 const directory = temporaryDirectory();
 const hit = (query: string, target: string, similarity: number, coverage = 1): Hit => ({
@@ -200,32 +201,10 @@ const options = (more: Partial<MakeOptions> = {}): MakeOptions => {
   return { out: join(root, 'out'), work: join(root, 'work'), seed: 0, log: () => {}, ...more };
 };
 
-const unpack = (work: string, files: Readonly<Record<string, string>>) => {
-  for (const [path, content] of Object.entries(files)) {
-    mkdirSync(join(work, path, '..'), { recursive: true });
-    writeFileSync(join(work, path), content);
-  }
-};
-
 describe('making a domain', () => {
-  /** Pages of kana, no two alike. */
-  const pages = (count: number) =>
-    Object.fromEntries(
-      Array.from({ length: count }, (_, i) => {
-        const sentence = (j: number) =>
-          String.fromCodePoint(...Array.from({ length: 60 }, (_, k) => 0x3042 + ((i * 7 + j * 11 + k * (i + 1)) % 80)));
-        return [
-          `libreoffice-help-ja/usr/share/libreoffice/help/ja/text/${i}.html`,
-          '<div ' +
-            `id="DisplayArea">${Array.from({ length: 9 }, (_, j) => `<p>${sentence(j)}</p>`).join('')}</div><div ` +
-            'id="SearchFrame">',
-        ];
-      }),
-    );
-
   test('gives the same files each time, apart, as the record says, which loadDomain reads', async () => {
     const runs = [options({ train: 12, validation: 3, test: 4 }), options({ train: 12, validation: 3, test: 4 })];
-    for (const run of runs) unpack(run.work, pages(40));
+    for (const run of runs) unpack(run.work, japanesePages(40));
     const records = await Promise.all(runs.map(run => makeDomain('japanese', run)));
     expect(records[1]).toEqual(records[0]);
     expect(records[0]).toMatchObject({
@@ -261,7 +240,7 @@ describe('making a domain', () => {
     expect(new Set([...train, ...validation, ...test]).size).toBe(19);
 
     const other = options({ train: 12, validation: 3, test: 4, seed: 1 });
-    unpack(other.work, pages(40));
+    unpack(other.work, japanesePages(40));
     expect((await makeDomain('japanese', other)).splits).not.toEqual(records[0].splits);
 
     const split = join(runs[0].out, 'japanese.train.jsonl.gz');
@@ -278,7 +257,7 @@ describe('making a domain', () => {
 
   test('more texts than there are is told with the number there is', async () => {
     const run = options({ train: 50 });
-    unpack(run.work, pages(40));
+    unpack(run.work, japanesePages(40));
     expect(await refusal(makeDomain('japanese', run))).toBe(
       'japanese: there are 40 texts, fewer than the 82 asked for; ask for fewer',
     );
