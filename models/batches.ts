@@ -97,12 +97,14 @@ export interface Budget {
 /** What a run trains on, in order. An array of batches is one; so is a plan, which makes them when asked. */
 export interface Batches extends Iterable<readonly Sequence[]> {
   readonly length: number;
+  /** Scored tokens of all of them, where that is known. */
+  readonly tokens?: number;
   at(step: number): readonly Sequence[] | undefined;
 }
 
 /** Scored tokens of all batches. */
 export function tokensIn(batches: Batches): number {
-  if (batches instanceof BatchPlan) return batches.tokens;
+  if (batches.tokens !== undefined) return batches.tokens;
   let tokens = 0;
   for (const group of batches) for (const s of group) tokens += scoredTokens(s);
   return tokens;
@@ -179,6 +181,20 @@ export class BatchPlan implements Batches {
 
   *[Symbol.iterator](): Iterator<readonly Sequence[]> {
     for (let step = 0; step < this.length; step++) yield this.at(step)!;
+  }
+
+  /** The batches that follow those of a plan for a smaller budget, which is the beginning of this one. */
+  after(earlier: BatchPlan): Batches {
+    const at = (step: number) => this.at(earlier.length + step);
+    const length = this.length - earlier.length;
+    return {
+      length,
+      tokens: this.tokens - earlier.tokens,
+      at: step => (step < 0 ? undefined : at(step)),
+      *[Symbol.iterator]() {
+        for (let step = 0; step < length; step++) yield at(step)!;
+      },
+    };
   }
 
   /** Steps of so many whole passes; remembers where each of them begins. */

@@ -110,21 +110,48 @@ function isMark(tokenizer: Tokenizer, id: number): boolean {
 
 /**
  * A tokenizer for other libraries that puts the begin token before every text, as its model has seen them all; one that
- * has a post-processor keeps it. No end token is added: a prompt would be over before it is continued.
+ * has a post-processor keeps it. The end token came after every text in training, but a prompt that ends with it is
+ * over before it is continued: it is added only where the template of the source's tokenizer adds one, for there
+ * people expect it and take it off.
  */
-export function withBeginToken(tokenizer: Tokenizer): Tokenizer {
-  const { bos } = tokenizer.specialTokens;
+export function withTemplate(tokenizer: Tokenizer, source: Tokenizer): Tokenizer {
+  const { bos, eos } = tokenizer.specialTokens;
   if (bos === undefined || tokenizer.parts.postProcessor !== undefined) return tokenizer;
-  const id = tokenizer.token(bos);
-  const sequence = (name: 'A' | 'B', type_id: number) => [
-    { SpecialToken: { id, type_id } },
+  const marks = { begin: bos, ...(eos !== undefined && endsTexts(source) && { end: eos }) };
+  const special = (id: number, type_id: number) => ({ SpecialToken: { id: tokenizer.token(id), type_id } });
+  const sequence = (name: 'A' | 'B', type_id: number, begins: boolean) => [
+    ...(begins ? [special(marks.begin, type_id)] : []),
     { Sequence: { id: name, type_id } },
+    ...(marks.end === undefined ? [] : [special(marks.end, type_id)]),
   ];
+  const named = Object.values(marks).map(id => ({ id: tokenizer.token(id), ids: [id], tokens: [tokenizer.token(id)] }));
   const postProcessor = {
     type: 'TemplateProcessing',
-    single: sequence('A', 0),
-    pair: [...sequence('A', 0), ...sequence('B', 1)],
-    special_tokens: { [id]: { id, ids: [bos], tokens: [id] } },
+    single: sequence('A', 0, true),
+    pair: [...sequence('A', 0, true), ...sequence('B', 1, false)],
+    special_tokens: Object.fromEntries(named.map(token => [token.id, token])),
   };
   return new Tokenizer({ ...tokenizer.parts, postProcessor });
+}
+
+/** Whether the post-processor of a `tokenizer.json` puts the end token after a single text. */
+export function endsTexts(tokenizer: Tokenizer): boolean {
+  const { eos } = tokenizer.specialTokens;
+  if (eos === undefined) return false;
+  const name = tokenizer.token(eos);
+  // Kept as it was read, and read by nothing else: any of it may be missing.
+  const ends = (step: PostProcessor | null | undefined): boolean => {
+    if (step?.type === 'Sequence') return Array.isArray(step.processors) && step.processors.some(ends);
+    if (step?.type !== 'TemplateProcessing') return Array.isArray(step?.sep) && step.sep[0] === name;
+    return Array.isArray(step.single) && step.single.at(-1)?.SpecialToken?.id === name;
+  };
+  return ends(tokenizer.parts.postProcessor as PostProcessor | undefined);
+}
+
+/** What is looked at of a post-processor: a template, BERT's or RoBERTa's (`sep`), or several in turn. */
+interface PostProcessor {
+  readonly type?: unknown;
+  readonly processors?: readonly (PostProcessor | null)[];
+  readonly single?: readonly ({ readonly SpecialToken?: { readonly id?: unknown } } | null)[];
+  readonly sep?: readonly unknown[];
 }

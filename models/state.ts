@@ -32,10 +32,18 @@ export interface Progress {
   readonly bytes: number;
   /** Spent in steps, over all parts of a resumed run. */
   readonly seconds: number;
+  /** What validation has found so far, in the order of steps; missing where there is none. */
+  readonly validations?: readonly ValidationPoint[];
 }
 
-/** What a run keeps of every step done. */
-export type History = Readonly<Record<'losses' | 'times', number[]>>;
+/** A figure on validation data, and what training had spent by then. */
+export interface ValidationPoint extends Pick<Progress, 'step' | 'tokens' | 'bytes' | 'seconds'> {
+  /** The lower the better. */
+  readonly value: number;
+}
+
+/** What a run keeps of every step done, by name. */
+export type History = Readonly<Record<string, number[]>>;
 
 /** A run that has ended needs its parameters and no moments. */
 const membersOf = (optimizer: Optimizer, { step, steps }: Pick<Progress, 'step' | 'steps'>): [string, Tensor][] =>
@@ -125,9 +133,14 @@ function parseProgress(text: string, state: string, steps: number): Progress {
   const { step, loss, tokens, bytes, seconds } = progress ?? ({} as Partial<Progress>);
   if (progress?.steps !== steps || !Number.isInteger(step) || step! < 1 || step! > steps)
     throw damaged(state, `step ${step} of ${progress?.steps} is none of ${steps}`);
-  if (![loss, tokens, bytes, seconds].every(Number.isFinite)) throw damaged(state, 'its progress lacks numbers');
+  const points = progress.validations ?? [];
+  const numbers = [loss, tokens, bytes, seconds, ...(Array.isArray(points) ? points : [{}]).flatMap(numbersOf)];
+  if (!numbers.every(Number.isFinite)) throw damaged(state, 'its progress lacks numbers');
   return progress;
 }
+
+const numbersOf = (point: Partial<ValidationPoint> | null): unknown[] =>
+  (['step', 'tokens', 'bytes', 'seconds', 'value'] as const).map(key => point?.[key]);
 
 const damaged = (state: string, what: string): UserError =>
   new UserError(`${state}: is damaged: ${what}; delete it to train this part again`);

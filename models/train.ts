@@ -15,6 +15,7 @@ import {
   type History,
   type Progress,
   type StateStore,
+  type ValidationPoint,
 } from './state.ts';
 import { UserError } from './errors.ts';
 import { nextTurn } from './turn.ts';
@@ -31,14 +32,26 @@ export interface Training {
   readonly warmup: number;
   /** AdamW with its defaults, if missing. */
   readonly optimizer?: (parameters: Readonly<Record<string, Tensor>>) => Optimizer;
+  /** Judges the parameters now and then; those that do best are what the run ends with. */
+  readonly validation?: Validation;
 }
 
-export type { Progress, StateStore } from './state.ts';
+/** How parameters are judged in the course of training, on data that no step sees. */
+export interface Validation {
+  /** Steps from one judgement to the next; the start and the end of the run are judged as well. */
+  readonly every: number;
+  /** Of the parameters as they are, a finite number, the lower the better. */
+  readonly score: () => Promise<number>;
+}
+
+export type { Progress, StateStore, ValidationPoint } from './state.ts';
 
 /** How a run is kept, stopped and followed. */
 export interface TrainingOptions {
   /** Where the state is kept; missing: nowhere. */
   readonly state?: StateStore;
+  /** Where the parameters that did best on validation data are kept; needed where there is validation. */
+  readonly best?: StateStore;
   /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
   readonly fingerprint?: string;
   /**
@@ -58,6 +71,8 @@ export interface TrainingResult extends Progress {
   readonly losses: Float32Array;
   /** `seconds` after every batch. */
   readonly times: Float32Array;
+  /** The step whose parameters the run ends with, where validation chose it. */
+  readonly best?: ValidationPoint;
 }
 
 /** A run was stopped on request, with everything saved. */
@@ -68,6 +83,9 @@ export class Interrupted extends Error {
 /**
  * Runs all steps, from a kept state where there is one. Throws `Interrupted` where the signal stops it, and a
  * `UserError` where a loss is not finite or the state is another run's or damaged.
+ *
+ * What validation finds is a function of the step, so a run that was killed after it had kept better parameters than
+ * its last state knows of comes to the same judgement again and keeps the same ones.
  */
 export async function train(training: Training, options: TrainingOptions = {}): Promise<TrainingResult> {
   const { parameters, batches, rate, warmup } = training;
@@ -76,8 +94,10 @@ export async function train(training: Training, options: TrainingOptions = {}): 
   const list = Object.values(parameters);
   const history: History = { losses: [], times: [] };
   let progress: Progress = { step: 0, steps: batches.length, loss: Number.NaN, tokens: 0, bytes: 0, seconds: 0 };
+  const bestKept = keeper(training, options, optimizer);
   try {
     if (state) progress = (await restoreState(state, fingerprint, optimizer, history, batches.length)) ?? progress;
+    progress = await bestKept.judge(progress);
     let saved = performance.now();
     let secondsOfSave = stateBytes(optimizer) / expectedSaveRate;
     while (progress.step < batches.length) {
@@ -98,6 +118,7 @@ export async function train(training: Training, options: TrainingOptions = {}): 
             `lower the learning rate (${rate}) or lengthen the warm-up (${warmup} steps)`,
         );
       progress = {
+        ...progress,
         step: step + 1,
         steps: batches.length,
         loss: value,
@@ -107,6 +128,11 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       };
       history.losses.push(value);
       history.times.push(progress.seconds);
+      const taken = progress;
+      progress = await bestKept.judge(taken).catch(async (error: unknown) => {
+        if (state && options.signal?.aborted) await saveState(state, fingerprint, optimizer, history, taken);
+        throw error;
+      });
       await options.onStep?.(progress);
       await nextTurn(); // signals arrive here
       const stop = options.signal?.aborted === true && progress.step < batches.length;
@@ -119,10 +145,42 @@ export async function train(training: Training, options: TrainingOptions = {}): 
       }
       if (stop) throw new Interrupted(`stopped after step ${progress.step} of ${progress.steps}`);
     }
-    return { ...progress, losses: Float32Array.from(history.losses), times: Float32Array.from(history.times) };
+    const best = await bestKept.restore(progress);
+    const [losses, times] = [Float32Array.from(history.losses), Float32Array.from(history.times)];
+    return { ...progress, losses, times, ...(best && { best }) };
   } finally {
     optimizer.dispose();
   }
+}
+
+/** Judges the parameters of a run where that is due, keeps the best so far and brings them back at the end. */
+function keeper({ validation, batches }: Training, options: TrainingOptions, optimizer: Optimizer) {
+  const { best: store, state, fingerprint = '' } = options;
+  if (validation === undefined)
+    return { judge: async (progress: Progress) => progress, restore: async () => undefined };
+  if (store === undefined) throw new Error('train: validation needs a store for the best parameters');
+  // Parameters alone, as at the end of a run: kept as the state of a run of one step.
+  const named = (step: number) => `${fingerprint} best ${step}`;
+  const asEnd = { step: 1, steps: 1 };
+  return {
+    async judge(progress: Progress): Promise<Progress> {
+      const { step, tokens, bytes, seconds, validations = [] } = progress;
+      const due = step % validation.every === 0 || step === batches.length;
+      if (!due || validations.at(-1)?.step === step) return progress;
+      const value = await validation.score();
+      if (validations.every(point => value < point.value))
+        await saveState(store, named(step), optimizer, {}, { loss: 0, tokens, bytes, seconds, ...asEnd });
+      return { ...progress, validations: [...validations, { step, tokens, bytes, seconds, value }] };
+    },
+    async restore({ step, validations = [] }: Progress): Promise<ValidationPoint> {
+      const best = validations.reduce((a, b) => (b.value < a.value ? b : a));
+      if (best.step < step && (await restoreState(store, named(best.step), optimizer, {}, asEnd.steps)) === null)
+        throw new UserError(
+          `${store.name}: is missing, and ${state?.name ?? 'the state'} needs it; delete that one to train this part again`,
+        );
+      return best;
+    },
+  };
 }
 
 /**

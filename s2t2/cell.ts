@@ -5,35 +5,45 @@
  */
 import { Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
-import { planBatches, type Sequence } from '../models/batches.ts';
+import { planBatches, type BatchPlan, type Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
-import { batchLoss, type Score } from '../models/score.ts';
+import { batchLoss, score, type Score } from '../models/score.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import { disposeModel, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
 import type { Context, Learner, Method, Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
-import type { Settings } from './settings.ts';
+import { cyclesOf, type Settings } from './settings.ts';
 import { rateOf, trained } from './trained.ts';
 
 /** What all cells of a table share. */
 export interface Cell {
   readonly source: LanguageModel;
   readonly target: Tokenizer;
-  /** The texts in either vocabulary: to train on, and held out to evaluate on. */
-  readonly sequences: Readonly<Record<'train' | 'test', Readonly<Record<Vocabulary, readonly Sequence[]>>>>;
+  /**
+   * The texts in either vocabulary: to train on, held out to evaluate on, and, with `evalEvery`, those by which the best
+   * state of finetuning is chosen.
+   */
+  readonly sequences: Readonly<Record<'train' | 'test', InBoth>> & { readonly validation?: InBoth };
   readonly settings: Settings;
   /** Whether training computes layers again in the backward pass, to save memory; it changes no bit. */
   readonly recompute?: boolean;
 }
 
+type InBoth = Readonly<Record<Vocabulary, readonly Sequence[]>>;
+
 /** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
 export interface CellHost {
-  /** Trains, resumably. `stage` names the training within its table; `learner` is what learns. */
-  runStage(stage: string, training: Training, learner?: Learner): Promise<TrainingResult>;
+  /**
+   * Trains, resumably. `stage` names the training within its table; `learner` is what learns; `cycle` is the number of
+   * the budget that the stage belongs to (`cyclesOf`), 0 if missing.
+   */
+  runStage(stage: string, training: Training, learner?: Learner, cycle?: number): Promise<TrainingResult>;
   /** Takes a line for the person who watches. */
   log(line: string): void;
+  /** Stops a look at the validation texts. */
+  readonly signal?: AbortSignal;
   /** Scores held-out sequences. */
   evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
 }
@@ -65,6 +75,8 @@ export interface Row {
   readonly curve: readonly CurvePoint[];
   /** Held-out scores in the course of finetuning, where the host takes any. */
   readonly validation?: readonly ValidationPoint[];
+  /** Bits per byte of validation texts in the course of finetuning; the model is that of the lowest. */
+  readonly selection?: readonly CurvePoint[];
 }
 
 /** Held-out scores of a model that is still learning, and what was spent so far. */
@@ -81,9 +93,13 @@ export interface Spent {
 
 /** A point of a learning curve: what was spent so far, and the loss since the point before. */
 export interface CurvePoint extends Spent {
-  /** Mean since the last point; end tokens are in it. */
+  /** Of training batches the mean since the last point, end tokens included. */
   readonly bitsPerByte: number;
 }
+
+/** What rows are chosen by: bits per byte of validation texts where there are any, else of the held-out ones. */
+export const selectedBy = ({ selection, after }: Pick<Row, 'selection' | 'after'>): number =>
+  selection ? Math.min(...selection.map(point => point.bitsPerByte)) : after.bitsPerByte;
 
 /** What a cell of a table ends with: its row, the model, the plan if one was learned, and every score. */
 export interface Outcome {
@@ -130,11 +146,21 @@ export interface Provenance {
 
 /** Starts a method, evaluates, finetunes and evaluates again; `host` keeps states and shows progress. */
 export async function runCell(cell: Cell, method: Method, host: CellHost): Promise<Outcome> {
-  const { settings } = cell;
+  const cycles = cyclesOf(cell.settings);
+  const [settings] = cycles;
   const stages: { training: Training; result: TrainingResult }[] = [];
-  const runStage: CellHost['runStage'] = async (stage, training, live) => {
-    const result = await host.runStage(stage, training, live);
+  const selection: CurvePoint[] = [];
+  const runStage: CellHost['runStage'] = async (stage, training, live, cycle) => {
+    const before = spent();
+    const result = await host.runStage(stage, training, live, cycle);
     stages.push({ training, result });
+    for (const { tokens, bytes, seconds, value } of result.validations ?? [])
+      selection.push({
+        tokens: before.tokens + tokens,
+        bytes: before.bytes + bytes,
+        seconds: before.seconds + seconds,
+        bitsPerByte: value,
+      });
     return result;
   };
   const { source, target, sequences, recompute } = cell;
@@ -156,25 +182,34 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   const begun = start.finetuned ?? start.model;
   const learner = trained(begun, settings);
   const { model } = learner;
-  const budget = { ...settings.budget, amount: settings.budget.amount - start.spent };
-  const batches = planBatches(
-    sequences.train[method.vocabulary],
-    settings.batchTokens,
-    budget,
-    new Random(settings.seed).split('finetuning batches'),
-  );
-  await runStage(
-    `${method.name}.finetune`,
-    {
+  const judged = sequences.validation?.[method.vocabulary];
+  let earlier: BatchPlan | undefined;
+  for (const [cycle, { budget, evalEvery }] of cycles.entries()) {
+    const all = planBatches(
+      sequences.train[method.vocabulary],
+      settings.batchTokens,
+      { ...budget, amount: budget.amount - start.spent },
+      new Random(settings.seed).split('finetuning batches'),
+    );
+    const batches = earlier ? all.after(earlier) : all;
+    earlier = all;
+    const training: Training = {
       parameters: learner.parameters,
       batches,
       loss: batch => batchLoss(model, batch, model, recompute),
       rate: settings.rate,
       warmup: Math.ceil(settings.warmupShare * batches.length),
       optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
-    },
-    { model },
-  );
+      ...(judged && evalEvery && { validation: { every: evalEvery, score: () => bitsOf(model, judged, host.signal) } }),
+    };
+    const stage = `${method.name}.finetune${cycle > 0 ? `.${cycle + 1}` : ''}`;
+    const { best, step, validations = [] } = await runStage(stage, training, { model }, cycle);
+    if (best)
+      host.log(
+        `${stage}: kept is the model of step ${best.step} of ${step}, ${best.value.toFixed(4)} bits per byte of ` +
+          `validation texts (${validations.at(-1)!.value.toFixed(4)} at the end)`,
+      );
+  }
   const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
   const row: Row = {
     name: method.name,
@@ -185,9 +220,14 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
     ...spent(),
     ...(before && { spentBefore }),
     curve: curveOf(stages),
+    ...(selection.length > 0 && { selection }),
   };
   return { row, model: await learner.plain(), plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
+
+/** Bits per byte of sequences. */
+const bitsOf = async (model: Transformer, sequences: readonly Sequence[], signal?: AbortSignal): Promise<number> =>
+  metrics(await score(model, sequences, { signal })).bitsPerByte;
 
 /** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */
 function curveOf(stages: readonly { training: Training; result: TrainingResult }[]): CurvePoint[] {

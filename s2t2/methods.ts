@@ -11,7 +11,7 @@ import type { Context, Method, Start } from './method.ts';
 import { textShare, type Plan } from './plan.ts';
 import { presets } from './settings.ts';
 import { rowVariance, spreadEnd } from './spread.ts';
-import { applyPlan, tokenMap, type TokenMap } from './translate.ts';
+import { applyPlan, isExtension, tokenMap, type TokenMap } from './translate.ts';
 
 /** A weight that can be trained without touching the original: a tensor over the same, never written, values. */
 const copyOf = (weight: Tensor): Tensor => weight.alias(undefined, null, true);
@@ -78,10 +78,9 @@ async function randomEnd({ source, target, settings }: Context, end: 'embedding'
   const values = (await source.model[end].data()) as Float32Array;
   const scale = Math.sqrt(values.reduce((sum, x) => sum + x * x, 0) / values.length);
   const own = new Random(settings.seed).split(`random ${end}`);
-  return tensor(
-    new Float32Array(target.vocabSize * width).map(() => scale * own.normal()),
-    { shape: [target.vocabSize, width], requiresGrad: true },
-  );
+  const drawn = new Float32Array(target.vocabSize * width).map(() => scale * own.normal());
+  if (isExtension(source.tokenizer, target)) drawn.set(values.subarray(0, source.tokenizer.vocabSize * width));
+  return tensor(drawn, { shape: [target.vocabSize, width], requiresGrad: true });
 }
 
 /** Fast vocabulary transfer (Gee et al. 2022): each target token is the mean of the source tokens of its text. */

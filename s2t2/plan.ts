@@ -1,8 +1,8 @@
 /**
  * A translation plan outside the graph: sparse, with the vocabularies it belongs to, and what can be said of it.
  *
- * Rows are the ordinary tokens of the target vocabulary, columns those of the source; special tokens map one to one
- * beside the plan, and padded rows of a model have no column. Values are the joint probabilities P.
+ * Rows are the ordinary tokens of the target vocabulary, or those that it adds to the source's, and columns those of
+ * the source; special tokens, and kept ones, map one to one beside the plan, and padded rows of a model have no column. Values are the joint probabilities P.
  */
 import type { Variant } from './sinkhorn.ts';
 
@@ -33,7 +33,7 @@ export interface Plan {
   /** The token id of each row in the target vocabulary, of each column in the source vocabulary. */
   readonly targetIds: Int32Array;
   readonly sourceIds: Int32Array;
-  /** Pairs (target id, source id) of special tokens, flat. */
+  /** Pairs (target id, source id) of tokens that map one to one, flat: special tokens, and kept ones. */
   readonly specials: Int32Array;
   /** Hashes of the vocabularies. */
   readonly target: string;

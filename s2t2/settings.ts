@@ -12,6 +12,14 @@ export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly maxBytes: number;
   /** What every method may train on in all; learning a plan counts. */
   readonly budget: Budget;
+  /**
+   * Smaller budgets that the run was finished with before, in order, in the same unit: each is a cycle of finetuning
+   * with a schedule of its own (warm restarts, Loshchilov & Hutter 2017), and the plan has its share of the first.
+   * Missing: none.
+   */
+  readonly continuedFrom?: readonly number[];
+  /** Steps of finetuning between two looks at the validation texts; missing: there are none. */
+  readonly evalEvery?: number;
   /** The part of the budget on which the plan is learned. */
   readonly planShare: number;
   /** Padded tokens in a batch. */
@@ -29,6 +37,16 @@ export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly spread: 'none' | 'isotropic';
   /** Scale of the head's spread rows, in units of the source's: a head that is half noise had better say less. */
   readonly headScale: number;
+}
+
+/** The settings of a run as it was at each of its budgets, the first one first and the settings themselves last. */
+export function cyclesOf({ continuedFrom = [], ...settings }: Settings): [Settings, ...Settings[]] {
+  const { unit, amount } = settings.budget;
+  return [...continuedFrom, amount].map((budget, i) => ({
+    ...settings,
+    budget: { unit, amount: budget },
+    ...(i > 0 && { continuedFrom: continuedFrom.slice(0, i) }),
+  })) as [Settings, ...Settings[]];
 }
 
 /** Peak learning rates. */

@@ -8,7 +8,7 @@
  * it.
  */
 import { concat, noGrad, ones, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
-import type { Tokenizer } from '../models/tokenizer/index.ts';
+import { isExtension, type Tokenizer } from '../models/tokenizer/index.ts';
 import type { Ends } from '../models/weights.ts';
 import { rowSums, type Plan, type PlanSettings } from './plan.ts';
 
@@ -17,14 +17,28 @@ export interface TokenMap {
   /** Token ids of the plan's columns (v) and rows (u). */
   readonly sourceIds: Int32Array;
   readonly targetIds: Int32Array;
-  /** Pairs (target id, source id) of special tokens, flat. */
+  /** Pairs (target id, source id) of tokens that map one to one, flat: special tokens, and kept ones. */
   readonly specials: Int32Array;
   /** Rows of the target's ends. */
   readonly targetSize: number;
 }
 
-/** Which tokens the plan translates, and the special tokens that map one to one by the part they play. */
+export { isExtension };
+
+/**
+ * Which tokens the plan translates, and the tokens that map one to one: special tokens by the part they play, or, where
+ * the target extends the source, every token of the source to itself.
+ */
 export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
+  if (isExtension(source, target)) {
+    const { vocabSize } = source;
+    return {
+      sourceIds: source.ordinaryIds(),
+      targetIds: Int32Array.from({ length: target.vocabSize - vocabSize }, (_, i) => vocabSize + i),
+      specials: Int32Array.from({ length: 2 * vocabSize }, (_, i) => i >> 1),
+      targetSize: target.vocabSize,
+    };
+  }
   const specials: number[] = [];
   const fallback = source.specialTokens.eos;
   for (const id of target.parts.special.values()) {

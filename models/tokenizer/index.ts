@@ -6,3 +6,4 @@ export { parseTokenizerJson } from './json-read.ts';
 export { tokenizerToJson } from './json-write.ts';
 export { Tokenizer, type Merge, type SpecialTokens, type TokenizerParts } from './tokenizer.ts';
 export { defaultSpecialTokens, pauser, trainBPE, trainBPEAsync, unknownToken, type TrainOptions } from './train.ts';
+export { extendBPE, isExtension, type ExtendOptions } from './extend.ts';

@@ -126,6 +126,11 @@ export class Pairs {
     }
   }
 
+  /** Whether a pair occurs. */
+  has(left: number, right: number): boolean {
+    return this.pairs.has(keyOf(left, right));
+  }
+
   /** The most frequent pair; ties go to the smaller ids, left before right. */
   pop(): Candidate | undefined {
     for (let best = this.heap.pop(); best; best = this.heap.pop())

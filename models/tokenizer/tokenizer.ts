@@ -135,6 +135,22 @@ export class Tokenizer {
     return this.checked(ids.values.slice(0, ids.length));
   }
 
+  /** The words of a text that merges do not cross, as they are merged: normalised, and between added tokens. */
+  words(text: string): string[] {
+    const words: string[] = [];
+    for (const part of this.splitAdded.ordinary(text))
+      if (!part.token) this.split(this.normalised(part), (piece, from, to) => void words.push(piece.slice(from, to)));
+    return words;
+  }
+
+  /** Ids of one word. */
+  encodeWhole(word: string): Int32Array<ArrayBuffer> {
+    const { ids } = this;
+    ids.length = 0;
+    this.encodeWord(word, 0, word.length, ids);
+    return ids.values.slice(0, ids.length);
+  }
+
   /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
     const ids = new Ids();
@@ -196,9 +212,7 @@ export class Tokenizer {
 
   /** A part of a text between added tokens. */
   private encodePart(text: string, part: Part, ids: Ids): void {
-    const normal = this.parts.nfc ? part.text.normalize('NFC') : part.text;
-    const prefixed = this.needsPrefix(normal, part.start === 0) ? ` ${normal}` : normal;
-    this.split(prefixed, (piece, from, to, at) => {
+    this.split(this.normalised(part), (piece, from, to, at) => {
       try {
         this.encodeWord(piece, from, to, ids);
       } catch (error) {
@@ -208,6 +222,11 @@ export class Tokenizer {
           : error;
       }
     });
+  }
+
+  private normalised({ text, start }: Part): string {
+    const normal = this.parts.nfc ? text.normalize('NFC') : text;
+    return this.needsPrefix(normal, start === 0) ? ` ${normal}` : normal;
   }
 
   private needsPrefix(text: string, first: boolean): boolean {

@@ -11,13 +11,13 @@
  */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { requiredFields, type LanguageModel } from '../../models/checkpoint.ts';
+import type { LanguageModel } from '../../models/checkpoint.ts';
 import type { FloatDType } from '../../models/config.ts';
 import { carriedOver } from '../../models/node/carried.ts';
-import { openModel, saveModel } from '../../models/node/checkpoint.ts';
-import { withBeginToken } from '../../models/roles.ts';
+import { saveModel } from '../../models/node/checkpoint.ts';
+import { withTemplate } from '../../models/roles.ts';
 import type { Transformer } from '../../models/weights.ts';
-import { modelCard } from './card.ts';
+import { adaptedCard, describeSource } from './card.ts';
 import * as v from 'valibot';
 import { getBackend } from '../../engine/index.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
@@ -26,8 +26,8 @@ import type { Sequence } from '../../models/batches.ts';
 import { UserError } from '../../models/errors.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
-import { floors, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
-import { claim } from './claim.ts';
+import { floors, selectedBy, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
+import { claimRun } from './continuing.ts';
 import { runExperiment, trainingWork, type Experiment, type StepRecord } from './experiment.ts';
 import { withLock } from './lock.ts';
 import { describeForecast } from './memory.ts';
@@ -35,18 +35,22 @@ import type { Method } from '../method.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
 import { loadPlan, savePlan } from './plan-file.ts';
-import { prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
+import { fingerprintOf, prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
 import { readSealed, writeSealed } from './records.ts';
 import { rowSchema } from './results.ts';
-import type { Rates, Settings } from '../settings.ts';
+import { cyclesOf, type Rates, type Settings } from '../settings.ts';
+import { isExtension } from '../translate.ts';
 
 /** A run of `adapt`: model, texts, settings, rows, and where they go. */
 export interface Adaptation extends TargetOptions {
   readonly source: LanguageModel;
   readonly domain: Domain;
   readonly settings: Settings;
-  /** Learning rates of methods that do not have those of the settings. */
-  readonly rates?: ReadonlyMap<string, Rates>;
+  /**
+   * Learning rates of methods that do not have those of the settings, for a budget; a run that is continued keeps those
+   * of its first.
+   */
+  readonly ratesFor?: (budget: number) => Promise<ReadonlyMap<string, Rates>>;
   /** Where the source model and the texts were read from, and the command that did; for the card of the model. */
   readonly origin?: { readonly model: string; readonly data?: string; readonly command?: string };
   /** In which the adapted model is written; the source's if missing. */
@@ -55,9 +59,9 @@ export interface Adaptation extends TargetOptions {
   readonly methods: readonly string[];
   readonly out: string;
   /**
-   * Whose model is written to `model/`: that of a row, or of the row with the fewest bits per byte (`best`); by default
-   * the last that learns a plan. Where none does it is the last of the target vocabulary, and a model that an earlier
-   * run has saved stays.
+   * Whose model is written to `model/`: that of a row, or of the row with the fewest bits per byte (`best`), of
+   * validation texts where there are any; by default the last that learns a plan. Where none does it is the last of the
+   * target vocabulary, and a model that an earlier run has saved stays.
    */
   readonly save?: string;
   /** For `results.json`, with `origin`: version, command and files. */
@@ -112,13 +116,25 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
 
 /** All methods, in a directory that is this run's alone. */
 async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepared): Promise<Adapted> {
-  const { out, methods: names, fresh, rates, source } = adaptation;
-  const { work, target, settings } = experiment;
+  const { out, methods: names, fresh, source, log } = adaptation;
+  const { work, target, identity } = experiment;
   if (fresh) await startAfresh(out);
   await makeDirectory(work);
-  await claim(join(work, 'run.json'), experiment.identity, 'start again with --fresh, or give another --out');
-  if (experiment.forecast) experiment.log(describeForecast(experiment.forecast));
-  const earlier = await readRows(work, names);
+  const advice = 'start again with --fresh, or give another --out';
+  const { settings, continues } = await claimRun(join(work, 'run.json'), identity, advice);
+  const cycles = cyclesOf(settings);
+  const [{ budget: first }] = cycles;
+  if (continues !== undefined)
+    log(
+      `continues the run of ${count(continues)} ${first.unit} to ${count(settings.budget.amount)}: finetuning goes on ` +
+        'from the finished models in a new cycle of the rate, which is not the same as the larger budget in one go; ' +
+        'plans and peak rates stay (--fresh starts again)',
+    );
+  const rates = await adaptation.ratesFor?.(first.amount);
+  if (experiment.forecast) log(describeForecast(experiment.forecast));
+  const { rows: earlier, smaller } = await readRows(work, names, settings);
+  if (smaller.length > 0)
+    log(`left out, of a smaller budget: ${smaller.join(', ')}; name them in --methods to continue them as well`);
   const rows: Row[] = [...floors(experiment.texts.train, experiment.texts.test, target), ...earlier.map(e => e.row)];
   let saved = earlier.find(e => e.saved)?.row.name ?? null;
   let plan = earlier.some(e => e.hasPlan)
@@ -129,8 +145,12 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   try {
     for (const name of names) {
       const own = { ...settings, ...rates?.get(name) };
-      const fingerprint = sha256(JSON.stringify([experiment.fingerprint, own.rate, own.planRate, own.bodyRate]));
-      const result = await runExperiment({ ...experiment, settings: own, fingerprint, progress }, methods[name]);
+      const fingerprints = cycles.map(cycle =>
+        sha256(JSON.stringify([fingerprintOf({ ...identity, settings: cycle }), own.rate, own.planRate, own.bodyRate])),
+      );
+      const [fingerprint, ...before] = fingerprints.toReversed();
+      const parts = { settings: own, fingerprint, earlier: before.toReversed(), progress };
+      const result = await runExperiment({ ...experiment, ...parts }, methods[name]);
       rows.push(result.row);
       if (result.plan) {
         plan = result.plan;
@@ -139,9 +159,10 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
       }
       if (isToSave(save, result, rows)) {
         saved = name;
-        await saveAdapted(adaptation, experiment, name, result.model, rows);
+        await saveAdapted(adaptation, { ...experiment, settings }, name, result.model, rows);
       }
-      await keepRows(work, earlier, { row: result.row, hasPlan: result.plan !== undefined }, saved);
+      const { amount } = settings.budget;
+      await keepRows(work, earlier, { row: result.row, amount, hasPlan: result.plan !== undefined }, saved);
     }
   } finally {
     progress.stop();
@@ -152,7 +173,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
     plan: plan && reportPlan(plan),
     sample: experiment.texts.test[0],
     saved,
-    provenance: provenanceOf(adaptation, experiment),
+    provenance: provenanceOf(adaptation, { ...experiment, settings }),
   };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
@@ -168,7 +189,7 @@ const savedByDefault = (names: readonly string[], saved: string | null): string 
 function isToSave(save: string | undefined, { row, plan }: Outcome, rows: readonly Row[]): boolean {
   if (save === undefined) return plan !== undefined;
   if (save !== 'best') return save === row.name;
-  return rows.every(other => other.steps === 0 || other.after.bitsPerByte >= row.after.bitsPerByte);
+  return rows.every(other => other.steps === 0 || selectedBy(other) >= selectedBy(row));
 }
 
 const provenanceOf = ({ provenance, origin }: Adaptation, { identity, settings }: Prepared): Provenance | undefined =>
@@ -180,16 +201,28 @@ const provenanceOf = ({ provenance, origin }: Adaptation, { identity, settings }
     settings: { ...settings },
   };
 
-const finishedRow = v.object({ row: rowSchema, hasPlan: v.boolean(), saved: v.boolean() });
+const finishedRow = v.object({
+  row: rowSchema,
+  /** The budget it was made with; missing in earlier versions, which had one a run. */
+  amount: v.optional(v.number()),
+  hasPlan: v.boolean(),
+  saved: v.boolean(),
+});
 type FinishedRow = v.InferOutput<typeof finishedRow>;
 
 const rowsFile = (work: string): string => join(work, 'rows.json');
 
-/** Finished rows of earlier runs with these settings, but for those of `names`, which are made again. */
-const readRows = async (work: string, names: readonly string[]): Promise<FinishedRow[]> =>
-  ((await readSealed(rowsFile(work), v.array(finishedRow), 'delete it to leave its rows out')) ?? []).filter(
-    ({ row }) => !names.includes(row.name),
-  );
+/**
+ * Finished rows of earlier runs with these settings, but for those of `names`, which are made again; and the names of
+ * those that were made with a smaller budget.
+ */
+async function readRows(work: string, names: readonly string[], settings: Settings) {
+  const read = (await readSealed(rowsFile(work), v.array(finishedRow), 'delete it to leave its rows out')) ?? [];
+  const others = read.filter(({ row }) => !names.includes(row.name));
+  const [{ budget: first }] = cyclesOf(settings);
+  const isCurrent = ({ amount = first.amount }: FinishedRow) => amount === settings.budget.amount;
+  return { rows: others.filter(isCurrent), smaller: others.filter(r => !isCurrent(r)).map(({ row }) => row.name) };
+}
 
 /** Adds a finished row to those of earlier runs. */
 async function keepRows(
@@ -214,6 +247,8 @@ function workOf({ vocabulary, before }: Method, { sequences, settings: { budget 
   return trainingWork * training + (before ? 2 : 1) * tokens(sequences.test[vocabulary]);
 }
 
+const count = (n: number): string => n.toLocaleString('en');
+
 /** Writes the adapted model with all that other tools look for beside it. */
 async function saveAdapted(
   { out, source, origin, dtype, log }: Adaptation,
@@ -224,12 +259,14 @@ async function saveAdapted(
 ): Promise<void> {
   const { files, more, skipped } = origin ? await carriedOver(origin.model) : { files: {}, more: {}, skipped: [] };
   if (skipped.length > 0) log(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
+  const keeps = methods[method].vocabulary === 'source' || isExtension(source.tokenizer, target);
+  const written = methods[method].vocabulary === 'source' ? source.tokenizer : target;
+  const tokenizer = keeps ? written : withTemplate(written, source.tokenizer);
   const card = origin && {
-    'README.md': modelCard({
+    'README.md': adaptedCard({
       source: await describeSource(origin.model),
-      family: model.config.family,
+      tokenizers: { source: source.tokenizer, target: tokenizer },
       method,
-      tokens: { target: target.vocabSize, source: source.tokenizer.vocabSize },
       texts: { train: texts.train.length, test: texts.test.length },
       data: origin.data,
       settings,
@@ -237,17 +274,11 @@ async function saveAdapted(
       command: origin.command,
     }),
   };
-  const tokenizer = methods[method].vocabulary === 'source' ? source.tokenizer : withBeginToken(target);
-  await saveModel(join(out, 'model'), { model, tokenizer }, dtype ?? source.dtype, {
+  const kept = keeps ? { endTokens: source.endTokens } : {};
+  await saveModel(join(out, 'model'), { model, tokenizer, ...kept }, dtype ?? source.dtype, {
     files: { ...files, ...card },
     more,
   });
-}
-
-async function describeSource(path: string) {
-  const files = await openModel(path);
-  const { _name_or_path: name } = await requiredFields(files, 'config.json');
-  return { path, name, card: await files.text('README.md') };
 }
 
 /** Forgets what an earlier run left. */

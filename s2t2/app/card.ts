@@ -1,25 +1,86 @@
 /**
- * The model card of an adapted model: `README.md` with Hugging Face's metadata at its head, as its hub reads it. It
- * says
- * what the model was made from, on what and how, with the figures measured so far and the command.
+ * The model card of a model with another vocabulary: `README.md` with Hugging Face's metadata at its head, as its hub
+ * reads it. It says what the model was made from, by what and how, with the figures measured so far and the command.
  */
-import type { Row } from '../cell.ts';
-import type { Settings } from '../settings.ts';
+import { requiredFields } from '../../models/checkpoint.ts';
+import { openModel } from '../../models/node/checkpoint.ts';
+import { endsTexts } from '../../models/roles.ts';
+import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { selectedBy, type Row } from '../cell.ts';
+import type { Plan } from '../plan.ts';
+import { cyclesOf, type Settings } from '../settings.ts';
+import { isExtension } from '../translate.ts';
 
-/** What a model card says. */
+/** What every card says. */
 export interface Card {
-  /** The source model: where it was read from, and the text of its own card, if it has one. */
-  readonly source: { readonly path: string; readonly card: string | undefined; readonly name: unknown };
+  readonly source: CardSource;
+  readonly tokenizers: { readonly source: Tokenizer; readonly target: Tokenizer };
+  readonly command?: string;
+}
+
+/** The source model: where it was read from, the text of its own card, if it has one, and how it calls itself. */
+export interface CardSource {
+  readonly path: string;
+  readonly card: string | undefined;
+  readonly name: unknown;
   readonly family: string;
+}
+
+/** What the card of a finetuned model says. */
+export interface AdaptedCard extends Card {
   readonly method: string;
-  /** Of the target vocabulary, and of the source's. */
-  readonly tokens: { readonly target: number; readonly source: number };
   readonly texts: { readonly train: number; readonly test: number };
   readonly data: string | undefined;
   readonly settings: Settings;
   /** Floors and the methods that are done. */
   readonly rows: readonly Row[];
-  readonly command: string | undefined;
+}
+
+/** Reads what a card says of a source model. */
+export async function describeSource(path: string): Promise<CardSource> {
+  const files = await openModel(path);
+  const { _name_or_path: name, model_type: family } = await requiredFields(files, 'config.json');
+  return { path, name, family: String(family), card: await files.text('README.md') };
+}
+
+/** The card of a model that was finetuned. */
+export function adaptedCard({ method, texts, data, settings, rows, ...card }: AdaptedCard): string {
+  const [last, ...earlier] = cyclesOf(settings)
+    .map(({ budget: { amount, unit } }) => `${amount.toLocaleString('en')} ${unit}`)
+    .toReversed();
+  const own = rows.find(row => row.name === method);
+  const looks = own?.selection?.length;
+  const shown = rows.map(({ name, before, after, tokensPerByte }) => [
+    name,
+    before?.bitsPerByte.toFixed(4) ?? '',
+    `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
+    after.perplexity.toPrecision(4),
+    tokensPerByte.toFixed(3),
+  ]);
+  return modelCard(card, 'adapted', {
+    data: `${data === undefined ? '' : `\`${nameOf(data)}\`, `}${texts.train} texts to train on, ${texts.test} held out`,
+    method,
+    budget:
+      `${last} of training${earlier.length > 0 ? `, continued from ${earlier.toReversed().join(' and ')}` : ''}, ` +
+      `seed ${settings.seed}`,
+    ...(own &&
+      looks && { chosen: `the best of ${looks} by validation texts, ${selectedBy(own).toFixed(4)} bits per byte` }),
+    after: `Held-out texts, in bits per byte (lower is better); rows above the methods see frequencies only:
+
+| | before finetuning | after | perplexity a token | tokens a byte |
+| --- | --- | --- | --- | --- |
+${shown.map(row => `| ${row.join(' | ')} |`).join('\n')}`,
+  });
+}
+
+/** The card of a model that a plan has given another vocabulary, and nothing else. */
+export function translatedCard(card: Card, plan: Plan, file: string): string {
+  const { variant, iterations, alpha } = plan.settings;
+  return modelCard(card, 'translated', {
+    plan: `\`${nameOf(file)}\`: ${plan.mu.length} × ${plan.nu.length} tokens, ${plan.values.length} entries`,
+    method: `${variant}, ${iterations} rounds, α̂ = ${alpha.toPrecision(3)}`,
+    after: 'The plan was applied and nothing was trained: expect to finetune it.',
+  });
 }
 
 /** A repository of the hub: `owner/name`. */
@@ -32,8 +93,12 @@ const metadataOf = (card: string | undefined, field: string): string | undefined
 /** The last part of a path: where on a machine a file lay is nobody's concern. */
 const nameOf = (path: string): string => path.replace(/[/\\]+$/, '').replace(/.*[/\\]/, '');
 
-/** The text of `README.md`. */
-export function modelCard({ source, family, method, tokens, texts, data, settings, rows, command }: Card): string {
+/** The text of `README.md`: a table of `facts`, and what comes `after` it. */
+function modelCard(
+  { source, tokenizers, command }: Card,
+  done: string,
+  { after, ...facts }: Readonly<Record<string, string>>,
+): string {
   const base = typeof source.name === 'string' && repository.test(source.name) ? source.name : undefined;
   const license = metadataOf(source.card, 'license');
   const head = [
@@ -42,46 +107,48 @@ export function modelCard({ source, family, method, tokens, texts, data, setting
     ...(base === undefined ? [] : [`base_model: ${base}`]),
     ...(license === undefined ? [] : [`license: ${license}`]),
     'tags:',
-    ...['s2t2', 'token-translation', family].map(tag => `- ${tag}`),
+    ...['s2t2', 'token-translation', source.family].map(tag => `- ${tag}`),
   ];
-  const shown = rows.map(({ name, before, after, tokensPerByte }) => [
-    name,
-    before?.bitsPerByte.toFixed(4) ?? '',
-    `${after.bitsPerByte.toFixed(4)} ± ${after.standardError.toFixed(4)}`,
-    after.perplexity.toPrecision(4),
-    tokensPerByte.toFixed(3),
-  ]);
-  const { amount, unit } = settings.budget;
+  const table = {
+    'source model':
+      `${base ?? `\`${nameOf(source.path)}\``} (${source.family})` +
+      (license === undefined ? '; its licence is not stated there' : ''),
+    ...facts,
+    ...(command === undefined ? {} : { command: `\`${command}\`` }),
+  };
+  const { source: from, target } = tokenizers;
+  const vocabulary = isExtension(from, target)
+    ? `the source model's vocabulary of ${from.vocabSize} tokens and ${target.vocabSize - from.vocabSize} more`
+    : `a vocabulary of ${target.vocabSize} tokens in place of the source model's ${from.vocabSize}`;
+  const ends = endsTexts(target);
   return `---
 ${head.join('\n')}
 ---
 
-# ${base ?? nameOf(source.path)}, adapted by s2t2
+# ${base ?? nameOf(source.path)}, ${done} by s2t2
 
-A causal language model with a vocabulary of ${tokens.target} tokens in place of the source model's ${tokens.source}, by
+A causal language model with ${vocabulary}, by
 Sparse Sinkhorn Token Translation ([arXiv 2411.00593](https://arxiv.org/abs/2411.00593)).
 
 | | |
 | --- | --- |
-| source model | ${base ?? `\`${nameOf(source.path)}\``} (${family})${license === undefined ? '; its licence is not stated there' : ''} |
-| data | ${data === undefined ? '' : `\`${nameOf(data)}\`, `}${texts.train} texts to train on, ${texts.test} held out |
-| method | ${method} |
-| budget | ${amount.toLocaleString('en')} ${unit} of training, seed ${settings.seed} |
-${command === undefined ? '' : `| command | \`${command}\` |\n`}
-Held-out texts, in bits per byte (lower is better); rows above the methods see frequencies only:
+${Object.entries(table)
+  .map(([name, text]) => `| ${name} | ${text} |`)
+  .join('\n')}
 
-| | before finetuning | after | perplexity a token | tokens a byte |
-| --- | --- | --- | --- | --- |
-${shown.map(row => `| ${row.join(' | ')} |`).join('\n')}
+${after}
 
-Every text began with the begin token in training, and the tokenizer puts it there. The end token came after every text;
-the tokenizer does not add it, so that a prompt can be continued.
+Every text began with the begin token in training and ended with the end token. ${
+    ends
+      ? "As the source's does, the tokenizer adds the end\ntoken: take it off a prompt that is to be continued."
+      : 'The tokenizer does not add the end\ntoken, so that a prompt can be continued.'
+  }
 
 \`\`\`python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
-ids = tokenizer("", return_tensors="pt").input_ids
+ids = tokenizer("", return_tensors="pt").input_ids${ends ? '[:, :-1]' : ''}
 print(tokenizer.decode(model.generate(ids, do_sample=True, max_new_tokens=100)[0], skip_special_tokens=True))
 \`\`\`
 `;

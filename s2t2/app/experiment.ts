@@ -19,6 +19,8 @@ import { count, finite, hash, readSealed, writeSealed } from './records.ts';
 export interface Experiment extends Cell {
   /** Names what the run depends on. */
   readonly fingerprint: string;
+  /** What it was at each smaller budget that the run was finished with before (`cyclesOf`), the first one first. */
+  readonly earlier?: readonly string[];
   /** Where states and finished parts are kept. */
   readonly work: string;
   /** How much work a kill can lose. */
@@ -45,6 +47,8 @@ export interface StepRecord {
   readonly seconds: number;
   /** Over the stage so far. */
   readonly tokensPerSecond: number;
+  /** Bits per byte of the validation texts after the step, where they were looked at. */
+  readonly validation?: number;
 }
 
 /** The work of a token in training, forward and backward, in units of a token that is scored. */
@@ -54,24 +58,39 @@ export const trainingWork = 3;
 export function runExperiment(experiment: Experiment, method: Method): Promise<Outcome> {
   const { work, signal, fingerprint, saveEverySeconds, log, progress, onStep } = experiment;
   const openBar = progress?.stage ?? progressBar;
+  const fingerprints = [...(experiment.earlier ?? []), fingerprint];
   return runCell(experiment, method, {
     log,
-    async runStage(stage, training) {
+    signal,
+    async runStage(stage, training, _, cycle = 0) {
       const bar = openBar(stage, tokensIn(training.batches), 'tokens', trainingWork);
       return train(training, {
         state: fileState(join(work, `${stage}.safetensors`)),
-        fingerprint: sha256(`${fingerprint} ${stage}`),
+        best: fileState(join(work, `${stage}.best.safetensors`)),
+        fingerprint: sha256(`${fingerprints[cycle]} ${stage}`),
         saveEverySeconds,
         signal,
-        onStep: ({ step, steps, loss, tokens, seconds }) => {
+        onStep: ({ step, steps, loss, tokens, seconds, validations }) => {
           bar.update(tokens, `loss ${loss.toFixed(3)}`);
           const rate = training.rate * linearSchedule(step - 1, steps, training.warmup);
-          onStep?.({ stage, step, steps, loss, rate, tokens, seconds, tokensPerSecond: tokens / seconds });
+          const last = validations?.at(-1);
+          const validation = last?.step === step ? { validation: last.value } : {};
+          onStep?.({
+            stage,
+            step,
+            steps,
+            loss,
+            rate,
+            tokens,
+            seconds,
+            tokensPerSecond: tokens / seconds,
+            ...validation,
+          });
         },
       }).finally(() => bar.stop());
     },
     evaluate: (when, model, sequences) =>
-      stored(join(work, `${method.name}.${when}.json`), fingerprint, async () => {
+      stored(join(work, `${method.name}.${when}.json`), when === 'before' ? fingerprints[0] : fingerprint, async () => {
         const bar = openBar(
           `${method.name} ${when}`,
           sequences.reduce((n, s) => n + s.ids.length - 1, 0),

@@ -25,6 +25,8 @@ export interface RunShape {
   /** Ordinary tokens of the target and of the source vocabulary. */
   readonly u: number;
   readonly v: number;
+  /** Tokens that a target vocabulary keeps of the source's, beside the plan; 0 if missing. */
+  readonly kept?: number;
   /** Held-out tokens, if they are fewer than an evaluation takes at once. */
   readonly testTokens?: number;
 }
@@ -88,13 +90,13 @@ function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, 
 }
 
 function finetune(
-  { config, settings, u, testTokens = evaluated }: RunShape,
+  { config, settings, u, kept = 0, testTokens = evaluated }: RunShape,
   vocabulary: 'source' | 'target',
   recompute: boolean,
   memoryLimit: number,
 ): void {
   const source = hollowSource(config, memoryLimit);
-  const end = () => zeros([u, config.width], { requiresGrad: true });
+  const end = () => zeros([u + kept, config.width], { requiresGrad: true });
   const model = vocabulary === 'target' ? withEnds(source, { embedding: end(), head: end() }) : copyModel(source);
   const learner = trained(model, settings);
   const optimizer = new AdamW(learner.parameters);
@@ -113,7 +115,7 @@ function finetune(
 function learnPlan(
   config: TransformerConfig,
   settings: Settings,
-  { u, v }: RunShape,
+  { u, v, kept = 0 }: RunShape,
   recompute: boolean,
   memoryLimit: number,
 ): void {
@@ -122,9 +124,9 @@ function learnPlan(
   const [mu, nu] = [ones([u]), ones([v])];
   const map = {
     sourceIds: new Int32Array(v),
-    targetIds: Int32Array.from({ length: u }, (_, i) => i),
-    specials: new Int32Array(0),
-    targetSize: u,
+    targetIds: Int32Array.from({ length: u }, (_, i) => kept + i),
+    specials: Int32Array.from({ length: 2 * kept }, (_, i) => i >> 1),
+    targetSize: u + kept,
   };
   const ends = () => translateEnds(sparseLayer.plan(cost, mu, nu, settings).plan, mu, nu, source, map, settings);
   const optimizer = new AdamW({ cost }, { clip: Infinity });

@@ -3,9 +3,10 @@
  * training texts alone, token sequences in both vocabularies, and a name for all of it.
  */
 import { getBackend } from '../../engine/index.ts';
+import type { Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { sha256, sha256Of } from '../../models/sha256.ts';
-import { trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { extendBPE, isExtension, trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
 import { utf8 } from '../../models/utf8.ts';
 import { parameters } from '../../models/weights.ts';
@@ -24,6 +25,8 @@ export { cutAll, toSequences } from '../corpus/sequences.ts';
 export interface Domain {
   readonly train: readonly string[];
   readonly test: readonly string[];
+  /** Texts by which the best state of finetuning is chosen; no tokenizer sees them. */
+  readonly validation?: readonly string[];
   /** Sequences ("fasta") get a token for each of their letters, whether training shows it or not. */
   readonly format?: CorpusFormat;
 }
@@ -34,6 +37,8 @@ export interface TargetOptions {
   readonly target?: Tokenizer;
   /** Cuts texts into words that no token crosses, in the dialect of `tokenizer.json`. */
   readonly pattern?: string;
+  /** Adds `vocabSize` tokens to the source's tokenizer in place of training one; texts of `keep` are cut as before. */
+  readonly extend?: { readonly keep?: readonly string[] };
   /** Bytes of the training texts that the tokenizer is trained on, at most. */
   readonly tokenizerSample?: number;
   readonly signal?: AbortSignal;
@@ -50,8 +55,16 @@ export interface Prepared
   /** Pieces of at most `maxBytes` bytes. */
   readonly texts: Domain;
   /** What `fingerprint` is the hash of: settings, and hashes of model, target tokenizer and texts. */
-  readonly identity: Identity;
+  readonly identity: RunIdentity;
 }
+
+/** What a run depends on. */
+export interface RunIdentity extends Identity {
+  readonly settings: Settings;
+}
+
+/** A name for what a run depends on. */
+export const fingerprintOf = (identity: RunIdentity): string => sha256(JSON.stringify(identity));
 
 /**
  * Cuts and encodes the texts for both tokenizers, trains the target tokenizer if none is given, and forecasts
@@ -71,33 +84,60 @@ export async function prepare(
   const { signal, methods = ['source', 's2t2'], remedies } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
-  const target = options.target ?? (await trainTarget(train, domain.format, settings.vocabSize, options, log));
+  const validation = domain.validation && cutAll(domain.validation, settings.maxBytes);
+  const target =
+    options.target ??
+    (options.extend
+      ? await extendTarget(source.tokenizer, train, settings.vocabSize, options, log)
+      : await trainTarget(train, domain.format, settings.vocabSize, options, log));
   const tokenizers: Record<Vocabulary, Tokenizer> = { source: source.tokenizer, target };
-  const encode = async (split: 'training' | 'held-out', vocabulary: Vocabulary) => {
-    const texts = split === 'training' ? train : test;
+  const encode = async (texts: readonly string[], split: string, vocabulary: Vocabulary) => {
     const encoded = await encodeTexts(texts, tokenizers[vocabulary], longestSequence(source.model.config), signal);
     if (encoded.unknown) log(describeUnknown(encoded.unknown, `${split} texts`, vocabulary));
     return encoded.sequences;
   };
+  const inBoth = async (texts: readonly string[], split: string) => ({
+    source: await encode(texts, split, 'source'),
+    target: await encode(texts, split, 'target'),
+  });
   const sequences = {
-    train: { source: await encode('training', 'source'), target: await encode('training', 'target') },
-    test: { source: await encode('held-out', 'source'), target: await encode('held-out', 'target') },
+    train: await inBoth(train, 'training'),
+    test: await inBoth(test, 'held-out'),
+    ...(validation && { validation: await inBoth(validation, 'validation') }),
   };
+  const { vocabSize } = source.tokenizer;
+  const kept = isExtension(source.tokenizer, target) ? vocabSize : 0;
+  const u = kept > 0 ? target.vocabSize - kept : target.ordinaryIds().length;
+  if (kept > 0) {
+    const perByte = (vocabulary: Vocabulary) =>
+      (
+        sum(sequences.train[vocabulary], s => s.ids.length - 2) / sum(sequences.train[vocabulary], s => s.bytes)
+      ).toFixed(3);
+    log(
+      `the source's ${kept} tokens and ${u} more: ${perByte('target')} tokens a byte of the training texts in place of ` +
+        perByte('source'),
+    );
+  }
   const identity = {
     settings,
     model: await modelHash(source),
     target: target.hash,
-    data: sha256(`${sha256Of(train)} ${sha256Of(test)}`),
+    data: sha256([train, test, ...(validation ? [validation] : [])].map(sha256Of).join(' ')),
     backend: getBackend().arithmetic,
   };
-  const fingerprint = sha256(JSON.stringify(identity));
-  const [u, v] = [target.ordinaryIds().length, source.tokenizer.ordinaryIds().length];
+  const fingerprint = fingerprintOf(identity);
+  const v = source.tokenizer.ordinaryIds().length;
   const { config } = source.model;
   const testTokens = sequences.test.source.reduce((n, s) => n + s.ids.length, 0);
-  const forecast = fitMemory({ config, settings, methods, u, v, testTokens }, getBackend().memoryLimit, remedies);
+  const shape = { config, settings, methods, u, v, kept, testTokens };
+  const forecast = fitMemory(shape, getBackend().memoryLimit, remedies);
   const recompute = forecast?.recompute;
-  return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts: { train, test } };
+  const texts = { train, test, ...(validation && { validation }) };
+  return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts };
 }
+
+const sum = (sequences: readonly Sequence[], of: (s: Sequence) => number): number =>
+  sequences.reduce((total, s) => total + of(s), 0);
 
 /** The target tokenizer of a domain: the same for every command. */
 export async function trainTarget(
@@ -110,6 +150,24 @@ export async function trainTarget(
   const sample = new TextSample(tokenizerSample);
   for (const text of texts) sample.add(text);
   return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
+}
+
+/** The source's tokenizer with tokens of the domain beside its own; `log` is told of what they are worth. */
+async function extendTarget(
+  source: Tokenizer,
+  texts: readonly string[],
+  tokens: number,
+  { extend, tokenizerSample = defaultTokenizerSample, signal }: TargetOptions,
+  log: (line: string) => void,
+): Promise<Tokenizer> {
+  const sample = new TextSample(tokenizerSample);
+  for (const text of texts) sample.add(text);
+  const said = sample.describe();
+  if (said) log(said);
+  const target = await extendBPE(source, sample.texts, { tokens, keep: extend?.keep, signal });
+  const added = target.vocabSize - source.vocabSize;
+  if (added < tokens) log(`the text has pairs for ${added} more tokens only, not ${tokens}`);
+  return target;
 }
 
 /** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` is told of a smaller one. */

@@ -32,6 +32,7 @@ export const rowSchema: v.GenericSchema<unknown, Row> = v.object({
   ...spent,
   spentBefore: v.optional(v.object(spent)),
   curve: v.array(curvePoint),
+  selection: v.optional(v.pipe(v.array(curvePoint), v.minLength(1))),
 });
 
 /** The figures of a plan. */

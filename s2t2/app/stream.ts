@@ -15,6 +15,8 @@ import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../model
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
+import { carriedOver } from '../../models/node/carried.ts';
+import { withTemplate } from '../../models/roles.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
 import { FLOAT_CODECS } from '../../models/safetensors/codec.ts';
@@ -22,13 +24,14 @@ import { DTYPE_BYTES, type TensorEntry } from '../../models/safetensors/header.t
 import { writeSafetensors } from '../../models/node/safetensors.ts';
 import { type Checkpoint, type TensorSource } from '../../models/safetensors/source.ts';
 import { type TensorData } from '../../models/safetensors/write.ts';
-import type { Tokenizer } from '../../models/tokenizer/index.ts';
+import { Tokenizer } from '../../models/tokenizer/index.ts';
 import { storedEnds, storedTensors } from '../../models/stored.ts';
+import { describeSource, translatedCard } from './card.ts';
 import { withLock } from './lock.ts';
 import { loadPlan } from './plan-file.ts';
 import { textShare, type Plan } from '../plan.ts';
 import { rowVariance, spreadEnd, type SpreadSettings } from '../spread.ts';
-import { planApplication, targetSize } from '../translate.ts';
+import { isExtension, planApplication, targetSize } from '../translate.ts';
 
 /** A run of `translate`: a plan applied to a model on disk. */
 export interface CheckpointTranslation {
@@ -41,7 +44,11 @@ export interface CheckpointTranslation {
   readonly out: string;
   /** Writes rows for finetuning, drawn about the translated ones at the source's scale, in place of these. */
   readonly spread?: SpreadSettings;
+  /** The command that does it, for the model's card. */
+  readonly command?: string;
   readonly signal?: AbortSignal;
+  /** Takes a line for the person who watches. */
+  readonly log?: (line: string) => void;
   /** Bytes of weights written, or found written by an earlier run, of how many, and the file at hand. */
   readonly onProgress?: (done: number, total: number, file: string) => void;
 }
@@ -56,7 +63,9 @@ export async function translateCheckpoint({
   target: targetPath,
   out,
   spread,
+  command,
   signal,
+  log,
   onProgress,
 }: CheckpointTranslation): Promise<void> {
   const files = await openModel(model);
@@ -84,18 +93,27 @@ export async function translateCheckpoint({
   await withLock(out, async () => {
     await claim(out, record);
     const index = await writeWeights({ checkpoint, ends, plan, out, spread, signal, onProgress });
-    await saveTokenizer(out, target);
+    const { files: carried, more, skipped } = await carriedOver(model);
+    if (skipped.length > 0) log?.(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
+    const keeps = isExtension(source, target);
+    const written = keeps
+      ? new Tokenizer({ ...target.parts, roles: source.specialTokens })
+      : withTemplate(target, source);
+    await saveTokenizer(out, written, more);
+    const tokenizers = { source, target: written };
+    const card = translatedCard({ source: await describeSource(model), tokenizers, command }, plan, planFile);
+    for (const [name, content] of Object.entries({ ...carried, 'README.md': card }))
+      await writeFileAtomic(join(out, name), content);
     const write = (name: string, content: unknown) =>
       writeFileAtomic(join(out, name), `${JSON.stringify(content, null, 2)}\n`);
     if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
+    // Where the source's tokens are kept, so is what names them.
+    const rewritten = (fields: Fields) => (keeps ? fields : withTokens(fields, target));
     const generation = await files.text('generation_config.json');
     if (generation !== undefined)
-      await write(
-        'generation_config.json',
-        withTokens(fieldsOf(generation, files.path('generation_config.json')), target),
-      );
+      await write('generation_config.json', rewritten(fieldsOf(generation, files.path('generation_config.json'))));
     const translated = {
-      ...withTokens(config, target),
+      ...rewritten(config),
       vocab_size: target.vocabSize,
       tie_word_embeddings: false,
     };

@@ -127,16 +127,21 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
     title,
     x: { label: unit },
     y: { label: 'bits per byte' },
-    series: drawn.map(r => ({
-      name: r.name,
-      emphasis: r.name === 's2t2',
-      points: r.curve.map(p => ({ x: p[unit], y: p.bitsPerByte })),
-      marks: [
-        ...(r.before && r.spentBefore ? [markOf(r.spentBefore[unit], r.before)] : []),
-        ...(r.validation ?? []).map(point => markOf(point[unit], point.metrics)),
-        markOf(r[unit], r.after),
-      ],
-    })),
+    series: drawn.flatMap(r => [
+      {
+        name: r.name,
+        emphasis: r.name === 's2t2',
+        points: r.curve.map(p => ({ x: p[unit], y: p.bitsPerByte })),
+        marks: [
+          ...(r.before && r.spentBefore ? [markOf(r.spentBefore[unit], r.before)] : []),
+          ...(r.validation ?? []).map(point => markOf(point[unit], point.metrics)),
+          markOf(r[unit], r.after),
+        ],
+      },
+      ...(r.selection
+        ? [{ name: `${r.name}, validation`, points: r.selection.map(p => ({ x: p[unit], y: p.bitsPerByte })) }]
+        : []),
+    ]),
     levels,
   });
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];

@@ -45,9 +45,12 @@ describe('starts', () => {
     expect(to(context.target.specialTokens.bos!)).toEqual(from(source.tokenizer.specialTokens.bos!));
   });
 
-  test.each(['source', 'truncated', 'random', 'fvt', 'fvt-spread', 'scratch'])('%s has spent nothing of the budget', async name => {
-    expect((await methods[name].start(context)).spent).toBe(0);
-  });
+  test.each(['source', 'truncated', 'random', 'fvt', 'fvt-spread', 'scratch'])(
+    '%s has spent nothing of the budget',
+    async name => {
+      expect((await methods[name].start(context)).spent).toBe(0);
+    },
+  );
 
   test('truncated: row i is row i', async () => {
     const { model } = await methods.truncated.start(context);

@@ -41,7 +41,14 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     parking: ({ config, tokenizer }) => {
       const v = tokenizer.ordinaryIds().length;
       fitMemory(
-        { config, settings: settingsFrom(flags, v), methods: flags.methods, u: flags.vocabSize, v },
+        {
+          config,
+          settings: settingsFrom(flags, v),
+          methods: flags.methods,
+          u: flags.vocabSize,
+          v,
+          kept: flags.extend ? tokenizer.vocabSize : 0,
+        },
         memoryLimit,
       );
       return parkingFor(config, memoryLimit);
@@ -53,10 +60,11 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     flags.test === undefined
       ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
       : { train: texts, test: (await readWithNotice(flags.test, flags)).texts.slice(0, flags.maxTest) };
-  const domain = { ...split, format };
+  const domain = { ...split, ...withValidation(split.train, flags), format };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts, ${domain.test.length} held out; ` +
+    `${getBackend().describe()}\n${domain.train.length} training texts, ` +
+      `${domain.validation ? `${domain.validation.length} for validation, ` : ''}${domain.test.length} held out; ` +
       `results go to ${flags.out}`,
   );
   const {
@@ -68,7 +76,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     source,
     domain,
     settings,
-    rates: await ratesFrom(flags, flags.methods, settings.budget.amount),
+    ratesFor: budget => ratesFrom(flags, flags.methods, budget),
     methods: flags.methods,
     origin: { model: flags.model, data: flags.data, command: commandLine() },
     dtype: flags.dtype && dtypes[flags.dtype],
@@ -145,6 +153,22 @@ function splitRandomly(
       `${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`,
     );
   return { train: order.slice(n), test: order.slice(0, n) };
+}
+
+/** Texts for validation, taken out of the training texts, and the others in their order; nothing without `evalEvery`. */
+function withValidation(
+  texts: readonly string[],
+  { evalEvery, evalTexts, seed, data }: Pick<AdaptFlags, 'evalEvery' | 'evalTexts' | 'seed' | 'data'>,
+): { readonly train: readonly string[]; readonly validation?: readonly string[] } {
+  if (evalEvery === undefined) return { train: texts };
+  const n = Math.min(evalTexts, Math.floor(texts.length / 10));
+  if (n < 1)
+    throw new UserError(
+      `${data}: of ${texts.length} training texts none can be spared for validation; leave out --eval-every`,
+    );
+  const order = new Random(seed).split('validation').shuffle(texts.map((_, i) => i));
+  const chosen = new Set(order.slice(0, n));
+  return { train: texts.filter((_, i) => !chosen.has(i)), validation: texts.filter((_, i) => chosen.has(i)) };
 }
 
 const adaptedDType = dtypeOption(

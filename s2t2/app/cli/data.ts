@@ -46,6 +46,8 @@ export async function readWithNotice(
 export interface TargetFlags {
   readonly tokenizer?: string;
   readonly pattern?: string;
+  readonly extend?: boolean;
+  readonly keep?: string;
   readonly tokenizerSample: number;
 }
 
@@ -80,13 +82,30 @@ export const withTraining = (command: Command): Command =>
 
 /** Adds the options of the target tokenizer. */
 export const withTarget = (command: Command): Command =>
-  withTraining(command).option(
-    '--tokenizer <file>',
-    "target tokenizer: a tokenizer.json or a model's directory; by default one is trained",
-  );
+  withTraining(command)
+    .option(
+      '--tokenizer <file>',
+      "target tokenizer: a tokenizer.json or a model's directory; by default one is trained",
+    )
+    .option(
+      '--extend',
+      "keep the source's tokens and add --vocab-size tokens of the data to them, for a model that reads on what it reads",
+    )
+    .option('--keep <file>', 'texts that --extend must leave cut as they are');
 
 /** @throws UserError for options that exclude each other. */
-export async function targetOptions(flags: TargetFlags): Promise<TargetOptions> {
+export async function targetOptions(flags: TargetFlags & CorpusFlags): Promise<TargetOptions> {
+  if (flags.extend && (flags.tokenizer ?? flags.pattern) !== undefined)
+    throw new UserError(
+      "--extend goes on with the source's tokenizer and its words: leave out --tokenizer and --pattern (a tokenizer " +
+        'that extends the source is told by its tokens)',
+    );
+  if (flags.keep !== undefined && !flags.extend) throw new UserError('--keep is for --extend');
+  if (flags.extend) {
+    const keep =
+      flags.keep === undefined ? undefined : (await readWithNotice(flags.keep, { strict: flags.strict })).texts;
+    return { extend: { keep }, tokenizerSample: flags.tokenizerSample };
+  }
   if (flags.tokenizer !== undefined && flags.pattern !== undefined)
     throw new UserError('--pattern is for a tokenizer to be trained; --tokenizer gives one');
   const target = flags.tokenizer === undefined ? undefined : await loadTokenizer(flags.tokenizer);

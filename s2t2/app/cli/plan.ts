@@ -7,8 +7,8 @@ import { defaults } from '../../settings.ts';
 import { loadPlan } from '../plan-file.ts';
 import { translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
-import { requiredOption, whole } from './arguments.ts';
-import { print, stop, withSignals } from './process.ts';
+import { commandLine, requiredOption, whole } from './arguments.ts';
+import { log, print, stop, withSignals } from './process.ts';
 
 interface TranslateFlags extends Record<'model' | 'plan' | 'target' | 'out', string> {
   readonly spread?: true;
@@ -77,6 +77,8 @@ export function addPlanCommands(program: Command): void {
         translateCheckpoint({
           ...options,
           spread: spread && { seed, headScale: defaults.headScale },
+          command: commandLine(),
+          log,
           signal: stop.signal,
           onProgress: (done, total, file) => {
             bar ??= progressBar('translating', total / 1e6, 'MB');

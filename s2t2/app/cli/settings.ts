@@ -13,7 +13,12 @@ import { batchTokens, fraction, linearList, positive, positiveFraction, whole } 
 export function withSettings(command: Command): Command {
   return command
     .option('--seed <n>', 'fixes the whole run', whole(0), defaults.seed)
-    .option('--vocab-size <n>', 'tokens of the target vocabulary', whole(4), defaults.vocabSize)
+    .option(
+      '--vocab-size <n>',
+      'tokens of the target vocabulary; with --extend, tokens to add',
+      whole(4),
+      defaults.vocabSize,
+    )
     .option(
       '--tokens <n>',
       'training budget of every method, in tokens of its own vocabulary',
@@ -56,6 +61,17 @@ export function withSettings(command: Command): Command {
     .option('--lora-rank <r>', 'of --train lora', whole(1, 1024), loraDefaults.rank)
     .option('--lora-alpha <x>', 'adapters are scaled by alpha / rank', positive, loraDefaults.alpha)
     .option('--lora-targets <names>', `adapted layers, of ${linearNames.join(', ')}`, linearList, loraDefaults.targets)
+    .option(
+      '--eval-every <n>',
+      'steps of finetuning between looks at validation texts; the model of the best look is kept',
+      whole(1),
+    )
+    .option(
+      '--eval-texts <n>',
+      'texts for that, taken out of the training texts at random, a tenth of them at most',
+      whole(1),
+      100,
+    )
     .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
     .option('--fresh', 'forget what an earlier run in the same directory has done');
 }
@@ -74,6 +90,7 @@ export interface SettingsFlags
   readonly loraRank: number;
   readonly loraAlpha: number;
   readonly loraTargets: readonly LinearName[];
+  readonly evalTexts: number;
   readonly saveEvery: number;
   readonly fresh?: boolean;
 }
@@ -96,7 +113,7 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   ...(flags.train === 'lora' && {
     lora: { rank: flags.loraRank, alpha: flags.loraAlpha, targets: flags.loraTargets },
   }),
-  ...given(flags, ['smoothing', 'headNormalisation', 'spread']),
+  ...given(flags, ['smoothing', 'headNormalisation', 'spread', 'evalEvery']),
 });
 
 /**

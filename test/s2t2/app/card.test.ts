@@ -7,9 +7,9 @@ import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { expect, test } from 'vitest';
 import { tokenizerTexts } from '../../../models/checkpoint.ts';
 import { carriedOver } from '../../../models/node/carried.ts';
-import { withBeginToken } from '../../../models/roles.ts';
-import { trainBPE } from '../../../models/tokenizer/index.ts';
-import { modelCard, type Card } from '../../../s2t2/app/card.ts';
+import { withTemplate } from '../../../models/roles.ts';
+import { extendBPE, Tokenizer, trainBPE } from '../../../models/tokenizer/index.ts';
+import { adaptedCard, type AdaptedCard as Card } from '../../../s2t2/app/card.ts';
 import { defaults } from '../../../s2t2/settings.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 
@@ -17,7 +17,7 @@ const directory = temporaryDirectory();
 const tokenizer = trainBPE(['MKVLAAGMKVLAAG'], { vocabSize: 16, alphabet: 'seen' });
 
 test("Hugging Face's tokenizers put the begin token before a text; nothing else changes", () => {
-  const begins = withBeginToken(tokenizer);
+  const begins = withTemplate(tokenizer, tokenizer);
   const texts = tokenizerTexts(begins);
   const there = new HuggingFace(
     JSON.parse(texts['tokenizer.json']) as object,
@@ -27,7 +27,7 @@ test("Hugging Face's tokenizers put the begin token before a text; nothing else 
   expect([...there.encode('MKVLA').ids]).toEqual([tokenizer.specialTokens.bos, ...ids]);
   expect([...begins.encode('MKVLA')]).toEqual(ids);
   expect(begins.hash).toBe(tokenizer.hash);
-  expect(withBeginToken(begins)).toBe(begins);
+  expect(withTemplate(begins, begins)).toBe(begins);
   expect(JSON.parse(texts['special_tokens_map.json'])).toEqual({
     bos_token: '<s>',
     eos_token: '</s>',
@@ -66,22 +66,23 @@ test('licence, chat template and other files come along; weights, vocabularies a
 test('the card names base model, licence, data, method, figures and command, with the metadata of the hub', () => {
   const metrics = { bitsPerByte: 4.12345, standardError: 0.01, perplexity: 123.456 } as Card['rows'][number]['after'];
   const row = { name: 's2t2', before: { ...metrics, bitsPerByte: 5 }, after: metrics, tokensPerByte: 0.5 };
+  const tokenizers = { source: trainBPE(['the model'], { vocabSize: 300, alphabet: 'bytes' }), target: tokenizer };
   const card: Card = {
     source: {
       path: '/home/me/models/OLMo-1B',
       name: 'allenai/OLMo-1B-hf',
+      family: 'olmo',
       card: '---\nlanguage: en\nlicense: apache-2.0\ntags:\n- x\n---\n',
     },
-    family: 'olmo',
+    tokenizers,
     method: 's2t2',
-    tokens: { target: 512, source: 50_280 },
     texts: { train: 100, test: 7 },
     data: '/home/me/proteins.fasta',
     settings: { ...defaults, alpha: 1, seed: 3 },
     rows: [{ ...row, name: 'order0', before: null }, row] as unknown as Card['rows'],
     command: "s2t2 adapt --data 'my proteins.fasta' --out DIR",
   };
-  const text = modelCard(card);
+  const text = adaptedCard(card);
   const [, head] = /^---\n([^]*?)\n---\n/.exec(text)!;
   expect(head.split('\n')).toEqual([
     'library_name: transformers',
@@ -94,7 +95,7 @@ test('the card names base model, licence, data, method, figures and command, wit
     '- olmo',
   ]);
   for (const part of [
-    "a vocabulary of 512 tokens in place of the source model's 50280",
+    `a vocabulary of ${tokenizer.vocabSize} tokens in place of the source model's ${tokenizers.source.vocabSize}`,
     '`proteins.fasta`, 100 texts to train on, 7 held out',
     'seed 3',
     "`s2t2 adapt --data 'my proteins.fasta' --out DIR`",
@@ -103,8 +104,54 @@ test('the card names base model, licence, data, method, figures and command, wit
   ])
     expect(text).toContain(part);
   expect(text).not.toContain('/home/me');
-  const plain = modelCard({ ...card, source: { path: '/home/me/models/mine', name: './mine', card: undefined } });
+  const mine = { path: '/home/me/models/mine', name: './mine', card: undefined, family: 'olmo' };
+  const plain = adaptedCard({ ...card, source: mine });
   expect(plain).toContain('# mine, adapted by s2t2');
   expect(plain).toContain('its licence is not stated there');
   expect(/^(base_model|license):/m.test(plain)).toBe(false);
+});
+
+test('the card says of a model that was continued, chosen by validation and extended that it was', async () => {
+  const metrics = { bitsPerByte: 4, standardError: 0.01, perplexity: 9 };
+  const selection = [4.5, 4.25, 4.375].map(bitsPerByte => ({ tokens: 1, bytes: 1, seconds: 1, bitsPerByte }));
+  const source = trainBPE(['the model'], { vocabSize: 260, alphabet: 'bytes' });
+  const row = { name: 'fvt', before: null, after: metrics, tokensPerByte: 1, selection };
+  const text = adaptedCard({
+    source: { path: 'x', name: undefined, card: undefined, family: 'gpt2' },
+    tokenizers: { source, target: await extendBPE(source, ['MKVLMKVL', 'MKVLMKVL'], { tokens: 2 }) },
+    method: 'fvt',
+    texts: { train: 1, test: 1 },
+    data: undefined,
+    settings: { ...defaults, alpha: 1, budget: { unit: 'bytes', amount: 9000 }, continuedFrom: [1000, 3000] },
+    rows: [row] as unknown as Card['rows'],
+  });
+  expect(text).toContain('| budget | 9,000 bytes of training, continued from 1,000 bytes and 3,000 bytes, seed 0 |');
+  expect(text).toContain('| chosen | the best of 3 by validation texts, 4.2500 bits per byte |');
+  expect(text).toContain(`with the source model's vocabulary of ${source.vocabSize} tokens and 2 more, by`);
+});
+
+test('the end token is added where the template of the source adds it, and begins a text nowhere else', () => {
+  const template = (single: object[]) => ({ type: 'TemplateProcessing', single, pair: [], special_tokens: {} });
+  const end = { SpecialToken: { id: '</s>', type_id: 0 } };
+  const text = { Sequence: { id: 'A', type_id: 0 } };
+  const added = (postProcessor: unknown) => {
+    const written = withTemplate(tokenizer, new Tokenizer({ ...tokenizer.parts, postProcessor }));
+    const files = tokenizerTexts(written);
+    const json = (name: string) => JSON.parse(files[name]) as object;
+    const { ids } = new HuggingFace(json('tokenizer.json'), json('tokenizer_config.json')).encode('MKV');
+    const { bos, eos } = tokenizer.specialTokens;
+    return [ids[0] === bos, ids.at(-1) === eos, ids.length - tokenizer.encode('MKV').length];
+  };
+  const both = [true, true, 2];
+  const beginOnly = [true, false, 1];
+  expect(added(template([text, end]))).toEqual(both);
+  expect(added({ type: 'Sequence', processors: [{ type: 'ByteLevel' }, template([end, text, end])] })).toEqual(both);
+  expect(added({ type: 'RobertaProcessing', sep: ['</s>', 1], cls: ['<s>', 0] })).toEqual(both);
+  for (const none of [undefined, null, 7, {}, { type: 'ByteLevel' }, template([end, text]), { type: 'Sequence' }])
+    expect(added(none), JSON.stringify(none)).toEqual(beginOnly);
+  for (const broken of [
+    { type: 'TemplateProcessing', single: 'x' },
+    { type: 'Sequence', processors: [null] },
+  ])
+    expect(added(broken)).toEqual(beginOnly);
 });
