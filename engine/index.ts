@@ -13,6 +13,7 @@ export * from './ops/layout.ts';
 export * from './ops/linear.ts';
 export * from './ops/nn.ts';
 export * from './ops/reduce.ts';
+export * from './ops/selection.ts';
 export * from './ops/simplex.ts';
 export * from './parking.ts';
 export * from './random.ts';

@@ -3,8 +3,8 @@ import type { Reduction, Shape } from '../backend.ts';
 import type { Dim } from '../attributes.ts';
 import { addMethods, type Methods } from '../methods.ts';
 import { apply, defineOp, type Op } from '../op.ts';
-import { aroundDim, normalizeDim, show, sizeOf } from '../shape.ts';
-import { tensor, type Tensor } from '../tensor.ts';
+import { aroundDim, normalizeDim, sizeOf } from '../shape.ts';
+import type { Tensor } from '../tensor.ts';
 import { where } from './elementwise.ts';
 import { concat } from './layout.ts';
 
@@ -101,60 +101,6 @@ export function cumsum(x: Tensor, dim: number): Tensor {
   return y;
 }
 
-/** For every line of x along `dim` the places of its k largest values, largest first; NaN counts as the largest. */
-function largest(name: string, x: Tensor, dim: number, k: number): Int32Array<ArrayBuffer> {
-  const { outer, n, inner } = aroundDim(x.shape, dim);
-  if (!(Number.isInteger(k) && k >= 1 && k <= n))
-    throw new Error(`${name}: ${k} of the ${n} values along dim ${dim} of ${show(x.shape)}`);
-  const values = x.dataSync();
-  const places = new Int32Array(outer * k * inner);
-  for (let o = 0; o < outer; o++) {
-    for (let i = 0; i < inner; i++) {
-      const value = (j: number) => values[(o * n + j) * inner + i];
-      const compare = (a: number, b: number): number => {
-        const [p, q] = [value(a), value(b)];
-        if (Number.isNaN(p) || Number.isNaN(q)) return Number(Number.isNaN(q)) - Number(Number.isNaN(p)) || a - b;
-        return q > p ? 1 : q < p ? -1 : a - b;
-      };
-      const all = Array.from({ length: n }, (_, j) => j);
-      const order = k === 1 ? [all.reduce((a, b) => (compare(a, b) < 0 ? a : b))] : all.sort(compare);
-      for (let j = 0; j < k; j++) places[(o * k + j) * inner + i] = order[j];
-    }
-  }
-  return places;
-}
-
-/**
- * The place of the largest value along `dim`, or in the flattened tensor: int32, the first of equals. It reads the
- * values, so it needs a backend that reads synchronously; there is no gradient.
- */
-export function argmax(x: Tensor, dim?: number, { keepdim = false }: ReduceOptions = {}): Tensor {
-  if (dim === undefined) {
-    const [place] = largest('argmax', x.flatten(), 0, 1);
-    return tensor(Int32Array.of(place), { shape: keepdim ? x.shape.map(() => 1) : [], backend: x.backend });
-  }
-  const d = normalizeDim('argmax', dim, x.shape.length);
-  const shape = keepdim ? keepDim([x.shape], { dim: d }) : x.shape.toSpliced(d, 1);
-  return tensor(largest('argmax', x, d, 1), { shape, backend: x.backend });
-}
-
-/** The place of the smallest value along `dim`, as `argmax`. */
-export const argmin = (x: Tensor, dim?: number, options?: ReduceOptions): Tensor => x.neg().argmax(dim, options);
-
-/**
- * The k largest values along `dim`, largest first, and their places (int32). The gradient goes to the values that were
- * chosen. It reads the values, so it needs a backend that reads synchronously.
- */
-export function topk(x: Tensor, k: number, dim: number = -1): { values: Tensor; indices: Tensor } {
-  const d = normalizeDim('topk', dim, x.shape.length);
-  const places = largest('topk', x, d, k);
-  const { n, inner } = aroundDim(x.shape, d);
-  const flat = places.map((j, p) => (Math.floor(p / (k * inner)) * n + j) * inner + (p % inner));
-  const shape = x.shape.with(d, k);
-  const [indices, positions] = [places, flat].map(values => tensor(values, { shape, backend: x.backend }));
-  return { values: positions.embedding(x.reshape([-1, 1])).reshape(shape), indices };
-}
-
 /** A fused operation along one dim. */
 function along(
   name: string,
@@ -231,9 +177,6 @@ const methods = {
   var: variance,
   std,
   cumsum,
-  argmax,
-  argmin,
-  topk,
   logsumexp,
   softmax,
   logSoftmax,

@@ -21,7 +21,8 @@ import {
 } from '../../engine/index.ts';
 import { randomOfTests } from '../random.ts';
 
-setBackend(createReferenceBackend());
+const reference = createReferenceBackend();
+setBackend(reference);
 const random = randomOfTests('compositions');
 const shape = fc.array(fc.integer({ min: 1, max: 4 }), { minLength: 1, maxLength: 3 });
 const withDim = shape.chain(s => fc.tuple(fc.constant(s), fc.integer({ min: -s.length, max: s.length - 1 })));
@@ -207,6 +208,38 @@ describe('statistics', () => {
     ]);
     expect(x.argmax().dtype).toBe('int32');
     expect(() => x.topk(3)).toThrow('topk: 3 of the 2 values along dim 1 of [2, 2]');
+    expect(() => zeros([0]).argmax()).toThrow('argmax: [0] has no values');
+    expect(() => zeros([2, 0]).argmin(1)).toThrow('argmin: [2, 0] has no values along dim 1');
+  });
+
+  test('argmaxAsync, argminAsync and topkAsync choose the same, whether a backend reads at once or not', async () => {
+    const later = { ...reference, readSync: undefined };
+    await fc.assert(
+      fc.asyncProperty(withDim, fc.nat(2), fc.boolean(), async ([s, dim], less, keepdim) => {
+        const x = draw(s);
+        const k = Math.max(1, s.at(dim)! - less);
+        for (const backend of [reference, later]) {
+          const y = tensor(x.dataSync().slice(), { shape: s, backend, dtype: x.dtype });
+          const read = async (t: Tensor) => [t.shape, [...(await t.data())]];
+          const top = await y.topkAsync(k, dim);
+          expect(await read(top.values)).toEqual([top.values.shape, list(x.topk(k, dim).values)]);
+          expect(await read(top.indices)).toEqual([top.indices.shape, list(x.topk(k, dim).indices)]);
+          for (const [now, then] of [
+            [x.argmax(dim, { keepdim }), await y.argmaxAsync(dim, { keepdim })],
+            [x.argmin(dim, { keepdim }), await y.argminAsync(dim, { keepdim })],
+            [x.argmax(), await y.argmaxAsync()],
+          ])
+            expect(await read(then)).toEqual([now.shape, list(now)]);
+        }
+      }),
+      { numRuns: 30 },
+    );
+    const y = tensor([1, 2], { backend: later });
+    const say = (name: string) => `${name}: backend '${later.name}' reads asynchronously; use await x.${name}Async(…)`;
+    expect(() => y.argmax()).toThrow(say('argmax'));
+    expect(() => y.argmin()).toThrow(say('argmin'));
+    expect(() => y.topk(1)).toThrow(say('topk'));
+    await expect(y.topkAsync(3)).rejects.toThrow('topk: 3 of the 2 values along dim 0 of [2]');
   });
 
   test('gradients agree with differences', () => {

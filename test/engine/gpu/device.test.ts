@@ -44,6 +44,24 @@ describeGpu('the device', { shuffle: false }, () => {
     y.forEach(t => t.dispose());
   });
 
+  test('argmax and topk read the device, whose places index it again', async () => {
+    const x = tensor(
+      [
+        [3, 1, 3],
+        [-1, 5, 2],
+      ],
+      { backend, requiresGrad: true },
+    );
+    expect(() => x.argmax(1)).toThrow("argmax: backend 'gpu' reads asynchronously; use await x.argmaxAsync(…)");
+    const [most, least, top] = [await x.argmaxAsync(1), await x.argminAsync(), await x.topkAsync(2, 1)];
+    expect([...(await most.data())]).toEqual([0, 1]);
+    expect(await least.item()).toBe(3);
+    expect([...(await top.values.data())]).toEqual([3, 3, 5, 2]);
+    expect([...(await top.indices.data())]).toEqual([0, 2, 1, 2]);
+    scope(() => top.values.sum().backward());
+    expect([...(await x.grad!.data())]).toEqual([1, 0, 1, 0, 1, 1]);
+  });
+
   test('an index outside is an error at once', () => {
     scope(() => {
       const table = zeros([3, 2], { backend });
