@@ -83,8 +83,9 @@ trainer = trainers.BpeTrainer(vocab_size=512 if kind == 'fasta' else 8192, min_f
 def timed(stage, work):
     wall, cpu = time.time(), time.process_time()
     work()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(json.dumps(dict(stage=stage, megabytes=size / 1e6, seconds=time.time() - wall,
-        processorSeconds=time.process_time() - cpu, peakMegabytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)))
+        processorSeconds=time.process_time() - cpu, peakMegabytes=peak / 1e3)))
 timed('train', lambda: t.train_from_iterator(texts, trainer))
 pieces = [text[i:i + 256] for text in texts for i in range(0, len(text), 256)]
 def encode():

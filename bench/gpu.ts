@@ -244,16 +244,17 @@ async function main(flags: Flags): Promise<void> {
     f.overWasm ? `${f.overWasm.toPrecision(3)}×` : '',
   ]);
   const source = (given: number | undefined): string => (given === undefined ? 'measured' : 'as given');
+  const arithmetic = `peak ${peak.gflops.toPrecision(4)} GFLOP/s (${source(flags.peak)})`;
+  const memory = `memory ${peak.bandwidth.toPrecision(4)} GB/s (${source(flags.bandwidth)})`;
   process.stdout.write(`${label}${gpu.describe()}\n${wasm.describe()}
-peak ${peak.gflops.toPrecision(4)} GFLOP/s (${source(flags.peak)}), memory ${peak.bandwidth.toPrecision(4)} GB/s (${source(flags.bandwidth)})
+${arithmetic}, ${memory}
 
 ${renderTable(['what', 'size', 'backend', 'time', 'rate', 'of peak', 'over wasm'], cells)}
 ${leftOut.map(what => `\nleft out: ${what}`).join('')}\n`);
-  if (flags.json)
-    await writeFileAtomic(
-      flags.json,
-      `${JSON.stringify({ device: gpu.describe(), software: isSoftware, measured, peak, figures, leftOut }, null, 1)}\n`,
-    );
+  if (flags.json) {
+    const report = { device: gpu.describe(), software: isSoftware, measured, peak, figures, leftOut };
+    await writeFileAtomic(flags.json, `${JSON.stringify(report, null, 1)}\n`);
+  }
   gpu.close?.();
 }
 

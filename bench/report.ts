@@ -108,9 +108,14 @@ export function renderReport({ machine, rows }: Report, before?: Report): string
     'vs reference',
     ...(before ? ['change'] : []),
   ];
+  const peaks = [
+    `${peak.plain.toFixed(1)} GFLOP/s multiply and add`,
+    ...(peak.relaxed ? [`${peak.relaxed.toFixed(1)} fused`] : []),
+    `triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`,
+  ].join(', ');
   const facts = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}
 ${machine.backend}
-peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peak.plain.toFixed(1)} GFLOP/s multiply and add${peak.relaxed ? `, ${peak.relaxed.toFixed(1)} fused` : ''}, triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`;
+peak on ${peak.threads} thread${peak.threads > 1 ? 's' : ''}: ${peaks}`;
   return `${facts}\n\n${renderTable(header, cells)}`;
 }
 

@@ -93,8 +93,8 @@ const buffer = /\.(rotary_emb\.inv_freq|attn\.(masked_)?bias|attention\.(masked_
 /** How the weights of a model are kept. */
 export interface ReadOptions {
   /**
-   * Keeps the weights frozen outside the backend's memory; called when the headers are known. Missing: they are in it, and
-   * can learn.
+   * Keeps the weights frozen outside the backend's memory; called when the headers are known. Without it they are in
+   * that memory, and can learn.
    */
   readonly parking?: (headers: ModelHeaders) => Parking;
 }

@@ -48,8 +48,12 @@ export function columnsOf(text: string): number {
 }
 
 const combining = /^\p{M}$/u;
-const wide =
-  /^[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{17000}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}\p{Emoji_Presentation}]$/u;
+const wideRanges = [
+  String.raw`\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\ua960-\ua97f\uac00-\ud7a3`,
+  String.raw`\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6`,
+  String.raw`\u{17000}-\u{18aff}\u{1b000}-\u{1b2ff}\u{20000}-\u{3fffd}`,
+];
+const wide = new RegExp(String.raw`^[${wideRanges.join('')}\p{Emoji_Presentation}]$`, 'u');
 
 /** The text cut to so many columns of a terminal, the last of them an ellipsis. */
 export function cutToColumns(text: string, most: number): string {

@@ -3,8 +3,8 @@
  *
  * Blocks come in size classes, so that a training loop, which asks for the same sizes over and over, finds every block
  * on a list: four classes to an octave for small blocks, of which at most a fifth is unused, and multiples of 64 KiB
- * for large ones. Beyond the lists memory is handed out from its end. Before the end moves by a large block, and when it
- * has reached the limit, free neighbours are joined and cut anew.
+ * for large ones. Beyond the lists memory is handed out from its end. Before the end moves by a large block, and when
+ * it has reached the limit, free neighbours are joined and cut anew.
  *
  * A block has `slack` bytes more than were asked for: kernels read and write whole vectors at ragged ends.
  */

@@ -29,14 +29,25 @@ interface PreTokenizer {
 
 const gpt2 = gpt2Pattern.source;
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const rest = String.raw`\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+const space = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
+const rest = String.raw`\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|${space}`;
 const llama3 = String.raw`${contractions}|[^\r\n\p{L}\p{N}]?${rest}`;
 const qwen2 = llama3.replace('{1,3}', '');
 const upper = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
 const lower = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
-const tekken = String.raw`[^\r\n\p{L}\p{N}]?${upper}*${lower}+|[^\r\n\p{L}\p{N}]?${upper}+${lower}*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+const tekken = [
+  String.raw`[^\r\n\p{L}\p{N}]?${upper}*${lower}+`,
+  String.raw`[^\r\n\p{L}\p{N}]?${upper}+${lower}*`,
+  String.raw`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*`,
+  space,
+].join('|');
 const han = '[一-龥ࠀ-一가-퟿]+';
-const deepseekV3 = String.raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_${'`'}{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
+const deepseekV3 = [
+  String.raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_${'`'}{|}~][A-Za-z]+`,
+  String.raw`[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+`,
+  String.raw` ?[\p{P}\p{S}]+[\r\n]*`,
+  space,
+].join('|');
 
 /** By `tokenizer.ggml.pre`, the name that llama.cpp's converter gives to a model's way of cutting words. */
 const preTokenizers: Readonly<Record<string, PreTokenizer>> = {

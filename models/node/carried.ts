@@ -8,8 +8,11 @@ import { isGguf } from './gguf.ts';
 /** Larger files beside a model are no licence and no template. */
 const LARGEST_CARRIED = 2 ** 20;
 /** Weights, in whatever format, and what is written anew for another vocabulary. */
-const notCarried =
-  /^(\..*|config\.json|generation_config\.json|README\.md|.*tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt|.*\.(safetensors|safetensors\.index\.json|bin|bin\.index\.json|pt|pth|ckpt|h5|msgpack|onnx|gguf|ot|lock|tmp|old)|record\.json|rates\.json|translation\.json|training_args\..*|optimizer\..*)$/;
+const weights = String.raw`(safetensors|bin)(\.index\.json)?|pt|pth|ckpt|h5|msgpack|onnx|gguf|ot`;
+const vocabulary = String.raw`.*tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt`;
+const written = String.raw`config\.json|generation_config\.json|README\.md|(record|rates|translation)\.json`;
+const passing = String.raw`\..*|.*\.(lock|tmp|old)|(training_args|optimizer)\..*`;
+const notCarried = new RegExp(`^(.*\\.(${weights})|${vocabulary}|${written}|${passing})$`);
 
 /**
  * What stays true of a model whose vocabulary is another: the licence and all other files of its directory, and the

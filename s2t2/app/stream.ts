@@ -202,9 +202,9 @@ function findEnds(checkpoint: Checkpoint, config: Fields, tokens: number): Store
   const others = otherTables(checkpoint, config, ends, [shape[0], tokens]);
   if (others.length > 0)
     refuse(
-      `${others.length} other ${others.length === 1 ? 'tensor has' : 'tensors have'} a row for every token, which a plan ` +
-        `does not translate: ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', …' : ''}; remove what predicts ` +
-        'further tokens, or take a model without embeddings of each layer',
+      `${others.length} other ${others.length === 1 ? 'tensor has' : 'tensors have'} a row for every token, which a ` +
+        `plan does not translate: ${others.slice(0, 3).join(', ')}${others.length > 3 ? ', …' : ''}; ` +
+        'remove what predicts further tokens, or take a model without embeddings of each layer',
     );
   return { ...ends, rows: shape[0], width: shape[1] };
 }

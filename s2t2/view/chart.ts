@@ -1,7 +1,6 @@
 /**
- * Plots as SVG that stretches with the page: places are percentages, lines lie in a stretched inner picture with
- * strokes
- * that keep their width, and text stays its size. What the pointer and the keyboard do is in live/curves.ts.
+ * Plots as SVG that stretches with the page: positions are percentages, lines are drawn in a stretched inner picture
+ * with strokes that keep their width, and text keeps its size. live/curves.ts handles the pointer and the keyboard.
  */
 import type { CurvePlot, CurvePlotPoint } from './data.ts';
 import { html, type Html } from './html.ts';
@@ -39,8 +38,7 @@ const scaleOf = (values: readonly number[], log = false): Scale => {
 
 /**
  * The range of y. Where the first few points tower over the rest (an untrained start), the axis ends above the lower
- * nine
- * tenths of them and lines leave the picture there.
+ * nine tenths of them and lines leave the picture there.
  */
 function yScale({ y, series, levels = [] }: CurvePlot): Scale {
   const values = [...series.flatMap(s => [...s.points, ...(s.marks ?? [])]), ...levels]
@@ -81,8 +79,12 @@ export function viewPlot(plot: CurvePlot, names: readonly string[]): PlotView {
   };
 }
 
-const stroke = (index: number, emphasis = false): Html =>
-  html`class="series s${index % colours}${emphasis ? ' strong' : ''}" data-series="${index}" stroke-dasharray="${dashes[Math.floor(index / 2) % dashes.length]}"`;
+/** The attributes of a series' line. */
+function stroke(index: number, emphasis = false): Html {
+  const classes = `series s${index % colours}${emphasis ? ' strong' : ''}`;
+  const dash = dashes[Math.floor(index / 2) % dashes.length];
+  return html`class="${classes}" data-series="${index}" stroke-dasharray="${dash}"`;
+}
 
 type Place = readonly [x: number, y: number];
 
@@ -96,15 +98,25 @@ const fewPoints = 12;
 /** Dots: lines of no length, with round ends. */
 const dots = (places: readonly Place[]): string => places.map(p => `M${coordinates(p)}h0`).join('');
 
+/** A tick of y: a line across the picture and its number to the left. */
+function yTick(value: number, scale: Scale): Html {
+  const at = percent(1 - place(scale, value));
+  return html`<line class="grid" x1="0" x2="100%" y1="${at}" y2="${at}"/>
+<text x="-8" y="${at}" dy="4" text-anchor="end">${tickLabel(value)}</text>`;
+}
+
+/** A tick of x: a short line and its number below the picture. */
+function xTick(value: number, scale: Scale): Html {
+  const at = percent(place(scale, value));
+  return html`<line class="tick" x1="${at}" x2="${at}" y1="100%" y2="100%" transform="translate(0 4)"/>
+<text x="${at}" y="100%" dy="18" text-anchor="middle">${tickLabel(value)}</text>`;
+}
+
 function axes(x: Scale, y: Scale, xLabel: string, yLabel: string): Html {
-  return html`<g class="axes">${ticks(y, 5).map(t => {
-    const at = percent(1 - place(y, t));
-    return html`<line class="grid" x1="0" x2="100%" y1="${at}" y2="${at}"/><text x="-8" y="${at}" dy="4" text-anchor="end">${tickLabel(t)}</text>`;
-  })}${ticks(x, 4).map(t => {
-    const at = percent(place(x, t));
-    return html`<line class="tick" x1="${at}" x2="${at}" y1="100%" y2="100%" transform="translate(0 4)"/><text x="${at}" y="100%" dy="18" text-anchor="middle">${tickLabel(t)}</text>`;
-  })}<line class="base" x1="0" x2="100%" y1="100%" y2="100%"/>
-<text class="label" x="100%" y="100%" dy="38" text-anchor="end">${xLabel}</text><text class="label" x="-44" y="-14">${yLabel}</text></g>`;
+  return html`<g class="axes">${ticks(y, 5).map(t => yTick(t, y))}${ticks(x, 4).map(t => xTick(t, x))}
+<line class="base" x1="0" x2="100%" y1="100%" y2="100%"/>
+<text class="label" x="100%" y="100%" dy="38" text-anchor="end">${xLabel}</text>
+<text class="label" x="-44" y="-14">${yLabel}</text></g>`;
 }
 
 /** Measurements as rings, with their intervals. */
@@ -113,7 +125,8 @@ function renderMarks(marks: readonly CurvePlotPoint[], index: number, at: (x: nu
   const bars = marks
     .filter(m => m.low !== undefined && m.high !== undefined)
     .map(m => path([at(m.x, m.low!), at(m.x, m.high!)]));
-  return html`<g class="marks s${index % colours}" data-series="${index}"><path class="bar-line" d="${bars.join('')}"/><path class="ring" d="${places}"/><path class="hole" d="${places}"/></g>`;
+  return html`<g class="marks s${index % colours}" data-series="${index}"><path class="bar-line" d="${bars.join('')}"/>
+<path class="ring" d="${places}"/><path class="hole" d="${places}"/></g>`;
 }
 
 /** Levels on the picture; those that nearly touch share a label. */
@@ -130,10 +143,12 @@ function renderLevels(levels: NonNullable<CurvePlot['levels']>, y: Scale): Html 
       group.last = at;
     } else groups.push({ at, names: [name], last: at });
   }
-  return html`<g class="levels">${seen.map(({ at }) => html`<line class="level" x1="0" x2="100%" y1="${percent(1 - at)}" y2="${percent(1 - at)}"/>`)}${groups.map(
-    ({ at, names }) =>
-      html`<text class="level" x="100%" y="${percent(1 - at)}" dy="-4" text-anchor="end">${names.join(' · ')}</text>`,
-  )}</g>`;
+  const line = (y: string): Html => html`<line class="level" x1="0" x2="100%" y1="${y}" y2="${y}"/>`;
+  const label = (y: string, text: string): Html =>
+    html`<text class="level" x="100%" y="${y}" dy="-4" text-anchor="end">${text}</text>`;
+  const lines = seen.map(({ at }) => line(percent(1 - at)));
+  const labels = groups.map(({ at, names }) => label(percent(1 - at), names.join(' · ')));
+  return html`<g class="levels">${lines}${labels}</g>`;
 }
 
 function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
@@ -144,16 +159,14 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
     const band = points.filter(p => p.low !== undefined && p.high !== undefined);
     const last = points.at(-1);
     const { index } = view.series[i];
+    const places = points.map(p => at(p.x, p.y));
+    const outline = [...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))];
+    const shape = (kind: string, d: string): Html =>
+      html`<path class="${kind} s${index % colours}" data-series="${index}" d="${d}"/>`;
     return {
-      band:
-        band.length > 1
-          ? html`<path class="band s${index % colours}" data-series="${index}" d="${path([...band.map(p => at(p.x, p.high!)), ...band.toReversed().map(p => at(p.x, p.low!))])}Z"/>`
-          : '',
-      line: html`<path ${stroke(index, s.emphasis)} d="${path(points.map(p => at(p.x, p.y)))}"/>`,
-      dots:
-        points.length <= fewPoints
-          ? html`<path class="dots s${index % colours}" data-series="${index}" d="${dots(points.map(p => at(p.x, p.y)))}"/>`
-          : '',
+      band: band.length > 1 ? shape('band', `${path(outline)}Z`) : '',
+      line: html`<path ${stroke(index, s.emphasis)} d="${path(places)}"/>`,
+      dots: points.length <= fewPoints ? shape('dots', dots(places)) : '',
       marks: s.marks?.length ? renderMarks(s.marks, index, at) : '',
       summary: [
         last && `${s.name} ends at ${tickLabel(last.y)}`,
@@ -169,10 +182,19 @@ function renderPlot(plot: CurvePlot, view: PlotView, id: string): Html {
     .join(', ')}`;
   const levels = renderLevels(plot.levels ?? [], y);
   return html`<figure class="plot" data-plot="${id}"><figcaption>${plot.title}</figcaption>
-<div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">${axes(x, y, plot.x.label, plot.y.label)}${levels}
-<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">${drawn.map(d => [d.band, d.line, d.dots])}${drawn.map(d => d.marks)}</svg><line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
+<div class="area" tabindex="0" role="img" aria-label="${summary}"><svg class="chart" aria-hidden="true">
+${axes(x, y, plot.x.label, plot.y.label)}${levels}
+<svg viewBox="0 0 ${side} ${side}" preserveAspectRatio="none" width="100%" height="100%">
+${drawn.map(d => [d.band, d.line, d.dots])}${drawn.map(d => d.marks)}</svg>
+<line class="hair" y1="0" y2="100%" visibility="hidden"/></svg>
 <div class="readout" hidden></div></div>
-<p class="tools"><button type="button" data-download="svg plot-${id}" aria-label="Download as SVG: ${plot.title}">SVG</button><button type="button" data-download="csv plot-${id}" aria-label="Download as CSV: ${plot.title}">CSV</button></p></figure>`;
+<p class="tools">${['svg', 'csv'].map(format => downloadButton(format, `plot-${id}`, plot.title))}</p></figure>`;
+}
+
+function downloadButton(format: string, id: string, title: string): Html {
+  const name = format.toUpperCase();
+  const label = `Download as ${name}: ${title}`;
+  return html`<button type="button" data-download="${format} ${id}" aria-label="${label}">${name}</button>`;
 }
 
 /** Whether points lie above their plot's axis. */
@@ -189,18 +211,22 @@ ${renderPlots(plots, views, first)}`;
 /** The legend that plots of the same series share. */
 export function renderLegend(views: readonly PlotView[]): Html {
   const series = new Map(views.flatMap(v => v.series.map(s => [s.index, s.name] as const)));
-  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${[...series]
-    .sort(([a], [b]) => a - b)
-    .map(
-      ([index, name]) =>
-        html`<button type="button" aria-pressed="true" data-series="${index}"><svg width="26" height="10" aria-hidden="true"><line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/></svg>${name}</button>`,
-    )}</div>`;
+  const button = (index: number, name: string): Html => {
+    const line = html`<line x1="1" x2="25" y1="5" y2="5" ${stroke(index)}/>`;
+    const key = html`<svg width="26" height="10" aria-hidden="true">${line}</svg>`;
+    return html`<button type="button" aria-pressed="true" data-series="${index}">${key}${name}</button>`;
+  };
+  const buttons = [...series].sort(([a], [b]) => a - b).map(([index, name]) => button(index, name));
+  return html`<div class="legend" role="group" aria-label="Show or hide a curve">${buttons}</div>`;
 }
+
+const cutNote = html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the
+rest can be told apart.</p>`;
 
 /** Plots as SVG; `first` numbers their identifiers. */
 export const renderPlots = (plots: readonly CurvePlot[], views: readonly PlotView[], first: number): Html =>
   html`<div class="plots">${plots.map((plot, i) => renderPlot(plot, views[i], String(first + i)))}</div>
-${anyAbove(plots, views) ? html`<p class="note">Curves begin above the picture: its axis leaves out the highest tenth, so that the rest can be told apart.</p>` : ''}`;
+${anyAbove(plots, views) ? cutNote : ''}`;
 
 /** Counts of values in some twenty bins with round edges. */
 export function renderHistogram(values: readonly number[], title: string, xLabel: string): Html {
@@ -215,8 +241,17 @@ export function renderHistogram(values: readonly number[], title: string, xLabel
   const y: Scale = { min: 0, max: Math.max(...counts), log: false };
   const mean = values.reduce((sum, v) => sum + v, 0) / values.length;
   const edge = (i: number) => tickLabel((first + i) * width);
+  const bin = (count: number, i: number): Html => {
+    const [left, wide] = [percent(i / counts.length), percent(1 / counts.length)];
+    const [top, high] = [percent(1 - place(y, count)), percent(place(y, count))];
+    return html`<rect class="bin" x="${left}" width="${wide}" y="${top}" height="${high}">
+<title>${count} from ${edge(i)} to below ${edge(i + 1)}</title></rect>`;
+  };
+  const summary = `${title}: from ${tickLabel(min)} to ${tickLabel(max)}, mean ${tickLabel(mean)}`;
+  const middle = percent(place(x, mean));
   return html`<figure class="plot"><figcaption>${title}</figcaption>
-<div class="area"><svg class="chart low" role="img" aria-label="${`${title}: from ${tickLabel(min)} to ${tickLabel(max)}, mean ${tickLabel(mean)}`}">${axes(x, y, xLabel, 'target tokens')}
-${counts.map((count, i) => html`<rect class="bin" x="${percent(i / counts.length)}" width="${percent(1 / counts.length)}" y="${percent(1 - place(y, count))}" height="${percent(place(y, count))}"><title>${count} from ${edge(i)} to below ${edge(i + 1)}</title></rect>`)}
-<line class="mean" x1="${percent(place(x, mean))}" x2="${percent(place(x, mean))}" y1="0" y2="100%"/><text class="mean" x="${percent(place(x, mean))}" y="-6" text-anchor="middle">mean ${tickLabel(mean)}</text></svg></div></figure>`;
+<div class="area"><svg class="chart low" role="img" aria-label="${summary}">${axes(x, y, xLabel, 'target tokens')}
+${counts.map(bin)}
+<line class="mean" x1="${middle}" x2="${middle}" y1="0" y2="100%"/>
+<text class="mean" x="${middle}" y="-6" text-anchor="middle">mean ${tickLabel(mean)}</text></svg></div></figure>`;
 }

@@ -3,7 +3,7 @@
  * translations.
  */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
-import { explainPlan } from '../explain.ts';
+import { explainPlan, type Explanation } from '../explain.ts';
 import { rowSums, type Plan } from '../plan.ts';
 import { renderHistogram } from './chart.ts';
 import { base64, html, type Html } from './html.ts';
@@ -99,17 +99,36 @@ export function rowStatistics(plan: Plan): { support: number[]; entropy: number[
 const button = (action: string, label: string, text: string): Html =>
   html`<button type="button" data-action="${action}" aria-label="${label}" title="${label}">${text}</button>`;
 
+const zoomButtons = [
+  button('out', 'Zoom out', '−'),
+  button('in', 'Zoom in', '+'),
+  button('fit', 'Fit the whole plan', 'Fit'),
+];
+
+/** Orders of the rows, which live/picture.ts knows by the same names. */
+const orders = [
+  ['main', 'by main source token'],
+  ['id', 'by token id'],
+  ['entropy', 'by entropy'],
+  ['support', 'by support'],
+].map(([name, text]) => html`<option value="${name}">${text}</option>`);
+
 /** The frame of the picture, which `mountPicture` fills. */
 export function renderPicture({ rows, columns, largest }: Pick<PictureView, 'rows' | 'columns' | 'largest'>): Html {
-  return html`<p>Each row is one of ${rows.length} target tokens, each column one of ${columns.length.toLocaleString('en')} source tokens. A cell is <i>P</i>(source | target): how much of the target token is made of that source token.</p>
+  return html`<p>Each row is one of ${rows.length} target tokens, each column one of
+${columns.length.toLocaleString('en')} source tokens. A cell is <i>P</i>(source | target): how much of the target token
+is made of that source token.</p>
 <div class="picture">
-<div class="bar"><span class="group">${button('out', 'Zoom out', '−')}${button('in', 'Zoom in', '+')}${button('fit', 'Fit the whole plan', 'Fit')}</span>
-<label>Rows <select data-order><option value="main">by main source token</option><option value="id">by token id</option><option value="entropy">by entropy</option><option value="support">by support</option></select></label>
-<label>Find <input data-find type="search" list="rows" placeholder="target token" size="12" autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
+<div class="bar"><span class="group">${zoomButtons}</span>
+<label>Rows <select data-order>${orders}</select></label>
+<label>Find <input data-find type="search" list="rows" placeholder="target token" size="12"
+autocomplete="off" spellcheck="false"></label><datalist id="rows"></datalist>
 <span class="ramp">0<span aria-hidden="true"></span><span class="most">${percent(largest)}</span></span></div>
-<canvas tabindex="0" role="application" aria-roledescription="picture of the plan" aria-label="The plan, target tokens by source tokens" aria-describedby="picture-keys"></canvas>
+<canvas tabindex="0" role="application" aria-roledescription="picture of the plan"
+aria-label="The plan, target tokens by source tokens" aria-describedby="picture-keys"></canvas>
 <div class="detail" aria-live="polite"><p class="cell"></p><p class="row"></p><ol></ol></div>
-<p class="note" id="picture-keys">Point at a cell to see what it is. Drag to move. Pinch, or click and turn the wheel, to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
+<p class="note" id="picture-keys">Point at a cell to see what it is. Drag to move. Pinch, or click and turn the wheel,
+to zoom. Arrow keys go from row to row and along the support of a row, + and − zoom, 0 shows the whole.</p>
 <noscript><p class="note">The picture needs JavaScript.</p></noscript>
 </div>`;
 }
@@ -117,7 +136,9 @@ export function renderPicture({ rows, columns, largest }: Pick<PictureView, 'row
 /** Histograms of the support and the entropy of rows. */
 export function renderRowStatistics(plan: Plan): Html {
   const { support, entropy } = rowStatistics(plan);
-  return html`<div class="plots">${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
+  return html`<div class="plots">
+${renderHistogram(support, 'Source tokens with mass, per target token', 'support')}
+${renderHistogram(entropy, 'Entropy of P(source | target), per target token', 'bits')}</div>`;
 }
 
 /** What the clearest target tokens are made of, as a table. */
@@ -125,10 +146,17 @@ export function renderExplanations(plan: Plan, source: Tokenizer, target: Tokeni
   const rows = explainPlan(plan, source, target);
   return html`<p>The target tokens whose five largest source tokens cover most of them.</p>
 <div class="scroll" role="region" tabindex="0" aria-labelledby="translations"><table class="translations">
-<thead><tr><th scope="col">target token</th><th scope="col" class="number">covered</th><th scope="col" class="number">support</th><th scope="col">made of</th></tr></thead>
-<tbody>${rows.map(
-    row => html`
-<tr><th scope="row"><span class="token">${visible(row.token)}</span></th><td class="number">${(100 * row.covered).toFixed(1)}%</td><td class="number">${row.support}</td><td><span class="parts">${row.sources.map(({ token, probability }) => html`<span><span class="token">${visible(token)}</span> ${(100 * probability).toFixed(1)}%</span>`)}</span></td></tr>`,
-  )}
+<thead><tr><th scope="col">target token</th><th scope="col" class="number">covered</th>
+<th scope="col" class="number">support</th><th scope="col">made of</th></tr></thead>
+<tbody>${rows.map(renderExplanation)}
 </tbody></table></div>`;
+}
+
+function renderExplanation({ token, covered, support, sources }: Explanation): Html {
+  const name = (text: string): Html => html`<span class="token">${visible(text)}</span>`;
+  const share = (p: number): string => `${(100 * p).toFixed(1)}%`;
+  const parts = sources.map(s => html`<span>${name(s.token)} ${share(s.probability)}</span>`);
+  return html`
+<tr><th scope="row">${name(token)}</th><td class="number">${share(covered)}</td><td class="number">${support}</td>
+<td><span class="parts">${parts}</span></td></tr>`;
 }

@@ -36,6 +36,9 @@ export interface ReportPayload {
   readonly tokenizers?: { readonly source: string; readonly target: string };
 }
 
+const renderFacts = (facts: ReportData['facts']): Html =>
+  html`<dl class="facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`;
+
 /** The page. `script` is the bundle of live/report.ts. */
 export function reportPage({ title, lead, facts, tables, curves, plan, sample }: ReportData, script: string): string {
   const names = seriesNames(curves);
@@ -65,7 +68,14 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
   };
   const live = sections.length > 0;
   // Nothing is fetched, and no script or style runs but these two.
-  const policy = `default-src 'none'; img-src data:; script-src ${live ? hash(script) : "'none'"}; style-src ${hash(style)}; base-uri 'none'; form-action 'none'`;
+  const policy = [
+    "default-src 'none'",
+    'img-src data:',
+    `script-src ${live ? hash(script) : "'none'"}`,
+    `style-src ${hash(style)}`,
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; ');
   const page: Content = html`<!doctype html>
 <html lang="en">
 <head>
@@ -82,7 +92,7 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
 <h1>${title}</h1>
 <p class="lead">${lead}</p>
 <nav aria-label="Sections">${sections.map(s => html`<a href="#${s.id}">${s.title}</a>`)}</nav>
-${facts.length > 0 ? html`<dl class="facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>` : ''}
+${facts.length > 0 ? renderFacts(facts) : ''}
 </header>
 <main>${sections.map(
     s => html`

@@ -38,7 +38,8 @@ export const renderPair = (text: string, source: Tokenizer, target: Tokenizer): 
 
 /** A held-out text both ways, in a box where a text of one's own may take its place. */
 export const renderSample = (text: string, source: Tokenizer, target: Tokenizer): Html =>
-  html`<p>${utf8Length(text)} bytes of held-out text; type your own in its place. Point at a token to see what it is on the other side.</p>
+  html`<p>${utf8Length(text)} bytes of held-out text; type your own in its place. Point at a token to see what it is on
+the other side.</p>
 <label class="own">The text<textarea data-own rows="3" spellcheck="false">
 ${text}</textarea></label>
 <p class="note" role="alert" data-own-problem></p>

@@ -346,5 +346,9 @@ textarea {
   .parts { flex-direction: column; }
 }
 @media (prefers-reduced-motion: reduce) { html { scroll-behavior: auto; } }
-@media print { .bar, .legend, .tools, .own, nav { display: none; } .scroll { overflow: visible; } section { break-inside: avoid; } }
+@media print {
+  .bar, .legend, .tools, .own, nav { display: none; }
+  .scroll { overflow: visible; }
+  section { break-inside: avoid; }
+}
 `;

@@ -22,9 +22,23 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
   if (!scale || ![low, mean, high].every(Number.isFinite))
     return html`<span class="value">${mean.toFixed(digits)}</span>`;
   const [from, at, to] = [low, mean, high].map(x => percent(place(scale, x)));
-  return html`<span class="value">${mean.toFixed(digits)}</span> <span class="range"><span class="unseen">interval </span>${low.toFixed(digits)}–${high.toFixed(digits)}</span>
-<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/><line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
+  const range = `${low.toFixed(digits)}–${high.toFixed(digits)}`;
+  return html`<span class="value">${mean.toFixed(digits)}</span>
+<span class="range"><span class="unseen">interval </span>${range}</span>
+<svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/>
+<line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
 }
+
+/** The ends of the axis that the intervals of a column share. */
+const renderAxis = ({ min, max }: Scale, digits: number): Html =>
+  html`<span class="axis"><span class="unseen">axis from </span><span>${min.toFixed(digits)}</span>
+<span class="unseen"> to </span><span>${max.toFixed(digits)}</span></span>`;
+
+const scrollHint = html`<p class="note hint" aria-hidden="true">Scroll the table sideways for all its columns.</p>`;
+
+const renderTerms = (terms: NonNullable<ReportTable['terms']>): Html =>
+  html`<details class="terms"><summary>What the rows are</summary>
+<dl>${terms.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl></details>`;
 
 /** A table as HTML; `id` names it within the page. */
 export function renderTable({ title, note, columns, rows, terms = [] }: ReportTable, id: string): Html {
@@ -36,19 +50,21 @@ export function renderTable({ title, note, columns, rows, terms = [] }: ReportTa
   const digits = (c: number) => Math.max(...cellsOf[c].filter(isInterval).map(i => i.digits));
   const axis = (c: number) => {
     const scale = scales[c];
-    return scale
-      ? html`<span class="axis"><span class="unseen">axis from </span><span>${scale.min.toFixed(digits(c))}</span><span class="unseen"> to </span><span>${scale.max.toFixed(digits(c))}</span></span>`
-      : '';
+    return scale ? renderAxis(scale, digits(c)) : '';
   };
   // A browser paints rows as they come: the head keeps room for all of them (style.ts), so that no column moves.
   const room = (c: number) => (scales[c] ? '' : html` data-cells="${cellsOf[c].join('\n')}"`);
+  const renderHead = (name: string, c: number): Html =>
+    html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`;
   const renderCell = (cell: Cell, c: number) =>
     isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell;
+  const described = note ? html` aria-describedby="${id}-note"` : '';
   return html`
 <h3 id="${id}">${title}</h3>
-${columns.length > 3 ? html`<p class="note hint" aria-hidden="true">Scroll the table sideways for all its columns.</p>` : ''}
-<div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}"${note ? html` aria-describedby="${id}-note"` : ''}><caption class="unseen">${title}</caption>
-<thead><tr>${columns.map((name, c) => html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`)}</tr></thead>
+${columns.length > 3 ? scrollHint : ''}
+<div class="scroll" role="region" tabindex="0" aria-labelledby="${id}"><table aria-labelledby="${id}"${described}>
+<caption class="unseen">${title}</caption>
+<thead><tr>${columns.map(renderHead)}</tr></thead>
 <tbody>${rows.map(
     row => html`
 <tr class="${[row.emphasis && 'emphasis', row.best && 'best'].filter(Boolean).join(' ')}">${columns.map((_, c) => {
@@ -60,6 +76,6 @@ ${columns.length > 3 ? html`<p class="note hint" aria-hidden="true">Scroll the t
   )}
 </tbody></table></div>
 ${note ? html`<p class="note" id="${id}-note">${note}</p>` : ''}
-${terms.length > 0 ? html`<details class="terms"><summary>What the rows are</summary><dl>${terms.map(([name, text]) => html`<dt>${name}</dt><dd>${text}</dd>`)}</dl></details>` : ''}
+${terms.length > 0 ? renderTerms(terms) : ''}
 <p class="tools"><button type="button" data-download="csv ${id}">Download as CSV</button></p>`;
 }

@@ -71,7 +71,8 @@ describe('every row', () => {
           x.values[random.integer(x.values.length)] = specials[random.integer(specials.length)];
         }
         const [expected, actual] = [reference, wasm].map(backend => outcome(op, backend, inputs, attributes));
-        const seen = `${name} of ${inputs.map(x => `[${Array.from(x.values, String)}]`).join(', ')}: reference ${expected}, wasm ${actual}`;
+        const given = inputs.map(x => `[${Array.from(x.values, String)}]`).join(', ');
+        const seen = `${name} of ${given}: reference ${expected}, wasm ${actual}`;
         if (typeof expected === 'string') expect(actual, seen).toBeTypeOf('string');
         else if (typeof actual === 'string') expect.fail(seen);
         else

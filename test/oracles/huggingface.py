@@ -6,10 +6,12 @@
                                                           training steps
     python test/oracles/huggingface.py again NAME ...     only computes again, on the directories as they are
     python test/oracles/huggingface.py read DIR < ids     loads any model directory and prints what it computes for
-                                                          JSON ids, as JSON; called by test/models/node/checkpoint-huggingface.test.ts
+                                                          JSON ids, as JSON; called by
+                                                          test/models/node/checkpoint-huggingface.test.ts
 
 What is computed is in double precision throughout, where transformers insists on single as well.
 """
+
 import contextlib
 import json
 import sys
@@ -20,11 +22,25 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
-    AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPTNeoXConfig, LlamaConfig, MistralConfig, Olmo2Config, OlmoConfig,
-    PreTrainedTokenizerFast, Qwen2Config, Qwen3Config, __version__,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    MistralConfig,
+    Olmo2Config,
+    OlmoConfig,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+    __version__,
 )
 
-TEXT = ["the cat sat on the mat and the rat sat on the cat", "a model of language reads a text token by token", "naïve café, 北京"]
+TEXT = [
+    "the cat sat on the mat and the rat sat on the cat",
+    "a model of language reads a text token by token",
+    "naïve café, 北京",
+]
 
 
 def byte_level():
@@ -32,19 +48,51 @@ def byte_level():
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.train_from_iterator(TEXT, trainers.BpeTrainer(vocab_size=280, special_tokens=["<|endoftext|>"], initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False))
+    tokenizer.train_from_iterator(
+        TEXT,
+        trainers.BpeTrainer(
+            vocab_size=280,
+            special_tokens=["<|endoftext|>"],
+            initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+            show_progress=False,
+        ),
+    )
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<|endoftext|>", eos_token="<|endoftext|>")
 
 
 def byte_fallback():
     """LLaMA's kind: characters, a space before the text, bytes for characters without a token."""
-    pieces = ["<unk>", "<s>", "</s>", *(f"<0x{b:02X}>" for b in range(256)), "▁", *"abcdeglmnorstuxyk", "▁t", "he", "▁the", "at", "▁a"]
+    pieces = [
+        "<unk>",
+        "<s>",
+        "</s>",
+        *(f"<0x{b:02X}>" for b in range(256)),
+        "▁",
+        *"abcdeglmnorstuxyk",
+        "▁t",
+        "he",
+        "▁the",
+        "at",
+        "▁a",
+    ]
     merges = [("▁", "t"), ("h", "e"), ("▁t", "he"), ("a", "t"), ("▁", "a")]
     pieces += ["h"]
-    tokenizer = Tokenizer(models.BPE(vocab={p: i for i, p in enumerate(pieces)}, merges=merges, unk_token="<unk>", fuse_unk=True, byte_fallback=True))
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={p: i for i, p in enumerate(pieces)},
+            merges=merges,
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
     tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)])
-    tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
     tokenizer.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in ("<unk>", "<s>", "</s>")])
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
 
@@ -75,7 +123,14 @@ def computed(model, ids):
     """Logits (T, V) and the 8 likeliest next ids one by one."""
     with torch.no_grad(), double():
         logits = model(torch.tensor([ids])).logits[0]
-        greedy = model.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0, len(ids):]
+        greedy = model.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids)),
+            max_new_tokens=8,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )[0, len(ids) :]
     return logits, greedy
 
 
@@ -95,10 +150,14 @@ def saved_name(model, name):
 
 
 def steps(model):
-    """Losses and gradients of ten steps of AdamW on padded batches, and the weights after them, as in training/make.py."""
+    """Losses and gradients of ten AdamW steps on padded batches, and the weights after them, as in training/make.py."""
     weights = {saved_name(model, name): t for name, t in model.named_parameters()}
     groups = [[t for t in weights.values() if (t.ndim > 1) == matrix] for matrix in (True, False)]
-    optimizer = torch.optim.AdamW([{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}], betas=(0.9, 0.95), eps=1e-8)
+    optimizer = torch.optim.AdamW(
+        [{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}],
+        betas=(0.9, 0.95),
+        eps=1e-8,
+    )
     losses, gradients = [], None
     for step in range(STEPS):
         rows = [SEQUENCES[(step + i) % 4] for i in range(3)]
@@ -107,7 +166,9 @@ def steps(model):
         for i, ids in enumerate(rows):
             inputs[i, : len(ids) - 1], targets[i, : len(ids) - 1] = torch.tensor(ids[:-1]), torch.tensor(ids[1:])
         with double():
-            loss = torch.nn.functional.cross_entropy(model(inputs).logits.flatten(0, 1), targets.flatten(), ignore_index=-100)
+            loss = torch.nn.functional.cross_entropy(
+                model(inputs).logits.flatten(0, 1), targets.flatten(), ignore_index=-100
+            )
             optimizer.zero_grad()
             loss.backward()
         losses.append(loss.item())
@@ -116,16 +177,37 @@ def steps(model):
         for group in optimizer.param_groups:
             group["lr"] = RATE * ((step + 1) / WARMUP if step < WARMUP else (STEPS - step) / (STEPS - WARMUP))
         optimizer.step()
-    return {"rate": RATE, "warmup": WARMUP, "sequences": SEQUENCES, "losses": losses, "gradients": gradients, "weights": {name: numbers(t) for name, t in weights.items()}}
+    return {
+        "rate": RATE,
+        "warmup": WARMUP,
+        "sequences": SEQUENCES,
+        "losses": losses,
+        "gradients": gradients,
+        "weights": {name: numbers(t) for name, t in weights.items()},
+    }
 
 
 SPREAD = {"initializer_range": 0.3}  # logits of order one
 BYTES = {"vocab_size": 288, "bos_token_id": 0, "eos_token_id": 0, **SPREAD}
-SIZES = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 32}
+SIZES = {
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 32,
+}
 ONE = {"num_hidden_layers": 1}
 GPT2 = {"n_positions": 32, "n_embd": 16, "n_layer": 2, "n_head": 4}
 NEOX = {key: value for key, value in SIZES.items() if key != "num_key_value_heads"}
-LLAMA3 = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 128}
+LLAMA3 = {
+    "rope_type": "llama3",
+    "rope_theta": 10000.0,
+    "factor": 8.0,
+    "low_freq_factor": 1.0,
+    "high_freq_factor": 4.0,
+    "original_max_position_embeddings": 128,
+}
 F32, F16, BF16 = torch.float32, torch.float16, torch.bfloat16
 WHOLE = "1GB"
 
@@ -133,20 +215,83 @@ WHOLE = "1GB"
 CASES = {
     "gpt2": (GPT2Config(**BYTES, **GPT2), F32, WHOLE, byte_level),
     "olmo": (OlmoConfig(**BYTES, **SIZES, tie_word_embeddings=True, pad_token_id=None), F16, WHOLE, byte_level),
-    "llama": (LlamaConfig(**{**BYTES, **SIZES, "bos_token_id": 1, "eos_token_id": 2}, head_dim=6, rope_theta=500000.0, tie_word_embeddings=False), BF16, "12KB", byte_fallback),
+    "llama": (
+        LlamaConfig(
+            **{**BYTES, **SIZES, "bos_token_id": 1, "eos_token_id": 2},
+            head_dim=6,
+            rope_theta=500000.0,
+            tie_word_embeddings=False,
+        ),
+        BF16,
+        "12KB",
+        byte_fallback,
+    ),
     # Heads of width 8: one pair turns at its own speed, one more slowly, two at an eighth.
-    "llama3": (LlamaConfig(**{**BYTES, **SIZES, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 512}, rope_parameters=LLAMA3, tie_word_embeddings=True), F32, WHOLE, byte_level),
-    "llama-linear": (LlamaConfig(**{**BYTES, **SIZES, **ONE}, rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0}, tie_word_embeddings=True), F16, WHOLE, byte_level),
+    "llama3": (
+        LlamaConfig(
+            **{**BYTES, **SIZES, "num_attention_heads": 2, "num_key_value_heads": 1, "max_position_embeddings": 512},
+            rope_parameters=LLAMA3,
+            tie_word_embeddings=True,
+        ),
+        F32,
+        WHOLE,
+        byte_level,
+    ),
+    "llama-linear": (
+        LlamaConfig(
+            **{**BYTES, **SIZES, **ONE},
+            rope_parameters={"rope_type": "linear", "rope_theta": 10000.0, "factor": 4.0},
+            tie_word_embeddings=True,
+        ),
+        F16,
+        WHOLE,
+        byte_level,
+    ),
     "gpt2-gelu": (GPT2Config(**BYTES, **{**GPT2, "n_layer": 1}, activation_function="gelu"), F16, WHOLE, byte_level),
     # Clipped at a value that about a third of queries, keys and values exceed.
-    "olmo-clip": (OlmoConfig(**{**BYTES, **SIZES, **ONE}, clip_qkv=1.0, tie_word_embeddings=False, pad_token_id=None), F16, WHOLE, byte_level),
-    "olmo2": (Olmo2Config(**BYTES, **SIZES, rope_theta=500000.0, tie_word_embeddings=False, pad_token_id=None), F16, WHOLE, byte_level),
-    "mistral": (MistralConfig(**{**BYTES, **SIZES, "bos_token_id": 1, "eos_token_id": 2}, head_dim=6, sliding_window=24, tie_word_embeddings=False), BF16, WHOLE, byte_fallback),
+    "olmo-clip": (
+        OlmoConfig(**{**BYTES, **SIZES, **ONE}, clip_qkv=1.0, tie_word_embeddings=False, pad_token_id=None),
+        F16,
+        WHOLE,
+        byte_level,
+    ),
+    "olmo2": (
+        Olmo2Config(**BYTES, **SIZES, rope_theta=500000.0, tie_word_embeddings=False, pad_token_id=None),
+        F16,
+        WHOLE,
+        byte_level,
+    ),
+    "mistral": (
+        MistralConfig(
+            **{**BYTES, **SIZES, "bos_token_id": 1, "eos_token_id": 2},
+            head_dim=6,
+            sliding_window=24,
+            tie_word_embeddings=False,
+        ),
+        BF16,
+        WHOLE,
+        byte_fallback,
+    ),
     "qwen2": (Qwen2Config(**BYTES, **SIZES, rope_theta=1000000.0, tie_word_embeddings=True), BF16, WHOLE, byte_level),
-    "qwen3": (Qwen3Config(**BYTES, **SIZES, head_dim=8, rope_theta=1000000.0, tie_word_embeddings=True), BF16, WHOLE, byte_level),
+    "qwen3": (
+        Qwen3Config(**BYTES, **SIZES, head_dim=8, rope_theta=1000000.0, tie_word_embeddings=True),
+        BF16,
+        WHOLE,
+        byte_level,
+    ),
     # A quarter of heads of width 16 turns.
-    "gpt_neox": (GPTNeoXConfig(**{**BYTES, **NEOX, "hidden_size": 32, "num_attention_heads": 2}, rotary_pct=0.25), F16, "30KB", byte_level),
-    "gpt_neox-serial": (GPTNeoXConfig(**{**BYTES, **NEOX, **ONE}, rotary_pct=1.0, use_parallel_residual=False, hidden_act="gelu_fast"), F16, WHOLE, byte_level),
+    "gpt_neox": (
+        GPTNeoXConfig(**{**BYTES, **NEOX, "hidden_size": 32, "num_attention_heads": 2}, rotary_pct=0.25),
+        F16,
+        "30KB",
+        byte_level,
+    ),
+    "gpt_neox-serial": (
+        GPTNeoXConfig(**{**BYTES, **NEOX, **ONE}, rotary_pct=1.0, use_parallel_residual=False, hidden_act="gelu_fast"),
+        F16,
+        WHOLE,
+        byte_level,
+    ),
 }
 
 
@@ -171,8 +316,16 @@ def oracle(directory):
     model = load(directory)
     logits, greedy = computed(model, ids[:16])
     single = torch.tensor(ids[:16], dtype=torch.int32), torch.tensor(ids, dtype=torch.int32)
-    save_file({"ids": single[0], "logits": logits.to(torch.float32).contiguous(), "greedy": greedy.int(), "encoded": single[1]},
-              directory / "oracle.safetensors", {"text": text, "made_by": f"transformers {__version__}, torch {torch.__version__}"})
+    save_file(
+        {
+            "ids": single[0],
+            "logits": logits.to(torch.float32).contiguous(),
+            "greedy": greedy.int(),
+            "encoded": single[1],
+        },
+        directory / "oracle.safetensors",
+        {"text": text, "made_by": f"transformers {__version__}, torch {torch.__version__}"},
+    )
     (directory / "steps.json").write_text(json.dumps(steps(model)) + "\n")
 
 
@@ -183,9 +336,22 @@ def read(directory):
     model = load(directory)
     logits, greedy = computed(model, ids)
     special = {role: getattr(tokenizer, f"{role}_token_id") for role in ("bos", "eos", "pad", "unk")}
-    generation = {key: getattr(model.generation_config, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")}
-    json.dump({"dtype": dtype, "tied": model.config.tie_word_embeddings, "logits": logits.flatten().tolist(), "greedy": greedy.tolist(), "text": tokenizer.decode(ids),
-               "again": tokenizer(tokenizer.decode(ids), add_special_tokens=False)["input_ids"], "special": special, "generation": generation}, sys.stdout)
+    generation = {
+        key: getattr(model.generation_config, key) for key in ("bos_token_id", "eos_token_id", "pad_token_id")
+    }
+    json.dump(
+        {
+            "dtype": dtype,
+            "tied": model.config.tie_word_embeddings,
+            "logits": logits.flatten().tolist(),
+            "greedy": greedy.tolist(),
+            "text": tokenizer.decode(ids),
+            "again": tokenizer(tokenizer.decode(ids), add_special_tokens=False)["input_ids"],
+            "special": special,
+            "generation": generation,
+        },
+        sys.stdout,
+    )
 
 
 HERE = Path(__file__).parent / "huggingface"

@@ -15,10 +15,11 @@ import { toSequences } from '../../s2t2/app/prepare.ts';
 import { defaults } from '../../s2t2/settings.ts';
 import { parameters } from '../../models/weights.ts';
 
-const english = `The translation of a sentence is a path from one language to another. A model of language reads a text token by
-token and says what it expects next. WHEN THE TEXT IS STRANGE, THE MODEL IS SURPRISED. Proteins are written in letters too: each
-letter is an amino acid, and a chain of them folds into a shape that does work in the cell. AN ENGLISH TOKENIZER CUTS SUCH A CHAIN
-INTO SINGLE LETTERS, and a model has to learn again what the letters mean.`;
+const english =
+  'The translation of a sentence is a path from one language to another. A model of language reads a text token by\n' +
+  'token and says what it expects next. WHEN THE TEXT IS STRANGE, THE MODEL IS SURPRISED. Proteins are written in ' +
+  'letters too: each\nletter is an amino acid, and a chain of them folds into a shape that does work in the cell. AN ' +
+  'ENGLISH TOKENIZER CUTS SUCH A CHAIN\nINTO SINGLE LETTERS, and a model has to learn again what the letters mean.';
 
 export async function tinyModel(): Promise<LanguageModel> {
   const tokenizer = trainBPE([english], { vocabSize: 320, pattern: gpt2Pattern, alphabet: 'bytes' });

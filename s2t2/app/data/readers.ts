@@ -157,13 +157,15 @@ export const hebrewChapters = (book: string): Item[] =>
       .join('\n'),
   }));
 
+const otherReading = /<note\b[^]*?<\/note>/g;
+const sectionMark = /<seg type="x-(?!maqqef|sof-pasuq|paseq)[^>]*>[^<]*<\/seg>/g;
+/** Points, accents, and the slash before a suffix. */
+const points = /[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7/]/g;
+/** A space after the hyphen or before the stop of a verse. */
+const looseSpace = /(?<=\u05be) | (?=\u05c3)/g;
+
 const hebrewVerse = (xml: string): string =>
-  plainText(
-    xml
-      .replace(/<note\b[^]*?<\/note>|<seg type="x-(?!maqqef|sof-pasuq|paseq)[^>]*>[^<]*<\/seg>/g, '') // other readings, and marks of sections
-      .replace(/[\u0591-\u05bd\u05bf\u05c1\u05c2\u05c4\u05c5\u05c7/]/g, ''),
-  ) // points, accents, and the slash before a suffix
-    .replace(/(?<=\u05be) | (?=\u05c3)/g, ''); // no space behind the hyphen nor before the stop of a verse
+  plainText(xml.replace(otherReading, '').replace(sectionMark, '').replace(points, '')).replace(looseSpace, '');
 
 /**
  * Source files in the `src` of packages, labelled by language, without tests and without what is longer than 30,000

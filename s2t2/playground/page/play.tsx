@@ -190,8 +190,8 @@ export function Play(): JSX.Element {
       {explained.value && (
         <div role="status">
           <p>
-            <span class="token">{explained.value.token}</span> is made of {explained.value.support} source tokens; the{' '}
-            {explained.value.sources.length} largest cover {(100 * explained.value.covered).toFixed(1)} %.
+            <span class="token">{explained.value.token}</span> is made of {explained.value.support} source tokens.{' '}
+            Together the {explained.value.sources.length} largest cover {(100 * explained.value.covered).toFixed(1)} %.
           </p>
           <ol class="made">
             {explained.value.sources.map(({ token: part, probability }) => (

@@ -9,6 +9,7 @@ NAME.gguf                       the model of ../huggingface/NAME: its weights an
 quantised.gguf, .safetensors    a LLaMA model in many formats with a tokenizer by SentencePiece: logits and greedy ids
                                 of transformers' own GGUF loader, token ids of the sentencepiece package
 """
+
 import json
 import tempfile
 from pathlib import Path
@@ -16,7 +17,15 @@ from pathlib import Path
 import numpy as np
 import sentencepiece
 import torch
-from gguf import GGMLQuantizationType as T, GGUFWriter, MODEL_ARCH_NAMES, RopeScalingType, TokenType, get_tensor_name_map, quants
+from gguf import (
+    GGMLQuantizationType as T,
+    GGUFWriter,
+    MODEL_ARCH_NAMES,
+    RopeScalingType,
+    TokenType,
+    get_tensor_name_map,
+    quants,
+)
 from gguf.constants import GGML_QUANT_SIZES
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -24,7 +33,16 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 HERE = Path(__file__).parent
 MODELS = HERE.parent / "huggingface"
-SCALES = {T.Q4_0: [0], T.Q4_1: [0, 2], T.Q5_0: [0], T.Q5_1: [0, 2], T.Q8_0: [0], T.Q4_K: [0, 2], T.Q5_K: [0, 2], T.Q6_K: [208]}
+SCALES = {
+    T.Q4_0: [0],
+    T.Q4_1: [0, 2],
+    T.Q5_0: [0],
+    T.Q5_1: [0, 2],
+    T.Q8_0: [0],
+    T.Q4_K: [0, 2],
+    T.Q5_K: [0, 2],
+    T.Q6_K: [208],
+}
 NAMES = {"gpt_neox": "gptneox", "mistral": "llama"}
 TEXT = """The quick brown fox jumps over the lazy dog. A model of language reads a text token by token, and the next
 token is drawn from what it has read. The cat sat on the mat and the rat sat on the cat; 1234 times in 56 days they
@@ -37,7 +55,7 @@ def random_blocks(random, kind, shape, scale=0.02):
     elements, size = GGML_QUANT_SIZES[kind]
     blocks = random.integers(0, 256, (int(np.prod(shape)) // elements, size), dtype=np.uint8)
     for at in SCALES.get(kind, []):
-        blocks[:, at:at + 2] = (random.normal(0, scale, (len(blocks), 1))).astype(np.float16).view(np.uint8)
+        blocks[:, at : at + 2] = (random.normal(0, scale, (len(blocks), 1))).astype(np.float16).view(np.uint8)
     return blocks.reshape(*shape[:-1], -1)
 
 
@@ -75,7 +93,9 @@ def weights_of(directory):
 
 def paired(weight, heads):
     """`LlamaModel.permute` of llama.cpp's converter."""
-    return weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    return (
+        weight.reshape(heads, 2, weight.shape[0] // heads // 2, *weight.shape[1:]).swapaxes(1, 2).reshape(weight.shape)
+    )
 
 
 def stored(name, weight, config):
@@ -155,7 +175,9 @@ def add_by_score(writer, tokenizer):
     writer.add_tokenizer_model("llama")
     writer.add_token_list(names)
     writer.add_token_scores([-float(ranks.get(name, len(names))) for name in names])
-    writer.add_token_types([TokenType.BYTE if name.startswith("<0x") else kinds.get(name, TokenType.NORMAL) for name in names])
+    writer.add_token_types(
+        [TokenType.BYTE if name.startswith("<0x") else kinds.get(name, TokenType.NORMAL) for name in names]
+    )
     writer.add_unk_token_id(0)
 
 
@@ -186,25 +208,57 @@ def quantised():
     random = np.random.default_rng(2)
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "text").write_text(TEXT)
-        sentencepiece.SentencePieceTrainer.train(input=f"{folder}/text", model_prefix=f"{folder}/spm", model_type="bpe", vocab_size=400, byte_fallback=True,
-                                                 normalization_rule_name="identity", remove_extra_whitespaces=False, split_digits=True, minloglevel=2)
+        sentencepiece.SentencePieceTrainer.train(
+            input=f"{folder}/text",
+            model_prefix=f"{folder}/spm",
+            model_type="bpe",
+            vocab_size=400,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            split_digits=True,
+            minloglevel=2,
+        )
         spm = sentencepiece.SentencePieceProcessor(model_file=f"{folder}/spm.model")
     V, C, F, H, G, L = spm.get_piece_size(), 32, 256, 4, 2, 2
     path = HERE / "quantised.gguf"
     writer = GGUFWriter(path, "llama")
-    add_config(writer, {"model_type": "llama", "vocab_size": V, "hidden_size": C, "intermediate_size": F, "num_hidden_layers": L, "num_attention_heads": H,
-                        "num_key_value_heads": G, "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0})
+    add_config(
+        writer,
+        {
+            "model_type": "llama",
+            "vocab_size": V,
+            "hidden_size": C,
+            "intermediate_size": F,
+            "num_hidden_layers": L,
+            "num_attention_heads": H,
+            "num_key_value_heads": G,
+            "max_position_embeddings": 64,
+            "rms_norm_eps": 1e-5,
+            "rope_theta": 10000.0,
+        },
+    )
     writer.add_tokenizer_model("llama")
     pieces = range(V)
     writer.add_token_list([spm.id_to_piece(i) for i in pieces])
     writer.add_token_scores([spm.get_score(i) for i in pieces])
-    writer.add_token_types([TokenType.UNKNOWN if spm.is_unknown(i) else TokenType.CONTROL if spm.is_control(i) else TokenType.BYTE if spm.is_byte(i) else TokenType.NORMAL for i in pieces])
+    writer.add_token_types(
+        [
+            (
+                TokenType.UNKNOWN
+                if spm.is_unknown(i)
+                else TokenType.CONTROL if spm.is_control(i) else TokenType.BYTE if spm.is_byte(i) else TokenType.NORMAL
+            )
+            for i in pieces
+        ]
+    )
     writer.add_bos_token_id(spm.bos_id())
     writer.add_eos_token_id(spm.eos_id())
     writer.add_unk_token_id(spm.unk_id())
 
     def add(name, kind, *shape, scale=0.02):
         writer.add_tensor(name, random_blocks(random, kind, shape, scale), raw_dtype=kind)
+
     add("token_embd.weight", T.Q8_0, V, C)
     add("output.weight", T.Q5_1, V, C)
     writer.add_tensor("output_norm.weight", random.normal(1, 0.3, C).astype(np.float32))
@@ -224,9 +278,24 @@ def quantised():
     loaded = AutoModelForCausalLM.from_pretrained(HERE, gguf_file=path.name, dtype=torch.float32).double().eval()
     with torch.no_grad():
         logits = loaded(torch.tensor([ids])).logits[0]
-        greedy = loaded.generate(torch.tensor([ids]), attention_mask=torch.ones(1, len(ids)), max_new_tokens=8, do_sample=False, eos_token_id=None, pad_token_id=0)[0, len(ids):]
-    save_file({"ids": torch.tensor(ids, dtype=torch.int32), "logits": logits.float().contiguous(), "greedy": greedy.int(), "encoded": torch.tensor(spm.encode(text), dtype=torch.int32)},
-              HERE / "quantised.safetensors", {"text": text})
+        greedy = loaded.generate(
+            torch.tensor([ids]),
+            attention_mask=torch.ones(1, len(ids)),
+            max_new_tokens=8,
+            do_sample=False,
+            eos_token_id=None,
+            pad_token_id=0,
+        )[0, len(ids) :]
+    save_file(
+        {
+            "ids": torch.tensor(ids, dtype=torch.int32),
+            "logits": logits.float().contiguous(),
+            "greedy": greedy.int(),
+            "encoded": torch.tensor(spm.encode(text), dtype=torch.int32),
+        },
+        HERE / "quantised.safetensors",
+        {"text": text},
+    )
 
 
 types()

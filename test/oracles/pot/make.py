@@ -1,10 +1,11 @@
-"""Makes plans.json anew: optimal transport with a quadratic regulariser, solved by POT's ot.smooth (Blondel et al. 2018).
+"""Writes plans.json: optimal transport with a quadratic regulariser, solved by POT's ot.smooth (Blondel et al. 2018).
 
     pip install POT==0.9.7.post1 && python make.py > plans.json
 
 ot.smooth minimises <P, C> + reg/2 |P|^2 over the transport polytope by L-BFGS on the dual, and on the semi-dual, which
 meets the column marginal exactly. Both plans are written, so a test knows how far two good solvers stay apart.
 """
+
 import json
 import sys
 

@@ -2,11 +2,13 @@
 
     python test/oracles/training/make.py       writes steps.json beside this file
 
-The transformer below is written from the papers and shares nothing with Hugging Face's or with models/transformer.ts; its
-first weights and the ids are draws of a linear congruence, which any language repeats exactly. Gradients are PyTorch's
-autograd, the update is torch.optim.AdamW, the clipping torch.nn.utils.clip_grad_norm_. Of every gradient before clipping
-two numbers are kept: its norm and its inner product with cos(1), cos(2), ...; of the weights after the last step the same.
+The transformer below is written from the papers and shares no code with Hugging Face's or with models/transformer.ts.
+Its initial weights and the ids come from a linear congruential generator, which any language reproduces exactly.
+Gradients are PyTorch's autograd, the update is torch.optim.AdamW, the clipping torch.nn.utils.clip_grad_norm_. Two
+numbers are kept of every gradient before clipping, and of every weight after the last step: its norm and its inner
+product with cos(1), cos(2), ...
 """
+
 import json
 import math
 from pathlib import Path
@@ -23,11 +25,42 @@ DECAY = 0.1
 
 V = 40
 CONFIGS = {
-    "olmo": {"model_type": "olmo", "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "max_position_embeddings": 32, "rope_theta": 10000.0, "tie_word_embeddings": True},
-    "llama": {"model_type": "llama", "vocab_size": V, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 6,
-              "num_key_value_heads": 2, "max_position_embeddings": 32, "rope_theta": 500000.0, "rms_norm_eps": 1e-6, "tie_word_embeddings": False},
-    "gpt2": {"model_type": "gpt2", "vocab_size": V, "n_embd": 16, "n_layer": 2, "n_head": 4, "n_positions": 32, "layer_norm_epsilon": 1e-5, "tie_word_embeddings": True},
+    "olmo": {
+        "model_type": "olmo",
+        "vocab_size": V,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32,
+        "rope_theta": 10000.0,
+        "tie_word_embeddings": True,
+    },
+    "llama": {
+        "model_type": "llama",
+        "vocab_size": V,
+        "hidden_size": 16,
+        "intermediate_size": 24,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "head_dim": 6,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 32,
+        "rope_theta": 500000.0,
+        "rms_norm_eps": 1e-6,
+        "tie_word_embeddings": False,
+    },
+    "gpt2": {
+        "model_type": "gpt2",
+        "vocab_size": V,
+        "n_embd": 16,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_positions": 32,
+        "layer_norm_epsilon": 1e-5,
+        "tie_word_embeddings": True,
+    },
 }
 
 
@@ -47,12 +80,22 @@ def sequences():
 def shapes(c):
     if c["model_type"] == "gpt2":
         C = c["n_embd"]
-        out = {"transformer.wte.weight": [V, C], "transformer.wpe.weight": [c["n_positions"], C], "transformer.ln_f.weight": [C], "transformer.ln_f.bias": [C]}
+        out = {
+            "transformer.wte.weight": [V, C],
+            "transformer.wpe.weight": [c["n_positions"], C],
+            "transformer.ln_f.weight": [C],
+            "transformer.ln_f.bias": [C],
+        }
         for i in range(c["n_layer"]):
             p = f"transformer.h.{i}."
             for norm in ("ln_1", "ln_2"):
                 out |= {f"{p}{norm}.weight": [C], f"{p}{norm}.bias": [C]}
-            for name, to, come in (("attn.c_attn", 3 * C, C), ("attn.c_proj", C, C), ("mlp.c_fc", 4 * C, C), ("mlp.c_proj", C, 4 * C)):
+            for name, to, come in (
+                ("attn.c_attn", 3 * C, C),
+                ("attn.c_proj", C, C),
+                ("mlp.c_fc", 4 * C, C),
+                ("mlp.c_proj", C, 4 * C),
+            ):
                 out |= {f"{p}{name}.weight": [come, to], f"{p}{name}.bias": [to]}
         return out
     C, F_ = c["hidden_size"], c["intermediate_size"]
@@ -61,7 +104,9 @@ def shapes(c):
     out = {"model.embed_tokens.weight": [V, C]}
     for i in range(c["num_hidden_layers"]):
         p = f"model.layers.{i}."
-        out |= {f"{p}self_attn.{n}_proj.weight": s for n, s in (("q", [Q, C]), ("k", [K, C]), ("v", [K, C]), ("o", [C, Q]))}
+        out |= {
+            f"{p}self_attn.{n}_proj.weight": s for n, s in (("q", [Q, C]), ("k", [K, C]), ("v", [K, C]), ("o", [C, Q]))
+        }
         out |= {f"{p}mlp.{n}_proj.weight": s for n, s in (("gate", [F_, C]), ("up", [F_, C]), ("down", [C, F_]))}
         if c["model_type"] == "llama":
             out |= {f"{p}input_layernorm.weight": [C], f"{p}post_attention_layernorm.weight": [C]}
@@ -137,7 +182,9 @@ def gpt2(w, c, ids):
     """GPT-2 (Radford et al. 2019)."""
 
     def norm(x, name):
-        return (x - x.mean(-1, keepdim=True)) / (x.var(-1, unbiased=False, keepdim=True) + c["layer_norm_epsilon"]).sqrt() * w[name + ".weight"] + w[name + ".bias"]
+        return (x - x.mean(-1, keepdim=True)) / (
+            x.var(-1, unbiased=False, keepdim=True) + c["layer_norm_epsilon"]
+        ).sqrt() * w[name + ".weight"] + w[name + ".bias"]
 
     def linear(x, name):
         return x @ w[name + ".weight"] + w[name + ".bias"]
@@ -166,7 +213,9 @@ def train(family):
     weights = first_weights(config)
     forward = gpt2 if family == "gpt2" else rotary_family
     groups = [[t for t in weights.values() if (t.ndim > 1) == matrix] for matrix in (True, False)]
-    optimizer = torch.optim.AdamW([{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}], **ADAMW)
+    optimizer = torch.optim.AdamW(
+        [{"params": groups[0], "weight_decay": DECAY}, {"params": groups[1], "weight_decay": 0.0}], **ADAMW
+    )
     losses, gradients = [], []
     rows = sequences()
     for step in range(STEPS):
@@ -180,12 +229,20 @@ def train(family):
         for group in optimizer.param_groups:
             group["lr"] = rate(step)
         optimizer.step()
-    return {"config": config, "losses": losses, "gradients": gradients, "weights": {name: numbers(t) for name, t in weights.items()}}
+    return {
+        "config": config,
+        "losses": losses,
+        "gradients": gradients,
+        "weights": {name: numbers(t) for name, t in weights.items()},
+    }
 
 
 result = {
     "made_by": f"torch {torch.__version__}",
-    "steps": STEPS, "warmup": WARMUP, "rate": RATE, "sequences": sequences(),
+    "steps": STEPS,
+    "warmup": WARMUP,
+    "rate": RATE,
+    "sequences": sequences(),
     "families": {family: train(family) for family in CONFIGS},
 }
 (HERE / "steps.json").write_text(json.dumps(result) + "\n")

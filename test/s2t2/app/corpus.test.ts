@@ -60,7 +60,9 @@ describe('an error', () => {
 
   test('for a corpus that would exhaust the heap', async () => {
     const path = await file('large.fa', `>a\n${'M'.repeat(600)}\n>b\n${'M'.repeat(600)}\n>c\n${'M'.repeat(100)}\n`);
-    const message = `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, or leave documents out by their length`;
+    const message =
+      `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, ` +
+      'or leave documents out by their length';
     heap.heap_size_limit = 2600;
     expect(await refusal(readCorpus(path))).toBe(message);
     expect(await texts(path, { maxLength: 100 })).toHaveLength(1);

@@ -22,9 +22,8 @@ function ordinary(): ReportData {
   const random = new Random(3);
   const source = trainBPE(
     [
-      'The report of a run is one file, with the table, the curves, the plan and the tokens; it asks nothing of a network. '.repeat(
-        9,
-      ),
+      'The report of a run is one file, with the table, the curves, the plan and the tokens. '.repeat(9),
+      'It makes no network requests. '.repeat(9),
     ],
     { vocabSize: 280, alphabet: 'bytes' },
   );

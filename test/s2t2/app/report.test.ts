@@ -477,7 +477,7 @@ describe('plots', () => {
     expect(text).toContain('aria-label="Support: from 10 to 60, mean 30"');
     expect(renderHistogram([1000, 2000], 'Support', 'x').text).toContain('>mean 1.5k<');
     expect(text).toMatch(
-      /<line class="mean" x1="(36\.[\d.]+)%" x2="\1%"[^>]*\/><text class="mean" x="\1%"[^>]*>mean 30</,
+      /<line class="mean" x1="(36\.[\d.]+)%" x2="\1%"[^>]*\/>\n<text class="mean" x="\1%"[^>]*>mean 30</,
     ); // bins of 5 from 10 to 65
   });
 
@@ -490,7 +490,7 @@ describe('plots', () => {
       fc.property(values, sample => {
         const bins = [
           ...renderHistogram(sample, 't', 'x').text.matchAll(
-            /x="([\d.]+)%" width="([\d.]+)%" y="([\d.]+)%" height="([\d.]+)%"><title>(\d+) from/g,
+            /x="([\d.]+)%" width="([\d.]+)%" y="([\d.]+)%" height="([\d.]+)%">\n<title>(\d+) from/g,
           ),
         ].map(m => [1, 2, 5, 3, 4].map(i => Number(m[i])));
         // Bars stand on the axis and are as high as their share of the largest.

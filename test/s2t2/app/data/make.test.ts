@@ -339,9 +339,10 @@ esac`,
       hit('c', 'a', 0.5, 0.25),
     ]);
     expect(readFileSync(join(work, 'all.fasta'), 'utf8')).toBe('>a\na\n>b\nb\n>c\nc\n');
-    expect(readFileSync(join(work, 'asked'), 'utf8')).toMatch(
-      /^easy-linclust all\.fasta clusters tmp --min-seq-id 0\.3.*\neasy-search queries\.fasta targets\.fasta hits\.tsv tmp -s 7 --format-output query,target,fident,qcov,tcov/,
-    );
+    const asked = readFileSync(join(work, 'asked'), 'utf8').split('\n');
+    expect(asked[0]).toMatch(/^easy-linclust all\.fasta clusters tmp --min-seq-id 0\.3/);
+    expect(asked[1]).toMatch(/^easy-search queries\.fasta targets\.fasta hits\.tsv tmp -s 7 /);
+    expect(asked[1]).toContain('--format-output query,target,fident,qcov,tcov');
   });
 
   test('npm is asked once, and again when its lockfile has changed', async () => {

@@ -267,12 +267,13 @@ describe('Hebrew', () => {
   test('verses are letters, joined words joined, without points, other readings and marks of sections', () => {
     fc.assert(
       fc.property(fc.array(fc.array(word, { minLength: 1, maxLength: 5 }), { minLength: 1, maxLength: 4 }), verses => {
-        const xml = verses.map(
-          (words, v) =>
-            '<verse ' +
-            `osisID="Gen.1.${v + 1}">\n${words.map(w => `  <w lemma="b/7225">${marked(w)}</w>${w.joined ? '<seg type="x-maqqef">־</seg>' : '\n<note type="variant"><rdg><w>אחרת</w></rdg></note>\n'}`).join('')}<seg ` +
-            `type="x-sof-pasuq">׃</seg>\n<seg type="x-pe">פ</seg></verse>`,
-        );
+        const hyphen = '<seg type="x-maqqef">־</seg>';
+        const note = '\n<note type="variant"><rdg><w>אחרת</w></rdg></note>\n';
+        const end = '<seg type="x-sof-pasuq">׃</seg>\n<seg type="x-pe">פ</seg>';
+        const xml = verses.map((words, v) => {
+          const text = words.map(w => `  <w lemma="b/7225">${marked(w)}</w>${w.joined ? hyphen : note}`).join('');
+          return `<verse osisID="Gen.1.${v + 1}">\n${text}${end}</verse>`;
+        });
         expect(
           hebrewChapters(`<header><p>Release</p></header><chapter osisID="Gen.1">${xml.join('\n')}</chapter>`),
         ).toEqual([
