@@ -1,7 +1,7 @@
 /**
- * onnxruntime-web, which runs a graph in ONNX's format: each operation is a model of one node, written here byte by byte
- * in protobuf (field numbers from onnx.proto). Its session copies the result out of its own memory; that copy is in its
- * time, as it has no call without.
+ * onnxruntime-web, which runs a graph in ONNX's format: each operation is a model of one node, written here byte by
+ * byte in protobuf (field numbers from onnx.proto). Its session copies the result out of its own memory; the copy
+ * counts towards its time, since it has no call without one.
  */
 const utf8 = new TextEncoder();
 

@@ -2,8 +2,8 @@
  * The same work in other libraries, in turns with ours. A peer that does not load is a line in the output, never
  * silence.
  *
- * jax-js, tfjs-backend-wasm and onnxruntime-web are installed by hand (`bench/peers/package.json`), so they are imported by path and
- * described here by the few functions that are used.
+ * jax-js, tfjs-backend-wasm and onnxruntime-web are installed by hand (`bench/peers/package.json`), so they are
+ * imported by path and described here by the few functions that are used.
  */
 import { createRequire } from 'node:module';
 import { existsSync } from 'node:fs';

@@ -43,7 +43,7 @@ test('a survivor still has to meet the tests that it has not met, and all tests 
   );
 });
 
-test('findings are read back, the latest of each mutant; a kill by a test file that has changed is forgotten', async () => {
+test('findings are read back, the latest of each mutant; a kill by a changed test file is forgotten', async () => {
   const file = join(temporaryDirectory(), 'findings.jsonl');
   const now = new Map([['a', 'digest']]);
   const killed: Finding = { key, status: 'killed', by: { test: 'a', id: 'a 0' }, digest: 'digest', met: ['x'] };
@@ -57,7 +57,7 @@ test('findings are read back, the latest of each mutant; a kill by a test file t
     expect((await Findings.open(file, later)).get(mutant)).toEqual({ key, status: 'survived', met: ['x'] });
 });
 
-test('the digest of a test file changes with what it imports of the tests, directly or not, and with nothing else', async () => {
+test('the digest of a test file changes with what it imports of the tests, however deep, and nothing else', async () => {
   const project = temporaryDirectory();
   mkdirSync(join(project, 'test'));
   mkdirSync(join(project, 'engine'));

@@ -75,7 +75,7 @@ export class Findings {
   }
 }
 
-/** Ids of the tests that a mutant still has to meet: of those that reach it, in `batches`; `digests` is of each file. */
+/** Ids of the tests that a mutant has yet to run, of those that reach it (`batches`); `digests` has every file's. */
 export function untried(
   finding: Finding | undefined,
   batches: readonly Batch[],
