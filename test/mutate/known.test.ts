@@ -57,7 +57,7 @@ test('findings are read back, the latest of each mutant; a kill by a changed tes
     expect((await Findings.open(file, later)).get(mutant)).toEqual({ key, status: 'survived', met: ['x'] });
 });
 
-test('the digest of a test file changes with what it imports of the tests, however deep, and nothing else', async () => {
+test('the digest of a test file changes with the test code that it imports and with nothing else', async () => {
   const project = temporaryDirectory();
   mkdirSync(join(project, 'test'));
   mkdirSync(join(project, 'engine'));
