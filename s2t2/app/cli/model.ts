@@ -31,9 +31,9 @@ export function addModelCommands(program: Command): void {
   program
     .command('import')
     .description('write the model of a GGUF file as a Hugging Face model directory')
-    .argument('<file>', 'GGUF file (a model directory is written anew, in another --dtype)')
+    .argument('<file>', 'GGUF file, or a model directory to convert to another --dtype')
     .addOption(requiredOption('--out <dir>', 'model directory to write'))
-    .addOption(dtypeOption("of the weights; default: the source's, float16 where that is quantised"))
+    .addOption(dtypeOption("dtype of the weights; default: the source's, or float16 if that is quantised"))
     .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
       let bar: ProgressBar | undefined;
       const onProgress = (done: number, total: number) => {
@@ -54,9 +54,9 @@ export function addModelCommands(program: Command): void {
     .description('perplexity and bits per byte of a model directory on a corpus');
   withCorpus(evaluate)
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
-    .addOption(requiredOption('--data <file>', 'texts, - for standard input'))
+    .addOption(requiredOption('--data <file>', 'texts; - reads standard input'))
     .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
-    .option('--per-text <file>', 'write the score of every text to this file, a line of JSON each')
+    .option('--per-text <file>', 'write the score of every text to this file as a line of JSON')
     .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
       if (flags.perText !== undefined) await makeDirectory(dirname(flags.perText)); // or learn now that it cannot be made
       const { model, tokenizer } = await loadModel(directory);
@@ -99,11 +99,16 @@ export function addModelCommands(program: Command): void {
     .command('generate')
     .description('continue a prompt')
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
-    .option('--prompt <text>', 'what to continue', '')
-    .option('--max-tokens <n>', 'at most', whole(1), 100)
-    .option('--temperature <x>', '0 takes the likeliest token', nonNegative, 1)
-    .option('--top-p <x>', 'sample among the likeliest tokens that hold this probability', fraction, 0.95)
-    .option('--seed <n>', 'fixes the text', whole(0), 0)
+    .option('--prompt <text>', 'text to continue', '')
+    .option('--max-tokens <n>', 'maximum number of tokens to generate', whole(1), 100)
+    .option('--temperature <x>', 'sampling temperature; 0 always takes the most likely token', nonNegative, 1)
+    .option(
+      '--top-p <x>',
+      'sample from the fewest most likely tokens whose probabilities add up to this',
+      fraction,
+      0.95,
+    )
+    .option('--seed <n>', 'random seed; the same seed gives the same text', whole(0), 0)
     .action(
       async ({
         model: directory,

@@ -19,13 +19,13 @@ interface TranslateFlags extends Record<'model' | 'plan' | 'target' | 'out', str
 export function addPlanCommands(program: Command): void {
   program
     .command('explain')
-    .description('the source tokens that target tokens are made of')
+    .description('show which source tokens each target token is made of')
     .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
-    .addOption(requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json'))
-    .addOption(requiredOption('--target <dir>', 'directory of the adapted model or its tokenizer.json'))
-    .option('--top <n>', 'source tokens a row', whole(1), 5)
-    .option('--count <n>', 'rows, the most concentrated first', whole(1), 12)
-    .option('--token <texts...>', 'these target tokens instead')
+    .addOption(requiredOption('--source <dir>', 'source model directory, or its tokenizer.json'))
+    .addOption(requiredOption('--target <dir>', 'adapted model directory, or its tokenizer.json'))
+    .option('--top <n>', 'source tokens per row', whole(1), 5)
+    .option('--count <n>', 'number of rows, most concentrated first', whole(1), 12)
+    .option('--token <texts...>', 'show these target tokens instead')
     .action(
       async ({
         plan: file,
@@ -56,12 +56,15 @@ export function addPlanCommands(program: Command): void {
 
   program
     .command('translate')
-    .description('apply a plan to a model of any size that shares the source vocabulary; memory holds one block of it')
+    .description('apply a plan to a model of any size that shares the source vocabulary, one block in memory at a time')
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory'))
     .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
-    .addOption(requiredOption('--target <dir>', "directory of the plan's target tokenizer, or its tokenizer.json"))
+    .addOption(requiredOption('--target <dir>', "directory with the plan's target tokenizer, or its tokenizer.json"))
     .addOption(
-      requiredOption('--out <dir>', 'model directory to write, new or of the same translation stopped earlier'),
+      requiredOption(
+        '--out <dir>',
+        'model directory to write: a new one, or one that a stopped run of this command left',
+      ),
     )
     .option(
       '--spread',

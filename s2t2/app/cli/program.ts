@@ -24,11 +24,11 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     .description(
       'Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.',
     )
-    .addOption(new Option('--backend <name>', 'what computes').choices(backendNames).default('auto'))
-    .option('--threads <n>', 'of the wasm backend; by default as many as processors, at most 8', whole(1))
-    .option('--plain-simd', 'no fused multiply-add: slower, and the same bits on every machine')
+    .addOption(new Option('--backend <name>', 'backend of the tensor engine').choices(backendNames).default('auto'))
+    .option('--threads <n>', 'threads of the wasm backend; default: one per processor, at most 8', whole(1))
+    .option('--plain-simd', 'no fused multiply-add: slower, with the same bits on every machine')
     .option('--json', 'print the result as one JSON object')
-    .option('--quiet', 'print neither progress nor remarks, only results and errors')
+    .option('--quiet', 'print only results and errors, no progress or notes')
     .hook('preAction', async (_, command) => {
       checkRequired(command);
       configureOutput(command.optsWithGlobals());

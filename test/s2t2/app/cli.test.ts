@@ -671,7 +671,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     [
       'an unknown domain',
       async () => ['paper', '--domain', 'rna,magic', '--out', at('none')],
-      /There is no domain magic; there are /,
+      /Unknown domain magic; expected names from: /,
     ],
     [
       'a state of another run',
