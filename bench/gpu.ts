@@ -293,7 +293,7 @@ async function jobSeconds(backend: string, tokens: number): Promise<number> {
 
 await new Command('bench:gpu')
   .description('Every figure of the GPU backend: matrix products, memory-bound rows, training steps, the main job.')
-  .option('--minutes <n>', 'no measurement begins after these', Number, 7)
+  .option('--minutes <n>', 'start no measurement after this many minutes', Number, 7)
   .option('--peak <n>', "the card's float32 peak in GFLOP/s, from its data sheet; otherwise measured", Number)
   .option('--bandwidth <n>', "the card's memory bandwidth in GB/s, from its data sheet; otherwise measured", Number)
   .option('--json <file>', 'write the figures to a file')

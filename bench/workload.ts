@@ -53,14 +53,14 @@ export async function compute(
 export function verifyValues(op: TableOp, backend: Backend, actual: TypedArray, expected: TypedArray): void {
   if (actual.length !== expected.length)
     throw new Error(
-      `bench: ${op.name} on ${backend.name} gives ${actual.length} values where the reference has ${expected.length}`,
+      `bench: ${op.name} on ${backend.name} gives ${actual.length} values, the reference ${expected.length}`,
     );
   let scale = 1;
   for (const v of expected) scale = Math.max(scale, Math.abs(v));
   for (let i = 0; i < expected.length; i++) {
     const off = Math.abs(actual[i] - expected[i]);
     if (!(off <= 64 * 2 ** -24 * scale))
-      throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual[i]} where the reference has ${expected[i]}`);
+      throw new Error(`bench: ${op.name} on ${backend.name} gives ${actual[i]}, the reference ${expected[i]}`);
   }
 }
 

@@ -47,7 +47,7 @@ export class Random {
       ['position', position, 2 ** 53],
     ] as const) {
       if (!Number.isSafeInteger(value) || value < 0 || value >= limit)
-        throw new Error(`Random: the ${what} is a whole number from 0 up to 2^${Math.log2(limit)}, not ${value}`);
+        throw new Error(`Random: the ${what} must be a whole number from 0 to 2^${Math.log2(limit)} − 1, not ${value}`);
     }
     [this.seed, this.stream, this.index] = [seed, stream, position];
   }
@@ -62,7 +62,7 @@ export class Random {
    * apart.
    */
   split(name: string): Random {
-    if (name === '') throw new Error('Random: the name of a stream is empty');
+    if (name === '') throw new Error('Random: the name of a stream must not be empty');
     let hash = 0x811c9dc5 ^ this.stream; // FNV-1a
     for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
     return new Random(this.seed, hash >>> 0);

@@ -149,7 +149,7 @@ export class BatchPlan implements Batches {
     random: Random,
     distinct: number,
   ) {
-    if (sequences.length === 0) throw new Error('planBatches: there is no sequence to train on');
+    if (sequences.length === 0) throw new Error('planBatches: no sequences to train on');
     const spend = (list: readonly Sequence[], in_ = unit): number =>
       list.reduce((sum, s) => sum + (in_ === 'tokens' ? scoredTokens(s) : s.bytes), 0);
     const perPass = spend(sequences);

@@ -35,7 +35,7 @@ export function parseConfig(fields: Fields, file: string): TransformerConfig {
   const family = familyNames.find(name => name === fields.model_type);
   for (const [key, feature] of Object.entries(notComputed)) {
     if (![undefined, null, false, 0, 1].includes(fields[key] as null))
-      throw new UserError(`${file}: ${key} is ${show(fields[key])}; this package does not compute ${feature}`);
+      throw new UserError(`${file}: ${key} is ${show(fields[key])}; this package does not support ${feature}`);
   }
   if (family === undefined) {
     const type = fields.model_type;
@@ -116,7 +116,7 @@ function checkLayerTypes({ layer_types: types }: Fields, file: string, window: n
     type => type !== 'full_attention' && !(type === 'sliding_attention' && window !== undefined),
   );
   if (other !== undefined)
-    throw new UserError(`${file}: layer_types has ${show(other)}; only "full_attention" is computed`);
+    throw new UserError(`${file}: layer_types has ${show(other)}; only "full_attention" is supported`);
 }
 
 /**

@@ -46,7 +46,7 @@ export function withLora(
     return { ...linear, lora: { a, b, scale: alpha / rank } };
   });
   if (Object.keys(adapters).length === 0)
-    throw new Error(`lora: the model has none of the layers ${targets.join(', ')}; name others`);
+    throw new Error(`lora: the model has none of the layers ${targets.join(', ')}; choose others`);
   return { model: adapted, adapters };
 }
 

@@ -115,7 +115,7 @@ export async function restoreState(
   check('its progress', new TextEncoder().encode(text));
   const floats = async (name: string, shape: readonly number[]) => {
     if (file.tensors.get(name)?.shape.join() !== shape.join())
-      throw damaged(store.name, `"${name}" has not the shape [${shape.join(', ')}]`);
+      throw damaged(store.name, `"${name}" does not have the shape [${shape.join(', ')}]`);
     const values = await file.readFloats(name);
     check(`"${name}"`, new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
     return values;

@@ -97,7 +97,7 @@ export function checkConfig(c: TransformerConfig): void {
     reject(`${c.heads} heads are not a multiple of ${c.keyValueHeads} key/value heads`);
   // Queries, keys and values in one tensor have the same shape.
   if (names['attention.q'] === names['attention.k'] && (c.keyValueHeads !== c.heads || D * c.heads !== c.width))
-    reject(`${c.family} has neither grouped key/value heads nor a head width of its own`);
+    reject(`${c.family} supports neither grouped key/value heads nor a separate head width`);
   if (positions === 'rotary' && (rotaryWidth(c) < 2 || rotaryWidth(c) % 2 !== 0 || rotaryWidth(c) > D))
     reject(
       c.rotaryShare === undefined
@@ -105,7 +105,7 @@ export function checkConfig(c: TransformerConfig): void {
         : `${rotaryWidth(c)} of the ${D} elements of a head turn; rotary positions need an even number`,
     );
   if (positions === 'learned' && (c.rotaryScaling !== undefined || c.rotaryShare !== undefined))
-    reject(`${c.family} has learned positions, which are not scaled`);
+    reject(`${c.family} has learned positions, which cannot be scaled`);
   if (!isScaling(c.rotaryScaling))
     reject(`rotaryScaling ${JSON.stringify(c.rotaryScaling)} must be positive, highFrequency above lowFrequency`);
   if ((c.activation === 'swiglu') !== (ofFamily === 'swiglu') && c.activation !== undefined)

@@ -164,7 +164,7 @@ export function parameters(model: Transformer): Record<string, Tensor> {
 /** The inverse of `parameters`: a model of a configuration from its weights by name. */
 export function fromParameters(config: TransformerConfig, weights: Readonly<Record<string, Tensor>>): Transformer {
   const weight = (name: string): Tensor => {
-    if (!(name in weights)) throw new Error(`transformer: there is no weight "${name}"`);
+    if (!(name in weights)) throw new Error(`transformer: no weight named "${name}"`);
     return weights[name];
   };
   return { config, ...assemble(config, weight) };

@@ -62,7 +62,7 @@ export async function parsePlan(file: TensorSource, expected: Vocabularies = {})
   const { path } = file;
   const metadata = (key: string): string => {
     const value = file.metadata.get(key);
-    if (value === undefined) throw new UserError(`${path}: is no translation plan: its metadata lack '${key}'`);
+    if (value === undefined) throw new UserError(`${path}: is not a translation plan: its metadata lacks '${key}'`);
     return value;
   };
   if (metadata('format') !== format)
@@ -110,10 +110,10 @@ const damaged = (path: string, what: string): UserError => new UserError(`${path
 
 function readSettings(value: unknown, path: string): PlanSettings {
   const { variant, iterations, alpha, rowNormalisation, headNormalisation } = (value ?? {}) as Partial<PlanSettings>;
-  if (!variants.includes(variant!)) throw damaged(path, `settings.variant is none of ${variants.join(', ')}`);
+  if (!variants.includes(variant!)) throw damaged(path, `settings.variant is not one of ${variants.join(', ')}`);
   if (!Number.isSafeInteger(iterations) || iterations! < 1)
-    throw damaged(path, 'settings.iterations is no whole number of 1 or more');
-  if (typeof alpha !== 'number' || !(alpha > 0)) throw damaged(path, 'settings.alpha is no positive number');
+    throw damaged(path, 'settings.iterations is not a whole number of 1 or more');
+  if (typeof alpha !== 'number' || !(alpha > 0)) throw damaged(path, 'settings.alpha is not a positive number');
   if (rowNormalisation !== 'actual' && rowNormalisation !== 'nominal')
     throw damaged(path, 'settings.rowNormalisation is neither actual nor nominal');
   if (headNormalisation !== 'columns' && headNormalisation !== 'rows')
@@ -133,7 +133,7 @@ function checkEntries(path: string, { pointers, columns, values, mu, nu }: Plan)
   };
   for (const [name, marginal] of Object.entries({ mu, nu })) {
     const wrong = marginal.findIndex(mass => !(mass > 0 && mass <= 1));
-    if (wrong >= 0) refuse(`${name}[${wrong}] is ${marginal[wrong]}, no probability`);
+    if (wrong >= 0) refuse(`${name}[${wrong}] is ${marginal[wrong]}, which is not a probability`);
     const total = marginal.reduce((sum, mass) => sum + mass, 0);
     if (Math.abs(total - 1) > 1e-3) refuse(`${name} sums to ${total}, not to 1`);
   }
@@ -146,14 +146,14 @@ function checkEntries(path: string, { pointers, columns, values, mu, nu }: Plan)
     refuse('row pointers do not match the entries');
   for (let i = 0; i < mu.length; i++) {
     if (pointers[i] >= pointers[i + 1])
-      refuse(pointers[i] > pointers[i + 1] ? `row ${i} ends before it begins` : `row ${i} is empty`);
+      refuse(pointers[i] > pointers[i + 1] ? `row ${i} ends before it starts` : `row ${i} is empty`);
   }
   for (let i = 0; i < mu.length; i++) {
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
       if (columns[e] < 0 || columns[e] >= nu.length) refuse(`entry ${e} is in column ${columns[e]} of ${nu.length}`);
       if (e > pointers[i] && columns[e] <= columns[e - 1])
         refuse(`row ${i} has column ${columns[e]} after column ${columns[e - 1]}`);
-      if (!(values[e] > 0 && values[e] < Infinity)) refuse(`entry ${e} is ${values[e]}, no positive mass`);
+      if (!(values[e] > 0 && values[e] < Infinity)) refuse(`entry ${e} is ${values[e]}, which is not positive`);
     }
   }
 }
@@ -174,14 +174,14 @@ function checkIds(
     const seen = new Set<number>();
     for (const id of ids) {
       if (id < 0) throw damaged(path, `${side} id ${id} is negative`);
-      if (id >= size) throw damaged(path, `${side} id ${id} is none of a vocabulary of ${size}`);
-      if (seen.has(id)) throw damaged(path, `${side} id ${id} comes twice`);
+      if (id >= size) throw damaged(path, `${side} id ${id} is outside the vocabulary of ${size}`);
+      if (seen.has(id)) throw damaged(path, `${side} id ${id} appears twice`);
       seen.add(id);
     }
   };
   const targets = [...targetIds, ...specialsOf(0)];
   if (targetSize !== undefined && targets.length !== targetSize)
-    throw damaged(path, `it has ${targets.length} target tokens, and the vocabulary ${targetSize}`);
+    throw damaged(path, `it has ${targets.length} target tokens and the vocabulary has ${targetSize}`);
   checkSide('target', targets, targets.length);
   checkSide('source', [...sourceIds], sourceSize);
   checkSide('source', [...new Set(specialsOf(1))], sourceSize); // several may share one, which may be a column as well

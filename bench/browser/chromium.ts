@@ -29,8 +29,7 @@ export async function launchChromium({ gpu = false } = {}): Promise<Browser> {
   const executablePath = chromiumPath();
   if (executablePath === null)
     throw new Error(
-      'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in a browser of ' +
-        'your own',
+      'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in your own browser',
     );
   // Who calls has a limit of their own: on a busy machine half a minute may be too short.
   return chromium.launch({ executablePath, headless: true, timeout: 0, args: gpu ? common : [...common, ...software] });

@@ -69,10 +69,10 @@ await new Command('bench:browser')
   .description(
     'Microbenchmarks of every backend in a browser, verified before they are timed, and a live example of gradients.',
   )
-  .option('--filter <pattern>', 'operations, as a regular expression', '.')
-  .option('--headless', 'in the Chromium of this machine instead of a browser of yours')
-  .option('--gpu', 'let headless Chromium use the GPU; without, WebGPU and WebGL2 run on the processor')
-  .option('--port <n>', 'of the page on localhost; 0 is any', Number, 0)
+  .option('--filter <pattern>', 'operations to run, as a regular expression', '.')
+  .option('--headless', "run in this machine's Chromium instead of your browser")
+  .option('--gpu', 'let headless Chromium use the GPU; otherwise WebGPU and WebGL2 run on the processor')
+  .option('--port <n>', 'port on localhost; 0 picks a free one', Number, 0)
   .option('--json <file>', 'write the results to a file')
   .action((flags: Flags) =>
     main(flags).catch((error: Error) => {

@@ -57,7 +57,7 @@ const permuteOp = defineOp<{ dims: readonly number[] }>({
 export function permute(x: Tensor, dims: readonly number[]): Tensor {
   const order = dims.map(d => normalizeDim('permute', d, x.shape.length));
   if (order.length !== x.shape.length || new Set(order).size !== order.length)
-    throw new Error(`permute: ${show(dims)} is not an order of the ${x.shape.length} dims of ${show(x.shape)}`);
+    throw new Error(`permute: ${show(dims)} is not a permutation of the ${x.shape.length} dims of ${show(x.shape)}`);
   return apply(permuteOp, [x], { dims: order });
 }
 
@@ -113,7 +113,7 @@ const concatOp = defineOp<{ dim: number }>({
     const [first] = shapes;
     const fits = (s: Shape) => s.length === first.length && s.every((n, i) => i === dim || n === first[i]);
     if (!shapes.every(fits))
-      throw new Error(`concat: shapes ${shapes.map(show).join(', ')} differ elsewhere than in dim ${dim}`);
+      throw new Error(`concat: shapes ${shapes.map(show).join(', ')} differ in dims other than ${dim}`);
     return first.map((n, i) => (i === dim ? shapes.reduce((sum, s) => sum + s[dim], 0) : n));
   },
   primitive: (backend, xs, { dim }) => {
@@ -159,7 +159,7 @@ export function split(x: Tensor, size: number | readonly number[], dim: number =
   const d = normalizeDim('split', dim, x.shape.length);
   const n = x.shape[d];
   if (typeof size === 'number' && !(Number.isInteger(size) && size > 0))
-    throw new Error(`split: a part's size is a whole number of 1 or more, not ${size}`);
+    throw new Error(`split: the size of a part must be a whole number of 1 or more, not ${size}`);
   const sizes =
     typeof size === 'number'
       ? Array.from({ length: Math.max(1, Math.ceil(n / size)) }, (_, i) => Math.min(size, n - i * size))
@@ -173,7 +173,7 @@ export function split(x: Tensor, size: number | readonly number[], dim: number =
 /** Cuts x along `dim` into at most `chunks` parts of one size, the last one shorter if need be. */
 export function chunk(x: Tensor, chunks: number, dim: number = 0): Tensor[] {
   if (!(Number.isInteger(chunks) && chunks > 0))
-    throw new Error(`chunk: the number of parts is a whole number of 1 or more, not ${chunks}`);
+    throw new Error(`chunk: the number of parts must be a whole number of 1 or more, not ${chunks}`);
   return x.split(Math.max(1, Math.ceil(x.shape[normalizeDim('chunk', dim, x.shape.length)] / chunks)), dim);
 }
 

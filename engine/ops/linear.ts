@@ -110,7 +110,7 @@ export const sampledMatmul = (l: Tensor, r: Tensor, a: Tensor): Tensor => apply(
 const embeddingOp = defineOp<None>({
   name: 'embedding',
   shape: ([index, table]) => {
-    if (table.length !== 2) throw new Error(`embedding: the table has two dims, not ${show(table)}`);
+    if (table.length !== 2) throw new Error(`embedding: the table must have two dims, not ${show(table)}`);
     return [...index, table[1]];
   },
   primitive: (backend, [index, table]) => backend.gather(table, index),

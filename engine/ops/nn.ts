@@ -79,7 +79,7 @@ const rotaryOp: Op<RotaryAttributes> = defineOp<RotaryAttributes>({
     if (x.length !== 4 || x[3] % 2 !== 0)
       throw new Error(`rotary: needs (batch, time, heads, even width), got ${show(x)}`);
     if (invFreq && invFreq.length !== x[3] / 2)
-      throw new Error(`rotary: ${invFreq.length} invFreq do not fit the ${x[3] / 2} pairs of ${show(x)}`);
+      throw new Error(`rotary: ${invFreq.length} invFreq do not match the ${x[3] / 2} pairs of ${show(x)}`);
     return x;
   },
   definition: ([x], { offset, inverse, ...turning }) => {
@@ -179,7 +179,7 @@ export const attention = (q: Tensor, k: Tensor, v: Tensor): Tensor => apply(atte
  * leaves it out. `random` decides, so a run is fixed by its seed.
  */
 export function dropout(x: Tensor, p: number, random: Random): Tensor {
-  if (!(p >= 0 && p < 1)) throw new Error(`dropout: p is a probability from 0 up to 1, not including 1; got ${p}`);
+  if (!(p >= 0 && p < 1)) throw new Error(`dropout: p must be in [0, 1); got ${p}`);
   if (p === 0) return x;
   const mask = Float64Array.from({ length: x.size }, () => (random.uniform() < p ? 0 : 1 / (1 - p)));
   return x.mul(tensor(mask, { shape: x.shape, dtype: x.dtype, backend: x.backend }));

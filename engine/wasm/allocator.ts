@@ -76,7 +76,7 @@ export class Allocator {
       this.fromJoined(size);
     if (pointer === undefined) {
       throw new OutOfMemory(
-        `out of memory: ${bytes} bytes were asked for, ${this.liveBytes} of ${this.limit} are in use and the ` +
+        `out of memory: ${bytes} bytes requested, ${this.liveBytes} of ${this.limit} in use and the ` +
           `largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`,
       );
     }

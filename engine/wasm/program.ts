@@ -43,6 +43,6 @@ export function compile(options: ProgramOptions): WebAssembly.Module {
 /** The instructions of a kernel, for reading: what the assembler emitted, indented by structure. */
 export function listing(name: string, features: Features = { relaxedSimd: false }): string {
   const text = build({ ...features, shared: false, maximumPages: 1 }, n => n === name).listings.get(name);
-  if (text === undefined) throw new Error(`listing: there is no kernel '${name}'`);
+  if (text === undefined) throw new Error(`listing: no kernel named '${name}'`);
   return text;
 }

@@ -406,7 +406,7 @@ export function describeModel(header: GgufHeader, path: string, ropeFactors?: Fl
     const pattern = base.replace(/^blk\.\d+\./, 'blk.{}.');
     if (!Object.hasOwn(architecture.names, pattern) || part === '')
       throw new UserError(
-        `${path}: has a tensor ${show(stored)}, which a model of the architecture ${show(name)} does not have here`,
+        `${path}: has a tensor ${show(stored)}, which a model of the architecture ${show(name)} does not have`,
       );
     const { shape } = tensor;
     const sizes = { heads: keys.heads, keyValueHeads: keys.keyValueHeads, rows: shape[0] };

@@ -67,7 +67,8 @@ function parse(reader: Reader): GgufHeader {
     throw new UserError(`${reader.path}: is a big-endian GGUF file; convert it with gguf_convert_endian.py`);
   if (version !== 2 && version !== 3)
     throw new UserError(
-      `${reader.path}: is GGUF version ${version}; read are 2 and 3: convert the model with a current llama.cpp`,
+      `${reader.path}: is GGUF version ${version}; supported are versions 2 and 3: convert the model with a current ` +
+        'llama.cpp',
     );
   // The least a tensor's record takes: a name's length, one dimension, type and offset; an entry's: lengths and type.
   const tensorCount = reader.count('tensors', 32, MAX_TENSORS);
@@ -76,7 +77,7 @@ function parse(reader: Reader): GgufHeader {
   const metadata = new Map<string, MetadataValue>();
   for (let i = 0; i < entryCount; i++) {
     const key = reader.string(`the key of metadata entry ${i}`);
-    if (metadata.has(key)) reader.fail(`the metadata key ${quote(key)} comes twice`);
+    if (metadata.has(key)) reader.fail(`the metadata key ${quote(key)} appears twice`);
     metadata.set(key, reader.value(reader.u32(), `metadata ${quote(key)}`));
   }
   if (Number(metadata.get('split.count') ?? 0) > 1)
@@ -85,13 +86,13 @@ function parse(reader: Reader): GgufHeader {
     );
   const alignment = metadata.get('general.alignment') ?? 32;
   if (typeof alignment !== 'number' || alignment < 8 || alignment > 2 ** 20 || alignment % 8 !== 0)
-    throw damagedGguf(reader.path, `general.alignment is ${String(alignment)}, no multiple of 8`);
+    throw damagedGguf(reader.path, `general.alignment is ${String(alignment)}, which is not a multiple of 8`);
 
   const records = Array.from({ length: tensorCount }, () => readTensor(reader, alignment));
   const dataStart = Math.ceil(reader.at / alignment) * alignment;
   const tensors = new Map<string, GgufTensor>();
   for (const { name, offset, bytes, ...tensor } of records) {
-    if (tensors.has(name)) reader.fail(`the tensor ${quote(name)} comes twice`);
+    if (tensors.has(name)) reader.fail(`the tensor ${quote(name)} appears twice`);
     tensors.set(name, { ...tensor, begin: dataStart + offset, end: dataStart + offset + bytes });
   }
   checkLayout(tensors, reader);
@@ -109,7 +110,7 @@ function readTensor(reader: Reader, alignment: number) {
   const type = ggmlType(id);
   if (type === undefined)
     throw new UserError(
-      `${reader.path}: tensor ${quote(name)} is ${ggmlTypeName(id)}, which is not read; take a file quantised to ` +
+      `${reader.path}: tensor ${quote(name)} is ${ggmlTypeName(id)}, which is not supported; use a file quantised to ` +
         `${ggmlTypeNames.join(', ')}`,
     );
   const offset = reader.u64(`the offset of tensor ${quote(name)}`);
@@ -117,7 +118,9 @@ function readTensor(reader: Reader, alignment: number) {
   if (shape.includes(0) || shape[rank - 1] % type.elements !== 0 || !Number.isSafeInteger(bytes))
     reader.fail(`tensor ${quote(name)} (${type.name}) has the impossible shape [${shape.join(', ')}]`);
   if (offset % alignment !== 0)
-    reader.fail(`tensor ${quote(name)} begins at offset ${offset}, no multiple of the alignment ${alignment}`);
+    reader.fail(
+      `tensor ${quote(name)} begins at offset ${offset}, which is not a multiple of the alignment ${alignment}`,
+    );
   return { name, type, shape, offset, bytes };
 }
 

@@ -47,7 +47,7 @@ export class Metadata {
   }
 
   text(key: string): string {
-    return this.optionalText(key) ?? this.refuse(key, 'it must be a text');
+    return this.optionalText(key) ?? this.refuse(key, 'it must be a string');
   }
 
   flag(key: string, fallback: boolean): boolean {
@@ -56,7 +56,7 @@ export class Metadata {
 
   texts(key: string): readonly string[] {
     const is = (v: MetadataValue): v is readonly string[] => Array.isArray(v);
-    return this.#find(key, 'a list of texts', is) ?? this.refuse(key, 'it must be a list of texts');
+    return this.#find(key, 'a list of texts', is) ?? this.refuse(key, 'it must be a list of strings');
   }
 
   /** Numbers of at most 32 bits, or of 64-bit floats. */

@@ -79,7 +79,7 @@ export function ggufTokenizer(metadata: Metadata): Record<string, unknown> {
   const model = metadata.text('tokenizer.ggml.model');
   if (model === 'gpt2') return byteLevel(metadata);
   if (model === 'llama') return sentencePiece(metadata);
-  return metadata.refuse('tokenizer.ggml.model', 'read are "gpt2" and "llama", two kinds of BPE');
+  return metadata.refuse('tokenizer.ggml.model', 'supported are "gpt2" and "llama", two kinds of BPE');
 }
 
 /** The content of `tokenizer_config.json`. */
@@ -135,7 +135,7 @@ function readTokens(metadata: Metadata) {
   const names = metadata.texts('tokenizer.ggml.tokens');
   const kinds = metadata.optionalNumbers('tokenizer.ggml.token_type');
   if (kinds !== undefined && kinds.length !== names.length)
-    metadata.refuse('tokenizer.ggml.token_type', `its length is ${kinds.length} for ${names.length} tokens`);
+    metadata.refuse('tokenizer.ggml.token_type', `it has ${kinds.length} entries for ${names.length} tokens`);
   const seen = new Map<string, number>();
   const added: Record<string, unknown>[] = [];
   const roles = ggufRoles(metadata);
@@ -168,7 +168,7 @@ function byteLevel(metadata: Metadata) {
     return metadata.refuse(
       'tokenizer.ggml.pre',
       name === undefined || name === 'default'
-        ? 'how text is cut into words is not known; convert the model anew with a current llama.cpp'
+        ? 'how text is cut into words is not known; convert the model again with a current llama.cpp'
         : `known are ${Object.keys(preTokenizers).join(', ')}`,
     );
   const { names, added, vocab, roles } = readTokens(metadata);
@@ -216,7 +216,7 @@ function sentencePiece(metadata: Metadata) {
       'a "llama" tokenizer needs it',
     );
   if (scores.length !== names.length)
-    metadata.refuse('tokenizer.ggml.scores', `its length is ${scores.length} for ${names.length} tokens`);
+    metadata.refuse('tokenizer.ggml.scores', `it has ${scores.length} entries for ${names.length} tokens`);
   if (metadata.flag('tokenizer.ggml.remove_extra_whitespaces', false))
     metadata.refuse('tokenizer.ggml.remove_extra_whitespaces', 'only false is supported');
   const charsmap = metadata.optionalNumbers('tokenizer.ggml.precompiled_charsmap');

@@ -79,11 +79,11 @@ export function parseHeader(text: string, dataBytes: number, path: string): Head
     if (name === METADATA && !hasMetadata) {
       hasMetadata = true;
       cursor.object(key => {
-        if (metadata.has(key)) cursor.fail(`the metadata name ${quote(key)} comes twice`);
+        if (metadata.has(key)) cursor.fail(`the metadata name ${quote(key)} appears twice`);
         metadata.set(key, cursor.string());
       });
     } else {
-      if (name === METADATA || tensors.has(name)) cursor.fail(`the name ${quote(name)} comes twice`);
+      if (name === METADATA || tensors.has(name)) cursor.fail(`the name ${quote(name)} appears twice`);
       if (tensors.size === MAX_TENSORS) cursor.fail(`its header has more than ${MAX_TENSORS} tensors`);
       tensors.set(name, parseEntry(cursor, name));
     }
@@ -135,7 +135,7 @@ function checkLayout(tensors: ReadonlyMap<string, TensorEntry>, dataBytes: numbe
     if (begin !== covered)
       throw damaged(
         path,
-        `tensor ${quote(name)} begins at byte ${begin}, ${begin < covered ? 'inside another tensor' : 'after a hole'}`,
+        `tensor ${quote(name)} begins at byte ${begin}, ${begin < covered ? 'inside another tensor' : 'after a gap'}`,
       );
     covered = end;
   }
@@ -251,7 +251,7 @@ class Cursor {
       digits.lastIndex = this.#at;
       const value = Number(digits.exec(this.#text)?.[0] ?? NaN);
       if (!Number.isSafeInteger(value))
-        this.fail(`${what()} holds something else than whole numbers from 0 to 2^53 - 1`);
+        this.fail(`${what()} holds something other than whole numbers from 0 to 2^53 - 1`);
       this.#at = digits.lastIndex;
       if (values.push(value) > most) this.fail(`${what()} holds more than ${most} numbers`);
     } while (this.#skip(','));
@@ -261,6 +261,6 @@ class Cursor {
 
   end(): void {
     this.#skip('');
-    if (this.#at !== this.#text.length) this.fail(`its header goes on after its end, at character ${this.#at}`);
+    if (this.#at !== this.#text.length) this.fail(`its header has trailing data, at character ${this.#at}`);
   }
 }

@@ -64,7 +64,7 @@ export class Cursor {
   }
 
   text(): string {
-    return typeof this.value === 'string' ? this.value : this.refuse(`is ${this.shown} and must be a text`);
+    return typeof this.value === 'string' ? this.value : this.refuse(`is ${this.shown} and must be a string`);
   }
 
   flag(fallback: boolean): boolean {

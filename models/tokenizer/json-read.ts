@@ -82,8 +82,8 @@ function readAdded(list: Cursor): AddedToken[] {
     const id = item.get('id').index(maxId);
     checkText(content, item.get('content'));
     if (content === '') item.get('content').refuse('is empty');
-    if (contents.has(content)) item.get('content').refuse(`${show(content)} is there twice`);
-    if (ids.has(id)) item.get('id').refuse(`${id} is there twice`);
+    if (contents.has(content)) item.get('content').refuse(`${show(content)} appears twice`);
+    if (ids.has(id)) item.get('id').refuse(`${id} appears twice`);
     contents.add(content);
     ids.add(id);
     const special = item.get('special').flag(false);
@@ -228,7 +228,7 @@ function readCharacters(
       root
         .get('model')
         .get('vocab')
-        .refuse(`token ${show(name)} has a space, which no text reaches: spaces become ▁`);
+        .refuse(`token ${show(name)} has a space, which never matches: spaces become ▁`);
     if ([...name].length === 1) ids.set(name, id);
   }
   const fallback = Array.from(
@@ -280,7 +280,7 @@ function readPrefix(
     return prepends ? 'always' : 'never';
   }
   if (preTokenizers.length > 1 || normalizers.length > 0)
-    root.get('pre_tokenizer').refuse('must be Metaspace and nothing else, without normalizers but NFC');
+    root.get('pre_tokenizer').refuse('must be Metaspace alone, with no normalizer other than NFC');
   const [step] = preTokenizers;
   step.get('type').mustBe('Metaspace');
   step.get('replacement').mustBe('▁');
@@ -334,5 +334,5 @@ function stepsOf(step: Cursor, key: string): Cursor[] {
 }
 
 function checkText(text: string, where: Cursor): void {
-  if (/\p{Cs}/u.test(text)) where.refuse(`${show(text)} is half a character and no text`);
+  if (/\p{Cs}/u.test(text)) where.refuse(`${show(text)} is a lone surrogate, not text`);
 }

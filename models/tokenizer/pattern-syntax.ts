@@ -17,7 +17,8 @@ export type Node =
 
 /** The tree of a pattern. @throws UserError for what is not supported, with its place. */
 export function parsePattern(source: string): Node {
-  if (source.length > 4096) throw new UserError(`pattern: is ${source.length} characters long; at most 4096 are read`);
+  if (source.length > 4096)
+    throw new UserError(`pattern: is ${source.length} characters long; at most 4096 are supported`);
   return new Parser(source).run();
 }
 
@@ -87,7 +88,7 @@ class Parser {
     const node = this.choice(false);
     if (this.at < this.source.length) {
       this.at++;
-      this.reject('")" without its beginning');
+      this.reject('an unmatched ")"');
     }
     return node;
   }
@@ -146,9 +147,9 @@ class Parser {
   }
 
   private group(open: string, folds: boolean): Node {
-    if (++this.depth > maxDepth) this.reject(`more than ${maxDepth} groups within each other`);
+    if (++this.depth > maxDepth) this.reject(`groups nested more than ${maxDepth} deep`);
     const node = this.choice(open === '(?i:' ? true : open === '(?-i:' ? false : folds);
-    if (!this.take(/\)/y)) this.reject('a group without its end');
+    if (!this.take(/\)/y)) this.reject('an unclosed group');
     this.depth--;
     return /[=!]$/.test(open) ? look(node, !open.includes('<'), open.endsWith('!')) : node;
   }
@@ -169,13 +170,13 @@ class Parser {
   private characterClass(folds: boolean): string {
     let out = this.take(/\^/y) ? '[^' : '[';
     for (let first = true; ; first = false) {
-      const char = this.take(/[^]/uy)?.[0] ?? this.reject('a class without its end');
+      const char = this.take(/[^]/uy)?.[0] ?? this.reject('an unclosed class');
       const next = this.source[this.at];
       if (char === ']' && first) this.reject('an empty class');
       if (char === ']') break;
-      if (char === '[' || (char === '&' && next === '&')) this.reject('a class within a class');
+      if (char === '[' || (char === '&' && next === '&')) this.reject('a nested class');
       if (char === '-') {
-        if (folds && !first && next !== ']') this.reject('a range that ignores case');
+        if (folds && !first && next !== ']') this.reject('a case-insensitive range');
         out += '-'; // a range or, at either end, itself: the same in both dialects
       } else out += char === '\\' ? this.escape(folds, true) : this.letter(char, folds, true);
     }
@@ -193,12 +194,12 @@ class Parser {
     if (property) return this.property(property[1], property[2], property[3]);
     const code = this.take(/(?:x\{([0-9A-Fa-f]{1,6})\}|x([0-9A-Fa-f]{2})|u([0-9A-Fa-f]{4}))/y);
     if (code) {
-      if (folds) this.reject('a code that ignores case');
+      if (folds) this.reject('a case-insensitive code');
       const hex = code[1] ?? code[2] ?? code[3];
       if (parseInt(hex, 16) > 0x10ffff) this.reject(`the code ${hex}`);
       return `\\u{${hex}}`;
     }
-    const char = this.take(/[^]/uy)?.[0] ?? this.reject('a backslash at the end');
+    const char = this.take(/[^]/uy)?.[0] ?? this.reject('a trailing backslash');
     if (Object.hasOwn(escapes, char)) return escapes[char];
     if (char === 'w') return inClass ? wordCharacters : `[${wordCharacters}]`;
     if (char === 'W' && !inClass) return `[^${wordCharacters}]`;

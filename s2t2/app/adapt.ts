@@ -93,7 +93,7 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
   const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
   if (unknown !== undefined)
-    throw new UserError(`there is no method '${unknown}'; there are ${Object.keys(methods).join(', ')}`);
+    throw new UserError(`unknown method '${unknown}'; expected names from: ${Object.keys(methods).join(', ')}`);
   const { save, methods: names } = adaptation;
   if (save !== undefined && save !== 'best' && !names.includes(save))
     throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);

@@ -28,7 +28,7 @@ export async function withLock<R>(directory: string, work: () => Promise<R>): Pr
   await makeDirectory(directory);
   const lock = join(await realpath(directory), `run.${hostname()}-${process.pid}.lock`);
   if (held.has(lock))
-    throw new InUse(`${directory}: is in use by this very process; wait for it, or choose another directory`);
+    throw new InUse(`${directory}: is in use by this process; wait for it, or choose another directory`);
   held.add(lock);
   try {
     await removeLock(lock); // of an ended process that had this number
@@ -52,7 +52,7 @@ async function refuseOthers(directory: string, own: string): Promise<void> {
     if (host === hostname() && (await hasEnded(Number(pid), file))) await removeLock(file);
     else
       throw new InUse(
-        `${directory}: process ${pid} on ${host} is at work here; wait for it, or choose another ` +
+        `${directory}: process ${pid} on ${host} is running here; wait for it, or choose another ` +
           `directory (if there is no such run, delete ${file})`,
       );
   }

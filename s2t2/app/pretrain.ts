@@ -134,7 +134,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
   if (options.fresh) for (const file of [state, join(options.work, 'run.json')]) await rm(file, { force: true });
   const documents = shareOf(english.train, options.text);
   if (documents.length === 0)
-    throw new UserError(`a share of ${options.text} of ${english.train.length} documents is none; raise --text`);
+    throw new UserError(`a share of ${options.text} of ${english.train.length} documents leaves none; raise --text`);
   log(
     `training a tokenizer of ${options.vocabSize} on ` +
       `${(documents.reduce((n, t) => n + t.length, 0) / 1e6).toFixed(1)} MB of English`,

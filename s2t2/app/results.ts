@@ -67,7 +67,7 @@ const resultsSchema = v.object({
 
 /** Reads `results.json` of an adaptation. */
 export const readResults = (path: string): Promise<Results> =>
-  readRecord(path, resultsSchema, 'run the adaptation again to write it anew');
+  readRecord(path, resultsSchema, 'run the adaptation again to rewrite it');
 
 const nats = v.array(finite);
 

@@ -355,10 +355,11 @@ async function claim(out: string, record: Fields): Promise<void> {
   if (names.includes(recordName)) {
     if ((await readText(path)) !== text)
       throw new UserError(
-        `${path}: is of a translation of another model, plan or tokenizer; choose another directory or remove this one`,
+        `${path}: belongs to a translation of another model, plan or tokenizer; choose another directory or ` +
+          'delete this one',
       );
   } else if (names.length > 0)
-    throw new UserError(`${out}: holds ${names[0]} and is no translation begun earlier; choose an empty directory`);
+    throw new UserError(`${out}: holds ${names[0]} and is not an unfinished translation; choose an empty directory`);
   await writeFileAtomic(path, text);
 }
 

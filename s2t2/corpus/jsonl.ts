@@ -21,7 +21,7 @@ export function jsonlReader(path: string, field: string, sink: Sink): DocumentRe
       // An escape such as \ud83d alone is no character: it has no UTF-8, and bits per byte no meaning.
       if (/\p{Surrogate}/u.test(content))
         throw new UserError(
-          `${path}:${number}: the field "${field}" holds half of a surrogate pair; repair the text's escapes`,
+          `${path}:${number}: the field "${field}" holds a lone surrogate; repair the text's escapes`,
         );
       sink.emit({
         name: typeof id === 'string' || typeof id === 'number' ? String(id) : `line ${number}`,

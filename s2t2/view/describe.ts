@@ -180,7 +180,7 @@ export function describeRun({ results, source, target, plan, names = namesOf(res
       target
         ? `A language model with a vocabulary of ${source.ordinaryIds().length.toLocaleString('en')} tokens ` +
           `was adapted to a domain with one of ${target.ordinaryIds().length.toLocaleString('en')}. Every ` +
-          `method had the same training budget; what learning the plan cost is inside it.`
+          `method had the same training budget; that budget includes learning the plan.`
         : 'A language model was adapted to a domain. Every method had the same training budget.'
     } Seed ${results.seed}.`,
     facts,

@@ -56,7 +56,7 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
   });
   if (plan && picture) {
     add('plan', 'The plan', html`${renderPicture(picture)}${renderRowStatistics(plan.plan)}`);
-    add('translations', 'Most telling translations', renderExplanations(plan.plan, plan.source, plan.target));
+    add('translations', 'Clearest translations', renderExplanations(plan.plan, plan.source, plan.target));
   }
   if (sample) add('tokens', 'One text, both ways', renderSample(sample.text, sample.source, sample.target));
 

@@ -22,9 +22,10 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
   if (!scale || ![low, mean, high].every(Number.isFinite))
     return html`<span class="value">${mean.toFixed(digits)}</span>`;
   const [from, at, to] = [low, mean, high].map(x => percent(place(scale, x)));
-  const range = `${low.toFixed(digits)}–${high.toFixed(digits)}`;
-  return html`<span class="value">${mean.toFixed(digits)}</span>
-<span class="range"><span class="unseen">interval </span>${range}</span>
+  const value = html`<span class="value">${mean.toFixed(digits)}</span>`;
+  const ends = `${low.toFixed(digits)}–${high.toFixed(digits)}`;
+  const range = html`<span class="range"><span class="unseen">interval </span>${ends}</span>`;
+  return html`${value} ${range}
 <svg class="interval" aria-hidden="true"><line class="track" x1="0" x2="100%" y1="5" y2="5"/>
 <line x1="${from}" x2="${to}" y1="5" y2="5"/><circle cx="${at}" cy="5" r="3"/></svg>`;
 }

@@ -280,7 +280,7 @@ describe('a state that was damaged', () => {
 
   test('in a shape', async () => {
     expect(await rewrite({}, { losses: { dtype: 'F32', shape: [1], data: Float32Array.of(1) } })).toMatch(
-      /is damaged: "losses" has not the shape \[\d+\]; delete it/,
+      /is damaged: "losses" does not have the shape \[\d+\]; delete it/,
     );
   });
 

@@ -295,12 +295,12 @@ describe('errors of operations name the operation and the shapes', () => {
     [
       'concat',
       () => concat([zeros([2, 3]), zeros([3, 3])], 1),
-      'concat: shapes [2, 3], [3, 3] differ elsewhere than in dim 1',
+      'concat: shapes [2, 3], [3, 3] differ in dims other than 1',
     ],
     [
       'concat of other ranks',
       () => concat([zeros([2, 3]), zeros([2, 3, 1])], 1),
-      'concat: shapes [2, 3], [2, 3, 1] differ elsewhere than in dim 1',
+      'concat: shapes [2, 3], [2, 3, 1] differ in dims other than 1',
     ],
     ...[
       [

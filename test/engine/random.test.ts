@@ -124,14 +124,16 @@ describe('positions and streams', () => {
   test.each([-1, 0.5, NaN, Infinity, 2 ** 53])(
     '%d is rejected as a seed, a stream and a position; an unnamed stream is rejected',
     value => {
-      expect(() => new Random(value)).toThrow(`Random: the seed is a whole number from 0 up to 2^53, not ${value}`);
+      expect(() => new Random(value)).toThrow(
+        `Random: the seed must be a whole number from 0 to 2^53 − 1, not ${value}`,
+      );
       expect(() => new Random(0, value)).toThrow(
-        `Random: the stream is a whole number from 0 up to 2^32, not ${value}`,
+        `Random: the stream must be a whole number from 0 to 2^32 − 1, not ${value}`,
       );
       expect(() => new Random(0, 0, value)).toThrow(
-        `Random: the position is a whole number from 0 up to 2^53, not ${value}`,
+        `Random: the position must be a whole number from 0 to 2^53 − 1, not ${value}`,
       );
-      expect(() => new Random(0).split('')).toThrow('Random: the name of a stream is empty');
+      expect(() => new Random(0).split('')).toThrow('Random: the name of a stream must not be empty');
     },
   );
 });

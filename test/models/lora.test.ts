@@ -118,6 +118,6 @@ test('a rank or a scale that makes no adapter, and layers that no block has, are
   for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { alpha: Number.NaN }])
     expect(() => withLora(model, { ...loraDefaults, ...options }, new Random(1))).toThrow(/^lora: rank/);
   expect(() => withLora(model, { ...loraDefaults, targets: ['gate'] }, new Random(1))).toThrow(
-    'lora: the model has none of the layers gate; name others',
+    'lora: the model has none of the layers gate; choose others',
   );
 });

@@ -51,10 +51,10 @@ test('other vocabularies are refused', async () => {
     'was made for another target vocabulary ("t", not "x")',
   );
   expect(await refusal(loadPlan(path, { sourceSize: 4 }))).toContain(
-    'is damaged: source id 4 is none of a vocabulary of 4',
+    'is damaged: source id 4 is outside the vocabulary of 4',
   );
   expect(await refusal(loadPlan(path, { targetSize: 4 }))).toContain(
-    'is damaged: it has 3 target tokens, and the vocabulary 4',
+    'is damaged: it has 3 target tokens and the vocabulary has 4',
   );
 });
 
@@ -129,11 +129,11 @@ describe('a damaged plan is refused:', () => {
     ['a column too far', p => ({ columns: set(p.columns, 1, 3) }), 'entry 1 is in column 3 of 3'],
     ['a negative column', p => ({ columns: set(p.columns, 0, -1) }), 'entry 0 is in column -1 of 3'],
     ['a column twice', p => ({ columns: set(p.columns, 1, 0) }), 'row 0 has column 0 after column 0'],
-    ['a negative mass', p => ({ values: set(p.values, 0, -1) }), 'entry 0 is -1, no positive mass'],
-    ['a mass that is NaN', p => ({ values: set(p.values, 0, NaN) }), 'entry 0 is NaN, no positive mass'],
-    ['an infinite mass', p => ({ values: set(p.values, 0, Infinity) }), 'entry 0 is Infinity, no positive mass'],
-    ['a marginal of zero', p => ({ nu: set(p.nu, 1, 0) }), 'nu[1] is 0, no probability'],
-    ['a marginal that is NaN', p => ({ mu: set(p.mu, 0, NaN) }), 'mu[0] is NaN, no probability'],
+    ['a negative mass', p => ({ values: set(p.values, 0, -1) }), 'entry 0 is -1, which is not positive'],
+    ['a mass that is NaN', p => ({ values: set(p.values, 0, NaN) }), 'entry 0 is NaN, which is not positive'],
+    ['an infinite mass', p => ({ values: set(p.values, 0, Infinity) }), 'entry 0 is Infinity, which is not positive'],
+    ['a marginal of zero', p => ({ nu: set(p.nu, 1, 0) }), 'nu[1] is 0, which is not a probability'],
+    ['a marginal that is NaN', p => ({ mu: set(p.mu, 0, NaN) }), 'mu[0] is NaN, which is not a probability'],
     ['a marginal that does not sum to 1', p => ({ mu: set(p.mu, 0, 0.5) }), 'mu sums to 0.75, not to 1'],
     ['too few ids', p => ({ targetIds: p.targetIds.slice(1) }), 'ids do not match marginals'],
     ['half a pair of special tokens', p => ({ specials: p.specials.slice(1) }), 'ids do not match marginals'],
@@ -141,12 +141,12 @@ describe('a damaged plan is refused:', () => {
     [
       'a target id beyond the vocabulary',
       p => ({ targetIds: set(p.targetIds, 0, 3) }),
-      'target id 3 is none of a vocabulary of 3',
+      'target id 3 is outside the vocabulary of 3',
     ],
-    ['a target id twice', p => ({ targetIds: set(p.targetIds, 0, 2) }), 'target id 2 comes twice'],
-    ['a special token that is a row too', p => ({ specials: set(p.specials, 0, 2) }), 'target id 2 comes twice'],
+    ['a target id twice', p => ({ targetIds: set(p.targetIds, 0, 2) }), 'target id 2 appears twice'],
+    ['a special token that is a row too', p => ({ specials: set(p.specials, 0, 2) }), 'target id 2 appears twice'],
     ['a negative source id', p => ({ sourceIds: set(p.sourceIds, 0, -5) }), 'source id -5 is negative'],
-    ['a source id twice', p => ({ sourceIds: set(p.sourceIds, 0, 4) }), 'source id 4 comes twice'],
+    ['a source id twice', p => ({ sourceIds: set(p.sourceIds, 0, 4) }), 'source id 4 appears twice'],
     [
       'a negative source id of a special token',
       p => ({ specials: set(p.specials, 1, -1) }),
@@ -155,27 +155,27 @@ describe('a damaged plan is refused:', () => {
     [
       'settings of an unknown layer',
       p => ({ settings: { ...p.settings, variant: 'magic' as 'dual' } }),
-      'settings.variant is none of alternating, dykstra, dual',
+      'settings.variant is not one of alternating, dykstra, dual',
     ],
     [
       'settings without rounds',
       p => ({ settings: { ...p.settings, iterations: 0 } }),
-      'settings.iterations is no whole number of 1 or more',
+      'settings.iterations is not a whole number of 1 or more',
     ],
     [
       'settings with half a round',
       p => ({ settings: { ...p.settings, iterations: 1.5 } }),
-      'settings.iterations is no whole number of 1 or more',
+      'settings.iterations is not a whole number of 1 or more',
     ],
     [
       'settings with an alpha of zero',
       p => ({ settings: { ...p.settings, alpha: 0 } }),
-      'settings.alpha is no positive number',
+      'settings.alpha is not a positive number',
     ],
     [
       'settings with a text for alpha',
       p => ({ settings: { ...p.settings, alpha: '1' as unknown as number } }),
-      'settings.alpha is no positive number',
+      'settings.alpha is not a positive number',
     ],
     [
       'settings without a division',
@@ -185,7 +185,7 @@ describe('a damaged plan is refused:', () => {
     [
       'settings that are none',
       () => ({ settings: null as unknown as Plan['settings'] }),
-      'settings.variant is none of',
+      'settings.variant is not one of',
     ],
     ['a gap that is a text', () => ({ gap: 'x' as unknown as number }), 'gap is neither a number nor null'],
   ])('%s', async (_, change, message) => {
@@ -237,11 +237,11 @@ describe('a damaged plan is refused:', () => {
   test.each([
     ['settings', '{"variant":', /metadata 'settings': not valid JSON \(.*\); is it complete\?$/],
     ['settings', '['.repeat(1e6), /metadata 'settings': JSON nested deeper than 64 levels/],
-    ['settings', undefined, /is no translation plan: its metadata lack 'settings'$/],
+    ['settings', undefined, /is not a translation plan: its metadata lacks 'settings'$/],
     ['gap', '0.2\n5x', /metadata 'gap': not valid JSON/],
     ['format', 's2t2-plan-9\n', /has plan format "s2t2-plan-9\\n", and this version reads 's2t2-plan-2'$/],
-    ['format', undefined, /is no translation plan: its metadata lack 'format'$/],
-    ['source', undefined, /is no translation plan: its metadata lack 'source'$/],
+    ['format', undefined, /is not a translation plan: its metadata lacks 'format'$/],
+    ['source', undefined, /is not a translation plan: its metadata lacks 'source'$/],
   ])('metadata: %s (%#)', async (key, value, message) => {
     expect(await rewritten({}, { [key]: value })).toMatch(message);
   });

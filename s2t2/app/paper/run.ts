@@ -76,9 +76,9 @@ export async function helpPaper(options: PaperOptions): Promise<void> {
 function check({ lines: names, transfer: receiver }: PaperOptions): void {
   const unknown = names.find(name => !lines.some(l => l.name === name));
   if (unknown !== undefined)
-    throw new UserError(`the table has no line '${unknown}'; there are ${lines.map(l => l.name).join(', ')}`);
+    throw new UserError(`the table has no row '${unknown}'; expected names from: ${lines.map(l => l.name).join(', ')}`);
   if (receiver !== undefined && !names.includes('s2t2'))
-    throw new UserError("a transfer needs the table's line 's2t2', whose plans it applies");
+    throw new UserError("--transfer applies the plans of the row 's2t2', which --lines leaves out; add it");
 }
 
 /** What cells give, and what to look at them with. */

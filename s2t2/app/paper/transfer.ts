@@ -41,8 +41,8 @@ export async function loadReceiver(directory: string, source: LanguageModel): Pr
   const model = await loadModel(directory);
   if (model.tokenizer.hash !== source.tokenizer.hash)
     throw new UserError(
-      `${directory}: has another vocabulary than the source model; a plan goes from one model to another ` +
-        `only where these are the same`,
+      `${directory}: has a different vocabulary from the source model; a plan applies to another model ` +
+        `only if both share a vocabulary`,
     );
   return model;
 }

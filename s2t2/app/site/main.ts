@@ -12,12 +12,12 @@ const bytesOf = (body: string | Uint8Array): Uint8Array => (typeof body === 'str
 await new Command('playground')
   .description('S2T2 in a page, on the visitor’s own text.')
   .option('--build <dir>', 'write a static site instead of serving it')
-  .option('--port <n>', 'of the server on localhost; 0 is any that is free', Number, 8080)
+  .option('--port <n>', 'port on localhost; 0 picks a free one', Number, 8080)
   .action(async ({ build, port }: { build?: string; port: number }) => {
     const files = await playgroundFiles();
     if (build === undefined) {
       const { url } = await serve(files, { port });
-      process.stderr.write(`The playground is at ${url} (Ctrl-C ends it)\n`);
+      process.stderr.write(`The playground is at ${url} (Ctrl-C stops it)\n`);
       return;
     }
     for (const [path, { body }] of Object.entries(files)) {

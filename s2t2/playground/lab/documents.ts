@@ -30,7 +30,7 @@ export async function readDocuments({ name, file }: DroppedFile, limitBytes: num
   }
   const { format, skipped, gaps } = reader.summary;
   const notes = [
-    more && `${name} holds more than is used; the slider sets how much`,
+    more && `${name} holds more text than is used; the slider sets the limit`,
     skipped.empty > 0 && `${skipped.empty} empty documents were left out`,
     skipped.stops > 0 && `${skipped.stops} sequences with a "*" inside were left out`,
     gaps > 0 && `${gaps} gap characters were dropped from sequences`,

@@ -24,7 +24,7 @@ export async function readDomain(source: DomainSource, limitBytes: number): Prom
   if (source.kind === 'sample') {
     const sample = samples.find(s => s.name === source.name);
     if (!sample)
-      throw new UserError(`there is no sample '${source.name}'; there are ${samples.map(s => s.name).join(', ')}`);
+      throw new UserError(`unknown sample '${source.name}'; expected one of ${samples.map(s => s.name).join(', ')}`);
     const part = async (name: 'train' | 'test', limit: number) => {
       const file = `${sample.name}.${name}.${sample.format}.gz`;
       return readDocuments({ name: file, file: await siteFile(`data/${file}`) }, limit);

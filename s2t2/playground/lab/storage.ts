@@ -15,7 +15,7 @@ function open(): Promise<IDBDatabase> {
     const request = indexedDB.open(database, 1);
     request.onupgradeneeded = () => request.result.createObjectStore(entries);
     request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error ?? new Error('the browser gives no storage'));
+    request.onerror = () => reject(request.error ?? new Error('the browser offers no storage'));
   });
 }
 

@@ -88,6 +88,6 @@ describe('listing', () => {
     expect(text).toContain('    loop\n');
     expect(text).toContain('v128.load ;; f32x4 12582912');
     expect(listing('matmulBlock', { relaxedSimd: true })).toContain('f32x4.relaxed_madd');
-    expect(() => listing('nothing')).toThrow("there is no kernel 'nothing'");
+    expect(() => listing('nothing')).toThrow("no kernel named 'nothing'");
   });
 });

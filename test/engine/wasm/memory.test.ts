@@ -95,7 +95,7 @@ describe('Allocator', () => {
       }
       return '';
     })();
-    expect(message).toMatch(/^out of memory: 800000 bytes were asked for/);
+    expect(message).toMatch(/^out of memory: 800000 bytes requested/);
     const fits = Number(/would fit is (\d+)/.exec(message)![1]);
     expect(() => allocator.allocate(fits)).not.toThrow();
     allocator.free(first);
@@ -121,7 +121,7 @@ describe('the backend', () => {
 
   test('says so when its memory is used up, and works on', () => {
     const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads: 1 });
-    expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes were asked for/);
+    expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes requested/);
     const x = backend.upload(new Float32Array(2 ** 18));
     backend.free(x);
   });

@@ -122,7 +122,7 @@ describe('writeFileAtomic', () => {
     await chmod(directory, 0o500);
     if (process.getuid?.() !== 0)
       expect(await refusal(writeFileAtomic(join(directory, 'file'), ''))).toBe(
-        `${directory}/file: permission denied; check who may read and write there`,
+        `${directory}/file: permission denied; check the permissions there`,
       );
     await chmod(directory, 0o700);
   });

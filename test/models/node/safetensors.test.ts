@@ -218,17 +218,17 @@ describe('hostile files', () => {
     [
       'a negative dimension',
       { a: f32([-3], 0, 12) },
-      'the shape of tensor "a" holds something else than whole numbers from 0 to 2^53 - 1',
+      'the shape of tensor "a" holds something other than whole numbers from 0 to 2^53 - 1',
     ],
     [
       'a dimension that is not whole',
       { a: f32([1.5], 0, 12) },
-      'the shape of tensor "a" holds something else than whole numbers from 0 to 2^53 - 1',
+      'the shape of tensor "a" holds something other than whole numbers from 0 to 2^53 - 1',
     ],
     [
       'a huge dimension',
       '{"a":{"dtype":"F32","shape":[9007199254740992],"data_offsets":[0,12]}}',
-      'the shape of tensor "a" holds something else than whole numbers from 0 to 2^53 - 1',
+      'the shape of tensor "a" holds something other than whole numbers from 0 to 2^53 - 1',
     ],
     ['a rank of 65', { a: f32(Array(65).fill(1), 0, 12) }, 'the shape of tensor "a" holds more than 64 numbers'],
     ['three offsets', { a: f32([3], 0, 12, 12) }, 'data_offsets of tensor "a" holds more than 2 numbers'],
@@ -252,13 +252,13 @@ describe('hostile files', () => {
     [
       'a name twice',
       JSON.stringify({ a: f32([3], 0, 12), b: f32([3], 0, 12) }).replace('"b"', '"\\u0061"'),
-      'the name "a" comes twice',
+      'the name "a" appears twice',
     ],
-    ['metadata twice', '{"__metadata__":{},"__metadata__":{}}', 'the name "__metadata__" comes twice'],
-    ['a metadata name twice', '{"__metadata__":{"x":"1","x":"2"}}', 'the metadata name "x" comes twice'],
+    ['metadata twice', '{"__metadata__":{},"__metadata__":{}}', 'the name "__metadata__" appears twice'],
+    ['a metadata name twice', '{"__metadata__":{"x":"1","x":"2"}}', 'the metadata name "x" appears twice'],
     ['metadata that is not text', { __metadata__: { x: 1 } }, 'its header has "1" where " belongs, at character 21'],
     ['a header that is not an object', [1], 'its header has "[" where { belongs, at character 0'],
-    ['a header that goes on', '{} {}', 'its header goes on after its end, at character 3'],
+    ['a header that goes on', '{} {}', 'its header has trailing data, at character 3'],
     ['a header with a trailing comma', '{"__metadata__":{},}', 'its header has "}" where " belongs, at character 19'],
     ['a header that stops', '{"a":', 'its header has its end where { belongs, at character 5'],
   ])('%s', async (_, header, message) => {

@@ -472,7 +472,7 @@ describe('refused', () => {
       bytesWrong(f => {
         f.added_tokens[0].content = 7;
       }),
-      'added_tokens[0].content: is 7 and must be a text',
+      'added_tokens[0].content: is 7 and must be a string',
     ],
     [
       'an empty added token',
@@ -486,14 +486,14 @@ describe('refused', () => {
       bytesWrong(f => {
         f.added_tokens[1].content = '<s>';
       }),
-      'added_tokens[1].content: "<s>" is there twice',
+      'added_tokens[1].content: "<s>" appears twice',
     ],
     [
       'two added tokens with one id',
       bytesWrong(f => {
         f.added_tokens[1].id = 0;
       }),
-      'added_tokens[1].id: 0 is there twice',
+      'added_tokens[1].id: 0 appears twice',
     ],
     [
       'an added token with two ids',

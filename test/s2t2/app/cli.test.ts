@@ -662,11 +662,11 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
       },
       /plan\.safetensors: was made for another source vocabulary/,
     ],
-    ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /there is no method 'magic'/],
+    ['an unknown method', async () => [...job(at('none')), '--methods', 'magic'], /unknown method 'magic'/],
     [
       'an unknown ablation',
       async () => ['paper', '--ablate', 'share,magic', '--out', at('none')],
-      /argument 'share,magic' is invalid\. There are alpha, /,
+      /Unknown ablation magic; expected names from: alpha, /,
     ],
     [
       'an unknown domain',

@@ -47,7 +47,7 @@ test('a living process is named; once it is killed the directory is free', async
   const file = join(directory, `run.${hostname()}-${pid}.lock`);
   await writeFile(file, '');
   expect(await refusal(withLock(directory, async () => {}))).toBe(
-    `${directory}: process ${pid} on ${hostname()} is at work here; wait for it, or choose another directory (if ` +
+    `${directory}: process ${pid} on ${hostname()} is running here; wait for it, or choose another directory (if ` +
       `there is no such run, delete ${file})`,
   );
   expect(await readdir(directory)).toEqual([`run.${hostname()}-${pid}.lock`]);

@@ -470,7 +470,7 @@ describe('refused', () => {
   });
   test('a directory with something else in it, the model itself included', async () => {
     expect(await refusal(translateCheckpoint({ model, ...paths, out: model }))).toContain(
-      'is no translation begun earlier; choose an empty directory',
+      'is not an unfinished translation; choose an empty directory',
     );
   });
   test('a directory with another translation', async () => {

@@ -81,17 +81,17 @@ describe('another format is rejected', () => {
   ])('%j', (content, what, advice) => {
     for (const name of ['unknown', 'a.txt'])
       expect(() => detect(content, name)).toThrow(
-        `${name}: is ${what}, which is not read; ${advice}, or say with --format fasta, text, jsonl how to read it`,
+        `${name}: is ${what}, which is not supported; ${advice}, or force a format with --format fasta, text, jsonl`,
       );
   });
 
   test('by its name alone where that is CSV', () => {
-    expect(() => detect('a\n', 'a.csv.gz')).toThrow('a.csv.gz: is CSV, which is not read');
+    expect(() => detect('a\n', 'a.csv.gz')).toThrow('a.csv.gz: is CSV, which is not supported');
   });
 
   test('JSON Lines under the name of FASTA', () => {
     expect(() => detect('{"text": "a"}\n', 'a.fa')).toThrow(
-      'a.fa: is JSON Lines, which is not read; convert it to FASTA',
+      'a.fa: is JSON Lines, which is not supported; convert it to FASTA',
     );
   });
 });

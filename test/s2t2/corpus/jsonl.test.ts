@@ -46,7 +46,7 @@ describe('an error at its line', () => {
       '2: lacks the field "text" with a string in it; name the field that holds the text with --field',
     ],
     ['{"text": 7}', '2: lacks the field "text" with a string in it; name the field that holds the text with --field'],
-    ['{"text": "\\ud83d"}', '2: the field "text" holds half of a surrogate pair; repair the text\'s escapes'],
+    ['{"text": "\\ud83d"}', '2: the field "text" holds a lone surrogate; repair the text\'s escapes'],
     [`{"text": ${'['.repeat(1_000_000)}`, '2: JSON nested deeper than 64 levels; is it the right file?'],
   ];
   test.each(cases)('%#', async (line, message, options) => {

@@ -139,11 +139,11 @@ test('bytes that are not UTF-8 are an error at their line', async () => {
 });
 
 test.each([
-  ['bzip2', 'BZh91AY', 'is compressed with bzip2, which is not read; bunzip2 -k FILE gives what is'],
-  ['xz', '\xfd7zXZ\0', 'is compressed with xz, which is not read; unxz -k FILE gives what is'],
-  ['zstd', '(\xb5/\xfd', 'is compressed with zstd, which is not read; unzstd FILE gives what is'],
-  ['zip', 'PK\x03\x04', 'is a zip archive, which is not read; unzip FILE gives what is'],
-  ['UTF-16', '\xff\xfea\0', 'is UTF-16, which is not read; iconv -f UTF-16 -t UTF-8 FILE gives what is'],
+  ['bzip2', 'BZh91AY', 'is compressed with bzip2, which is not supported; convert it first: bunzip2 -k FILE'],
+  ['xz', '\xfd7zXZ\0', 'is compressed with xz, which is not supported; convert it first: unxz -k FILE'],
+  ['zstd', '(\xb5/\xfd', 'is compressed with zstd, which is not supported; convert it first: unzstd FILE'],
+  ['zip', 'PK\x03\x04', 'is a zip archive, which is not supported; convert it first: unzip FILE'],
+  ['UTF-16', '\xff\xfea\0', 'is UTF-16, which is not supported; convert it first: iconv -f UTF-16 -t UTF-8 FILE'],
 ])('%s is called by its name', async (_, begin, message) => {
   expect(await refusal(read(Buffer.from(begin, 'latin1')))).toBe(`${path}: ${message.replace('FILE', path)}`);
 });

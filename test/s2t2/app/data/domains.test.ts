@@ -131,7 +131,9 @@ test('the samples besides the proteins take less than 1.2 MB', async () => {
 });
 
 test('an unknown domain and missing files are one-line errors', async () => {
-  expect(await refusal(loadDomain('protein', { work }))).toBe(`protein: no such domain; there are ${names.join(', ')}`);
+  expect(await refusal(loadDomain('protein', { work }))).toBe(
+    `protein: no such domain; expected one of ${names.join(', ')}`,
+  );
   expect(await refusal(loadDomain('toString', { work }))).toMatch(/no such domain/);
   expect(await refusal(loadDomain('dna', { work, full: true }))).toBe(
     `${work}: holds no dna.json; make it with npm run s2t2 -- data dna --out ${work}`,

@@ -309,7 +309,7 @@ describe('programs of the system', () => {
     );
     programs({ npm: 'echo "npm error code ENOTFOUND" >&2; echo "npm error network" >&2; exit 1' });
     expect(await refusal(makeDomain('code', options()))).toBe(
-      'npm: failed: npm error code ENOTFOUND; check that the network is there, and run again',
+      'npm: failed: npm error code ENOTFOUND; check the network connection and run again',
     );
     programs({
       'apt-get': ': > kleborate-examples_1.deb',
@@ -354,7 +354,7 @@ esac`,
       'code/installed.json': '{}',
     });
     programs({ npm: 'exit 1' });
-    expect(await refusal(makeDomain('code', run))).toMatch(/this is not the package that it should be$/);
+    expect(await refusal(makeDomain('code', run))).toMatch(/this is not the expected package$/);
     unpack(run.work, { 'code/package-lock.json': fixed.replace('"lockfileVersion": 3', '"lockfileVersion": 2') });
     expect(await refusal(makeDomain('code', run))).toMatch(/^npm: failed/);
     expect(readFileSync(join(run.work, 'code/package-lock.json'), 'utf8')).toBe(fixed);
@@ -408,10 +408,10 @@ esac`,
   test('a package that is not there, or that is none of Debian, is told', async () => {
     const missing = join(directory, 'none.deb');
     expect(await refusal(makeDomain('greek', options({ package: missing })))).toBe(
-      `${missing}: no such file; --package names Debian's package libreoffice-help-el`,
+      `${missing}: no such file; --package expects Debian's package libreoffice-help-el`,
     );
     expect(await refusal(makeDomain('code', options({ package: missing })))).toBe(
-      `${missing}: --package names a package of Debian, and these texts come from npm`,
+      `${missing}: --package expects a Debian package, and these texts come from npm`,
     );
   });
 });
