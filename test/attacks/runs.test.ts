@@ -147,7 +147,8 @@ function start(
 test('killed again and again while it writes it ends with the files of a run left in peace', async () => {
   const random = new Random(seed);
   const out = at('killed');
-  // Each run gets further than the one before: its first calls make and lock the directory, the last ones write results.
+  // Each run gets further than the one before: its first calls make and lock the directory, its last ones write the
+  // results.
   for (const call of [3, 20, 60, 90, 120].map(n => n + random.integer(20))) {
     const { code, signal } = await start(out, signalAt('SIGKILL', { call })).ended;
     if (code !== 0) expect(signal).toBe('SIGKILL');
