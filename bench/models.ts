@@ -344,7 +344,7 @@ async function main(flags: Flags): Promise<void> {
   process.stdout.write(
     [
       `PyTorch ${torch.version}: ${(tokens / torch.step).toFixed(0)} tokens/s`,
-      `${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its products`,
+      `${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its matmul`,
       `ours is ${(torch.step / own.step).toFixed(2)} times as fast`,
       `generation ${torch.generation.toFixed(1)} tokens/s, ours ${(generation / torch.generation).toFixed(2)} times\n`,
     ].join('; '),

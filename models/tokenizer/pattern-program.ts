@@ -18,7 +18,7 @@ export function compileProgram(node: Node, source: string): Instruction[] {
   const emit = (instruction: Instruction): number => {
     if (program.length >= maxInstructions)
       throw new UserError(
-        `pattern ${JSON.stringify(source.slice(0, 60))}: is too long once its repetitions are written out`,
+        `pattern ${JSON.stringify(source.slice(0, 60))}: is too long once its repetitions are expanded`,
       );
     return program.push(instruction) - 1;
   };

@@ -246,7 +246,7 @@ describe('a damaged plan is refused:', () => {
     expect(await rewritten({}, { [key]: value })).toMatch(message);
   });
 
-  test('a changed number is an error although the shape is right; a plan of an earlier version has no checksum', async () => {
+  test('a changed number is an error even if the shapes fit; plans of earlier versions have no checksum', async () => {
     const mu = floats(...small.mu.map(m => m * (1 + 2 ** -20)));
     expect(await rewritten({ mu })).toBe(
       `${path}: is damaged: its checksum does not match its contents; make it again, or copy it again`,
