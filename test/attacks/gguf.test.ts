@@ -200,7 +200,7 @@ describe('a small model', () => {
     [
       'another kind of tokenizer',
       having(['tokenizer.ggml.model', types.string, 't5']),
-      /"tokenizer\.ggml\.model" is "t5"; read are "gpt2" and "llama"/,
+      /"tokenizer\.ggml\.model" is "t5"; supported are "gpt2" and "llama"/,
     ],
     [
       'an unknown way of cutting words',

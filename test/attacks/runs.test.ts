@@ -192,7 +192,7 @@ test('two runs in one directory: one goes on, the other leaves in one line and t
   const second = await start(out).ended;
   expect(second.code).toBe(2);
   expect(second.stderr.trim().split('\n').at(-1)).toContain(
-    `${out}: process ${first.child.pid} on ${hostname()} is at work here`,
+    `${out}: process ${first.child.pid} on ${hostname()} is running here`,
   );
   // More than once, in case it has written the file and not yet stopped.
   const wake = setInterval(() => first.child.kill('SIGCONT'), 20);

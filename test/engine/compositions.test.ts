@@ -114,7 +114,11 @@ describe('shapes', () => {
   test.each([
     ['stack of an empty list', () => stack([]), 'stack: nothing to join'],
     ['stack of other shapes', () => stack([zeros([2]), zeros([3])]), 'stack: shapes differ: [2], [3]'],
-    ['split into parts of length 0', () => zeros([2]).split(0), "split: a part's size is a whole number of 1 or more"],
+    [
+      'split into parts of length 0',
+      () => zeros([2]).split(0),
+      'split: the size of a part must be a whole number of 1 or more',
+    ],
     ['sizes that do not add up', () => zeros([3]).split([1, 1]), 'split: sizes [1, 1] do not add up to dim 0 of [3]'],
     ['no chunks', () => zeros([3]).chunk(0), 'chunk: the number of parts must be a whole number of 1 or more, not 0'],
     ['flatten backwards', () => zeros([2, 3]).flatten(1, 0), 'flatten: dim 1 comes after dim 0'],
@@ -279,7 +283,7 @@ describe('dropout', () => {
     }
     const x = draw([3]);
     expect(dropout(x, 0, new Random(1))).toBe(x);
-    expect(() => dropout(x, 1, new Random(1))).toThrow('dropout: p is a probability');
+    expect(() => dropout(x, 1, new Random(1))).toThrow('dropout: p must be in [0, 1); got 1');
   });
 });
 

@@ -384,7 +384,7 @@ describe('random numbers', () => {
         expect(draw(new Random(seed))).not.toEqual(draw(new Random(seed + 1)));
       }),
     );
-    expect(() => new Random(-1)).toThrow('the seed is a whole number from 0');
+    expect(() => new Random(-1)).toThrow('the seed must be a whole number from 0');
   });
 
   test('moments are those of the distributions, within five standard errors', () => {

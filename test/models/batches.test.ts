@@ -108,7 +108,7 @@ describe('batches', () => {
         },
       ),
     );
-    expect(() => planBatches([], 40, { unit: 'tokens', amount: 1 }, new Random(1))).toThrow('no sequence to train on');
+    expect(() => planBatches([], 40, { unit: 'tokens', amount: 1 }, new Random(1))).toThrow('no sequences to train on');
   });
 
   test('a batch is a function of the step, and tokens are counted without making the batches', () => {

@@ -186,7 +186,7 @@ test('a head may be wider than its share of the residual stream', () => {
 });
 
 test.each([
-  [{ ...configs.gpt2, keyValueHeads: 2 }, 'gpt2 has neither grouped key/value heads nor a head width of its own'],
+  [{ ...configs.gpt2, keyValueHeads: 2 }, 'gpt2 supports neither grouped key/value heads nor a separate head width'],
   [{ ...llama, width: 18 }, 'width 18 is not a multiple of 4 heads'],
   [{ ...llama, width: 12 }, 'a head is 3 wide; rotary positions need an even width'],
   [{ ...llama, keyValueHeads: 3 }, '4 heads are not a multiple of 3 key/value heads'],

@@ -121,7 +121,7 @@ describe('a damaged plan is refused:', () => {
     return copy;
   };
   test.each<[string, (p: Plan) => Partial<Plan>, string]>([
-    ['pointers that run backwards', p => ({ pointers: set(p.pointers, 1, 4) }), 'row 1 ends before it begins'],
+    ['pointers that run backwards', p => ({ pointers: set(p.pointers, 1, 4) }), 'row 1 ends before it starts'],
     ['a row without entries', p => ({ pointers: set(p.pointers, 1, 0) }), 'row 0 is empty'],
     ['pointers that begin late', p => ({ pointers: set(p.pointers, 0, 1) }), 'row pointers do not match the entries'],
     ['entries that were lost', p => ({ values: p.values.slice(1) }), 'row pointers do not match the entries'],

@@ -132,7 +132,7 @@ describe('the backend', () => {
       try {
         backend.upload(new Float32Array(2 ** 19));
       } catch (error) {
-        return /(\d+) of \d+ are in use/.exec((error as Error).message)![1];
+        return /(\d+) of \d+ in use/.exec((error as Error).message)![1];
       }
       return 'nothing failed';
     };

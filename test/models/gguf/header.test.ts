@@ -78,7 +78,7 @@ describe('lies', () => {
   test.each<[string, Uint8Array, RegExp]>([
     ['another format', new Uint8Array(64), /does not begin with "GGUF"/],
     ['an empty file', new Uint8Array(), /takes 4 bytes and the file has 0 left/],
-    ['a version of the future', file({ version: 4 }), /version 4; read are 2 and 3/],
+    ['a version of the future', file({ version: 4 }), /version 4; supported are versions 2 and 3/],
     ['the first version', file({ version: 1 }), /version 1/],
     ['big-endian', file({ version: 0x03000000 }), /big-endian/],
     ['a bomb of tensors', file({ tensorCount: 2n ** 60n }), /the number of tensors is 1152921504606846976/],

@@ -507,7 +507,7 @@ describe('refused', () => {
       bytesWrong(f => {
         f.added_tokens[0].content = '\ud800';
       }),
-      'is half a character',
+      'is a lone surrogate',
     ],
     [
       'a flag that is none',
@@ -698,7 +698,7 @@ describe('refused', () => {
           })),
         };
       }),
-      'pre_tokenizer: must be Metaspace and nothing else',
+      'pre_tokenizer: must be Metaspace alone',
     ],
     [
       'byte fallback and what is like a Metaspace',

@@ -208,7 +208,7 @@ test.each([
 );
 
 test.each([
-  [{ text: 0 }, /a share of 0 of 4 documents is none; raise --text/],
+  [{ text: 0 }, /a share of 0 of 4 documents leaves none; raise --text/],
   [{ window: 5000 }, /do not fill a window of 5000; lower --window/],
 ])('text that is too little is refused before anything is counted: %j', async (few, message) => {
   await expect(pretrain({ ...options('few'), ...few })).rejects.toThrow(message);
