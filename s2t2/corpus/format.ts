@@ -46,7 +46,7 @@ const others: readonly { readonly name: string; readonly begins: RegExp; readonl
 ];
 
 /** How the command line is told a format that the content does not tell. */
-const flag = `say with --format ${corpusFormats.join(', ')} how to read it`;
+const flag = `force a format with --format ${corpusFormats.join(', ')}`;
 
 /**
  * The format of a corpus whose first bytes read as `head` (all of it, where `whole`). `override` says how the format
@@ -57,7 +57,7 @@ const flag = `say with --format ${corpusFormats.join(', ')} how to read it`;
 export function detectFormat(name: string, head: string, whole: boolean, override: string | null = flag): CorpusFormat {
   const reject = (what: string, advice: string): never => {
     throw new UserError(
-      `${name}: is ${what}, which is not read; ${advice}${override === null ? '' : `, or ${override}`}`,
+      `${name}: is ${what}, which is not supported; ${advice}${override === null ? '' : `, or ${override}`}`,
     );
   };
   const named = formatOfName(name);

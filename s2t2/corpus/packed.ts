@@ -8,7 +8,7 @@ const packed: readonly { readonly magic: readonly number[]; readonly name: strin
   { magic: [0x04, 0x22, 0x4d, 0x18], name: 'compressed with lz4', unpack: 'unlz4 FILE' },
   { magic: [0x50, 0x4b, 0x03, 0x04], name: 'a zip archive', unpack: 'unzip FILE' },
   { magic: [0x37, 0x7a, 0xbc, 0xaf], name: 'a 7z archive', unpack: '7z x FILE' },
-  { magic: [0x50, 0x41, 0x52, 0x31], name: 'a Parquet file', unpack: 'a conversion to JSON Lines' },
+  { magic: [0x50, 0x41, 0x52, 0x31], name: 'a Parquet file', unpack: 'write it as JSON Lines' },
   { magic: [0x25, 0x50, 0x44, 0x46], name: 'a PDF document', unpack: 'pdftotext FILE' },
   { magic: [0xff, 0xfe], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
   { magic: [0xfe, 0xff], name: 'UTF-16', unpack: 'iconv -f UTF-16 -t UTF-8 FILE' },
@@ -25,6 +25,6 @@ export function checkUnpacked(path: string, head: Uint8Array): void {
   const other = packed.find(({ magic }) => magic.every((byte, at) => head[at] === byte));
   if (other)
     throw new UserError(
-      `${path}: is ${other.name}, which is not read; ${other.unpack.replace('FILE', path)} gives what is`,
+      `${path}: is ${other.name}, which is not supported; convert it first: ${other.unpack.replace('FILE', path)}`,
     );
 }

@@ -136,7 +136,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   };
   const speaker = (method: string): LanguageModel => {
     const model = finished?.models.get(method) ?? (method === 'untrained' ? needSource() : undefined);
-    if (!model) throw new UserError(`there is no finished model of ${method} yet`);
+    if (!model) throw new UserError(`${method} has no finished model yet`);
     return model;
   };
   const exploreTarget = async (): Promise<Tokenizer> => {
@@ -154,7 +154,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
     const model = needSource();
     const held = needTexts();
     const unknown = names.find(name => !Object.hasOwn(methods, name));
-    if (unknown !== undefined) throw new UserError(`there is no method '${unknown}'`);
+    if (unknown !== undefined) throw new UserError(`unknown method '${unknown}'`);
     setFinished(null);
     const log = (line: string) => emit({ type: 'log', line });
     const domain = { train: held.train, test: held.heldOut, format: held.summary.format };
@@ -209,7 +209,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   return {
     offer: async name => (await card(name)).report,
     async useBackend(next) {
-      if (running) throw new UserError('stop the run before another backend takes over');
+      if (running) throw new UserError('stop the run before you change the backend');
       const report = await switchTo(next);
       if (source) await openSource(files);
       return report;
@@ -280,7 +280,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
       await stop();
       if (request.resume) {
         const session = await storage.get<Session>('session');
-        if (!session) throw new UserError('there is no run to resume');
+        if (!session) throw new UserError('no run to resume');
         [texts, explored] = [session.texts, null];
         return start({ ...session, resume: true });
       }

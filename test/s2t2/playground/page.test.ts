@@ -180,7 +180,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
       // A page has no flags, and its gunzip does not say what is damaged.
       const line = error!
         .replaceAll(`${directory}/`, '')
-        .replace(/, or say with --format .*/, '')
+        .replace(/, or force a format .*/, '')
         .replace(/(damaged gzip) \(.*?\)/, '$1');
       await drop(page, name, content);
       await expect
