@@ -90,7 +90,7 @@ test.skipIf(process.platform !== 'linux')('a zombie counts as ended', async () =
 test('a process of another host cannot be asked: it is taken to live', async () => {
   const directory = await fresh();
   await writeFile(join(directory, 'run.other-host-1.lock'), '');
-  expect(await refusal(withLock(directory, async () => {}))).toContain('process 1 on other-host is at work here');
+  expect(await refusal(withLock(directory, async () => {}))).toContain('process 1 on other-host is running here');
 });
 
 test('neither the same process number after a crash nor other files block a run', async () => {

@@ -200,7 +200,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
       return transfer;
     });
     await page.dispatchEvent('.drop', 'drop', { dataTransfer: data });
-    await page.getByText('huge.txt holds more than is used').waitFor();
+    await page.getByText('huge.txt holds more text than is used').waitFor();
   });
 });
 
