@@ -120,7 +120,7 @@ function stepLog(path: string): (step: StepRecord) => void {
       throw explain(error, path);
     }
   };
-  write(''); // a mistake in the path is told before the first step
+  write(''); // a wrong path fails before the first step
   return step => write(`${JSON.stringify(step)}\n`);
 }
 
@@ -135,10 +135,10 @@ const planSummary = ({ rows, columns, support, supportPerRow, residual, gap }: P
 const saveOption = () =>
   new Option(
     '--save <name>',
-    'row whose model is kept, or best: the one with the fewest held-out bits per byte; default: the last that learns a ' +
-      'plan, or else the last of the target vocabulary',
+    'row whose model is saved, or best: the row with the fewest held-out bits per byte; default: the last that learns ' +
+      'a plan, or else the last with the target vocabulary',
   );
-const logOption = () => new Option('--log <file>', 'append every step to this file, a line of JSON each');
+const logOption = () => new Option('--log <file>', 'append every training step to this file as a line of JSON');
 
 function splitRandomly(
   texts: readonly string[],
@@ -172,7 +172,7 @@ function withValidation(
 }
 
 const adaptedDType = dtypeOption(
-  "of the adapted model's weights; default: the source model's, float16 where that is quantised",
+  "dtype of the adapted model's weights; default: the source model's, or float16 if that is quantised",
 );
 
 /** Adds `start`, `adapt` and `report`. */
@@ -181,8 +181,8 @@ export function addAdaptCommands(program: Command): void {
     program.command('start').description('adapt the bundled English model to the bundled proteins and print the table'),
   )
     .addOption(adaptedDType)
-    .option('--out <dir>', 'directory of the run', 'runs/proteins')
-    .option('--max-test <n>', 'test sequences to evaluate on', whole(2), 100)
+    .option('--out <dir>', 'run directory', 'runs/proteins')
+    .option('--max-test <n>', 'maximum number of test sequences', whole(2), 100)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
       'source',
       'random',
@@ -207,13 +207,13 @@ export function addAdaptCommands(program: Command): void {
     .description('adapt a model directory to a corpus (FASTA, text or JSON Lines, plain or gzipped)');
   withTarget(withCorpus(withSettings(adaptCommand)))
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file, with a BPE tokenizer'))
-    .addOption(requiredOption('--data <file>', 'training texts, - for standard input'))
+    .addOption(requiredOption('--data <file>', 'training texts; - reads standard input'))
     .option(
       '--test <file>',
-      'held-out texts; without it a random part of the data, which is no protection against relatives',
+      'held-out texts; default: a random part of the data, in which close relatives of training texts may remain',
     )
-    .option('--test-share <x>', 'that part', fraction, 0.05)
-    .addOption(requiredOption('--out <dir>', 'directory of the run'))
+    .option('--test-share <x>', 'share of the data to hold out where --test is not given', fraction, 0.05)
+    .addOption(requiredOption('--out <dir>', 'run directory'))
     .addOption(adaptedDType)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
       'source',
@@ -225,10 +225,10 @@ export function addAdaptCommands(program: Command): void {
 
   program
     .command('report')
-    .description('write the report of a run anew: one HTML file, to open in any browser')
-    .addOption(requiredOption('--run <dir>', 'directory of the run'))
-    .addOption(requiredOption('--source <dir>', 'directory of the source model or its tokenizer.json'))
-    .option('--out <file>', 'the HTML file; default report.html in the run')
+    .description('write the report of a run again: one HTML file for any browser')
+    .addOption(requiredOption('--run <dir>', 'run directory'))
+    .addOption(requiredOption('--source <dir>', 'source model directory, or its tokenizer.json'))
+    .option('--out <file>', 'HTML file to write; default: report.html in the run directory')
     .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => {
       const report = await writeRunReport(run, await loadTokenizer(source), out);
       print({ report }, report);

@@ -1,4 +1,4 @@
-/** Parsers of option values, and options that a command cannot do without. Each error is one line. */
+/** Parsers of option values, and required options. Each error is one line. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { linearNames, type LinearName } from '../../../models/families.ts';
 import { domains, type DomainName } from '../data/domains.ts';
@@ -9,8 +9,8 @@ import type { Rates } from '../../settings.ts';
 const number = (text: string): number => (text.trim() === '' ? Number.NaN : Number(text.replaceAll('_', '')));
 
 /**
- * A whole number of at least `least`, and at most `most`: what becomes the length of an array, or a number of processes,
- * has a limit that no use of it reaches.
+ * A whole number from `least` to `most`: what becomes the length of an array, or a number of processes, has a limit
+ * above any sensible use.
  */
 export const whole =
   (least: number, most = Number.MAX_SAFE_INTEGER) =>
@@ -62,7 +62,7 @@ export const nameList = (text: string): string[] => text.split(',').map(name => 
 export const linearList = (text: string): LinearName[] =>
   nameList(text).map(name => {
     if (!linearNames.includes(name as LinearName))
-      throw new InvalidArgumentError(`There is no layer ${name}; there are ${linearNames.join(', ')}.`);
+      throw new InvalidArgumentError(`Unknown layer ${name}; expected names from: ${linearNames.join(', ')}.`);
     return name as LinearName;
   });
 
@@ -70,7 +70,9 @@ export const linearList = (text: string): LinearName[] =>
 export const domainList = (text: string): DomainName[] =>
   nameList(text).map(name => {
     if (!Object.hasOwn(domains, name))
-      throw new InvalidArgumentError(`There is no domain ${name}; there are ${Object.keys(domains).join(', ')}.`);
+      throw new InvalidArgumentError(
+        `Unknown domain ${name}; expected names from: ${Object.keys(domains).join(', ')}.`,
+      );
     return name as DomainName;
   });
 
@@ -78,7 +80,9 @@ export const domainList = (text: string): DomainName[] =>
 export const rateList = (text: string): (keyof Rates)[] =>
   nameList(text).map(name => {
     if (!Object.hasOwn(defaultGrid.start, name))
-      throw new InvalidArgumentError(`There are ${Object.keys(defaultGrid.start).join(', ')}.`);
+      throw new InvalidArgumentError(
+        `Unknown rate ${name}; expected names from: ${Object.keys(defaultGrid.start).join(', ')}.`,
+      );
     return name as keyof Rates;
   });
 
@@ -86,7 +90,7 @@ export const rateList = (text: string): (keyof Rates)[] =>
 export const ablationList = (text: string): AblationName[] =>
   nameList(text).map(name => {
     if (!ablationNames.includes(name as AblationName))
-      throw new InvalidArgumentError(`There are ${ablationNames.join(', ')}.`);
+      throw new InvalidArgumentError(`Unknown ablation ${name}; expected names from: ${ablationNames.join(', ')}.`);
     return name as AblationName;
   });
 
@@ -102,7 +106,7 @@ export function requiredOption(flags: string, description: string): Option {
   return option;
 }
 
-/** Ends a command that lacks a required option; runs once its options are known to be spelt right. */
+/** Rejects a command that lacks a required option; runs after its options' spelling has been checked. */
 export function checkRequired(command: Command): void {
   const missing = command.options.find(o => required.has(o) && command.getOptionValue(o.attributeName()) === undefined);
   if (missing)
@@ -116,7 +120,7 @@ export const dtypes = { float32: 'F32', float16: 'F16', bfloat16: 'BF16' } as co
 export const dtypeOption = (description: string): Option =>
   new Option('--dtype <name>', description).choices(Object.keys(dtypes));
 
-/** This command as one would type it; where its results go is left open. */
+/** This command as typed, with DIR for its output directory. */
 export const commandLine = (): string =>
   ['s2t2', ...process.argv.slice(2).map((word, i, words) => (words[i - 1] === '--out' ? 'DIR' : shellWord(word)))].join(
     ' ',

@@ -55,10 +55,11 @@ export function addModelCommands(program: Command): void {
   withCorpus(evaluate)
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
     .addOption(requiredOption('--data <file>', 'texts; - reads standard input'))
-    .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option('--per-text <file>', 'write the score of every text to this file as a line of JSON')
     .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
-      if (flags.perText !== undefined) await makeDirectory(dirname(flags.perText)); // or learn now that it cannot be made
+      // Fails before the work, not after it, where the directory cannot be made.
+      if (flags.perText !== undefined) await makeDirectory(dirname(flags.perText));
       const { model, tokenizer } = await loadModel(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
       const context = longestSequence(model.config);

@@ -19,20 +19,20 @@ import { log, print, printPart, stop, withSignals } from './process.ts';
 export function addPaperCommand(program: Command): void {
   program
     .command('paper')
-    .description('the table of the paper, with every baseline, over several seeds; resumable')
-    .option('--out <dir>', 'where cells and results are kept', 'runs/paper')
-    .option('--model <dir>', 'source model; the bundled one, if missing')
+    .description('reproduce the table of the paper with every baseline over several seeds; resumable')
+    .option('--out <dir>', 'directory for cells and results', 'runs/paper')
+    .option('--model <dir>', 'source model; default: the bundled one')
     .option(
       '--domain <names>',
-      `what to adapt to: ${Object.keys(domains).join(', ')}; several have a directory each below --out, ` +
-        `and a table of them all`,
+      `domains to adapt to: ${Object.keys(domains).join(', ')}; with several, each has a directory below --out ` +
+        'and one table covers all',
       domainList,
       ['proteins'],
     )
-    .option('--data <dir>', 'where `s2t2 data` put the files of domains that are not bundled', 'runs/data')
-    .option('--seeds <n>', 'seeds', whole(1, 1000), 5)
+    .option('--data <dir>', 'directory in which `s2t2 data` put domains that are not bundled', 'runs/data')
+    .option('--seeds <n>', 'number of seeds', whole(1, 1000), 5)
     .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
-    .option('--held-out <n>', 'sequences of validation and of test data, at most', whole(2), 200)
+    .option('--held-out <n>', 'maximum number of validation and of test sequences', whole(2), 200)
     .option(
       '--lines <names>',
       `rows of the table: ${lines.map(l => l.name).join(', ')}`,
@@ -42,18 +42,18 @@ export function addPaperCommand(program: Command): void {
     .option('--ablate <names>', `settings to vary: ${ablationNames.join(', ')}`, ablationList, [])
     .option(
       '--rates <path>',
-      'take the learning rates that an earlier table chose, in place of a grid: its directory, whose ' +
-        'cells are taken too, or a file like its rates.jsonl',
+      'use the learning rates that an earlier table chose instead of a grid: its directory, whose ' +
+        'cells are reused too, or a file like its rates.jsonl',
     )
     .option('--tune <names>', 'learning rates that the grid searches: rate, planRate, bodyRate', rateList, [
       'rate',
       'planRate',
       'bodyRate',
     ])
-    .option('--transfer <dir>', 'apply the plans to this model of the same vocabulary as well')
+    .option('--transfer <dir>', 'also apply the plans to this model with the same vocabulary')
     .option(
       '--jobs <n>',
-      'processes that train cells side by side, each on its share of the processors',
+      'processes that train cells in parallel, each on its share of the processors',
       whole(1, 256),
       1,
     )

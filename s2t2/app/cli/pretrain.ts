@@ -1,4 +1,4 @@
-/** `pretrain`: how the bundled source model was made, or another one is. */
+/** `pretrain`: makes the bundled source model, or another one. */
 import { join } from 'node:path';
 import { Option, type Command } from 'commander';
 import { loadModel } from '../../../models/node/checkpoint.ts';
@@ -15,42 +15,45 @@ export function addPretrainCommand(program: Command): void {
     .command('pretrain')
     .description('pretrain a source model on English')
     .option('--out <dir>', 'model directory to write', 'runs/pretrain/model')
-    .option('--judge <dir>', 'train nothing: score this pretrained model anew, beside a 5-gram model, for its record')
-    .option('--work <dir>', 'where texts and the state of the run lie', 'runs/pretrain')
-    .addOption(
-      new Option('--family <name>', 'of the architecture').choices([...familyNames]).default(pretrainDefaults.family),
+    .option('--judge <dir>', 'do not train; score this pretrained model and a 5-gram model again and write its record')
+    .option('--work <dir>', 'directory for texts and the state of the run', 'runs/pretrain')
+    .addOption(new Option('--family <name>', 'architecture').choices([...familyNames]).default(pretrainDefaults.family))
+    .option('--seed <n>', 'random seed; the same seed gives the same model', whole(0), pretrainDefaults.seed)
+    .option('--tokens <n>', 'number of training tokens', whole(1), pretrainDefaults.tokens)
+    .option('--text <share>', 'share of the training documents to use', fraction, pretrainDefaults.text)
+    .option('--vocab-size <n>', 'size of the vocabulary', whole(259), pretrainDefaults.vocabSize)
+    .option('--width <n>', 'width of the residual stream', whole(2), pretrainDefaults.width)
+    .option('--layers <n>', 'number of transformer layers', whole(1), pretrainDefaults.layers)
+    .option('--heads <n>', 'number of attention heads', whole(1), pretrainDefaults.heads)
+    .option(
+      '--window <n>',
+      'tokens per sequence; the context length of a gpt2 model',
+      whole(2),
+      pretrainDefaults.window,
     )
-    .option('--seed <n>', 'fixes the model', whole(0), pretrainDefaults.seed)
-    .option('--tokens <n>', 'to train on', whole(1), pretrainDefaults.tokens)
-    .option('--text <share>', 'of the training documents to use', fraction, pretrainDefaults.text)
-    .option('--vocab-size <n>', 'tokens', whole(259), pretrainDefaults.vocabSize)
-    .option('--width <n>', 'of the residual stream', whole(2), pretrainDefaults.width)
-    .option('--layers <n>', 'of the transformer', whole(1), pretrainDefaults.layers)
-    .option('--heads <n>', 'of attention', whole(1), pretrainDefaults.heads)
-    .option('--window <n>', 'tokens in a sequence; the context of a gpt2 model', whole(2), pretrainDefaults.window)
-    .option('--batch-tokens <n>', 'tokens in a batch', batchTokens, pretrainDefaults.batchTokens)
+    .option('--batch-tokens <n>', 'tokens per batch', batchTokens, pretrainDefaults.batchTokens)
     .option('--rate <x>', 'peak learning rate', positive, pretrainDefaults.rate)
     .addOption(
-      new Option('--optimizer <name>', 'of the matrices in the layers')
+      new Option('--optimizer <name>', "optimiser of the layers' matrices")
         .choices([...optimizers])
         .default(pretrainDefaults.optimizer),
     )
     .option(
       '--ends-rate <x>',
-      'learning rate of embedding and head under muon, in units of --rate',
+      'learning rate of embedding and head with muon, as a multiple of --rate',
       positive,
       pretrainDefaults.endsRate,
     )
     .option(
       '--teacher <share>',
-      'of a 5-gram model in what is learned at first; it falls to 0',
+      'initial weight of a 5-gram model in the targets; it falls to 0',
       fraction,
       pretrainDefaults.teacher,
     )
-    .option('--fresh', 'forget the state of an earlier run in --work')
+    .option('--fresh', 'discard the state of an earlier run in --work')
     .action(flags =>
       withLock(flags.work, async () => {
-        // Mistakes are told before anything is installed.
+        // Rejects mistakes before anything is installed.
         if (flags.judge === undefined) checkPretrain(flags);
         else await loadModel(flags.judge);
         const common = {
