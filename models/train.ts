@@ -176,7 +176,8 @@ function keeper({ validation, batches }: Training, options: TrainingOptions, opt
       const best = validations.reduce((a, b) => (b.value < a.value ? b : a));
       if (best.step < step && (await restoreState(store, named(best.step), optimizer, {}, asEnd.steps)) === null)
         throw new UserError(
-          `${store.name}: is missing, and ${state?.name ?? 'the state'} needs it; delete that one to train this part again`,
+          `${store.name}: is missing, and ${state?.name ?? 'the state'} needs it; delete that one to train this part ` +
+            'again',
         );
       return best;
     },

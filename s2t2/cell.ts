@@ -22,8 +22,8 @@ export interface Cell {
   readonly source: LanguageModel;
   readonly target: Tokenizer;
   /**
-   * The texts in either vocabulary: to train on, held out to evaluate on, and, with `evalEvery`, those by which the best
-   * state of finetuning is chosen.
+   * The texts in either vocabulary: to train on, held out to evaluate on, and, with `evalEvery`, those that choose the
+   * best state of finetuning.
    */
   readonly sequences: Readonly<Record<'train' | 'test', InBoth>> & { readonly validation?: InBoth };
   readonly settings: Settings;

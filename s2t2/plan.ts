@@ -2,7 +2,8 @@
  * A translation plan outside the graph: sparse, with the vocabularies it belongs to, and what can be said of it.
  *
  * Rows are the ordinary tokens of the target vocabulary, or those that it adds to the source's, and columns those of
- * the source; special tokens, and kept ones, map one to one beside the plan, and padded rows of a model have no column. Values are the joint probabilities P.
+ * the source; special tokens, and kept ones, map one to one beside the plan, and padded rows of a model have no
+ * column. Values are the joint probabilities P.
  */
 import type { Variant } from './sinkhorn.ts';
 

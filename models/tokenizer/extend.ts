@@ -38,8 +38,8 @@ const mostByteIds = 4096;
 /**
  * Adds tokens of `texts` to a byte-level tokenizer. An aborted signal ends it with its reason.
  *
- * @throws UserError for a tokenizer over characters, one that lacks a byte, or one with tokens that its model has no row
- *   for.
+ * @throws UserError for a tokenizer over characters, one that lacks a byte, or one with tokens for which its model has
+ *   no row.
  */
 export async function extendBPE(
   source: Tokenizer,

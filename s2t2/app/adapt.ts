@@ -126,7 +126,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   const [{ budget: first }] = cycles;
   if (continues !== undefined)
     log(
-      `continues the run of ${count(continues)} ${first.unit} to ${count(settings.budget.amount)}: finetuning goes on ` +
+      `continues the run of ${count(continues)} ${first.unit} to ${count(settings.budget.amount)}: finetuning starts ` +
         'from the finished models in a new cycle of the rate, which is not the same as the larger budget in one go; ' +
         'plans and peak rates stay (--fresh starts again)',
     );

@@ -58,7 +58,10 @@ export function adaptedCard({ method, texts, data, settings, rows, ...card }: Ad
     tokensPerByte.toFixed(3),
   ]);
   return modelCard(card, 'adapted', {
-    data: `${data === undefined ? '' : `\`${nameOf(data)}\`, `}${texts.train} texts to train on, ${texts.test} held out`,
+    data: [
+      ...(data === undefined ? [] : [`\`${nameOf(data)}\``]),
+      `${texts.train} texts to train on, ${texts.test} held out`,
+    ].join(', '),
     method,
     budget:
       `${last} of training${earlier.length > 0 ? `, continued from ${earlier.toReversed().join(' and ')}` : ''}, ` +

@@ -114,8 +114,8 @@ export async function prepare(
         sum(sequences.train[vocabulary], s => s.ids.length - 2) / sum(sequences.train[vocabulary], s => s.bytes)
       ).toFixed(3);
     log(
-      `the source's ${kept} tokens and ${u} more: ${perByte('target')} tokens a byte of the training texts in place of ` +
-        perByte('source'),
+      `the source's ${kept} tokens and ${u} more: ${perByte('target')} tokens per byte of training text, ` +
+        `with the source's alone ${perByte('source')}`,
     );
   }
   const identity = {

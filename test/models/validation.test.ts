@@ -40,7 +40,7 @@ const inputs = {
   start: fc.double({ min: -2, max: 2, noNaN: true }).map(Math.fround),
 };
 
-test('a run ends with the parameters of the best step that was looked at, the start and the end among them', async () => {
+test('a run ends with the parameters of the best step that was scored, start and end included', async () => {
   await fc.assert(
     fc.asyncProperty(fc.record(inputs), async ({ every, start }) => {
       const seen = [start];
@@ -89,7 +89,7 @@ test('killed after any step, with any state kept, it comes to the same end', asy
   );
 });
 
-test('stopped in the middle of a look, the step before it is kept; without the best parameters it is an error', async () => {
+test('stopped while it scores, a run keeps the step before; without the best parameters it is an error', async () => {
   const [state, best, stop] = [inMemory('state'), inMemory('best'), new AbortController()];
   const { training } = swinging(3, 1);
   const score = async () => {

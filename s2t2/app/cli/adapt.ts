@@ -155,7 +155,7 @@ function splitRandomly(
   return { train: order.slice(n), test: order.slice(0, n) };
 }
 
-/** Texts for validation, taken out of the training texts, and the others in their order; nothing without `evalEvery`. */
+/** Texts for validation, taken out of the training texts, and the others in their order; none without `evalEvery`. */
 function withValidation(
   texts: readonly string[],
   { evalEvery, evalTexts, seed, data }: Pick<AdaptFlags, 'evalEvery' | 'evalTexts' | 'seed' | 'data'>,

@@ -1,4 +1,4 @@
-/** Options that say how a corpus is read and how a target tokenizer is made of it, for every command that reads one. */
+/** Options for reading a corpus and for making a target tokenizer from it, shared by all commands that do. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { UserError } from '../../../models/errors.ts';
 import { loadTokenizer } from '../../../models/node/checkpoint.ts';
@@ -19,10 +19,12 @@ export interface CorpusFlags {
 export const withCorpus = (command: Command): Command =>
   command
     .addOption(
-      new Option('--format <name>', 'of the texts; by default their content tells').choices([...corpusFormats]),
+      new Option('--format <name>', 'format of the texts; default: detected from their content').choices([
+        ...corpusFormats,
+      ]),
     )
-    .option('--field <name>', 'of JSON Lines, which holds the text; default "text"')
-    .option('--strict', 'stop at a sequence with a "*" inside, in place of leaving it out');
+    .option('--field <name>', 'field of JSON Lines that holds the text; default: "text"')
+    .option('--strict', 'fail on a sequence with a "*" inside instead of skipping it');
 
 /** The corpus options that the flags ask for. */
 export const corpusOptions = ({ format, field, strict }: CorpusFlags): CorpusOptions => ({
@@ -32,7 +34,7 @@ export const corpusOptions = ({ format, field, strict }: CorpusFlags): CorpusOpt
   signal: stop.signal,
 });
 
-/** The texts of a corpus; what they are and what was left out is said on standard error. */
+/** The texts of a corpus; what was found and what was skipped is reported on standard error. */
 export async function readWithNotice(
   path: string,
   flags: CorpusFlags,
@@ -65,17 +67,21 @@ const sample = (text: string): number => {
   if (text === 'all') return Infinity;
   const value = Number(text.replaceAll('_', ''));
   if (!Number.isSafeInteger(value) || value < 1000)
-    throw new InvalidArgumentError('It is "all" or a whole number of bytes, 1,000 or more.');
+    throw new InvalidArgumentError('Expected "all" or a whole number of bytes, 1,000 or more.');
   return value;
 };
 
 /** Options of how a tokenizer is trained. */
 export const withTraining = (command: Command): Command =>
   command
-    .option('--pattern <regex>', 'cuts texts into words that no token crosses; by default a text is one word', pattern)
+    .option(
+      '--pattern <regex>',
+      'regular expression that cuts texts into words, which no token crosses; default: a text is one word',
+      pattern,
+    )
     .option(
       '--tokenizer-sample <bytes>',
-      'of the texts that a tokenizer is trained on, at most, or "all"',
+      'most bytes of text to train the tokenizer on, or "all"',
       sample,
       defaultTokenizerSample,
     );
@@ -83,14 +89,8 @@ export const withTraining = (command: Command): Command =>
 /** Adds the options of the target tokenizer. */
 export const withTarget = (command: Command): Command =>
   withTraining(command)
-    .option(
-      '--tokenizer <file>',
-      "target tokenizer: a tokenizer.json or a model's directory; by default one is trained",
-    )
-    .option(
-      '--extend',
-      "keep the source's tokens and add --vocab-size tokens of the data to them, for a model that reads on what it reads",
-    )
+    .option('--tokenizer <file>', 'target tokenizer: a tokenizer.json or a model directory; default: one is trained')
+    .option('--extend', "keep the source's tokens and add --vocab-size tokens of the data to them")
     .option('--keep <file>', 'texts that --extend must leave cut as they are');
 
 /** @throws UserError for options that exclude each other. */
@@ -107,7 +107,9 @@ export async function targetOptions(flags: TargetFlags & CorpusFlags): Promise<T
     return { extend: { keep }, tokenizerSample: flags.tokenizerSample };
   }
   if (flags.tokenizer !== undefined && flags.pattern !== undefined)
-    throw new UserError('--pattern is for a tokenizer to be trained; --tokenizer gives one');
+    throw new UserError(
+      '--pattern applies to a tokenizer that is trained, and --tokenizer gives a trained one; drop one of the two',
+    );
   const target = flags.tokenizer === undefined ? undefined : await loadTokenizer(flags.tokenizer);
   return { target, pattern: flags.pattern, tokenizerSample: flags.tokenizerSample };
 }

@@ -12,55 +12,70 @@ import { batchTokens, fraction, linearList, positive, positiveFraction, whole } 
 /** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
 export function withSettings(command: Command): Command {
   return command
-    .option('--seed <n>', 'fixes the whole run', whole(0), defaults.seed)
+    .option('--seed <n>', 'random seed; the same seed gives the same run', whole(0), defaults.seed)
     .option(
       '--vocab-size <n>',
-      'tokens of the target vocabulary; with --extend, tokens to add',
+      'size of the target vocabulary; with --extend, number of tokens to add',
       whole(4),
       defaults.vocabSize,
     )
     .option(
       '--tokens <n>',
-      'training budget of every method, in tokens of its own vocabulary',
+      'training budget of each method, in tokens of its own vocabulary',
       whole(1),
       defaults.budget.amount,
     )
-    .option('--bytes <n>', 'the budget in bytes of text instead', whole(1))
-    .option('--plan-share <x>', 'part of the budget for learning the plan', fraction, defaults.planShare)
-    .option('--batch-tokens <n>', 'tokens in a batch', batchTokens, defaults.batchTokens)
-    .option('--max-bytes <n>', 'longer texts are cut into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .option('--bytes <n>', 'training budget in bytes of text instead of tokens', whole(1))
+    .option('--plan-share <x>', 'share of the budget for learning the plan', fraction, defaults.planShare)
+    .option('--batch-tokens <n>', 'tokens per batch', batchTokens, defaults.batchTokens)
+    .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option(
       '--rate <x>',
       "peak learning rate of finetuning; default: each method's own (s2t2/data/rates.jsonl)",
       positive,
     )
-    .option('--body-rate <x>', 'that of the layers between the ends, in units of --rate; default likewise', fraction)
+    .option(
+      '--body-rate <x>',
+      'rate of the layers between embedding and head, as a multiple of --rate; default likewise',
+      fraction,
+    )
     .option('--plan-rate <x>', "peak learning rate of the plan's cost; default likewise", positive)
     .addOption(
-      new Option('--preset <name>', "form of the method, ours or the paper's; the next three override parts of it")
+      new Option(
+        '--preset <name>',
+        "form of the method: ours (default) or the paper's; the next three options override parts of it",
+      )
         .choices(Object.keys(presets))
         .default('default'),
     )
-    .option(
-      '--smoothing <x>',
-      'share of the uniform coupling in what the plan starts from, in (0, 1]',
-      positiveFraction,
-    )
-    .addOption(new Option('--head-normalisation <name>', 'what the head divides by').choices(['columns', 'rows']))
-    .addOption(new Option('--spread <name>', 'of the rows that finetuning starts from').choices(['none', 'isotropic']))
+    .option('--smoothing <x>', 'share of the uniform coupling in the initial plan, in (0, 1]', positiveFraction)
+    .addOption(new Option('--head-normalisation <name>', 'sums that the head divides by').choices(['columns', 'rows']))
     .addOption(
-      new Option('--variant <name>', 'of the sparse Sinkhorn layer').choices([...variants]).default(defaults.variant),
+      new Option('--spread <name>', 'how embedding rows are spread before finetuning').choices(['none', 'isotropic']),
     )
-    .option('--iterations <n>', 'rounds of the layer', whole(1, 1000), defaults.iterations)
-    .option('--alpha <x>', 'regulariser, in units of 1/(u v); default 1/v', positive)
     .addOption(
-      new Option('--train <what>', 'what finetuning changes: all, the two ends, or ends and low-rank adapters')
+      new Option('--variant <name>', 'variant of the sparse Sinkhorn layer')
+        .choices([...variants])
+        .default(defaults.variant),
+    )
+    .option('--iterations <n>', 'iterations of the sparse Sinkhorn layer', whole(1, 1000), defaults.iterations)
+    .option('--alpha <x>', 'regulariser in units of 1/(u v); default: 1/v', positive)
+    .addOption(
+      new Option(
+        '--train <what>',
+        'weights to finetune: all, embedding and head (ends), or these and low-rank adapters (lora)',
+      )
         .choices([...trainModes])
         .default('all'),
     )
-    .option('--lora-rank <r>', 'of --train lora', whole(1, 1024), loraDefaults.rank)
-    .option('--lora-alpha <x>', 'adapters are scaled by alpha / rank', positive, loraDefaults.alpha)
-    .option('--lora-targets <names>', `adapted layers, of ${linearNames.join(', ')}`, linearList, loraDefaults.targets)
+    .option('--lora-rank <r>', 'rank of the adapters of --train lora', whole(1, 1024), loraDefaults.rank)
+    .option('--lora-alpha <x>', 'scale of the adapters: alpha / rank', positive, loraDefaults.alpha)
+    .option(
+      '--lora-targets <names>',
+      `layers with adapters: ${linearNames.join(', ')}`,
+      linearList,
+      loraDefaults.targets,
+    )
     .option(
       '--eval-every <n>',
       'steps of finetuning between looks at validation texts; the model of the best look is kept',
@@ -72,8 +87,8 @@ export function withSettings(command: Command): Command {
       whole(1),
       100,
     )
-    .option('--save-every <s>', 'seconds between saves of the state of training', whole(0), 20)
-    .option('--fresh', 'forget what an earlier run in the same directory has done');
+    .option('--save-every <s>', 'seconds between saves of the training state', whole(0), 20)
+    .option('--fresh', 'discard an earlier run in the same directory');
 }
 
 /** Values of the options of `withSettings`. */

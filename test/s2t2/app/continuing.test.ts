@@ -70,7 +70,7 @@ const weights = (out: string) => readFile(join(directory, out, 'model', 'model.s
 const rowOf = ({ results }: Awaited<ReturnType<typeof run>>, name: string) =>
   untimed(results.methods.find(r => r.name === name)!);
 
-test('a run continued is the run that meets both budgets, in one command or several, whatever rows there were', async () => {
+test('a continued run is the run that meets both budgets, in one command or several, with any rows', async () => {
   await run('a', 200, ['fvt', 's2t2']);
   const first = await weights('a');
   const a = await run('a', 400, ['s2t2']);
@@ -94,7 +94,7 @@ test('a run continued is the run that meets both budgets, in one command or seve
   await expect(run('b', 600, ['s2t2'], { settings: { ...settings, seed: 1 } })).rejects.toThrow('settings.seed was 0');
 });
 
-test('the second cycle is training on the batches that follow, from the finished model, with a schedule of its own', async () => {
+test('the second cycle trains the finished model on the batches that follow, with its own schedule', async () => {
   await run('c', 200, ['source']);
   const model = (await loadModel(join(directory, 'c', 'model'))).model;
   await run('c', 400, ['source']);
