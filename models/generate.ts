@@ -6,6 +6,7 @@ import type { Tokenizer } from './tokenizer/index.ts';
 import { longestSequence } from './transformer-config.ts';
 import { forward, type Cache } from './transformer.ts';
 import type { Transformer } from './weights.ts';
+import { nextTurn } from './turn.ts';
 
 /** How tokens are drawn, and when to stop. */
 export interface GenerateOptions {
@@ -56,6 +57,7 @@ export async function* generate(
         );
       const id = sample(logits, temperature, topP, random);
       if (ends.includes(id)) return;
+      await nextTurn(); // signals arrive here
       yield id;
       next = Int32Array.of(id);
     }

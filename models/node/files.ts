@@ -12,7 +12,7 @@
  */
 
 import { createHash } from 'node:crypto';
-import { constants, copyFile, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import { access, constants, copyFile, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
@@ -200,6 +200,15 @@ export async function makeDirectory(path: string): Promise<void> {
   } catch (error) {
     throw explain(error, path);
   }
+}
+
+/** Makes the directory that a file is to be written into and checks that it can be, before the work that the file is for. */
+export async function prepareToWrite(path: string): Promise<void> {
+  const directory = dirname(path);
+  await makeDirectory(directory);
+  await access(directory, constants.W_OK).catch((error: unknown) => {
+    throw explain(error, path);
+  });
 }
 
 /** Whether something has this name. */

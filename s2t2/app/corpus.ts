@@ -123,8 +123,8 @@ export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
     else yield* all;
   } catch (error) {
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))
-      throw new UserError(`${path}: damaged gzip (${oneLine(error)}); copy or download it again`);
-    throw explain(error, path);
+      throw new UserError(`${nameOf(path)}: damaged gzip (${oneLine(error)}); copy or download it again`);
+    throw explain(error, nameOf(path));
   } finally {
     await iterator.return?.();
   }
@@ -154,7 +154,9 @@ async function* unpackedChunks(
     bytes += chunk.length;
     const whole = size ?? packedBytes;
     if (bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * whole))
-      throw new UserError(`${path}: unpacks to more than ${MAX_RATIO} times its ${whole} bytes; is it the right file?`);
+      throw new UserError(
+        `${nameOf(path)}: unpacks to more than ${MAX_RATIO} times its ${whole} bytes; is it the right file?`,
+      );
     yield chunk;
   }
 }

@@ -1,7 +1,6 @@
 /** `tokenize` and `data`: tokenizers and corpora, without a model. */
-import { dirname } from 'node:path';
 import { Argument, type Command } from 'commander';
-import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
+import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import { TextSample } from '../../corpus/sequences.ts';
@@ -31,7 +30,7 @@ export function addCorpusCommands(program: Command): void {
     .option('--vocab-size <n>', 'size of the vocabulary', whole(4), defaults.vocabSize)
     .addOption(requiredOption('--out <file>', 'tokenizer.json to write'))
     .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
-      await makeDirectory(dirname(out)); // or learn now that it cannot be made
+      await prepareToWrite(out);
       const sample = new TextSample(flags.tokenizerSample);
       const check = heapCheck(data);
       const summary = await streamCorpus(data, corpusOptions(flags), batch => {

@@ -1,11 +1,10 @@
 /** `import`, `evaluate` and `generate`: a model as it is. */
-import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
-import { makeDirectory, writeFileAtomic } from '../../../models/node/files.ts';
+import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score, type Score } from '../../../models/score.ts';
@@ -58,8 +57,7 @@ export function addModelCommands(program: Command): void {
     .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option('--per-text <file>', 'write the score of every text to this file as a line of JSON')
     .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
-      // Fails before the work, not after it, where the directory cannot be made.
-      if (flags.perText !== undefined) await makeDirectory(dirname(flags.perText));
+      if (flags.perText !== undefined) await prepareToWrite(flags.perText);
       const { model, tokenizer } = await loadModel(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
       const context = longestSequence(model.config);
