@@ -8,7 +8,7 @@ import { type Random, tensor, type Tensor } from '../engine/index.ts';
 /** A text as a model reads it: its tokens, and the bytes that they stand for. */
 export interface Sequence {
   /** Begin token, tokens, end token. */
-  readonly ids: Int32Array;
+  readonly ids: Int32Array | Uint16Array;
   /** Raw bytes that the scored tokens stand for; the end token stands for none. */
   readonly bytes: number;
   /** Tokens after the first that are context only: read, but not scored. */

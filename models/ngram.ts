@@ -146,14 +146,14 @@ export class KneserNey {
   }
 
   /** −ln p of every token but the first, in its context. */
-  nats(ids: Int32Array): Float64Array {
+  nats(ids: ArrayLike<number>): Float64Array {
     const out = new Float64Array(Math.max(0, ids.length - 1));
     for (let i = 1; i < ids.length; i++) out[i - 1] = -Math.log(this.#probability(ids, i));
     return out;
   }
 
   /** The nodes of the contexts of a token, n = 1, 2, …: as long as they were seen. */
-  #contexts(ids: Int32Array, at: number): number[] {
+  #contexts(ids: ArrayLike<number>, at: number): number[] {
     const found: number[] = [];
     for (let n = 1; n <= Math.min(this.#order, at + 1); n++) {
       let context = 0;
@@ -200,7 +200,7 @@ export class KneserNey {
     for (let token = 0; token < this.#vocabSize; token++) out[offset + token] += weight / this.#vocabSize;
   }
 
-  #probability(ids: Int32Array, at: number): number {
+  #probability(ids: ArrayLike<number>, at: number): number {
     let p = 1 / this.#vocabSize;
     for (const [i, context] of this.#contexts(ids, at).entries()) {
       const n = i + 1;

@@ -23,8 +23,12 @@ export function lineOfBadUtf8(bytes: Uint8Array): number {
   }
 }
 
+/** Where texts of some length are written to be measured; a unit takes three bytes at most. */
+const scratch = new Uint8Array(3 * 2 ** 12);
+
 /** Bytes of a text in UTF-8; a lone surrogate counts as U+FFFD, three bytes, as encoders write it. */
 export function utf8Length(text: string): number {
+  if (text.length >= 64 && 3 * text.length <= scratch.length) return encoder.encodeInto(text, scratch).written;
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);

@@ -1,6 +1,7 @@
 /** Byte-pair encoding: training, encoding, and Hugging Face's `tokenizer.json`. */
 export type { AddedToken } from './added.ts';
 export { UnknownByte, type CharacterUnits } from './alphabet.ts';
+export { Ids } from './ids.ts';
 export { compilePattern, gpt2Pattern, type Split } from './pattern.ts';
 export { parseTokenizerJson } from './json-read.ts';
 export { tokenizerToJson } from './json-write.ts';

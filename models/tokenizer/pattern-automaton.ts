@@ -63,17 +63,21 @@ export class AutomatonFinder implements Finder {
 
   /** The end of the match that begins at `from`, or −1. */
   private endOf(text: string, from: number): number {
-    const { columns, columnsOfPairs } = this;
-    let [next, width, state, end] = [this.next, this.width, first, -1];
+    const { columns } = this;
+    let { next, width } = this;
+    let state = first;
+    let end = -1;
     for (let at = from; ; at++) {
-      let [column, pair] = [endOfText, false];
+      let column = endOfText;
+      let pair = false;
       if (at < text.length) {
         const unit = text.charCodeAt(at);
         pair = (unit & 0xfc00) === 0xd800 && isPair(text, at);
-        column = pair ? (columnsOfPairs.get(text.codePointAt(at)!) ?? 0) : columns[unit];
+        column = pair ? (this.columnsOfPairs.get(text.codePointAt(at)!) ?? 0) : columns[unit];
         if (column === 0) {
           column = this.learnColumn(text.codePointAt(at)!);
-          [next, width] = [this.next, this.width];
+          next = this.next;
+          width = this.width;
         }
       }
       let entry = next[state * width + column];

@@ -128,11 +128,18 @@ export class Tokenizer {
     }
     const { ids } = this;
     ids.length = 0;
+    this.append(text, ids, allowSpecial);
+    return ids.values.slice(0, ids.length);
+  }
+
+  /** Adds the ids of a text to a list: what `encode` does, for many texts. After an error the list may hold some. */
+  append(text: string, ids: Ids, allowSpecial = false): void {
+    const from = ids.length;
     for (const part of this.splitAdded[allowSpecial ? 'all' : 'ordinary'](text)) {
       if (part.token) ids.add(part.token.id);
       else this.encodePart(text, part, ids);
     }
-    return this.checked(ids.values.slice(0, ids.length));
+    this.check(ids.values, from, ids.length);
   }
 
   /** The words of a text that merges do not cross, as they are merged: normalised, and between added tokens. */
@@ -153,22 +160,24 @@ export class Tokenizer {
 
   /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
-    const ids = new Ids();
+    const { ids } = this;
+    ids.length = 0;
     this.alphabet.addBytes(ids, bytes);
-    return this.checked(ids.values.slice(0, this.merger.merge(ids.values, ids.length)));
+    ids.length = this.merger.merge(ids.values, ids.length);
+    this.check(ids.values, 0, ids.length);
+    return ids.values.slice(0, ids.length);
   }
 
-  /** The same ids, if the model has a row for each. */
-  private checked(ids: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  /** @throws UserError for an id, of those from `from` up to `to`, that the model has no row for. */
+  private check(ids: Int32Array, from: number, to: number): void {
     const { rows = Infinity } = this.parts;
-    if (this.vocabSize <= rows) return ids;
-    const beyond = ids.find(id => id >= rows);
+    if (this.vocabSize <= rows) return;
+    const beyond = ids.subarray(from, to).find(id => id >= rows);
     if (beyond !== undefined)
       throw new UserError(
         `tokenizer: the text has the token ${JSON.stringify(this.token(beyond))} (id ${beyond}), for which the ` +
           `model has no row: it has ${rows}`,
       );
-    return ids;
   }
 
   /** The bytes that ids stand for; special tokens stand for none. A space that encoding put first is taken off. */

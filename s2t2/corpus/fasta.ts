@@ -18,10 +18,16 @@
  */
 
 import { UserError } from '../../models/errors.ts';
-import { type DocumentReader, Pieces, type Sink } from './document.ts';
+import { detached, type DocumentReader, Pieces, type Sink } from './document.ts';
 
 /** What a record may hold: any letters, or the letters of nucleotides. */
 export type Alphabet = 'letters' | 'nucleotide';
+
+/** Lines of nothing but letters as they are kept: nearly all there are. */
+const PLAIN: Readonly<Record<Alphabet, RegExp>> = {
+  letters: /^[A-Z]+$/,
+  nucleotide: /^[ACGTURYKMSWBDHVNX]+$/,
+};
 
 /**
  * What does not belong. Asked before changing case, which makes `SS` of `ß`; without the flag `u`, by which `ſ` would
@@ -61,7 +67,7 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
     if (header !== undefined && broken) sink.skip();
     else if (header !== undefined) {
       if (stop > 0) finalStops++;
-      sink.emit({ name: header.name, text, line: header.line });
+      sink.emit({ name: detached(header.name), text, line: header.line });
     }
     stop = 0;
     broken = false;
@@ -69,6 +75,11 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
   const breakAt = (line: number) => {
     if (strict) throw new UserError(`${path}:${line}: a "*" inside a sequence; a sequence may only end with one`);
     broken = true;
+  };
+
+  const keep = (letters: string, number: number) => {
+    sink.keep(letters, number);
+    pieces.add(letters);
   };
 
   return {
@@ -79,6 +90,10 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
       return finalStops;
     },
     line(text, number) {
+      if (header !== undefined && stop === 0 && PLAIN[alphabet].test(text)) {
+        if (!broken) keep(text, number);
+        return;
+      }
       if (text.startsWith('>')) {
         finish();
         header = { name: /\S+/.exec(text.slice(1))?.[0] ?? `line ${number}`, line: number };
@@ -112,9 +127,7 @@ export function fastaReader(path: string, { alphabet, strict }: FastaOptions, si
           `${path}:${number}: unexpected ${nameOf(letters.codePointAt(foreign.index)!)} in a sequence; ` +
             `${EXPECTED[alphabet]}`,
         );
-      if (broken) return;
-      sink.keep(letters, number);
-      pieces.add(letters.toUpperCase());
+      if (!broken) keep(letters.toUpperCase(), number);
     },
     end: finish,
   };

@@ -4,7 +4,7 @@
  * Lines end with \n, \r\n or \r. Text is UTF-8, checked; a byte order mark is dropped.
  */
 import { UserError } from '../../models/errors.ts';
-import { isUtf8, lineOfBadUtf8 } from '../../models/utf8.ts';
+import { lineOfBadUtf8 } from '../../models/utf8.ts';
 
 /**
  * No line, in bytes, and no document, in characters, is longer: it must fit into one JavaScript string. The longest
@@ -21,7 +21,7 @@ export class LineSplitter {
   number = 0;
   private readonly name: string;
   private readonly visit: (line: string, number: number) => void;
-  private readonly decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+  private readonly decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   // Blocks end with \n. What follows the last one waits, in pieces: joining them at every chunk would take quadratic
   // time.
   private waiting: Uint8Array[] = [];
@@ -56,11 +56,14 @@ export class LineSplitter {
   private emit(): void {
     const block = joined(this.waiting);
     [this.waiting, this.waitingBytes] = [[], 0];
-    if (!isUtf8(block))
+    let text: string;
+    try {
+      text = this.decoder.decode(block);
+    } catch {
       throw new UserError(
         `${this.name}:${this.number + lineOfBadUtf8(block)}: not UTF-8; convert it, for example with iconv -t UTF-8`,
       );
-    let text = this.decoder.decode(block);
+    }
     if (this.number === 0 && text.startsWith('\ufeff')) text = text.slice(1);
     if (text.includes('\r')) {
       const lines = text.split(/\r\n|\n|\r/);

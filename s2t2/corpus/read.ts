@@ -5,7 +5,6 @@
  * dropped is counted and never silent.
  */
 import { UserError } from '../../models/errors.ts';
-import { utf8 } from '../../models/utf8.ts';
 import type { Document, DocumentReader, Sink } from './document.ts';
 import { type Alphabet, fastaReader } from './fasta.ts';
 import { detectFormat, headBytes, type CorpusFormat } from './format.ts';
@@ -159,7 +158,7 @@ export class CorpusReader {
     else if (length > maxLength) this.skipped.tooLong++;
     else {
       this.documents++;
-      this.batch.push({ name: detached(document.name), text: detached(document.text), line: document.line });
+      this.batch.push(document);
     }
   }
 
@@ -197,15 +196,6 @@ export class CorpusReader {
       );
   }
 }
-
-/**
- * A copy that owns its characters. V8's slices keep alive what they were cut from: here, a block of the file for every
- * name. Below 13 characters V8 copies by itself.
- */
-function detached(text: string): string {
-  return text.length < 13 ? text : decoder.decode(utf8(text));
-}
-const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 const NAMES: Readonly<Record<CorpusFormat, readonly [string, string]>> = {
   fasta: ['FASTA', 'sequences'],

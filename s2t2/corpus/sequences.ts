@@ -3,7 +3,7 @@
  */
 import type { Sequence } from '../../models/batches.ts';
 import { show, UserError } from '../../models/errors.ts';
-import { pauser, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
+import { Ids, pauser, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { utf8Length } from '../../models/utf8.ts';
 
 /**
@@ -87,7 +87,8 @@ export async function encodeTexts(
 /** Ids of a block, at most. */
 const blockSize = 2 ** 20;
 
-/** Sequences are stretches of large blocks: an array of its own would cost each some hundred bytes more. */
+/** Sequences are stretches of large blocks: an array of its own would cost each some hundred bytes more. An id of a
+ * vocabulary that is not huge takes two bytes. */
 class Encoder {
   readonly sequences: Sequence[] = [];
   private readonly tokenizer: Tokenizer;
@@ -96,7 +97,9 @@ class Encoder {
   private readonly eos: number;
   private readonly drops: boolean;
   private readonly unknowns = { tokens: 0, texts: 0, first: '' };
-  private block = new Int32Array(0);
+  private readonly tokens = new Ids();
+  private readonly small: boolean;
+  private block: Int32Array | Uint16Array = new Int32Array(0);
   private used = 0;
 
   constructor(tokenizer: Tokenizer, context: number) {
@@ -104,6 +107,7 @@ class Encoder {
     if (bos === undefined || eos === undefined)
       throw new UserError('the tokenizer has neither a begin nor an end token; add one to its tokenizer.json');
     [this.tokenizer, this.context, this.bos, this.eos] = [tokenizer, context, bos, eos];
+    this.small = tokenizer.vocabSize <= 2 ** 16;
     this.drops = tokenizer.parts.splits.some(split => split.drops !== undefined);
   }
 
@@ -112,36 +116,43 @@ class Encoder {
   }
 
   add(text: string): void {
+    const { tokens, tokenizer } = this;
     const bytes = utf8Length(text);
     const name = () => `the text ${show(brief(text))} of ${bytes} bytes`;
-    const tokens = encodeNamed(text, this.tokenizer, name);
+    tokens.length = 0;
+    appendNamed(text, tokenizer, tokens, name);
     if (tokens.length + 1 > this.context)
       throw new UserError(
         `${name()} has ${tokens.length} tokens, more than the model's context of ${this.context}; lower --max-bytes`,
       );
     if (this.drops) {
-      const left = tokens.reduce((n, id) => n + this.tokenizer.tokenBytes(id).length, 0);
+      let left = 0;
+      for (let i = 0; i < tokens.length; i++) left += tokenizer.tokenBytes(tokens.values[i]).length;
       if (left < bytes)
         throw new UserError(`${name()} has ${bytes - left} bytes that the tokenizer drops; leave the text out`);
     }
-    this.count(text, tokens);
+    this.count(text);
     const ids = this.reserve(tokens.length + 2);
     ids[0] = this.bos;
-    ids.set(tokens, 1);
+    ids.set(tokens.values.subarray(0, tokens.length), 1);
     ids[ids.length - 1] = this.eos;
     this.sequences.push({ ids, bytes });
   }
 
-  private count(text: string, tokens: Int32Array): void {
+  private count(text: string): void {
     const { unk } = this.tokenizer.specialTokens;
-    if (unk === undefined || !tokens.includes(unk)) return;
+    if (unk === undefined) return;
+    let count = 0;
+    for (let i = 0; i < this.tokens.length; i++) if (this.tokens.values[i] === unk) count++;
+    if (count === 0) return;
     if (this.unknowns.texts++ === 0) this.unknowns.first = brief(text);
-    for (const id of tokens) if (id === unk) this.unknowns.tokens++;
+    this.unknowns.tokens += count;
   }
 
-  private reserve(count: number): Int32Array {
+  private reserve(count: number): Int32Array | Uint16Array {
     if (this.used + count > this.block.length) {
-      this.block = new Int32Array(Math.max(count, Math.min(blockSize, 4 * this.block.length), 1024));
+      const size = Math.max(count, Math.min(blockSize, 4 * this.block.length), 1024);
+      this.block = this.small ? new Uint16Array(size) : new Int32Array(size);
       this.used = 0;
     }
     this.used += count;
@@ -152,9 +163,9 @@ class Encoder {
 const brief = (text: string): string => (text.length > 40 ? `${text.slice(0, 40)}…` : text);
 
 /** A vocabulary trained on other texts may lack a byte of this one: the error says in which text. */
-function encodeNamed(text: string, tokenizer: Tokenizer, name: () => string): Int32Array {
+function appendNamed(text: string, tokenizer: Tokenizer, ids: Ids, name: () => string): void {
   try {
-    return tokenizer.encode(text);
+    tokenizer.append(text, ids);
   } catch (error) {
     if (error instanceof UnknownByte)
       throw new UserError(
