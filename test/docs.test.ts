@@ -16,7 +16,7 @@ export function undocumented(source: string): string[] {
   });
 }
 
-test('an export needs a docstring right above it', () => {
+test('an export needs a docstring directly above it', () => {
   const source = [
     '/** The head of the file. */',
     "import { a } from './a.ts';",

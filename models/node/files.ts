@@ -202,7 +202,7 @@ export async function makeDirectory(path: string): Promise<void> {
   }
 }
 
-/** Makes the directory that a file is to be written into and checks that it can be, before the work that the file is for. */
+/** Creates the directory of a file to be written and checks that it is writable, before the work starts. */
 export async function prepareToWrite(path: string): Promise<void> {
   const directory = dirname(path);
   await makeDirectory(directory);

@@ -1,5 +1,5 @@
 /**
- * GGUF files under attack: whatever a file says, it is read whole or refused with one line for people, soon, and within
+ * GGUF files under attack: whatever a file says, it is read completely or rejected with one line, soon, and within
  * the memory that the file's own size allows.
  */
 import { readFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import { damagedBytes } from '../arbitraries/hostile.ts';
 const read = (bytes: Uint8Array): Promise<LanguageModel> =>
   ggufFiles('m.gguf', bytes.length, async (begin, end) => new Uint8Array(bytes.slice(begin, end))).then(readModel);
 
-/** Reads a file; what was read computes something. Gives the line it was refused with. */
+/** Reads a file; what was read computes something. Returns the line with which it was rejected. */
 async function attack(bytes: Uint8Array): Promise<string | undefined> {
   let model: LanguageModel;
   try {
@@ -48,7 +48,7 @@ test.each(['llama', 'gpt2', 'quantised'])('%s: bytes of the header changed, cut 
   expect(seen).toContain(false);
 });
 
-test('a million bytes that anyone may have sent', async () => {
+test('a million arbitrary bytes', async () => {
   const word = fc.oneof(
     fc.nat(255).map(byte => Uint8Array.of(byte)),
     fc.bigInt({ min: 0n, max: 2n ** 64n - 1n }).map(n => new Uint8Array(BigUint64Array.of(n).buffer)),
@@ -132,7 +132,7 @@ describe('a small model', () => {
       tensors,
     });
 
-  test('is read as it is', async () => {
+  test('is read unchanged', async () => {
     expect(await attack(ggufBytes({ entries, tensors }))).toBeUndefined();
   });
 
@@ -158,7 +158,7 @@ describe('a small model', () => {
     fc.string({ unit: 'binary' }).map(text => [types.string, text] as const),
   );
 
-  test('any key of its metadata has any value, or is missing', async () => {
+  test('any metadata key has any value, or is missing', async () => {
     const seen = new Set<boolean>();
     await fc.assert(
       fc.asyncProperty(fc.constantFrom(...entries.map(([key]) => key)), fc.option(hostile), async (key, value) => {

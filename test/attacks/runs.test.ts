@@ -144,7 +144,7 @@ function start(
   return { child, ended: once(child, 'close').then(([code, signal]) => ({ code, signal, stdout, stderr })) };
 }
 
-test('killed again and again while it writes it ends with the files of a run left in peace', async () => {
+test('killed repeatedly while it writes, it ends with the files of an undisturbed run', async () => {
   const random = new Random(seed);
   const out = at('killed');
   // Each run gets further than the one before: its first calls make and lock the directory, its last ones write the
@@ -159,7 +159,7 @@ test('killed again and again while it writes it ends with the files of a run lef
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('SIGTERM saves and exits with 143; the next run goes on', async () => {
+test('SIGTERM saves and exits with 143; the next run resumes', async () => {
   const out = at('terminated');
   const { code, stderr } = await start(out, signalAt('SIGTERM', { file: /source\.finetune\.safetensors$/ })).ended;
   expect([code, stderr.trim().split('\n').at(-1)]).toEqual([143, 'stopped; run the same command again to resume']);
@@ -168,7 +168,7 @@ test('SIGTERM saves and exits with 143; the next run goes on', async () => {
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('closing stdout early ends a command silently; closing stderr leaves a run going', async () => {
+test('closing stdout early ends a command silently; closing stderr does not stop a run', async () => {
   const reader = spawn(process.execPath, [cli, '--help'], { stdio: ['ignore', 'pipe', 'pipe'] });
   let complaint = '';
   reader.stderr.on('data', (d: Buffer) => {
@@ -184,7 +184,7 @@ test('closing stdout early ends a command silently; closing stderr leaves a run 
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('two runs in one directory: one goes on, the other leaves in one line and touches nothing', async () => {
+test('two runs in one directory: one continues, the other fails with one line and changes nothing', async () => {
   const out = at('shared');
   // The first stops itself in the middle: it must not be over before the second is.
   const first = start(out, signalAt('SIGSTOP', { file: /run\.json$/ }));
@@ -202,7 +202,7 @@ test('two runs in one directory: one goes on, the other leaves in one line and t
   expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));
 });
 
-test('two runs at the very same moment: at most one goes on', async () => {
+test('two runs at the same moment: at most one continues', async () => {
   const out = at('twins');
   const codes = (await Promise.all([start(out).ended, start(out).ended])).map(({ code }) => code);
   expect([
@@ -235,7 +235,7 @@ describe('a disk that fails', () => {
   );
 
   // What is moved away to be replaced is moved back: hence one failing call, not all from it on.
-  test('EIO at any call of the writing of the results, the last ones all', async () => {
+  test('EIO at any call while the results are written', async () => {
     const out = at('results');
     await cp(at('peaceful'), out, { recursive: true });
     const calls = await onFailingDisk('EIO', Infinity, () => adaptHere(out));
@@ -247,7 +247,7 @@ describe('a disk that fails', () => {
     }
   });
 
-  test.skipIf(process.platform !== 'linux')('a place where nothing can be made', async () => {
+  test.skipIf(process.platform !== 'linux')('a place where nothing can be created', async () => {
     const { code, stdout, stderr } = await start('/proc/none').ended;
     expect([code, stdout, stderr.trim().split('\n').at(-1)]).toEqual([
       2,
@@ -257,7 +257,7 @@ describe('a disk that fails', () => {
   });
 });
 
-describe('a state that was damaged', () => {
+describe('a damaged state', () => {
   const state = () => at('damaged', 'work', 's2t2.finetune.safetensors');
   /** The state file of a finished run with metadata and tensors put in the place of its own. */
   async function rewrite(metadata: Record<string, string>, tensors: Record<string, TensorData> = {}): Promise<string> {
@@ -285,7 +285,7 @@ describe('a state that was damaged', () => {
     );
   });
 
-  test('in any way: refused in one line', async () => {
+  test('in any way: rejected with one line', async () => {
     await cp(at('peaceful'), at('damaged'), { recursive: true });
     const bytes = await readFile(state());
     const random = new Random(seed);

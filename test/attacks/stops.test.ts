@@ -1,6 +1,6 @@
 /**
- * A request to stop is heard in every stage that saves its state: between two units of its work the host gets a turn, in
- * which signals arrive. The clock, where a stage looks at one, is held by hand.
+ * Every stage that saves its state obeys a request to stop: between two units of its work the host gets a turn, in
+ * which signals arrive. Where a stage looks at a clock, the test controls it.
  */
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { Random } from '../../engine/index.ts';
@@ -54,7 +54,7 @@ class Watch {
   }
 }
 
-/** Every look at the clock finds that a second has passed: a stage that looks after each unit gives a turn after each. */
+/** Each reading of the clock is a second later, so a stage that reads it after each unit gives a turn after each. */
 const holdClock = () => {
   let now = performance.now();
   vi.spyOn(performance, 'now').mockImplementation(() => (now += 1000));

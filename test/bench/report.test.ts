@@ -32,14 +32,14 @@ function clock(): (milliseconds: number) => void {
 }
 
 describe('the report', () => {
-  test('much arithmetic is held against the peak, much memory against the triad', () => {
+  test('arithmetic-bound work is compared with the peak, memory-bound work with the triad', () => {
     expect(shareOfRoofline(25e9, 1e9, 1, peak)).toBeCloseTo(0.5); // 25 operations a byte: 50 GFLOP/s attainable
     expect(shareOfRoofline(1e9, 8e9, 1, peak)).toBeCloseTo(0.8); // an eighth: 10 GB/s are 1.25 GFLOP/s
     expect(shareOfRoofline(0, 5e9, 1, peak)).toBeCloseTo(0.5);
     expect(shareOfRoofline(59e9, 0, 1, { ...peak, relaxed: 59 })).toBeCloseTo(1);
   });
 
-  test('ratios are to the reference at the same size, changes to the kept run', () => {
+  test('ratios are to the reference at the same size, changes to the saved run', () => {
     const text = renderReport(
       report(row({}), row({ backend: 'reference', seconds: 0.02 }), row({ peer: 'other', seconds: 0.002 })),
       report(row({ seconds: 0.8e-3, spread: 0.04 })),
@@ -48,20 +48,20 @@ describe('the report', () => {
     expect(text).toMatch(/other +2\.00 ms .*10\.0×/);
   });
 
-  test('a peak that moved during the run is said, one that did not is not', () => {
+  test('a peak that moved during the run is reported, a steady one is not', () => {
     expect(disturbance(peak, { ...peak, plain: 47 })).toBe('');
     expect(disturbance(peak, { ...peak, plain: 100 })).toMatch(/NOT QUIET.*multiply and add 50\.0 then 100\.0/);
     expect(disturbance(peak, { ...peak, triad: 5 })).toMatch(/NOT QUIET.*triad 10\.0 then 5\.0/);
   });
 
-  test('a peer with another answer, too few numbers or NaN is refused', () => {
+  test('a peer with a different answer, too few numbers or NaN is rejected', () => {
     expect(() => agree('peer', [1, 2], [1, 2.0001])).not.toThrow();
     expect(() => agree('peer', [1, 2], [1, 2.1])).toThrow('peer gives 2 where ours is 2.1');
     expect(() => agree('peer', [1], [1, 2])).toThrow('1 numbers');
     expect(() => agree('peer', [NaN], [1])).toThrow('NaN');
   });
 
-  test('contenders take turns; one that is slow only once, and first calls are apart', async () => {
+  test('contenders take turns; one slow call does not count, and first calls are separate', async () => {
     const turns: string[] = [];
     const lasts = clock();
     let calls = 0;

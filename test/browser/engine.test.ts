@@ -64,7 +64,7 @@ describe.skipIf(missing)('in Chromium', () => {
     await site?.close();
   });
 
-  test('wasm: every row is float64’s, and has the same bits as in Node', async () => {
+  test('wasm: every operation agrees with float64, and has the same bits as in Node', async () => {
     const { description, rows, submissions } = await page.evaluate(() => inPage.check('wasm'));
     expect(description).toContain('WebAssembly SIMD');
     expect(submissions).toEqual({ webgpu: 0, webgl2: 0 });

@@ -8,7 +8,7 @@ import { measure, type Result } from '../../bench/browser/page/measure.ts';
 import { serve, type Site } from '../../s2t2/app/site/serve.ts';
 import { createWasmBackend, type Backend } from '../../engine/index.ts';
 
-test('a wrong kernel gets no time, a right one does', async () => {
+test('a wrong kernel is not timed, a correct one is', async () => {
   const right: Backend = createWasmBackend({ threads: 1 });
   const wrong: Backend = {
     ...right,
@@ -55,7 +55,7 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
     await site?.close();
   });
 
-  test('the example learns its curve, and has more to learn when the curve is bent', async () => {
+  test('the example learns its curve, and learns again when the curve is bent', async () => {
     await page.waitForFunction('Number(document.getElementById("loss").textContent) < 0.01');
     await page.locator('#pause').click();
     const learned = await output('loss');
@@ -65,7 +65,7 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
     await page.waitForFunction(before => Number(document.getElementById('loss')!.textContent) > 10 * before, learned);
   });
 
-  test('what it measures is in its table, fits a phone, and is posted', async () => {
+  test('its measurements are in its table, fit a phone, and are posted', async () => {
     await page.locator('#measure').click();
     const { isolated, backends, results } = await posted;
     expect(isolated).toBe(true);

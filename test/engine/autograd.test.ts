@@ -91,14 +91,14 @@ describe('which gradients', () => {
     expect(list(grad(add(mul(y, y), y), [x])[0])).toEqual([4 * 27 + 2 * 3]);
   });
 
-  test('with respect to any set: leaves, values in between, the output, one tensor twice', () => {
+  test('with respect to any set: leaves, intermediate values, the output, one tensor twice', () => {
     const [a, b] = [leaf([2]), leaf([5])];
     const m = mul(a, b);
     const y = mul(m, m);
     expect(grad(y, [m, b, y, a, m]).map(g => list(g)[0])).toEqual([20, 40, 1, 100, 20]);
   });
 
-  test('a value in between does not hide what is behind it', () => {
+  test('an intermediate value does not hide what is behind it', () => {
     const x = leaf([3]);
     const m = square(x);
     expect(grad(add(m, x), [m, x]).map(g => list(g)[0])).toEqual([1, 7]);
@@ -116,13 +116,13 @@ describe('which gradients', () => {
     expect(g.freed).toBe(false);
   });
 
-  test('detach cuts one path, the other stays', () => {
+  test('detach cuts one path and keeps the other', () => {
     const x = leaf([2]);
     expect(list(grad(mul(x, x.detach()), [x])[0])).toEqual([2]);
     expect([x.detach().requiresGrad, x.detach().node]).toEqual([false, null]);
   });
 
-  test('noGrad records nothing, and recording goes on after it, even after an error', () => {
+  test('noGrad records nothing, and recording resumes after it, even after an error', () => {
     const x = leaf([2]);
     expect(noGrad(() => mul(x, x).requiresGrad)).toBe(false);
     expect(() =>
@@ -133,11 +133,11 @@ describe('which gradients', () => {
     expect(mul(x, x).requiresGrad).toBe(true);
   });
 
-  test('what is computed from constants only is not recorded', () => {
+  test('a value computed from constants only is not recorded', () => {
     expect(mul(constant([1]), 2).node).toBe(null);
   });
 
-  test('a condition decides and has no gradient of its own: zeros', () => {
+  test('a condition selects and has no gradient of its own: zeros', () => {
     const x = leaf([-1, 2]);
     expect(list(grad(sum(where(x, constant([3, 4]), mul(x, 0))), [x])[0])).toEqual([0, 0]);
     expect(lt(x, 0).requiresGrad).toBe(false);
@@ -252,7 +252,7 @@ describe("an operation of one's own", () => {
     expect([list(y), list(grad(sum(y), [x])[0]), asked]).toEqual([[40, -5], [1000, 1000], 1]);
   });
 
-  test('computes only the gradients that are asked for', () => {
+  test('computes only the requested gradients', () => {
     const [a, b] = [leaf([1]), leaf([2])];
     const asked: string[] = [];
     const product: Op<null> = {
@@ -275,7 +275,7 @@ describe("an operation of one's own", () => {
     expect(asked).toEqual(['b']);
   });
 
-  test('withGradient: a value computed anyhow, a gradient said to be', () => {
+  test('withGradient: any computed value with a given gradient', () => {
     const x = leaf([1, -2]);
     const through = withGradient('straightThrough', [x], relu(x), g => [() => g]);
     expect([list(through), list(grad(sum(through), [x])[0])]).toEqual([
@@ -286,7 +286,7 @@ describe("an operation of one's own", () => {
 });
 
 describe('freeGraph', () => {
-  test('gives the same gradients, frees what is between, and keeps the inputs and the output', () => {
+  test('gives the same gradients, frees intermediate values, and keeps inputs and output', () => {
     const a = leaf([1, 2, 3]);
     const graph = () => {
       const b = exp(mul(a, 2));
@@ -302,7 +302,7 @@ describe('freeGraph', () => {
     });
   });
 
-  test('cannot go with createGraph', () => {
+  test('cannot be combined with createGraph', () => {
     const a = leaf([1]);
     expect(() => grad(square(a), [a], { createGraph: true, freeGraph: true })).toThrow(
       'createGraph needs the graph that freeGraph would free',
@@ -430,7 +430,7 @@ describe('adjoints', () => {
 });
 
 describe('nothing stays behind', () => {
-  test('after a backward pass only the gradients live', () => {
+  test('after a backward pass only the gradients are alive', () => {
     const before = memory();
     const w = leaf(normals([3, 3]), [3, 3]);
     const loss = (): Tensor =>
@@ -470,7 +470,7 @@ describe('nothing stays behind', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('integers have no gradient but lead to numbers that others have', () => {
+  test('integers have no gradient, and tensors that they index do', () => {
     const [x, index] = [leaf([2]), tensor(Int32Array.of(3))];
     expect(list(grad(mul(x, toFloat(index, 'float64')), [x])[0])).toEqual([3]);
   });

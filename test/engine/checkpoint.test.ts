@@ -37,7 +37,7 @@ const recomputed = (x: Tensor, ws: readonly Tensor[]) => ws.reduce((y, w) => che
 const values = (ts: readonly Tensor[]) => ts.map(t => Array.from(t.dataSync()));
 
 describe('checkpoint', () => {
-  test('values and gradients are those without it, bit for bit, whichever inputs learn', () => {
+  test('values and gradients equal those without it, bit for bit, whichever inputs learn', () => {
     fc.assert(
       fc.property(fc.array(fc.boolean(), { minLength: 2, maxLength: 5 }), learns =>
         scope(() => {
@@ -67,7 +67,7 @@ describe('checkpoint', () => {
     for (const t of [x, ...ws]) t.dispose();
   });
 
-  test('at its peak a backward pass holds one layer and the outputs of the others', () => {
+  test('at peak memory a backward pass holds one layer and the outputs of the others', () => {
     const [x, ...ws] = Array.from({ length: 17 }, () => matrix(false));
     const learned = matrix(true);
     const peak = (run: typeof plain) => {

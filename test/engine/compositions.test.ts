@@ -169,7 +169,7 @@ describe('statistics', () => {
     );
   });
 
-  test('amin is the least, and minimum of each line', () => {
+  test('amin is the minimum of each line', () => {
     fc.assert(
       fc.property(withDim, ([s, dim]) => {
         const x = draw(s);
@@ -178,7 +178,7 @@ describe('statistics', () => {
     );
   });
 
-  test('argmax and argmin name the first of equals; topk sorts', () => {
+  test('argmax and argmin return the first of ties; topk sorts', () => {
     const line = fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 1, maxLength: 6 });
     fc.assert(
       fc.property(line, fc.integer({ min: 1, max: 3 }), fc.nat(1), (first, copies, at) => {
@@ -259,7 +259,7 @@ describe('statistics', () => {
   });
 });
 
-test('clamp holds values within bounds, keeps NaN, and passes no gradient where it moved one', () => {
+test('clamp keeps values within bounds, keeps NaN, and passes no gradient where it clamped', () => {
   const x = tensor([-2, -0.5, 0.5, 2, NaN], { dtype: 'float64', requiresGrad: true });
   expect(list(clamp(x, { min: -1, max: 1 }))).toEqual([-1, -0.5, 0.5, 1, NaN]);
   expect(list(clamp(x, { max: 0 }))).toEqual([-2, -0.5, 0, 0, NaN]);
@@ -269,7 +269,7 @@ test('clamp holds values within bounds, keeps NaN, and passes no gradient where 
 });
 
 describe('dropout', () => {
-  test('drops about p of the values and scales the others, in the gradient as in the value', () => {
+  test('drops about p of the values and scales the others, in values and gradients', () => {
     const n = 10_000;
     for (const p of [0.1, 0.5, 0.9]) {
       const x = full([n], 1, { dtype: 'float64', requiresGrad: true });
@@ -306,7 +306,7 @@ describe('logsumexp of a line of −∞', () => {
 });
 
 describe('full', () => {
-  test('a shape that does not fit is an error before anything is written', () => {
+  test('a shape that does not fit in memory is an error before anything is written', () => {
     const wasm = createWasmBackend({ threads: 1, memoryLimit: 2 ** 20 });
     for (const dtype of ['float32', 'int32'] as const)
       expect(() => zeros([2 ** 20, 2 ** 20], { backend: wasm, dtype })).toThrow(

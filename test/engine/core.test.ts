@@ -52,7 +52,7 @@ const wasm = createBackend('wasm');
 beforeAll(() => setBackend(reference));
 
 describe('scope', () => {
-  test('frees what it made but not what it returns, wherever it is', () => {
+  test('frees what it made but not what it returns, at any depth', () => {
     const before = memory();
     const outside = tensor([1, 2, 3]);
     const kept = scope(() => {
@@ -66,7 +66,7 @@ describe('scope', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('frees everything when its function throws, and refuses a promise', () => {
+  test('frees everything when its function throws, and rejects a promise', () => {
     const before = memory();
     expect(() =>
       scope(() => {
@@ -95,7 +95,7 @@ describe('scope', () => {
     w.dispose();
   });
 
-  test('tensors over one buffer live until the last of them is freed', () => {
+  test('tensors that share a buffer keep it until the last one is freed', () => {
     const before = memory();
     const x = tensor([1, 2, 3, 4]);
     const y = reshape(x, [2, 2]);
@@ -107,7 +107,7 @@ describe('scope', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('a freed tensor is an error that says where it was used', async () => {
+  test('using a freed tensor is an error that says where', async () => {
     const x = scope(() => ({ shapeOnly: zeros([2, 3]).describe(), t: null }));
     expect(x.shapeOnly).toBe('float32 tensor [2, 3] on reference');
     const freed = zeros([2, 3]);
@@ -176,7 +176,7 @@ describe('grad', () => {
     expect(numbers(grad(add(x, x), [x])[0])).toEqual([2]);
   });
 
-  test('with respect to any set: leaves, values in between, the output itself', () => {
+  test('with respect to any set: leaves, intermediate values, the output itself', () => {
     const [a, b] = [leaf(2), leaf(5)];
     const m = mul(a, b);
     const y = mul(m, m);
@@ -204,7 +204,7 @@ describe('grad', () => {
     ]);
   });
 
-  test('errors say what is wrong', () => {
+  test('errors state what is wrong', () => {
     const [x, other, constant] = [leaf(1, 2), leaf(1), tensor([1])];
     const y = sum(square(x));
     expect(() => grad(square(x), [x])).toThrow(
@@ -425,7 +425,7 @@ test('one program runs on every backend and reads with await', async () => {
   expect(getBackend().describe()).toContain('reference');
 });
 
-test('no row writes into its inputs', () => {
+test('no operation writes into its inputs', () => {
   const random = new Random(3);
   for (const backend of [reference, wasm]) {
     for (const op of ops) {

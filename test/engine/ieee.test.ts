@@ -143,7 +143,7 @@ describe('rounds once, over subnormals, huge numbers, infinities and NaN', () =>
   });
 });
 
-describe('a function at the ends of the line, at zero and at NaN', () => {
+describe('a function at ±∞, at zero and at NaN', () => {
   test.each<[string, readonly (readonly [number, number])[]]>([
     [
       'exp',
@@ -297,7 +297,7 @@ describe('a line', () => {
   });
 });
 
-test('where takes a branch whole, whatever the other one is', () => {
+test('where takes a branch as it is, whatever the other one holds', () => {
   fc.assert(
     fc.property(
       fc.array(fc.tuple(numbers, numbers, fc.constantFrom(0, -0, 1, -2, NaN)), { minLength: 1, maxLength: 9 }),

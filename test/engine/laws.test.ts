@@ -155,7 +155,7 @@ describe.each(machines.map(machine => [machine.name, machine] as const))('on %s'
     try {
       gradients(machine, op, { ...drawn, inputs: wrong }, normals(210));
     } catch {
-      /* most rows refuse it, in their own words */
+      /* most operations reject it, each with its own message */
     }
     expect(memory()).toEqual(before);
   });
@@ -253,7 +253,7 @@ function stretches(op: TableOp, drawn: Input): Stretch[] {
       });
       return narrow !== null && full !== null && narrow.every((y, i) => y === full[i]);
     } catch {
-      return false; // the row refuses one of the two
+      return false; // the operation rejects one of the two
     }
   });
 }

@@ -60,7 +60,7 @@ describe('methods', () => {
     expect(list(x.where(x.gt(0), 0))).toEqual(list(x.relu()));
   });
 
-  test('a name is taken once', () => {
+  test('a method name can be used once', () => {
     expect(() => addMethods({ exp: x => x })).toThrow('Tensor has a method exp already');
   });
 });
@@ -94,7 +94,7 @@ describe('backward', () => {
     expect(list(x.grad!)).toEqual(g);
   });
 
-  test('says when there is nothing to differentiate by', () => {
+  test('reports an output without anything to differentiate with respect to', () => {
     expect(() => sum(draw([2])).backward()).toThrow('backward: no tensor with requiresGrad leads to the output');
   });
 
@@ -131,21 +131,21 @@ describe('console.log', () => {
     expect(inspect(tensor(values))).toBe(text);
   });
 
-  test('indices are whole numbers; a tensor that learns says so', () => {
+  test('indices are whole numbers; a tensor with requiresGrad says so', () => {
     expect(String(tensor(Int32Array.of(1, -20)))).toBe('tensor([  1, -20], shape=[2], int32, reference)');
     expect(String(tensor([1], { requiresGrad: true }))).toBe(
       'tensor([1.], shape=[1], float32, reference, requiresGrad)',
     );
   });
 
-  test('more than a thousand values are cut to the first and last three of a dim', () => {
+  test('more than a thousand values are cut to the first and last three of each dim', () => {
     const text = String(arange(4000).reshape([40, 100]));
     expect(text.split('\n').length).toBe(7);
     expect(text.split('\n')[0]).toBe('tensor([[   0.,    1.,    2., ...,   97.,   98.,   99.],');
     expect(text.split('\n')[3]).toBe('        ...,');
   });
 
-  test('values that cannot be read at once are left out, and those of a freed tensor', () => {
+  test('values that cannot be read synchronously are left out, and those of a freed tensor', () => {
     const wasm = createWasmBackend({ threads: 1 });
     const device: engine.Backend = { ...wasm, name: 'device', readSync: undefined };
     expect(String(tensor([1, 2], { backend: device }))).toBe('tensor(shape=[2], float32, device)');

@@ -319,7 +319,7 @@ const float = (
 ): Sample => ({ shape, values: Float64Array.from(values) });
 
 describe('the table', () => {
-  test('has an oracle for every row, and no oracle is left over', () => {
+  test('has one oracle for every operation', () => {
     expect(Object.keys(oracles).sort()).toEqual(ops.map(op => op.name).sort());
   });
 
@@ -528,7 +528,7 @@ describe('over shapes', () => {
     );
   });
 
-  test('attention: grouped heads, more keys than queries; a query that is alone', () => {
+  test('attention: grouped heads, more keys than queries; a single query', () => {
     fc.assert(
       fc.property(
         fc.integer({ min: 1, max: 2 }),

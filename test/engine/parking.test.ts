@@ -32,7 +32,7 @@ const place = (seed: number) => tensor(numbers(seed), { shape: [n, n], requiresG
 const list = (t: Tensor) => Array.from(t.dataSync());
 
 describe.each(backends)('on %s', (_, backend) => {
-  test('any order of uses gives the same bits within any limit, and memory is flat', () => {
+  test('any order of uses gives the same bits within any limit, and memory stays flat', () => {
     setBackend(backend);
     const start = memory();
     fc.assert(
@@ -61,7 +61,7 @@ describe.each(backends)('on %s', (_, backend) => {
     );
   });
 
-  test('those read last stay: a second use within the limit brings nothing in again', () => {
+  test('the most recently read stay: a second use within the limit fetches nothing', () => {
     setBackend(backend);
     const fetched: number[] = [];
     const parking = new Parking(10 * bytes);
@@ -83,7 +83,7 @@ describe.each(backends)('on %s', (_, backend) => {
     parked.forEach(t => t.dispose());
   });
 
-  test('reading values does not bring them in; a parameter takes values of its own and the parked ones leave', () => {
+  test('reading values does not fetch them; a parameter gets its own values and the parked ones leave', () => {
     setBackend(backend);
     const start = memory();
     const frozen = new Parking().park(to => to.set(numbers(3)), [n, n]);
@@ -99,7 +99,7 @@ describe.each(backends)('on %s', (_, backend) => {
     expect(memory()).toEqual(start);
   });
 
-  test('values that cannot be had are an error, and leave nothing', () => {
+  test('values that cannot be fetched are an error, and leave nothing', () => {
     setBackend(backend);
     const start = memory();
     const broken = new Parking().park(() => {

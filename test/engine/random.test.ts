@@ -66,7 +66,7 @@ describe('Philox4x32-10', () => {
 });
 
 describe('positions and streams', () => {
-  test('resuming from a position gives what would have come, whatever was drawn before', () => {
+  test('resuming from a position gives the words that would have come next', () => {
     fc.assert(
       fc.property(
         seeds,
@@ -111,7 +111,7 @@ describe('positions and streams', () => {
     );
   });
 
-  test('a split depends on seed, stream and name, not on the position, and moves nothing', () => {
+  test('a split depends on seed, stream and name, not on the position, and does not advance the generator', () => {
     fc.assert(
       fc.property(seeds, names, fc.nat(9), (seed, name, skip) => {
         const random = new Random(seed, 5, skip);

@@ -72,7 +72,7 @@ describe('a rehearsal', () => {
     }
   });
 
-  test('goes beyond any memory, and counts parked tensors while they are in', () => {
+  test('exceeds any memory, and counts parked tensors while they are resident', () => {
     const wide = 2 ** 14; // 1 GiB a matrix
     const need = rehearse(2, () =>
       scope(() => {

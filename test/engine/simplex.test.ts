@@ -102,7 +102,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
       );
     });
 
-    test('does not see a shift of the line', () => {
+    test('does not change when a line is shifted', () => {
       fc.assert(
         fc.property(inputs, fc.integer({ min: -64, max: 64 }), (lines, shift) => {
           const [p, shifted] = [project(lines), project(lines.map(l => l.map(x => x + shift)))];
@@ -161,7 +161,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
       );
     });
 
-    test('brings no two points apart: ‖p − q‖ ≤ ‖x − y‖', () => {
+    test('is 1-Lipschitz: ‖p − q‖ ≤ ‖x − y‖', () => {
       const pairs = fc
         .integer({ min: 1, max: 7 })
         .chain(n =>
@@ -290,7 +290,7 @@ describe.each(kinds.map(kind => [kind.name, kind.dim, kind] as const))(
       );
     });
 
-    test('far from zero it is exact where differences are', () => {
+    test('far from zero it is exact where the differences are', () => {
       fc.assert(
         fc.property(
           fc.array(fc.integer({ min: -3, max: 3 }), { minLength: 1, maxLength: 7 }),

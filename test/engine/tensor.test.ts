@@ -84,7 +84,7 @@ describe.each(backends)('scope on %s', (_, backend) => {
     kept.forEach(t => t.dispose());
   });
 
-  test('gives what it keeps to the scope around it', () => {
+  test('passes what it keeps to the enclosing scope', () => {
     const before = memory();
     scope(() => {
       scope(() => ones([5]));
@@ -92,7 +92,7 @@ describe.each(backends)('scope on %s', (_, backend) => {
     expect(memory()).toEqual(before);
   });
 
-  test('leaves alone what others made', () => {
+  test('does not free tensors from outside', () => {
     const outer = ones([2]);
     scope(() => {
       add(outer, 1);
@@ -113,7 +113,7 @@ describe.each(backends)('scope on %s', (_, backend) => {
     expect(memory()).toEqual(before);
   });
 
-  test('refuses a promise, and frees', () => {
+  test('rejects a promise, and frees', () => {
     const before = memory();
     expect(() => scope(async () => ones([4]))).toThrow(
       'scope: the function returned a promise; read values after the scope, not inside it',
@@ -178,7 +178,7 @@ describe('buffers', () => {
     made.forEach(t => t.dispose());
   });
 
-  test('the peak is the most that was alive, and starts anew when read', () => {
+  test('the peak is the most that was alive, and resets when read', () => {
     peakBytes();
     const start = memory().bytes;
     scope(() => {
@@ -188,7 +188,7 @@ describe('buffers', () => {
     expect(peakBytes()).toBe(start);
   });
 
-  test('assign takes the values and frees the source; who shared the old buffer keeps it', () => {
+  test('assign takes the values and frees the source; tensors that shared the old buffer keep it', () => {
     const before = memory();
     const [p, source] = [tensor([1, 2]), tensor([3, 4])];
     const old = p.alias();
@@ -198,7 +198,7 @@ describe('buffers', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('assign refuses another size, dtype or backend, and then changes nothing', () => {
+  test('assign rejects another size, dtype or backend, and then changes nothing', () => {
     const p = tensor([1, 2]);
     const misfits = [tensor([1, 2, 3]), zeros([2], { dtype: 'float64' }), zeros([2], { backend: wasm })];
     for (const source of misfits) {
@@ -262,11 +262,11 @@ describe('a freed tensor', () => {
     });
   });
 
-  test('names the user when it is read later', async () => {
+  test('names the operation that reads it later', async () => {
     await expect(freed().data()).rejects.toThrow(message('data'));
   });
 
-  test('a graph that its scope has freed is said to be that', () => {
+  test('a graph that its scope has freed is reported as such', () => {
     const a = tensor([2], { requiresGrad: true });
     const y = scope(() => exp(mul(a, 3)));
     expect(() => grad(y, [a])).toThrow(
@@ -349,7 +349,7 @@ describe('making tensors', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('item wants one element', async () => {
+  test('item needs exactly one element', async () => {
     await expect(zeros([2]).item()).rejects.toThrow('item: a tensor of shape [2] does not have exactly one element');
     await expect(zeros([0]).item()).rejects.toThrow('item: a tensor of shape [0] does not have exactly one element');
   });

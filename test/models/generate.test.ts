@@ -30,7 +30,7 @@ function softmax(values: readonly number[], temperature: number): number[] {
 }
 
 describe('sample', () => {
-  test('at temperature 0 it is the likeliest, whatever is drawn; at 1 it is not', () => {
+  test('at temperature 0 it is the most likely token, whatever is drawn; at 1 it is not', () => {
     expect([0, 0.3, 0.6, 0.99].map(u => sample([1, 2, 1.5], 0, 1, { uniform: () => u } as Random))).toEqual([
       1, 1, 1, 1,
     ]);
@@ -48,7 +48,7 @@ describe('sample', () => {
     );
   });
 
-  test('draws among the fewest likeliest that hold top-p, in their proportion', () => {
+  test('draws from the fewest most likely tokens that hold top-p, in proportion', () => {
     fc.assert(
       fc.property(
         logits,
@@ -73,7 +73,7 @@ describe('sample', () => {
     );
   });
 
-  test('at temperature 0 it takes the likeliest, the first of several', () => {
+  test('at temperature 0 it takes the most likely token, the first of ties', () => {
     fc.assert(
       fc.property(logits, values => {
         expect(sample(values, 0, 1, new Random(0))).toBe(values.indexOf(Math.max(...values)));
@@ -138,7 +138,7 @@ describe('generate', () => {
     expect(await all({ maxTokens: 100 })).toHaveLength(12 - 5 + 1);
   });
 
-  test('left in the middle it frees its cache', async () => {
+  test('abandoned midway it frees its cache', async () => {
     const before = memory();
     for await (const id of generate(model, prompt, { maxTokens: 6, random: new Random(1) })) if (id >= 0) break;
     expect(memory()).toEqual(before);
@@ -160,7 +160,7 @@ describe('generate', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('an empty prompt is refused', async () => {
+  test('an empty prompt is rejected', async () => {
     await expect(all({}, new Int32Array())).rejects.toThrow('the prompt is empty');
   });
 });

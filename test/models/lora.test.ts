@@ -113,7 +113,7 @@ test('targets: the layers named are adapted and no other; a seed fixes the adapt
   );
 });
 
-test('a rank or a scale that makes no adapter, and layers that no block has, are errors', () => {
+test('an invalid rank or scale, and layers that no block has, are errors', () => {
   const model = fresh('gpt2');
   for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { alpha: Number.NaN }])
     expect(() => withLora(model, { ...loraDefaults, ...options }, new Random(1))).toThrow(/^lora: rank/);

@@ -109,7 +109,7 @@ describe('Muon', () => {
     expect(Object.keys(muon.state.momentum)).toEqual(['hidden']);
   });
 
-  test('leaks nothing, and refuses to orthogonalise a vector', () => {
+  test('leaks nothing, and rejects a vector', () => {
     const before = memory();
     const [a, b] = [matrix([1, 2, 3, 4], [2, 2]), tensor([1, 2], { backend })];
     const muon = new Muon({ a }, () => true);

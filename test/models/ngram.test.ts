@@ -141,7 +141,7 @@ describe('KneserNey', () => {
     );
   });
 
-  test('refuses to leave out what was never there', () => {
+  test('rejects an occurrence that was never counted', () => {
     const model = new KneserNey([Int32Array.of(1, 2)], { order: 2, vocabSize });
     for (const never of [
       [1, 1],
@@ -154,7 +154,7 @@ describe('KneserNey', () => {
     }
   });
 
-  test('more n-grams than the table of nodes began with places for: contexts keep their counts', () => {
+  test('more n-grams than the initial table of nodes holds: contexts keep their counts', () => {
     const random = new Random(1);
     const long = Int32Array.from({ length: 20_000 }, () => random.integer(vocabSize));
     const [p, model] = [definition([long], 9), new KneserNey([long], { order: 9, vocabSize })];
@@ -164,7 +164,7 @@ describe('KneserNey', () => {
     }
   });
 
-  test('refuses an order below 1', () => {
+  test('rejects an order below 1', () => {
     expect(() => new KneserNey([], { order: 0, vocabSize })).toThrow(/order is 0/);
   });
 });

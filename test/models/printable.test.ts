@@ -67,7 +67,7 @@ describe('printable', () => {
   });
 });
 
-describe('a token to look at', () => {
+describe('a token as shown to people', () => {
   test.each([
     ['', '∅'],
     [' the', '␣the'],

@@ -129,7 +129,7 @@ describe('a state', () => {
   });
 });
 
-describe('how often', () => {
+describe('how often it saves', () => {
   test('0 seconds: after every step', async () => {
     const store = inMemory();
     await train(training(fresh()), { state: store, saveEverySeconds: 0 });

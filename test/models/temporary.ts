@@ -15,7 +15,7 @@ export function temporaryDirectory(): string {
 /** The message of the `UserError` that `promise` must end with: one line, like all of them. */
 export async function refusal(promise: Promise<unknown>): Promise<string> {
   const error: unknown = await promise.then(
-    () => expect.fail('nothing was refused'),
+    () => expect.fail('nothing was rejected'),
     (reason: unknown) => reason,
   );
   if (!(error instanceof UserError)) throw error;

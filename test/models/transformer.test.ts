@@ -155,11 +155,11 @@ describe.each(familyNames)('%s', family => {
     close(logitsOf(model, Int32Array.from([...a, ...b]), 2), [...logitsOf(model, a), ...logitsOf(model, b)]);
   });
 
-  test('refuses a sequence longer than the context', () => {
+  test('rejects a sequence longer than the context', () => {
     expect(() => logitsOf(model, idsOf(33))).toThrow('33 positions exceed the context of 32');
   });
 
-  test('its ends can be given: those of a model of another vocabulary', () => {
+  test('embedding and head can be given: those of a model of another vocabulary', () => {
     const wide = modelOf({ ...config, vocabSize: 29, tied: false }, 2);
     const ids = idsOf(7);
     const hybrid: Transformer = { ...model, config: wide.config, embedding: wide.embedding, head: wide.head };
@@ -220,7 +220,7 @@ const config = llama;
 const model = modelOf(llama);
 
 describe('score', () => {
-  test('gives every sequence the nats it has alone, padded or not, in any batch size', async () => {
+  test('gives every sequence the nats that it has alone, padded or not, in any batch size', async () => {
     const sequences: Sequence[] = [3, 9, 5, 17, 2].map(n => ({ ids: idsOf(n), bytes: n }));
     const before = memory();
     let seen = 0;
@@ -343,7 +343,7 @@ describe('training', () => {
     expect(memory()).toEqual(before);
   });
 
-  test('refuses the state of another run', async () => {
+  test('rejects the state of another run', async () => {
     const state = join(directory, 'another.safetensors');
     const stop = new AbortController();
     await expect(

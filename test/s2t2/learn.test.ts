@@ -72,7 +72,7 @@ test('the paper’s form is s2t2 with its preset, whatever else is asked for', a
   expect(new Set(paper.plan!.nu).size).toBe(1);
 });
 
-test('a start that is worse than a uniform guess is said before phase 1, another is not', async () => {
+test('a start worse than a uniform guess is reported before phase 1, a better one is not', async () => {
   // Logits of scale v/u: the paper's head on a vocabulary of 17 tokens.
   const paper = await starting('paper', { noise: 0.5 });
   expect(paper.said).toHaveLength(1);
@@ -93,7 +93,7 @@ test('a start that is worse than a uniform guess is said before phase 1, another
   expect(said).toEqual([]);
 });
 
-test('a plan that training has ruined is the error, not the loss that came of it; nothing leaks', async () => {
+test('a plan ruined by training is the error, not the resulting loss; nothing leaks', async () => {
   const before = memory();
   const ruin = (cost: (training: Training) => Tensor | null) =>
     methods.s2t2
@@ -118,7 +118,7 @@ test('a plan that training has ruined is the error, not the loss that came of it
   expect(memory()).toEqual(before);
 });
 
-test('an empty row or column is found, a row first', () => {
+test('an empty row or column is found, rows first', () => {
   fc.assert(
     fc.property(plans(), fc.nat(), ({ plan, dense }, pick) => {
       const [u, v] = [plan.mu.length, plan.nu.length];

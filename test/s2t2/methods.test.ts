@@ -59,7 +59,7 @@ describe('starts', () => {
     map.targetIds.forEach((id, i) => expect(to(id)).toEqual(from(map.sourceIds[i])));
   });
 
-  test('truncated: refuses more target tokens than there are source tokens, and takes as many', async () => {
+  test('truncated: rejects more target tokens than source tokens, and accepts as many', async () => {
     const map = tokenMap(context.target, context.target);
     const same = { ...context, source: { ...source, tokenizer: context.target }, target: source.tokenizer };
     await expect(methods.truncated.start(same)).rejects.toThrow(

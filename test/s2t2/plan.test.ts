@@ -1,4 +1,4 @@
-/** Plan files: what was saved is loaded, or the file is refused in one line; never half a plan. */
+/** Plan files: a file loads as it was saved or is rejected with one line; never half a plan. */
 import { readFile, truncate, writeFile } from 'node:fs/promises';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
@@ -42,7 +42,7 @@ test('a plan is the same after saving and loading', async () => {
   );
 });
 
-test('other vocabularies are refused', async () => {
+test('other vocabularies are rejected', async () => {
   await savePlan(path, small);
   expect(await refusal(loadPlan(path, { source: 'x' }))).toContain(
     'was made for another source vocabulary ("s", not "x")',
@@ -86,7 +86,7 @@ describe('the report', () => {
     );
   });
 
-  test('tells a plan that has not converged from one that has', () => {
+  test('distinguishes a converged plan from one that has not converged', () => {
     const reported = (p: Problem, iterations: number) =>
       scope(() => {
         const t = (values: readonly number[], shape: number[]) =>
@@ -114,7 +114,7 @@ describe('the report', () => {
   });
 });
 
-describe('a damaged plan is refused:', () => {
+describe('a damaged plan is rejected:', () => {
   const set = <A extends Int32Array | Float32Array>(values: A, at: number, to: number): A => {
     const copy = values.slice() as A;
     copy[at] = to;
@@ -277,7 +277,7 @@ describe('a damaged plan is refused:', () => {
     );
   });
 
-  test('cut at every length, and after any change of its bytes it loads whole or not at all', async () => {
+  test('cut at any length or with any byte changed, it loads completely or not at all', async () => {
     await savePlan(path, small);
     const whole = await readFile(path);
     for (let length = whole.length - 1; length >= 0; length--) {

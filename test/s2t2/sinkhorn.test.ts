@@ -368,7 +368,7 @@ describe('sparse Sinkhorn', () => {
     );
   });
 
-  test('refuses a number of rounds that is none', () => {
+  test('rejects an invalid number of iterations', () => {
     const one = tensor([1]);
     expect(() => sparseSinkhorn(tensor([[1]]), one, one, { variant: 'dual', iterations: 0 })).toThrow(
       'sparseSinkhorn: iterations is 0',

@@ -21,7 +21,7 @@ const cases = fc
   .map(({ n, variance, numbers }) => ({ n, variance, values: Float32Array.from(numbers.take(n * width)) }));
 const ids = (n: number) => Int32Array.from({ length: n }, (_, i) => i);
 
-test('what is kept and what is drawn have the covariance σ² I between them, and what is kept has mean 0', () => {
+test('kept and drawn rows together have covariance σ² I, and kept rows have mean 0', () => {
   fc.assert(
     fc.property(cases, ({ n, variance, values }) => {
       const { kept, drawn } = isotropicParts({ values, ids: ids(n) }, width, variance);
@@ -57,7 +57,7 @@ test('rows that are isotropic already stay as they are but for their mean, whate
   );
 });
 
-test('rows that are all alike are drawn anew, normal with the variance asked for, and scaled', () => {
+test('identical rows are drawn again, normal with the requested variance, and scaled', () => {
   const [n, variance, scale] = [4000, 0.25, 0.5];
   const values = new Float32Array(n * width).fill(7);
   const spread = spreadRows({ values, ids: ids(n) }, width, { variance, scale, random: new Random(3) });
@@ -103,7 +103,7 @@ test('fewer rows than dimensions: the parts are those of the same rows given man
   );
 });
 
-test('rows mixed with a share of one row are what they were, when divided by the rest of the share', () => {
+test('rows mixed with a share of one row are recovered when divided by the rest', () => {
   fc.assert(
     fc.property(cases, fc.double({ min: 0.05, max: 0.95, noNaN: true }), ({ n, variance, values }, smoothing) => {
       const common = [1, -2, 0.5, 3];

@@ -62,7 +62,7 @@ describeGpu('the device', { shuffle: false }, () => {
     expect([...(await x.grad!.data())]).toEqual([1, 0, 1, 0, 1, 1]);
   });
 
-  test('an index outside is an error at once', () => {
+  test('an index out of range is an error at once', () => {
     scope(() => {
       const table = zeros([3, 2], { backend });
       expect(() => embedding(tensor(Int32Array.of(0, 3), { backend }), table)).toThrow(
@@ -71,7 +71,7 @@ describeGpu('the device', { shuffle: false }, () => {
     });
   });
 
-  test('a tensor longer than indices go is an error that says so', () => {
+  test('a tensor longer than the largest index is an error that says so', () => {
     scope(() => {
       const row = zeros([1, 1 << 16], { backend });
       expect(() => matmul(row, row, { transposeA: true })).toThrow(
@@ -92,7 +92,7 @@ describeGpu('the device', { shuffle: false }, () => {
     again.close!();
   });
 
-  test('a lost device is an error of every read, those under way and later ones', async () => {
+  test('a lost device fails every read, pending and later', async () => {
     let device: GPUDevice | null = null;
     const request = GPUAdapter.prototype.requestDevice;
     GPUAdapter.prototype.requestDevice = async function (descriptor) {
@@ -114,7 +114,7 @@ describeGpu('the device', { shuffle: false }, () => {
   });
 });
 
-test('without a device the error says what was looked for and what to install', async () => {
+test('without a device the error says what was probed and what to install', async () => {
   // WebGL2 needs a canvas, which Node does not have.
   const message = String(await openGpuBackend('webgl2').catch((error: Error) => error.message));
   const [head, ...lines] = message.split('\n');

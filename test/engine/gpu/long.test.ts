@@ -122,7 +122,7 @@ describeGpu('long lines', () => {
   test('attention with fewer queries than keys and grouped heads', async () => {
     await expectSame([normals(2, 37, 6, 8), normals(2, 70, 2, 8), normals(2, 70, 2, 8)], 256, attention);
   });
-  test('matrix products with every operand transposed and ends that are no multiple of four', async () => {
+  test('matrix products with every operand transposed and sizes that are not multiples of four', async () => {
     for (const [transposeA, transposeB] of [
       [false, false],
       [true, false],

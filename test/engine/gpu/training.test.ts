@@ -11,7 +11,7 @@ import { describeGpu, gpu } from './support.ts';
 const backend = gpu;
 
 describeGpu('training a small transformer', () => {
-  test('gives the losses of the reference and of wasm', async () => {
+  test('gives the same losses as the reference and wasm', async () => {
     const steps = 12;
     const wasm = createWasmBackend({ threads: 1 });
     const [expected, ...others] = [
@@ -27,7 +27,7 @@ describeGpu('training a small transformer', () => {
       );
   });
 
-  test('leaves as many buffers and kernels after fifty steps as after three', async () => {
+  test('has as many buffers and kernels after fifty steps as after three', async () => {
     const work = trainingStep(
       backend,
       {

@@ -136,7 +136,7 @@ describe('simplex', () => {
     }
   });
 
-  test('a line without a finite maximum and a mass that is none are errors', () => {
+  test('a line without a finite maximum and an invalid mass are errors', () => {
     const bad = (values: number[], dim: number) => () =>
       scope(() => {
         sparsemax(tensor(Float32Array.from(values), { shape: [2, 2], backend: wasm }), dim);

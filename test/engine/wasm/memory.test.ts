@@ -76,7 +76,7 @@ describe('Allocator', () => {
     );
   });
 
-  test('memory that does not grow is memory that is not there', () => {
+  test('memory that does not grow is an error', () => {
     const allocator = new Allocator(0, 1 << 20, bytes => bytes <= 4096);
     const block = allocator.allocate(3000);
     expect(() => allocator.allocate(3000)).toThrow(OutOfMemory);
@@ -84,7 +84,7 @@ describe('Allocator', () => {
     expect(allocator.allocate(3000)).toBe(block);
   });
 
-  test('the error says what was asked for and what would fit', () => {
+  test('the error says how much was requested and how much would fit', () => {
     const allocator = new Allocator(0, 1 << 20, () => true);
     const first = allocator.allocate(500_000);
     const message = (() => {
@@ -110,7 +110,7 @@ describe('Allocator', () => {
 });
 
 describe('the backend', () => {
-  test('refuses relaxed SIMD where there is none, by a sentence', () => {
+  test('rejects relaxed SIMD where it is not supported, and says why', () => {
     if (detectRelaxedSimd())
       expect(createWasmBackend({ relaxedSimd: true, threads: 1 }).arithmetic).toBe('wasm, relaxed SIMD');
     else
@@ -119,7 +119,7 @@ describe('the backend', () => {
       );
   });
 
-  test('says so when its memory is used up, and works on', () => {
+  test('reports that its memory is used up, and keeps working', () => {
     const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads: 1 });
     expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes requested/);
     const x = backend.upload(new Float32Array(2 ** 18));

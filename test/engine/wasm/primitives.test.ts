@@ -67,7 +67,7 @@ describe('elementwise', () => {
     expectParity([a, b], (backend, [x, y]) => backend.binary(f, x, y, [special.length, special.length]), 1.01);
   });
 
-  test('where takes a branch whole, be the other NaN', () => {
+  test('where takes a branch as it is, even if the other one is NaN', () => {
     for (const [shape, other] of [
       [[3, 5], [5]],
       [[17], []],

@@ -18,7 +18,7 @@ function complaint(bytes: Uint8Array, fileBytes = bytes.length): string {
       .replace(/^m\.gguf: (not a valid GGUF file: )?/, '')
       .replace(/; copy or download it again$/, '');
   }
-  return expect.fail('nothing was refused');
+  return expect.fail('nothing was rejected');
 }
 
 test('metadata and tensors come back as they were written', () => {
@@ -45,7 +45,7 @@ test('metadata and tensors come back as they were written', () => {
   );
 });
 
-test('a header that goes on asks for more bytes, whatever the cut, and then is the same', () => {
+test('a cut header asks for more bytes, wherever it is cut, and then reads the same', () => {
   fc.assert(
     fc.property(ggufContent, fc.double({ min: 0, max: 1, noNaN: true }), (content, share) => {
       const bytes = ggufBytes(content);
@@ -57,7 +57,7 @@ test('a header that goes on asks for more bytes, whatever the cut, and then is t
   );
 });
 
-test('a file that ends in its header or its tensors is refused', () => {
+test('a file that ends in its header or its tensors is rejected', () => {
   fc.assert(
     fc.property(ggufContent, fc.double({ min: 0, max: 1, noNaN: true, maxExcluded: true }), (content, share) => {
       const bytes = ggufBytes(content);
@@ -132,7 +132,7 @@ describe('lies', () => {
     expect(complaint(bytes)).toMatch(message);
   });
 
-  test('a header longer than any', () => {
+  test('a header longer than the limit', () => {
     const bytes = new Uint8Array(MAX_GGUF_HEADER_BYTES);
     bytes.set(file({ entryCount: 1n, tensors: [], entries: [] }).subarray(0, 24));
     new DataView(bytes.buffer).setBigUint64(24, BigInt(MAX_GGUF_HEADER_BYTES), true);

@@ -128,7 +128,7 @@ describe('config.json', () => {
     expect(configText({ rms_norm_eps: 1e-6 })).toBe('{\n  "rms_norm_eps": 0.000001\n}\n');
   });
 
-  test('what is missing is what transformers takes', () => {
+  test('missing fields get the defaults of transformers', () => {
     const least = {
       vocab_size: 9,
       hidden_size: 256,
@@ -154,7 +154,7 @@ describe('config.json', () => {
     });
   });
 
-  test('of GPT-2: its own names; what is missing is what GPT-2 has', () => {
+  test('of GPT-2: its own names; missing fields get the values of GPT-2', () => {
     const own: TransformerConfig = { ...config, family: 'gpt2', keyValueHeads: 4, normEps: 1e-5, tied: true };
     expect(parseConfig(formatConfig(own, tokenizer, 'F32'), 'config.json')).toEqual(own);
     expect(
@@ -177,7 +177,7 @@ describe('config.json', () => {
     });
   });
 
-  test('of LLaMA: what is missing is what transformers takes', () => {
+  test('of LLaMA: missing fields get the defaults of transformers', () => {
     expect(
       parseConfig(
         {
@@ -205,7 +205,7 @@ describe('config.json', () => {
     });
   });
 
-  test('of LLaMA: a head width of its own; the base of rotary positions where transformers 5 puts it', () => {
+  test('of LLaMA: a separate head width; the rotary base where transformers 5 puts it', () => {
     expect(parseConfig({ ...json, head_dim: 4 }, 'config.json')).toEqual(config);
     const wide = { ...config, headWidth: 6 };
     expect(parseConfig(formatConfig(wide, tokenizer, 'F32'), 'config.json')).toEqual(wide);
@@ -283,7 +283,7 @@ describe('config.json', () => {
     [{ num_key_value_heads: 3 }, '4 heads are not a multiple of 3 key/value heads'],
     [{ num_hidden_layers: -1 }, 'layers is -1'],
     [{ num_hidden_layers: 20_000 }, '20000 layers are more than any model has; the limit is 10000'],
-  ])('%o is refused', (change, message) => {
+  ])('%o is rejected', (change, message) => {
     expect(() => parseConfig({ ...json, ...change }, 'config.json')).toThrow(
       new RegExp(`^config\\.json: (transformer: )?${message.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}`),
     );

@@ -113,7 +113,7 @@ describe('writeFileAtomic', () => {
     expect(await readText(path)).toBe('new');
   });
 
-  test('says what is wrong with a target', async () => {
+  test('reports what is wrong with a target', async () => {
     const directory = await fresh();
     expect(await refusal(writeFileAtomic(join(directory, 'no', 'file'), ''))).toBe(
       `${directory}/no: no such file or directory; check the path`,
@@ -210,7 +210,7 @@ describe('writeDirectoryAtomic', () => {
 });
 
 describe('makeDirectory', () => {
-  test('makes what is missing, also many times at once, and leaves what is there', async () => {
+  test('creates missing directories, even concurrently, and leaves existing ones', async () => {
     const directory = await fresh();
     await writeFile(join(directory, 'file'), '');
     await Promise.all(Array.from({ length: 8 }, () => makeDirectory(join(directory, 'a', 'b', 'c'))));
@@ -219,7 +219,7 @@ describe('makeDirectory', () => {
     expect(await readdir(directory)).toEqual(['a', 'file']);
   });
 
-  test('says what is in the way', async () => {
+  test('reports what is in the way', async () => {
     const directory = await fresh();
     await writeFile(join(directory, 'file'), '');
     expect(await refusal(makeDirectory(join(directory, 'file')))).toBe(
@@ -234,7 +234,7 @@ describe('makeDirectory', () => {
   });
 
   test.skipIf(!existsSync('/proc/self'))(
-    'returns where the system refuses new names as if their directory were missing',
+    'returns where the system rejects new names as if their directory were missing',
     async () => {
       expect(await refusal(makeDirectory('/proc/none/deeper'))).toBe(
         '/proc/none: no such file or directory; check the path',

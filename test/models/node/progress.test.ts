@@ -76,7 +76,7 @@ describe('progress of a run', () => {
   });
   afterEach(() => void vi.restoreAllMocks());
 
-  test('one time left for all stages; what an earlier process did takes no time', () => {
+  test('one estimate for all stages; work of an earlier process takes no time', () => {
     const run = runProgress(1000);
     const read = run.stage('source before', 100, 'tokens');
     read.stop(); // came back from a file

@@ -109,7 +109,7 @@ describe('writing', () => {
       { dtype: 'U64', shape: [1], data: Int32Array.of(-1) },
       `${path}: tensor "x" holds a value that U64 cannot; write a wider dtype`,
     ],
-  ] as [string, TensorData, string][])('refuses %s, and leaves the old file', async (_, tensor, message) => {
+  ] as [string, TensorData, string][])('rejects %s, and leaves the old file', async (_, tensor, message) => {
     await writeSafetensors(path, small);
     const before = await readFile(path);
     await expect(writeSafetensors(path, { x: tensor })).rejects.toThrow(message);
@@ -118,7 +118,7 @@ describe('writing', () => {
 });
 
 describe('hostile files', () => {
-  test('a long name is told by its first 80 characters', async () => {
+  test('a long name is shown by its first 80 characters', async () => {
     const name = Array.from({ length: 81 }, (_, i) => String.fromCharCode(0x61 + (i % 26))).join('');
     for (const [length, shown] of [
       [80, name.slice(0, 80)],
@@ -139,7 +139,7 @@ describe('hostile files', () => {
     }
   });
 
-  test('with bytes of the header changed, the file is refused or read whole', async () => {
+  test('with bytes of the header changed, the file is rejected or read as a whole', async () => {
     await writeSafetensors(path, small, { by: 'us' });
     const original = await readFile(path);
     const headerEnd = 8 + Number(original.readBigUInt64LE());
@@ -164,7 +164,7 @@ describe('hostile files', () => {
     );
   });
 
-  test('a file of fewer than the eight bytes of a length is told so', async () => {
+  test("a file too short to hold the header's length is reported as such", async () => {
     for (const size of [0, 7, 8]) {
       await writeFile(path, Buffer.alloc(size));
       expect(
@@ -305,7 +305,7 @@ describe('hostile files', () => {
     expect(await refusal(readSafetensors(path))).toMatch(message);
   });
 
-  test('what is not a file', async () => {
+  test('something other than a file', async () => {
     expect(await refusal(readSafetensors(join(directory, 'none')))).toBe(
       `${directory}/none: no such file or directory; check the path`,
     );
@@ -363,7 +363,7 @@ describe('reading', () => {
     expect(await (await readSafetensors(path)).read('x')).toEqual(Float32Array.of(0.1, Infinity, -0));
   });
 
-  test('an unknown name, a dtype that is not wanted, one that cannot be read', async () => {
+  test('an unknown name, an unwanted dtype, an unsupported one', async () => {
     await writeSafetensors(path, { ...small, f8: { dtype: 'F8_E4M3', shape: [1], data: Uint8Array.of(1) } });
     const file = await readSafetensors(path);
     expect(await refusal(file.read('c'))).toBe(`${path}: has no tensor "c" among its 3; does it belong to this model?`);

@@ -130,7 +130,7 @@ describe('an extended tokenizer', () => {
   });
 });
 
-test('another vocabulary, the same one, or one with other merges first is no extension', async () => {
+test('another vocabulary, the same one, or one with other merges first is not an extension', async () => {
   const { parts } = source;
   const extended = (await extend(domain))!;
   const { tokens, merges } = extended.parts;
@@ -148,7 +148,7 @@ test('another vocabulary, the same one, or one with other merges first is no ext
   expect(isExtension(extended, source)).toBe(false);
 });
 
-test('a tokenizer that cannot be extended is one line', async () => {
+test('a tokenizer that cannot be extended fails with one line', async () => {
   const few = trainBPE(domain, { vocabSize: 40, alphabet: 'seen' });
   const { vocabSize } = source;
   const beyond = new Tokenizer({ ...source.parts, rows: vocabSize - 1 });

@@ -1,5 +1,5 @@
 /**
- * `tokenizer.json`: read back it is the same, Hugging Face's own encoder agrees, and what is wrong is refused in one
+ * `tokenizer.json`: read back it is the same, Hugging Face's own encoder agrees, and what is wrong is rejected with one
  * line.
  */
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
@@ -334,7 +334,7 @@ const proteinFile = tokenizerToJson(proteins24);
 const bytesWrong = (change: (file: File) => void) => broken(proteinFile, change);
 const charactersWrong = (change: (file: File) => void) => broken(characterFile(), change);
 
-describe('refused', () => {
+describe('rejected', () => {
   test.each<[string, () => unknown, string]>([
     ['no JSON', () => parseTokenizerJson('{', 'tokenizer.json'), 'tokenizer.json: not valid JSON'],
     ['deep JSON', () => parseTokenizerJson('['.repeat(1e6), 'tokenizer.json'), 'nested deeper'],
@@ -755,7 +755,7 @@ describe('refused', () => {
     expect(read).toThrow(message);
   });
 
-  test('any damage: one line or a whole tokenizer, never another error', () => {
+  test('any damage: one line or a complete tokenizer, never another error', () => {
     const junk = fc.oneof(
       fc.constantFrom<unknown>(null, true, -1, 1e9, '', 'a b', [], {}, [[]], { type: 'Sequence' }, { type: 'NFC' }),
       fc.jsonValue({ maxDepth: 2 }),

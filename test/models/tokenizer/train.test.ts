@@ -48,7 +48,7 @@ const alphabetSize = (docs: readonly string[]) => 3 + new Set(docs.join('')).siz
 const trainSeen = (docs: readonly string[], merges: number) =>
   trainBPE(docs, { vocabSize: alphabetSize(docs) + merges, alphabet: 'seen', specialTokens });
 
-test('merges what counting anew would merge', () => {
+test('merges what recounting would merge', () => {
   fc.assert(
     fc.property(documents, fc.integer({ min: 1, max: 16 }), (docs, n) => {
       expect(mergesOf(trainSeen(docs, n))).toEqual(naiveMerges(docs, n));
@@ -143,7 +143,7 @@ test('a word far longer than the call stack', () => {
   expect([...t.encode('a'.repeat(2 ** 18 - 1))]).toEqual(Array.from({ length: 18 }, (_, i) => 20 - i));
 });
 
-test('special tokens come first, minFrequency stops, progress is told', () => {
+test('special tokens come first, minFrequency stops, progress is reported', () => {
   const progress: number[] = [];
   const t = trainBPE(proteins, {
     vocabSize: 200,
@@ -180,11 +180,11 @@ test.each([
     () => trainBPE(english, { vocabSize: 300, pattern: /a/i }),
     'pattern has the flags "i"',
   ],
-])('%s is refused', (_, train, message) => {
+])('%s is rejected', (_, train, message) => {
   expect(train).toThrow(message);
 });
 
-test('training that gives the host turns makes the same tokenizer, and ends when it is told to', async () => {
+test('training that yields to the host makes the same tokenizer, and stops when aborted', async () => {
   const options = { vocabSize: 320, alphabet: 'bytes', pattern: gpt2Pattern } as const;
   const inBatches = async function* () {
     for (const document of english) yield [document];

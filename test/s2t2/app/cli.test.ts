@@ -232,7 +232,7 @@ describe('the whole job', () => {
     expect(await fingerprint(at('killed'))).toEqual(await fingerprint(at('whole')));
   });
 
-  test('Ctrl-C saves, says how to go on and exits with 130; the next run goes on', async () => {
+  test('Ctrl-C saves, says how to resume and exits with 130; the next run resumes', async () => {
     await whole();
     const stopped = await spawned(job(at('stopped')), signalAt('SIGINT', { text: 'truncated.finetune' }));
     expect([stopped.code, stopped.stderr.trim().split('\n').at(-1)]).toEqual([
@@ -255,7 +255,7 @@ describe('the whole job', () => {
     ]);
   });
 
-  test('--fresh forgets what was there and does what was not', async () => {
+  test('--fresh discards an earlier run', async () => {
     await whole();
     await cp(at('whole'), at('afresh'), { recursive: true });
     // The later option holds.
@@ -368,7 +368,7 @@ describe('the whole job', () => {
   });
 });
 
-test('an over-long prompt and non-finite weights are one-line errors; stderr of one text is empty', async () => {
+test('an over-long prompt and non-finite weights are one-line errors; one text has no standard error', async () => {
   const llama = oracle('huggingface/llama');
   const long = await s2t2(['generate', '--model', llama, '--prompt', 'the cat sat '.repeat(9)]);
   expect([long.code, long.stdout]).toEqual([2, '']);
@@ -388,7 +388,7 @@ test('an over-long prompt and non-finite weights are one-line errors; stderr of 
   expect([one.code, one.stdout]).toEqual([0, expect.not.stringMatching(/±|NaN/)]);
 });
 
-test('a GGUF file is imported, and goes wherever a model directory goes', async () => {
+test('a GGUF file is imported, and is accepted wherever a model directory is', async () => {
   const [file, out] = [oracle('gguf/olmo.gguf'), at('imported')];
   const imported = await s2t2(['import', file, '--out', out, '--dtype', 'bfloat16']);
   expect([imported.code, imported.stdout]).toEqual([
@@ -492,7 +492,7 @@ describe('what people take away', () => {
 });
 
 describe('the terminal', () => {
-  test('without a command it prints help; a misspelt command or option is answered with a suggestion', async () => {
+  test('without a command it prints help; a misspelt command or option gets a suggestion', async () => {
     const bare = await spawned([]);
     expect([bare.code, bare.stdout, bare.stderr]).toEqual([0, expect.stringMatching(/^Usage: s2t2 /), '']);
     const mistaken = await spawned(['evaluate', '--model', at('missing'), '--data', fixture.test]);
@@ -560,7 +560,7 @@ describe('the terminal', () => {
     expect(existsSync(at('unread', 'report.html'))).toBe(true);
   });
 
-  test.skipIf(process.platform !== 'linux')('output that the disk does not take is one line', async () => {
+  test.skipIf(process.platform !== 'linux')('output to a full disk fails with one line', async () => {
     await whole();
     const full = openSync('/dev/full', 'w');
     const child = spawn(process.execPath, [cli, 'report', '--run', at('whole'), '--source', fixture.model], {
@@ -576,7 +576,7 @@ describe('the terminal', () => {
   });
 });
 
-describe('mistakes are one line, exit code 2, and nothing written', () => {
+describe('mistakes give one line, exit code 2, and write nothing', () => {
   /** A copy of the model directory with one file changed. */
   async function brokenModel(name: string, change: (dir: string) => Promise<void>): Promise<string> {
     await cp(fixture.model, at(name), { recursive: true });
@@ -719,7 +719,7 @@ describe('mistakes are one line, exit code 2, and nothing written', () => {
     ]),
     ['pretrain', [], '--vocab-size', '258'],
   ];
-  test('a number out of range, or none', async () => {
+  test('a number out of range, or not a number', async () => {
     const asked = {
       whole: 'Expected a whole number',
       positive: 'Expected a number above 0',

@@ -26,7 +26,7 @@ async function sleeper(): Promise<{ pid: number; kill: () => Promise<void> }> {
   };
 }
 
-test('makes the directory, gives back what the work gives, and leaves nothing', async () => {
+test('creates the directory, returns the result of the work, and leaves nothing', async () => {
   const directory = join(await fresh(), 'a', 'b');
   expect(await withLock(directory, async () => readdir(directory))).toEqual([`run.${hostname()}-${process.pid}.lock`]);
   await expect(withLock(directory, () => Promise.reject(new Error('no')))).rejects.toThrow('no');
@@ -87,7 +87,7 @@ test.skipIf(process.platform !== 'linux')('a zombie counts as ended', async () =
   await once(parent, 'exit');
 });
 
-test('a process of another host cannot be asked: it is taken to live', async () => {
+test('a process on another host cannot be checked: it counts as alive', async () => {
   const directory = await fresh();
   await writeFile(join(directory, 'run.other-host-1.lock'), '');
   expect(await refusal(withLock(directory, async () => {}))).toContain('process 1 on other-host is running here');

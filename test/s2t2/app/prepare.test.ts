@@ -61,7 +61,7 @@ test('texts are cut into pieces, which both vocabularies write whole', async () 
     }
 });
 
-test('it is said where the text has fewer tokens than asked for, and only there', async () => {
+test('fewer tokens than requested are reported, and only then', async () => {
   const said: string[] = [];
   const { target } = await prepare(source, domain, { ...settings, vocabSize: 300 }, line => said.push(line));
   expect(target.vocabSize).toBeLessThan(300);

@@ -210,11 +210,11 @@ test.each([
 test.each([
   [{ text: 0 }, /a share of 0 of 4 documents leaves none; raise --text/],
   [{ window: 5000 }, /do not fill a window of 5000; lower --window/],
-])('text that is too little is refused before anything is counted: %j', async (few, message) => {
+])('too little text is rejected before anything is counted: %j', async (few, message) => {
   await expect(pretrain({ ...options('few'), ...few })).rejects.toThrow(message);
 });
 
-test('stopped and started again it ends with the same weights; other settings are refused', async () => {
+test('stopped and restarted it ends with the same weights; other settings are rejected', async () => {
   const weights = (name: string) => readFile(join(directory, name, 'model/model.safetensors'));
   await pretrain(options('once'));
   const stop = new AbortController();

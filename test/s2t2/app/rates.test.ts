@@ -33,7 +33,7 @@ test('a grid is the same after writing and reading', async () => {
   );
 });
 
-test('chosen are the rates of the line and the domain at the budget nearest by ratio', () => {
+test('chooses the rates of the row and the domain at the budget nearest by ratio', () => {
   fc.assert(
     fc.property(fc.array(rows, { maxLength: 12 }), fc.integer({ min: 1, max: 10 ** 7 }), (grid, tokens) => {
       const found = chosenRates(grid, 'fvt', 'dna', tokens);
@@ -62,7 +62,7 @@ test.each([
   expect((error as UserError).message).toContain(message);
 });
 
-test('the bundled grid is of lines and domains that there are, and chooses once for each of its lines', async () => {
+test('the bundled grid has known rows and domains only, and one choice for each of its rows', async () => {
   const grid = await readGrid(new URL('../../../s2t2/data/rates.jsonl', import.meta.url).pathname);
   const groups = new Map<string, GridRow[]>();
   for (const row of grid) {

@@ -116,14 +116,14 @@ describe('results.json', () => {
   });
 });
 
-describe('whose a directory is', () => {
+describe('the owner of a directory', () => {
   const run = {
     settings: { seed: 0, budget: { unit: 'tokens', amount: 100 } },
     model: 'a'.repeat(64),
     backend: 'wasm',
   };
 
-  test('the same run again is let in, another is told what differs', async () => {
+  test('the same run is accepted again, another is told what differs', async () => {
     await claim(at('run.json'), run, 'start again with --fresh');
     await claim(at('run.json'), run, 'start again with --fresh');
     const other = { ...run, settings: { ...run.settings, seed: 1 }, model: 'b'.repeat(64) };

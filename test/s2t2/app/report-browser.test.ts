@@ -208,7 +208,7 @@ describe.skipIf(missing)('in Chromium', () => {
     await page.close();
   });
 
-  test('texts that would break out of it stay texts', async () => {
+  test('texts that look like markup stay texts', async () => {
     const plan = {
       ...data.plan!.plan,
       targetIds: Int32Array.of(0, 1),

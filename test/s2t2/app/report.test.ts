@@ -63,7 +63,7 @@ describe('escaping', () => {
     ]);
   });
 
-  test('whatever its texts, a page has the markup of a page of plain ones', () => {
+  test('whatever its texts, a page has the markup of a page of plain text', () => {
     const markup = (page: string) =>
       page
         .replace(dataBlock(page), '')
@@ -121,7 +121,7 @@ describe('tables', () => {
       ? [cell === '' ? '–' : cell]
       : [cell.mean, cell.low, cell.high].map(x => x.toFixed(cell.digits));
 
-  test('every cell is there, in its place, and every number with both ends of its interval', () => {
+  test('every cell is in its place, and every number with both ends of its interval', () => {
     fc.assert(
       fc.property(tables, (table: ReportTable) => {
         const body = renderReport({ ...nothing, tables: [table] }).match(/<tbody>(.*?)<\/tbody>/s)![1];
@@ -192,7 +192,7 @@ describe('tables', () => {
     ]);
   });
 
-  test('an interval that is not finite is its number alone', () => {
+  test('an interval that is not finite shows its number alone', () => {
     for (const broken of [{ low: NaN }, { high: Infinity }, { low: -Infinity, high: Infinity }]) {
       const cells = [
         { mean: 2, low: 1, high: 3, digits: 1 },
@@ -359,7 +359,7 @@ describe('plots', () => {
     ]);
   });
 
-  test('all points are on the picture, unless a tenth of them towers over the rest, which is said', () => {
+  test('all points are on the picture, unless a tenth towers over the rest, which a note says', () => {
     const start = [
       [0, 100],
       [1, 50],
@@ -413,7 +413,7 @@ describe('plots', () => {
     expect([...page.matchAll(/<text class="level"[^>]*>([^<]*)</g)].map(m => m[1])).toEqual(['a · b', 'c']);
   });
 
-  test('a mark is a ring at its point, with its interval, and what the plot says aloud', () => {
+  test("a mark is a ring at its point, with its interval, and part of the plot's label", () => {
     const series = [
       {
         name: 's',
@@ -434,7 +434,7 @@ describe('plots', () => {
     expect(page).toContain('s ends at 10, s measured 5, 2');
   });
 
-  test('every section has its own plots, all of one legend', () => {
+  test('every section has its own plots under one legend', () => {
     const plot = (name: string, section?: string): CurvePlot => ({
       ...plotOf([
         [0, 1],

@@ -217,7 +217,7 @@ test("GPT-2's own checkpoint has no prefix: the translated one, which has a head
   expect(await contents(at('bare-out'))).toEqual(expected);
 });
 
-test('a head that is stored although it is the embedding is not what is translated', async () => {
+test('a stored copy of a tied head is not translated', async () => {
   const model = await source('twice', configs.olmo, 'F32');
   const expected = await contents(await inMemory(model, 'F32'));
   await shard(model, 2);
@@ -366,7 +366,7 @@ describe('stopped', () => {
     }
   });
 
-  test('by a signal it throws, and the next run goes on', async () => {
+  test('on a signal it throws, and the next run resumes', async () => {
     const model = await source('abort', llama, 'F32', 3);
     const stop = new AbortController();
     const options = { model, ...paths, out: at('abort-out') };
@@ -385,7 +385,7 @@ describe('stopped', () => {
   });
 });
 
-describe('refused', () => {
+describe('rejected', () => {
   let model = '';
   beforeAll(async () => {
     model = await source('good', llama, 'F32', 3);
@@ -402,7 +402,7 @@ describe('refused', () => {
   const fields = (change: object) => async (path: string) =>
     writeFile(join(path, 'config.json'), JSON.stringify({ ...(await readJsonFile(path, 'config.json')), ...change }));
 
-  test('a plan of another source vocabulary', async () => {
+  test('a plan with another source vocabulary', async () => {
     await savePlan(
       at('other.safetensors'),
       examplePlan(trainBPE(['another text altogether'], { vocabSize: 30, alphabet: 'seen' })),
@@ -468,7 +468,7 @@ describe('refused', () => {
         'transformer.wte.weight, wte.weight',
     );
   });
-  test('a directory with something else in it, the model itself included', async () => {
+  test('a directory with something else in it, including the model itself', async () => {
     expect(await refusal(translateCheckpoint({ model, ...paths, out: model }))).toContain(
       'is not an unfinished translation; choose an empty directory',
     );

@@ -18,7 +18,7 @@ describe('a table', () => {
     ).toBe('a    long\n───  ────\nbcd     1\ne      23');
   });
 
-  test('wider than the terminal goes on below, with the first column again', () => {
+  test('wider than the terminal continues below, with the first column again', () => {
     expect(renderTable(['name', 'one', 'two'], [['x', '1', '2']], 10)).toBe(
       'name  one\n────  ───\nx       1\n\nname  two\n────  ───\nx       2',
     );

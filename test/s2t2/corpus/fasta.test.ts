@@ -28,7 +28,7 @@ test('any wrapping, case, line ending and compression reads as the same records'
   );
 });
 
-test('any text after a header is read as capital letters, or refused', async () => {
+test('any text after a header is read as capital letters, or rejected', async () => {
   const character = fc.oneof(
     fc.constantFrom(...'MKVmkv*-. \t\n;>7'),
     fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),

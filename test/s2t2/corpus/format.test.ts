@@ -85,7 +85,7 @@ describe('another format is rejected', () => {
       );
   });
 
-  test('by its name alone where that is CSV', () => {
+  test('by its name alone for CSV', () => {
     expect(() => detect('a\n', 'a.csv.gz')).toThrow('a.csv.gz: is CSV, which is not supported');
   });
 
@@ -110,12 +110,12 @@ async function read(content: string, options: CorpusOptions = {}, sizes = [7]) {
   return { texts, said: describeCorpus(reader.summary) };
 }
 
-test('a format that is asked for is taken, whatever the content', async () => {
+test('a requested format is used, whatever the content', async () => {
   expect((await read('>a\nMK\n', { format: 'text' })).texts).toEqual(['>a\nMK']);
   expect((await read('[{"text": "a"}]', { format: 'text' })).texts).toEqual(['[{"text": "a"}]']);
 });
 
-test('what a corpus is and what was left out is told in one line', async () => {
+test('one line says what a corpus is and what was skipped', async () => {
   expect((await read('>a\nM-K*\n>b\n>c\nM*K\n>d\nMKVLAAG\n', { maxLength: 5 })).said).toBe(
     'a: FASTA, 1 sequences, 3 skipped (1 empty, 1 too long, 1 with "*" inside), 1 gap characters and "*" at 1 ' +
       'ends dropped',

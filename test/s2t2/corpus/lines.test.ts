@@ -148,7 +148,7 @@ test.each([
   expect(await refusal(read(Buffer.from(begin, 'latin1')))).toBe(`${path}: ${message.replace('FILE', path)}`);
 });
 
-test('what a reader throws ends the reading', async () => {
+test('an error in the reader ends the reading', async () => {
   await writeFile(path, gzipSync('a\n'.repeat(1_000_000)));
   const stop = new AbortController();
   stop.abort(new Error('enough'));

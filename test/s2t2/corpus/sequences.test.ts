@@ -29,7 +29,7 @@ test('pieces are the text, none is empty, none is longer than asked for unless i
 
 const known = { vocabSize: 8, alphabet: 'seen', specialTokens: defaultSpecialTokens } as const;
 
-test('a byte that no training text has is told with its text, where the vocabulary has no unknown token', () => {
+test('a byte missing from the training texts is reported with its text, if there is no unknown token', () => {
   const target = trainBPE(['MKVLA'], known);
   const lacking = () => toSequences(['MKVL', `MKVX${'A'.repeat(60)}`], target, 128);
   expect(lacking).toThrow(
@@ -61,7 +61,7 @@ test('sequences run from begin to end token and know their bytes, however many t
   });
 });
 
-test('what is unknown is counted, and encoding can be stopped', async () => {
+test('unknown bytes are counted, and encoding can be stopped', async () => {
   const target = trainBPE(['MKVLA'], { vocabSize: 16 });
   const { unknown } = await encodeTexts(['MKV', 'MUUV', 'M', 'éM'], target, 128);
   expect(unknown).toEqual({ tokens: 4, texts: 2, first: 'MUUV' });

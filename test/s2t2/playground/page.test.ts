@@ -167,7 +167,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
     ['half.fasta.gz', gzipSync(`>a\n${letters(5000)}\n`).subarray(0, -20)],
   ];
 
-  test('a bad file is the command line’s one line beside the drop zone, and the page goes on', async () => {
+  test('a bad file gives the command line’s one line beside the drop zone, and the page keeps working', async () => {
     await open(1);
     for (const [name, content] of bad) {
       const path = join(directory, name);
@@ -191,7 +191,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () 
     await page.getByRole('alert').filter({ hasText: 'few.txt: 1 text is too few' }).waitFor();
   });
 
-  test('of a huge file the page reads what it uses, and says so', async () => {
+  test('the page reads only what it uses of a huge file, and says so', async () => {
     await open(1);
     const data = await page.evaluateHandle(() => {
       const transfer = new DataTransfer();

@@ -51,7 +51,7 @@ describe('English', () => {
   });
 });
 
-test('a cache where the manifest cannot be copied is refused in one line', async () => {
+test('a cache to which the manifest cannot be copied is rejected with one line', async () => {
   const cache = await mkdtemp(join(tmpdir(), 's2t2-english-'));
   await mkdir(join(cache, 'package.json'));
   await expect(loadEnglish({ cache, log: () => {} })).rejects.toThrow(

@@ -122,7 +122,7 @@ describe('split', () => {
     expect(chooseApart([item('x')], [item('train')], 1, [hit('train', 'x', 1)])).toEqual({ chosen: [], rejected: 1 });
   });
 
-  test('a hit just below either bound keeps nobody out', async () => {
+  test('a hit just below either bound excludes nothing', async () => {
     const items = ['a', 'b', 'c'].map(name => item(name));
     const related = (similarity: number, coverage: number) =>
       split(
@@ -157,7 +157,7 @@ describe('split', () => {
   });
 });
 
-test('shared stretches are counted as by hand', () => {
+test('shared stretches are counted as in a hand-made example', () => {
   // Pieces that repeat, so that stretches are shared within a text and between texts.
   const text = fc
     .array(fc.constantFrom('a'.repeat(20), 'b'.repeat(13), 'abcdefghijklmnopqrstuvwxyz', '日本語'), {
@@ -255,7 +255,7 @@ describe('making a domain', () => {
     );
   });
 
-  test('more texts than there are is told with the number there is', async () => {
+  test('a request for more texts than exist is rejected with their number', async () => {
     const run = options({ train: 50 });
     unpack(run.work, japanesePages(40));
     expect(await refusal(makeDomain('japanese', run))).toBe(
@@ -280,7 +280,7 @@ describe('programs of the system', () => {
     process.env.PATH = bin;
   };
 
-  test('a missing one is named, with what to do about it', async () => {
+  test('a missing one is named, with what to do', async () => {
     programs({});
     expect(await refusal(makeDomain('dna', options()))).toBe(
       'apt-get: not found; this needs Debian or Ubuntu; elsewhere fetch the package from packages.debian.org and ' +
@@ -301,7 +301,7 @@ describe('programs of the system', () => {
     expect(await refusal(makeDomain('dna', run))).toBe('xz: not found; install it with: apt-get install xz-utils');
   });
 
-  test('one that fails is told with its last line, and leaves no half of a package', async () => {
+  test('one that fails is reported with its last line, and leaves no partial package', async () => {
     programs({ 'apt-get': 'echo "Reading lists" >&2; echo "E: Unable to locate package" >&2; exit 100' });
     expect(await refusal(makeDomain('dna', options()))).toBe(
       'apt-get: failed: E: Unable to locate package; try apt-get update, or fetch the package from ' +
@@ -405,7 +405,7 @@ esac`,
     expect(Object.keys(read('installed.json'))).toEqual(Object.keys(dependencies).sort());
   });
 
-  test('a package that is not there, or that is none of Debian, is told', async () => {
+  test('a missing package, or one not from Debian, is reported', async () => {
     const missing = join(directory, 'none.deb');
     expect(await refusal(makeDomain('greek', options({ package: missing })))).toBe(
       `${missing}: no such file; --package expects Debian's package libreoffice-help-el`,

@@ -57,7 +57,7 @@ describe('BLAST databases', () => {
     );
   });
 
-  test('another version, a strange residue, a cut header and a cut index are refused', () => {
+  test('another version, an unknown residue, a cut header and a cut index are rejected', () => {
     const proteins = [
       { name: 'P1', sequence: 'MKV' },
       { name: 'P2', sequence: 'ACD' },
@@ -132,7 +132,7 @@ describe('metastudent-data', () => {
     }
   });
 
-  test('another package is told', async () => {
+  test('reports a wrong package', async () => {
     expect(await refusal(readProteins(folder({ 'usr/share/metastudent-data/readme': '' })))).toMatch(
       /holds no dataset; this is not the package metastudent-data$/,
     );

@@ -1,4 +1,4 @@
-/** The paper's table in small: stopped and resumed it is the same, every figure is there, and mistakes are refused. */
+/** The paper's table in small: stopped and resumed it is the same, every figure is there, and mistakes are rejected. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -173,7 +173,7 @@ describe('paper', () => {
     expect(begun.filter(l => /^(table|equal)/.test(l))).toEqual([]);
   });
 
-  test('refuses a transfer to a model that is none, or without plans, before it trains anything', async () => {
+  test('rejects a transfer to an invalid model, or without plans, before it trains anything', async () => {
     const trained: string[] = [];
     const log = (line: string) => trained.push(line);
     await expect(paper({ ...options('nowhere'), transfer: join(directory, 'nowhere'), log })).rejects.toThrow(
@@ -185,7 +185,7 @@ describe('paper', () => {
     expect(trained).toEqual([]);
   });
 
-  test('refuses a line that is none', async () => {
+  test('rejects an unknown row', async () => {
     await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(
       /no line 'sauce'; there are source, truncated/,
     );

@@ -86,7 +86,7 @@ describe('Bootstrap', () => {
     expect(Math.abs(error / wanted - 1)).toBeLessThan(4 * Math.hypot(0.035, 0.016));
   });
 
-  test('refuses methods of other seeds or sequences', () => {
+  test('rejects methods of other seeds or sequences', () => {
     const bootstrap = new Bootstrap([1, 1], 3, options);
     expect(() =>
       bootstrap.bitsPerByte([

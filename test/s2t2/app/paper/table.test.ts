@@ -251,7 +251,7 @@ describe('learning rates', () => {
   }
   const tried = (rows: readonly Rates[]) => rows.map(r => [r.rate, r.planRate, r.bodyRate]);
 
-  test('the least bits per byte, and no more is tried where it lies inside', async () => {
+  test('the fewest bits per byte, and no further value is tried where it lies inside', async () => {
     const { rates: found, rows } = await choose('source', r => 1 + Math.abs(r.rate - 2) + r.bodyRate / 100);
     expect(found).toEqual(new Map([['source', { rate: 2, planRate: 10, bodyRate: 0.125 }]]));
     expect(tried(rows)).toEqual([
@@ -358,7 +358,7 @@ describe('learning rates', () => {
 describe('a finished cell', () => {
   const cell: Cell = { key: 'any', method: line('source').method, settings: base };
 
-  test('is known by what fixes it, whatever it is called', async () => {
+  test('is identified by what determines it, whatever its name', async () => {
     const bench = await benchOf();
     const name = cellName(bench, cell);
     expect(name).toMatch(/^[0-9a-f]{16}$/);
@@ -373,7 +373,7 @@ describe('a finished cell', () => {
     expect(new Set([name, ...others.map(([b, c]) => cellName(b, c))]).size).toBe(1 + others.length);
   });
 
-  test('that is damaged is trained again', async () => {
+  test('is trained again where it is damaged', async () => {
     for (const text of ['', '{"result": {', '{}', 'null']) {
       const bench = await benchOf();
       await mkdir(join(bench.out, 'cells'));
@@ -382,7 +382,7 @@ describe('a finished cell', () => {
     }
   });
 
-  test('of an earlier run is copied, with its plan; one of this run comes first', async () => {
+  test('is copied from an earlier run with its plan; one of this run takes precedence', async () => {
     const [bench, before] = [await benchOf(), await benchOf()];
     const later = { ...bench, earlier: before.out };
     await keep(before, cell, result(3));
