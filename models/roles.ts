@@ -117,7 +117,7 @@ function isMark(tokenizer: Tokenizer, id: number): boolean {
 export function withTemplate(tokenizer: Tokenizer, source: Tokenizer): Tokenizer {
   const { bos, eos } = tokenizer.specialTokens;
   if (bos === undefined || tokenizer.parts.postProcessor !== undefined) return tokenizer;
-  const marks = { begin: bos, ...(eos !== undefined && endsTexts(source) && { end: eos }) };
+  const marks = { begin: bos, ...(eos !== undefined && marksTexts(source).end && { end: eos }) };
   const special = (id: number, type_id: number) => ({ SpecialToken: { id: tokenizer.token(id), type_id } });
   const sequence = (name: 'A' | 'B', type_id: number, begins: boolean) => [
     ...(begins ? [special(marks.begin, type_id)] : []),
@@ -134,24 +134,28 @@ export function withTemplate(tokenizer: Tokenizer, source: Tokenizer): Tokenizer
   return new Tokenizer({ ...tokenizer.parts, postProcessor });
 }
 
-/** Whether the post-processor of a `tokenizer.json` puts the end token after a single text. */
-export function endsTexts(tokenizer: Tokenizer): boolean {
-  const { eos } = tokenizer.specialTokens;
-  if (eos === undefined) return false;
-  const name = tokenizer.token(eos);
+/** Whether the post-processor of a `tokenizer.json` puts the begin token before a single text, and the end token after. */
+export function marksTexts(tokenizer: Tokenizer): { readonly begin: boolean; readonly end: boolean } {
+  const { bos, eos } = tokenizer.specialTokens;
   // Kept as it was read, and read by nothing else: any of it may be missing.
-  const ends = (step: PostProcessor | null | undefined): boolean => {
-    if (step?.type === 'Sequence') return Array.isArray(step.processors) && step.processors.some(ends);
-    if (step?.type !== 'TemplateProcessing') return Array.isArray(step?.sep) && step.sep[0] === name;
-    return Array.isArray(step.single) && step.single.at(-1)?.SpecialToken?.id === name;
-  };
-  return ends(tokenizer.parts.postProcessor as PostProcessor | undefined);
+  const steps = (step: PostProcessor | null | undefined): readonly (PostProcessor | null | undefined)[] =>
+    step?.type === 'Sequence' && Array.isArray(step.processors) ? step.processors.flatMap(steps) : [step];
+  const all = steps(tokenizer.parts.postProcessor as PostProcessor | undefined);
+  const has = (id: number | undefined, at: 0 | -1, whole: 'cls' | 'sep') =>
+    id !== undefined &&
+    all.some(step => {
+      const single = Array.isArray(step?.single) ? step.single.at(at)?.SpecialToken?.id : undefined;
+      const named = Array.isArray(step?.[whole]) ? step[whole][0] : undefined;
+      return (single ?? named) === tokenizer.token(id);
+    });
+  return { begin: has(bos, 0, 'cls'), end: has(eos, -1, 'sep') };
 }
 
-/** What is looked at of a post-processor: a template, BERT's or RoBERTa's (`sep`), or several in turn. */
+/** What is looked at of a post-processor: a template, BERT's or RoBERTa's (`cls`, `sep`), or several in turn. */
 interface PostProcessor {
   readonly type?: unknown;
   readonly processors?: readonly (PostProcessor | null)[];
   readonly single?: readonly ({ readonly SpecialToken?: { readonly id?: unknown } } | null)[];
+  readonly cls?: readonly unknown[];
   readonly sep?: readonly unknown[];
 }

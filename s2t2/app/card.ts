@@ -4,7 +4,7 @@
  */
 import { requiredFields } from '../../models/checkpoint.ts';
 import { openModel } from '../../models/node/checkpoint.ts';
-import { endsTexts } from '../../models/roles.ts';
+import { marksTexts } from '../../models/roles.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { selectedBy, type Row } from '../cell.ts';
 import type { Plan } from '../plan.ts';
@@ -123,7 +123,11 @@ function modelCard(
   const vocabulary = isExtension(from, target)
     ? `the source model's vocabulary of ${from.vocabSize} tokens and ${target.vocabSize - from.vocabSize} more`
     : `a vocabulary of ${target.vocabSize} tokens in place of the source model's ${from.vocabSize}`;
-  const ends = endsTexts(target);
+  const { begin, end } = marksTexts(target);
+  const added = [...(begin ? ['the begin token'] : []), ...(end ? ['the end token'] : [])];
+  const marks =
+    `The tokenizer adds ${added.length > 0 ? added.join(' and ') : 'neither'}` +
+    (end ? ",\nas the source's does: a prompt to be continued is without it." : ', so that a prompt can be continued.');
   return `---
 ${head.join('\n')}
 ---
@@ -141,17 +145,14 @@ ${Object.entries(table)
 
 ${after}
 
-Every text began with the begin token in training and ended with the end token. ${
-    ends
-      ? "As the source's does, the tokenizer adds the end\ntoken: take it off a prompt that is to be continued."
-      : 'The tokenizer does not add the end\ntoken, so that a prompt can be continued.'
-  }
+Every text began with the begin token in training and ended with the end token. ${marks}
 
 \`\`\`python
+import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 model, tokenizer = AutoModelForCausalLM.from_pretrained("."), AutoTokenizer.from_pretrained(".")
-ids = tokenizer("", return_tensors="pt").input_ids${ends ? '[:, :-1]' : ''}
+ids = torch.tensor([[tokenizer.bos_token_id, *tokenizer("", add_special_tokens=False).input_ids]])
 print(tokenizer.decode(model.generate(ids, do_sample=True, max_new_tokens=100)[0], skip_special_tokens=True))
 \`\`\`
 `;
