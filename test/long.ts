@@ -10,7 +10,7 @@ import { Command, InvalidArgumentError } from 'commander';
 import { startVitest } from 'vitest/node';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const { minutes, exhaustive, filter } = new Command('test:long')
+const { minutes, exhaustive, filter, playground } = new Command('test:long')
   .description('runs the tests on fresh seeds for so many minutes')
   .option(
     '--minutes <n>',
@@ -26,8 +26,9 @@ const { minutes, exhaustive, filter } = new Command('test:long')
     '--exhaustive',
     'first hold the functions of WebAssembly against all 2³² floats, which takes half an hour by itself',
   )
+  .option('--playground', 'instead, use the playground for so many minutes and hold its memory flat')
   .parse()
-  .opts<{ minutes: number; exhaustive?: boolean; filter: string }>();
+  .opts<{ minutes: number; exhaustive?: boolean; filter: string; playground?: boolean }>();
 
 /** The test files whose inputs depend on the seed. */
 async function seeded(): Promise<string[]> {
@@ -55,6 +56,12 @@ async function round(files: readonly string[], seed: number): Promise<string[]> 
   return failed;
 }
 
+if (playground) {
+  process.env.SOAK_MINUTES = String(minutes);
+  const soak = await startVitest('test', ['test/s2t2/playground/soak'], { root, watch: false });
+  await soak.close();
+  process.exit();
+}
 if (exhaustive) {
   process.env.LONG_TESTS = '1';
   const failed = await startVitest('test', ['test/engine/wasm/math'], { root, watch: false });

@@ -25,12 +25,24 @@ export function chromiumPath(): string | null {
 const common = ['--no-sandbox', '--enable-unsafe-webgpu'];
 const software = ['--use-webgpu-adapter=swiftshader', '--enable-unsafe-swiftshader'];
 
-export async function launchChromium({ gpu = false } = {}): Promise<Browser> {
+/** `args` are further flags of Chromium's. */
+export async function launchChromium({
+  gpu = false,
+  args = [],
+}: {
+  gpu?: boolean;
+  args?: readonly string[];
+} = {}): Promise<Browser> {
   const executablePath = chromiumPath();
   if (executablePath === null)
     throw new Error(
       'no chromium on the PATH; install it (Debian: apt-get install chromium) or open the page in your own browser',
     );
   // Who calls has a limit of their own: on a busy machine half a minute may be too short.
-  return chromium.launch({ executablePath, headless: true, timeout: 0, args: gpu ? common : [...common, ...software] });
+  return chromium.launch({
+    executablePath,
+    headless: true,
+    timeout: 0,
+    args: [...common, ...(gpu ? [] : software), ...args],
+  });
 }

@@ -53,7 +53,7 @@ export interface Finished {
 /** Milliseconds between two pieces of news of a training stage. */
 const newsEvery = 120;
 /** Looking at a plan may take this share of the time. */
-const watchingShare = 0.15;
+const watchingShare = 0.05;
 
 /** Runs all rows, or resumes them. */
 export async function runMethods(run: Run): Promise<Finished> {

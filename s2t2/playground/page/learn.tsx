@@ -63,7 +63,7 @@ function SettingsForm(): JSX.Element {
     <>
       <div class="controls">
         <Slider
-          label="Training tokens for each row"
+          label="Training tokens per row"
           value={Math.log10(tokens)}
           min={3}
           max={5.5}

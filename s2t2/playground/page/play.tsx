@@ -46,7 +46,7 @@ export function Play(): JSX.Element {
     <Section
       id="play"
       title="4. Play with the result"
-      lead="Colour is surprise in bits per byte: the darker a token, the less the model expected it."
+      lead="Colour is surprise in bits per byte: a token without colour was expected, a deep red one was not."
     >
       <Problem>{problem.value}</Problem>
       <h3>Generate</h3>

@@ -20,8 +20,10 @@ const sizes = ({ name, family, parameters, vocabulary, context }: ModelSummary):
   `${name}, ${family}, ${(parameters / 1e6).toFixed(1)} M parameters, ` +
   `${vocabulary.toLocaleString('en')} tokens, context ${context}`;
 
-const ranBy = ({ description }: BackendReport): string =>
-  `Training, scoring and generation run on ${description}; passed its check. ` +
+/** What a backend says of itself, without its name before it. */
+const plainly = ({ description }: BackendReport): string => `${description.replace(/^\w+: /, '')}; passed its check`;
+const ranBy = (report: BackendReport): string =>
+  `Training, scoring and generation run on ${plainly(report)}. ` +
   `Tokenizers and the layer at the top run on the processor.`;
 
 const titles: Readonly<Record<BackendName, string>> = { wasm: 'WebAssembly', webgpu: 'WebGPU', webgl2: 'WebGL2' };
@@ -40,7 +42,7 @@ function optionOf(name: BackendName) {
 function Offers(): JSX.Element {
   const line = (name: (typeof gpuNames)[number]) => {
     const { value, busy, error } = stateOf(name);
-    if (value) return `passed its check: ${value.description}.`;
+    if (value) return `${plainly(value)}.`;
     if (busy) return 'being checked …';
     return error === null ? 'checked when this section is in view.' : `not available: ${error}.`;
   };
@@ -48,7 +50,7 @@ function Offers(): JSX.Element {
     <ul class="offers">
       {gpuNames.map(name => (
         <li key={name} data-backend={name}>
-          <b>{titles[name]}</b> {line(name)}
+          <b>{titles[name]}:</b> {line(name)}
         </li>
       ))}
     </ul>

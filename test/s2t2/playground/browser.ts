@@ -60,6 +60,7 @@ export async function drop(page: Page, name: string, content: string | Uint8Arra
     [name, bytes],
   );
   await page.dispatchEvent('.drop', 'drop', { dataTransfer: data });
+  await data.dispose(); // it would keep the file alive
 }
 
 /** Drags a directory of this machine onto an element, as a person does. */
