@@ -2,10 +2,9 @@
  * All figures of the GPU in one run of eight minutes at most: `npm run bench:gpu -- --help`.
  *
  * Matrix products in GFLOP/s and memory-bound rows in GB/s, each as a share of what the card can do: of its data sheet
- * where
- * `--peak` and `--bandwidth` give it, of a loop of multiply-adds and a copy measured in the same run otherwise. Then
- * training steps and the main job, in turns with wasm on the same machine. On SwiftShader, a device in software, the
- * same script runs on tiny inputs, and its figures check the script and nothing else.
+ * where `--peak` and `--bandwidth` give it, of a loop of multiply-adds and a copy measured in the same run otherwise.
+ * Then training steps and the main job, in turns with wasm on the same machine. On SwiftShader, a device in software,
+ * the same script runs on tiny inputs, and its figures check the script and nothing else.
  */
 import { spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

@@ -3,8 +3,8 @@
  * ours: no rotary embedding, and no moments in the update.
  *
  * Run without `jit`, because that is faster: compiled as a whole, this step takes over one and a half times as long. It
- * may
- * still not be the best that jax-js can do (others have measured more on such machines); the ratio is an upper bound.
+ * may still not be the best that jax-js can do (others have measured more on such machines); the ratio is an upper
+ * bound.
  */
 import { Random } from '../engine/index.ts';
 import { stepBatch, stepConfig } from './step.ts';

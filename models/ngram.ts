@@ -5,8 +5,7 @@
  *     p(w | h) = max(c(h w) − D, 0) / c(h ·) + D · N₁₊(h ·) / c(h ·) · p(w | h′),    h′ = h without its first token
  *
  * c counts occurrences in the highest order and, below it, the different tokens seen before h w; D = n₁ / (n₁ + 2 n₂)
- * of
- * each order, from how many n-grams have c = 1 and c = 2. Below order 1 stands the uniform distribution.
+ * of each order, from how many n-grams have c = 1 and c = 2. Below order 1 is the uniform distribution.
  */
 
 /** n-grams as paths of a trie: node 0 is the empty one, children are found by (node, token) in one hash table. */
@@ -166,8 +165,7 @@ export class KneserNey {
 
   /**
    * Adds scale · p(w | context) to out[offset + w] for all w in V, as if this one occurrence of the token at `at` in
-   * its
-   * context, which must be in the training text, had not been counted: what the model would say of it held out. The
+   * its context, which must be in the training text, had not been counted: its probability if it were held out. The
    * discounts stay. Where the longest context is the token's only one there, the next shorter one speaks.
    */
   leaveOneOut(ids: Int32Array, at: number, out: Float32Array, offset: number, scale: number): void {

@@ -61,8 +61,7 @@ export function orderZero(train: readonly string[], test: readonly string[]): Sc
 
 /**
  * Order 0 of a vocabulary: tokens coded by their frequencies in the training text, each count raised by one half. A
- * model
- * that has not got below it knows how frequent tokens are and has not learned what follows what.
+ * model that has not got below it knows how frequent tokens are and has not learned what follows what.
  */
 export function unigram(train: readonly string[], test: readonly string[], tokenizer: Tokenizer): Score[] {
   const counts = new Float64Array(tokenizer.vocabSize).fill(0.5);

@@ -1,7 +1,6 @@
 /**
  * Phase 1: a plan is learned by the frozen model's loss on target text. What is learned is a cost Ĉ (u, v) of order
- * one; a
- * layer makes a plan of it, and the plan makes both ends of the model.
+ * one; a layer makes a plan of it, and the plan makes both ends of the model.
  */
 import { matmul, noGrad, Random, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';

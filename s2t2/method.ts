@@ -1,7 +1,6 @@
 /**
  * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary,
- * made
- * from the pretrained one, and says what it has spent of the training budget.
+ * made from the pretrained one, and says what it has spent of the training budget.
  */
 import type { Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';

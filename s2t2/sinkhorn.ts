@@ -81,8 +81,8 @@ export function rounds(
 
 /**
  * The plan is max(X + φ + γ, 0), computed as the projection of X + φ on the columns, whose threshold −γ is. The sum
- * would
- * carry a rounding error of order ε |X|, which can exceed ν; the projection subtracts the maximum of each column first.
+ * would carry a rounding error of order ε |X|, which can exceed ν; the projection subtracts the maximum of each column
+ * first.
  */
 function dual(x: Tensor, mu: Tensor, nu: Tensor, iterations: number): SinkhornResult {
   let [phi, gamma] = [x, x]; // set in the first round

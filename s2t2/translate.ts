@@ -89,8 +89,7 @@ function sourceFactor({ embedding, head }: Ends, nu: Tensor, columns: Tensor, by
  *
  * Both ends and the row sums are one sparse product. It gives a gradient on the support of the plan only, and no other
  * is needed: a plan of `sparseSinkhorn` comes out of a projection, whose derivative reads nothing and gives 0 outside
- * the
- * support. For a plan with negative entries `product` is `matmul`.
+ * the support. For a plan with negative entries `product` is `matmul`.
  */
 export function translateEnds(
   plan: Tensor,

@@ -8,8 +8,7 @@
  * The file holds when its process began, so that another program that has its number by now is not taken for it.
  *
  * Honest limits: processes of another host cannot be asked whether they live, and where there is no /proc, not when
- * they
- * began. What cannot be told is taken for a run, and the error names the file to delete.
+ * they began. What cannot be told is taken for a run, and the error names the file to delete.
  */
 import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';

@@ -1,7 +1,7 @@
 /** The baselines of the paper's table: random ends, the unconstrained plan, and the dense plan. */
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { createReferenceBackend, memory, scope, tensor, type Tensor } from '../../engine/index.ts';
+import { createReferenceBackend, memory, scope, tensor } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { train } from '../../models/train.ts';
 import type { Context } from '../../s2t2/method.ts';
@@ -12,7 +12,7 @@ import { problems } from '../arbitraries/transport.ts';
 import { tinyContext } from './fixture.ts';
 import { disposeModel, parameters } from '../../models/weights.ts';
 
-const backend = createReferenceBackend() as unknown as Tensor['backend'];
+const backend = createReferenceBackend();
 
 let source: LanguageModel;
 let context: Context;

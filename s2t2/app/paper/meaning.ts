@@ -1,7 +1,6 @@
 /**
  * Whether the plan means anything: do seeds agree on its support, does it matter which row is whose, and are amino
- * acids
- * that replace each other in evolution translated alike?
+ * acids that replace each other in evolution translated alike?
  */
 import { Random } from '../../../engine/index.ts';
 import { score } from '../../../models/score.ts';

@@ -1,7 +1,6 @@
 /**
  * The script of a report (view/live/report.ts and what it imports), as `npm run build` has bundled it: a report holds
- * it
- * inside, so that it stays one file that makes no network requests.
+ * it inside, so that it stays one file that makes no network requests.
  */
 import { readFile } from 'node:fs/promises';
 import type { ReportData } from '../../view/data.ts';

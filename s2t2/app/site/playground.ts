@@ -1,7 +1,6 @@
 /**
  * The playground as a static site: files by path, for `serve` or for a directory of any web server. Paths are relative,
- * so
- * that it may lie anywhere.
+ * so that it may lie anywhere.
  */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';

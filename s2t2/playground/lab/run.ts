@@ -1,7 +1,6 @@
 /**
  * A run of several methods, as the command line's `adapt` makes it: the same cells from the same seeds, with states in
- * the
- * browser's storage, news for the page, and a gate after every training step at which the visitor may hold it.
+ * the browser's storage, news for the page, and a gate after every training step at which the visitor may hold it.
  */
 import { score } from '../../../models/score.ts';
 import { sha256 } from '../../../models/sha256.ts';

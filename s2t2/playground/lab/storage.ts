@@ -1,7 +1,6 @@
 /**
  * Where a run is kept between visits: the browser's own database, under one name. What the application keeps as files
- * in
- * `work/` are entries here, so that a reloaded page resumes by the same means as a killed process.
+ * in `work/` are entries here, so that a reloaded page resumes by the same means as a killed process.
  */
 import { safetensorsFromBytes } from '../../../models/safetensors/source.ts';
 import { safetensorsBytes } from '../../../models/safetensors/write.ts';

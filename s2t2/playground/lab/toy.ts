@@ -1,7 +1,7 @@
 /**
  * The page's first exhibit: a plan small enough to be seen whole. Twelve target tokens of proteins, twenty source
- * tokens,
- * the letters; a cost of noise and of what the text of the tokens says; the sparse layer beside the entropic one.
+ * tokens, the letters; a cost of noise and of what the text of the tokens says; the sparse layer beside the entropic
+ * one.
  */
 import { createBackend, noGrad, Random, scope, tensor, type Tensor } from '../../../engine/index.ts';
 import { compress, reportPlan, type Plan } from '../../plan.ts';

@@ -1,7 +1,6 @@
 /**
  * Downloads of what a page shows: a table or the points of a plot as CSV, with all their digits, a plot as SVG. The
- * buttons
- * say in `data-download` what they give, as `csv table-0`, `csv plot-2` or `svg plot-2`.
+ * buttons say in `data-download` what they give, as `csv table-0`, `csv plot-2` or `svg plot-2`.
  */
 import type { PlotView } from '../chart.ts';
 import type { ReportTable } from '../data.ts';

@@ -1,7 +1,6 @@
 /**
  * The picture of the plan at work: draws what is in view, moves it with pointer, wheel and keys, and takes a new plan
- * at
- * any time. Its markup is `renderPicture`'s.
+ * at any time. Its markup is `renderPicture`'s.
  */
 import type { PictureView } from '../picture.ts';
 

@@ -1,6 +1,6 @@
 /** The forecast of memory: what a run takes, and what is said where a run does not fit. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { createWasmBackend, getBackend, memory, peakBytes, setBackend, type Backend } from '../../../engine/index.ts';
+import { createWasmBackend, getBackend, memory, peakBytes, setBackend } from '../../../engine/index.ts';
 import { adapt } from '../../../s2t2/app/adapt.ts';
 import { describeForecast, fitMemory, forecast, fullest, parkingFor } from '../../../s2t2/app/memory.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
@@ -11,7 +11,7 @@ import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyModel } from '../fixture.ts';
 
 const before = getBackend();
-beforeAll(() => setBackend(createWasmBackend({ threads: 1 }) as unknown as Backend));
+beforeAll(() => setBackend(createWasmBackend({ threads: 1 })));
 afterAll(() => setBackend(before));
 
 /** SmolLM2-135M, and OLMo-1B. */
