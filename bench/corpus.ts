@@ -5,7 +5,7 @@
  *     npm run bench:corpus [-- MEGABYTES [PYTHON]]      64 by default; PYTHON is one with `tokenizers`
  *
  * The corpora are the bundled proteins and source code, repeated with every letter in 50 changed, so that no two
- * records are alike. Each stage runs in a process of its own: its peak memory is its own, start of Node included.
+ * records are alike. Each stage runs in a separate process: its peak memory is its own, start of Node included.
  * Seconds of the processor stand beside those of the clock, for on a busy machine only they can be compared.
  */
 import { spawnSync } from 'node:child_process';

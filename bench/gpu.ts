@@ -257,7 +257,7 @@ ${leftOut.map(what => `\nleft out: ${what}`).join('')}\n`);
   gpu.close?.();
 }
 
-/** Seconds of the command line's main job in a process of its own, in a directory that is gone afterwards. */
+/** Seconds of the command line's main job in a separate process, in a directory that is gone afterwards. */
 async function jobSeconds(backend: string, tokens: number): Promise<number> {
   const out = await mkdtemp(join(tmpdir(), 's2t2-bench-'));
   try {

@@ -5,7 +5,7 @@
  *     npm run bench:models -- --model smollm2 [--modes all,ends,lora,plan] [--python /path/to/python]
  *
  * The source model waits outside the backend's memory in 16 bits, as the command line keeps it; the target vocabulary
- * has 512 tokens, a batch 512. Each mode runs in a process of its own, so that memory is that of the mode. With a
+ * has 512 tokens, a batch 512. Each mode runs in a separate process, so that memory is that of the mode. With a
  * Python that has torch and transformers, the same step runs there in turn, on as many threads.
  */
 import { fork, spawnSync } from 'node:child_process';
@@ -194,7 +194,7 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
   }
 }
 
-/** Runs a mode, or generation, in a process of its own. */
+/** Runs a mode, or generation, in a separate process. */
 function measureApart<M extends Mode | 'generation'>(
   model: string,
   mode: M,

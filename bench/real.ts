@@ -5,7 +5,7 @@
  *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the cells that are missing
  *     npm run bench:real -- --table                                    the table of those that are there
  *
- * A cell is a run of `s2t2 adapt` in a process of its own, so that its peak memory is its own. Stopped anywhere, the
+ * A cell is a run of `s2t2 adapt` in a separate process, so that its peak memory is its own. Stopped anywhere, the
  * same command resumes. A finished cell is a line of `--cells` (scores of the texts among its figures), which is
  * committed: later work starts from there.
  */

@@ -37,7 +37,7 @@ export async function measureStep(backend: Backend, peak: Peak): Promise<Measure
   return stepRow(step, backend.name, timing, peak);
 }
 
-/** The same with relaxed SIMD where that needs a flag of V8, and so a process of its own. */
+/** The same with relaxed SIMD where that needs a flag of V8, and so a separate process. */
 export async function measureRelaxedStep(threads: number): Promise<Measurement> {
   const child = fork(fileURLToPath(new URL('./relaxed.js', import.meta.url)), [String(threads)], {
     execArgv: ['--experimental-wasm-relaxed-simd'],

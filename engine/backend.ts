@@ -53,7 +53,7 @@ export interface Backend<S extends Storage = Storage> {
   describe(): string;
   /** What the bits of a result depend on: on one machine, backends of one `arithmetic` give the same bits. */
   readonly arithmetic: string;
-  /** Bytes of tensors that can be alive at once, where the backend has a limit of its own. */
+  /** Bytes of tensors that can be alive at once, where the backend has its own limit. */
   readonly memoryLimit?: number;
 
   // Storage: 3 primitives, and a synchronous read where the machine has one.

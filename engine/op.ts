@@ -133,7 +133,7 @@ function nodeOf<A>(op: Op<A>, inputs: readonly Tensor[], attributes: A): Node {
 }
 
 /**
- * A value with a gradient of one's own: `output` is computed from `inputs` in any way, and `vjp` gives, for its
+ * A value with a custom gradient: `output` is computed from `inputs` in any way, and `vjp` gives, for its
  * gradient and the inputs whose gradients are needed, one function per input, or null. Tensors that `vjp` closes over
  * must live until the gradient is taken.
  */

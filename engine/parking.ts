@@ -4,7 +4,7 @@
  * checkpoint, and are widened on the way in; nothing has to be read back, since nobody writes into a tensor.
  *
  * A 32-bit WebAssembly memory ends at 4 GiB; this is how a model with more weights than that computes in it. It is not
- * for parameters: one that learns gets values of its own with its first update, and those stay.
+ * for parameters: one that learns gets its own values with its first update, and those stay.
  */
 import type { Backend, Storage, TypedArray } from './backend.ts';
 import { bytesPerElement, type Shape } from './backend.ts';

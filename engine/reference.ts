@@ -178,8 +178,8 @@ function checkIndex(op: string, index: V, n: number, least: number): TypedArray 
 }
 
 /**
- * The maximum of every line. In the name of the operation that was called, refuses lines without one and masses that
- * are none.
+ * The maximum of every line. Throws, naming the operation, on lines without a finite maximum and on masses that are not
+ * positive and finite.
  */
 function topOfLines(op: string, x: V, mass: V | undefined, dim: number): TypedArray {
   const { outer, n, inner } = aroundDim(x.shape, dim);
@@ -238,7 +238,7 @@ const simplexThreshold: Kernel<ReferenceStorage> = {
   },
 };
 
-/** The reference backend: float32 and float64, one thread, no limit of its own. */
+/** The reference backend: float32 and float64, one thread, no limit. */
 export function createReferenceBackend(): Backend<ReferenceStorage> {
   return {
     name: 'reference',

@@ -27,7 +27,7 @@ export interface Buffer {
   storage(): Storage;
   /** A copy of the values, where it can be had without the backend (`parking.ts`). */
   read?(): TypedArray;
-  /** Leaves the backend until the next use: a hint, when a reader has got values of its own. */
+  /** Leaves the backend until the next use: a hint, when a reader has got its own values. */
   evict?(): void;
   /** Gives up all memory; no use after it. */
   free(): void;
@@ -87,7 +87,7 @@ export function account(bytes: number): void {
   peak = Math.max(peak, live.bytes);
 }
 
-/** @internal Runs `fn` with counts of its own, in which it starts with nothing; gives the most bytes alive in it. */
+/** @internal Runs `fn` with separate counts, in which it starts with nothing; gives the most bytes alive in it. */
 export function counted(fn: () => void): number {
   const [outside, outsidePeak] = [{ ...live }, peak];
   Object.assign(live, { tensors: 0, bytes: 0 });
@@ -376,7 +376,7 @@ export function written(shape: Shape, write: (to: Float32Array) => void, options
 
 /**
  * A tensor of one value everywhere, float32 unless `dtype` says otherwise. Memory is asked for before anything is
- * written: a shape that does not fit is an error at once.
+ * written: a shape that does not fit is an immediate error.
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
   checkShape('full', shape);

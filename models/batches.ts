@@ -129,7 +129,7 @@ export function planBatches(
   return new BatchPlan(sequences, tokensPerBatch, budget, random, distinct);
 }
 
-/** The batches of a run, each made when it is asked for; `planBatches` makes one. */
+/** The batches of a run, each made when it is requested; `planBatches` makes one. */
 export class BatchPlan implements Batches {
   /** Batches in all. */
   readonly length: number;

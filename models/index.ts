@@ -1,6 +1,6 @@
 /**
- * Language models on the engine: tokenizer, transformer, optimisers, training, checkpoints, generation. It knows nothing
- * of S2T2, and runs in any JavaScript: what needs Node is in `node/`.
+ * Language models on the engine: tokenizer, transformer, optimisers, training, checkpoints, generation. It knows
+ * nothing of S2T2 and runs in any JavaScript environment; what needs Node is in `node/`.
  */
 export * from './adamw.ts';
 export * from './batches.ts';

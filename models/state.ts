@@ -166,7 +166,7 @@ export function checksum(bytes: Uint8Array): [number, number] {
 }
 
 /**
- * Seconds between the end of one save and the beginning of the next: no fewer than asked for, and so many that saving
+ * Seconds between the end of one save and the beginning of the next: no fewer than requested, and so many that saving
  * takes at most `saveShare` of the time. 0 asks for a save after every step, whatever it costs.
  */
 export const saveInterval = (everySeconds: number, secondsOfOne: number): number =>

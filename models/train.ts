@@ -52,7 +52,7 @@ export interface TrainingOptions {
   readonly state?: StateStore;
   /** Where the parameters that did best on validation data are kept; needed where there is validation. */
   readonly best?: StateStore;
-  /** Names what the run depends on (configuration, data, backend): a state of another run is refused. */
+  /** Names what the run depends on (configuration, data, backend): a state of another run is rejected. */
   readonly fingerprint?: string;
   /**
    * The least time between saves, 20 if missing; a state that takes long to save is saved less often (`saveInterval`).

@@ -57,7 +57,7 @@ export interface Vocabularies {
   readonly targetSize?: number;
 }
 
-/** Reads a plan and refuses it when it is damaged or was made for other vocabularies. */
+/** Reads a plan and rejects it when it is damaged or was made for other vocabularies. */
 export async function parsePlan(file: TensorSource, expected: Vocabularies = {}): Promise<Plan> {
   const { path } = file;
   const metadata = (key: string): string => {

@@ -14,7 +14,7 @@ export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly budget: Budget;
   /**
    * Smaller budgets that the run was finished with before, in order, in the same unit: each is a cycle of finetuning
-   * with a schedule of its own (warm restarts, Loshchilov & Hutter 2017), and the plan has its share of the first.
+   * with its own schedule (warm restarts, Loshchilov & Hutter 2017), and the plan has its share of the first.
    * Missing: none.
    */
   readonly continuedFrom?: readonly number[];

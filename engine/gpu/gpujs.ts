@@ -70,7 +70,7 @@ export interface Gpu {
 /** A function that kernels call. */
 export type Helper = (...args: never[]) => number;
 
-/** The module `gpu.js`. It is handed to the backend, so that the engine imports it only where a GPU is asked for. */
+/** The module `gpu.js`. It is handed to the backend, so that the engine imports it only where a GPU is requested. */
 export interface GpuModule {
   readonly GPU: new (settings: { mode: never }) => unknown;
   readonly Input: new (values: never, size: never) => object;

@@ -34,7 +34,7 @@ export interface GpuBackend extends Backend<GpuStorage> {
 }
 
 /**
- * Makes the backend and runs one kernel on it; an error when that does not give what it should in the mode asked for.
+ * Makes the backend and runs one kernel on it; an error when that does not give what it should in the requested mode.
  */
 export async function createGpuBackend(gpujs: GpuModule, { mode }: GpuOptions): Promise<GpuBackend> {
   const machine = new Machine(gpujs, mode, [...helpers, ...lineHelpers], [...functions, siluSlope]);

@@ -36,9 +36,9 @@ export function position(i: number, step: number, size: number): number {
 }
 
 /**
- * Functions that kernels call, of whole numbers that stay so: what their arguments and results are, gpu.js is told. One
- * that calls another is called by kernels only: gpu.js writes shaders' functions in an order that WebGL2 takes no
- * deeper.
+ * Functions of whole numbers that kernels call; gpu.js must be told the types of their arguments and results. A
+ * function that calls another is called by kernels only, since WebGL2 does not accept the order in which gpu.js would
+ * write a deeper chain.
  */
 export const helpers = [divide, remainder, placeOf, position];
 

@@ -3,8 +3,9 @@
  * several threads, thread p of `parts` taking elements p, p + parts, …, so that neighbours read neighbours; their
  * results are a shorter line, which is reduced again. A thread adds in blocks of 32: few roundings follow each other.
  *
- * The kernels of sums differ in one term and repeat the loop around it. gpu.js translates the text of a kernel without
- * what it closes over, so a term cannot be handed in; text put together from parts would not be checked by TypeScript.
+ * The sum kernels differ in one term and repeat the loop around it. gpu.js translates the source text of a kernel
+ * without its closure, so a term cannot be passed in; source assembled from strings would escape TypeScript's checks,
+ * and one kernel that chose its term by an argument would read two operands where a plain sum has one.
  */
 import type { Reduction } from '../backend.ts';
 import type { KernelSource, Thread, Values } from './gpujs.ts';

@@ -4,9 +4,9 @@
  * Blocks come in size classes, so that a training loop, which asks for the same sizes over and over, finds every block
  * on a list: four classes to an octave for small blocks, of which at most a fifth is unused, and multiples of 64 KiB
  * for large ones. Beyond the lists memory is handed out from its end. Before the end moves by a large block, and when
- * it has reached the limit, free neighbours are joined and cut anew.
+ * it has reached the limit, free neighbours are joined and split again.
  *
- * A block has `slack` bytes more than were asked for: kernels read and write whole vectors at ragged ends.
+ * A block has `slack` bytes more than were requested: kernels read and write whole vectors at ragged ends.
  */
 const alignment = 64;
 const slack = 32;
@@ -19,7 +19,7 @@ interface Region {
   bytes: number;
 }
 
-/** No block of the size that was asked for is left. */
+/** No block of the requested size is left. */
 export class OutOfMemory extends Error {
   override readonly name = 'OutOfMemory';
 }
@@ -141,7 +141,7 @@ export class Allocator {
     }
   }
 
-  /** After `join`: the largest number of bytes that could be asked for. */
+  /** After `join`: the largest number of bytes that could be requested. */
   private largest(): number {
     const free = Math.max(this.limit - this.end, ...this.regions.map(r => r.bytes));
     // The largest class that fits, less the slack.

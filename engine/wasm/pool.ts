@@ -69,7 +69,7 @@ for (;;) {
   Atomics.notify(words, gate);
 }}`;
 
-/** Whether this thread may sleep: the main thread of a page may not, and is told so by an exception. */
+/** Whether this thread may block: the main thread of a page may not, and `Atomics.wait` throws there. */
 function maySleep(words: Int32Array<ArrayBufferLike>): boolean {
   try {
     Atomics.wait(words, word.job, words[word.job], 0);

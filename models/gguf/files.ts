@@ -1,6 +1,6 @@
 /**
  * A GGUF file as the files of a Hugging Face model directory. Quantised tensors are handed out as float32, others in
- * the dtype they are stored in. A tensor is read when asked for, block by block; one whose rows lie in another order
+ * the dtype they are stored in. A tensor is read on demand, block by block; one whose rows lie in another order
  * (architectures.ts) is in memory whole.
  */
 import type { ModelFiles } from '../checkpoint.ts';
@@ -17,7 +17,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** Reads the bytes from `begin` to before `end` of a file, into a buffer of their own. */
 export type ByteRange = (begin: number, end: number) => Promise<Bytes>;
 
-/** The first reading of a header; one that is longer is read anew, four times as much of it. */
+/** The first reading of a header; one that is longer is read again, four times as much of it. */
 const FIRST_BYTES = 2 ** 20;
 /** Elements that are decoded at once: a multiple of every block's. */
 const ELEMENTS = 2 ** 21;

@@ -44,7 +44,7 @@ const MAX_ENTRIES = 2 ** 16;
 const MAX_DIMENSIONS = 4;
 
 /**
- * Reads a header from the first bytes of a file of `fileBytes` bytes; undefined where the header goes on after them.
+ * Reads a header from the first bytes of a file of `fileBytes` bytes; undefined where the header extends beyond them.
  * `path` is named in errors.
  */
 export function parseGguf(bytes: Uint8Array, fileBytes: number, path: string): GgufHeader | undefined {
@@ -143,7 +143,7 @@ export function damagedGguf(path: string, what: string): UserError {
 /** A name from a file as an error shows it: in quotes, on one line, not too long. */
 const quote = (name: string): string => JSON.stringify(name.length > 80 ? `${name.slice(0, 80)}…` : name);
 
-/** The header goes on after the bytes that are here. */
+/** The header extends beyond the bytes that are here. */
 class Short extends Error {}
 
 type NumberArray = new (buffer: ArrayBuffer) => ArrayLike<number> | BigInt64Array | BigUint64Array;

@@ -2,7 +2,7 @@
 import { show, UserError } from '../errors.ts';
 import type { MetadataValue } from './header.ts';
 
-/** Metadata that is read key by key; it remembers which keys were asked for. */
+/** Metadata that is read key by key; it remembers which keys were requested. */
 export class Metadata {
   readonly path: string;
   readonly #values: ReadonlyMap<string, MetadataValue>;
@@ -66,7 +66,7 @@ export class Metadata {
     return this.#find(key, 'a list of numbers', is);
   }
 
-  /** The keys that begin so and that nobody has asked for. */
+  /** The keys that begin so and that nobody has requested. */
   unread(prefix: string): string[] {
     return [...this.#values.keys()].filter(key => key.startsWith(prefix) && !this.#asked.has(key));
   }

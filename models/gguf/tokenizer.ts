@@ -2,7 +2,7 @@
  * The tokenizer of a GGUF file as Hugging Face's `tokenizer.json` and `tokenizer_config.json`, whose reader then checks
  * it:
  *
- *     tokenizer.ggml.model   "gpt2": byte-level BPE; how text is cut into words is told by a name, tokenizer.ggml.pre
+ *     tokenizer.ggml.model   "gpt2": byte-level BPE; how text is cut into words is given by a name, tokenizer.ggml.pre
  *                            "llama": SentencePiece's BPE, whose tokens have scores in place of merges
  *     tokenizer.ggml.tokens, token_type, merges, scores, and an id for each role
  *

@@ -7,7 +7,7 @@ import { isGguf } from './gguf.ts';
 
 /** Larger files beside a model are no licence and no template. */
 const LARGEST_CARRIED = 2 ** 20;
-/** Weights, in whatever format, and what is written anew for another vocabulary. */
+/** Weights, in whatever format, and what is written again for another vocabulary. */
 const weights = String.raw`(safetensors|bin)(\.index\.json)?|pt|pth|ckpt|h5|msgpack|onnx|gguf|ot`;
 const vocabulary = String.raw`.*tokenizer.*|special_tokens_map\.json|added_tokens\.json|vocab\..*|merges\.txt`;
 const written = String.raw`config\.json|generation_config\.json|README\.md|(record|rates|translation)\.json`;

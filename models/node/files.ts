@@ -55,7 +55,7 @@ function isSystemError(error: unknown): error is Error & { code: string; path?: 
   return error instanceof Error && 'code' in error && typeof error.code === 'string';
 }
 
-/** Opens a regular file for reading. Pipes and devices are refused: opening one may wait for ever. */
+/** Opens a regular file for reading. Pipes and devices are rejected: opening one may wait for ever. */
 export async function openFile(path: string): Promise<{ handle: FileHandle; size: number }> {
   try {
     const info = await stat(path);

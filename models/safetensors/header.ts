@@ -112,7 +112,7 @@ function parseEntry(cursor: Cursor, name: string): TensorEntry {
   if (dtype === undefined || shape === undefined || offsets?.length !== 2)
     return cursor.fail(`tensor ${quote(name)} lacks its dtype, shape or two data_offsets`);
   const [begin, end] = offsets;
-  // A product too large to be exact is larger than any difference of two offsets, so it is refused as well.
+  // A product too large to be exact is larger than any difference of two offsets, so it is rejected as well.
   const bytes = shape.includes(0) ? 0 : shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
   if (end - begin !== bytes)
     cursor.fail(

@@ -1,7 +1,7 @@
 /**
  * Named tensors that can be read, whatever holds them: a file, several files, bytes in memory.
  *
- * A checkpoint may be larger than memory, so a tensor is read when asked for, as numbers or as its raw bytes, block by
+ * A checkpoint may be larger than memory, so a tensor is read on demand, as numbers or as its raw bytes, block by
  * block. Numbers arrive in the two forms the engine has: floating dtypes as float32, integers as int32 (one that does
  * not fit is an error). Bytes are little-endian, in files and, it is assumed, in memory.
  */
@@ -35,7 +35,7 @@ export interface Checkpoint extends TensorSource {
 /** The size of a block, the last one of a tensor excepted. */
 export const BLOCK_BYTES = 8 * 2 ** 20;
 
-/** Yields the bytes of a tensor, each block in an `ArrayBuffer` of its own or in one that the next block reuses. */
+/** Yields the bytes of a tensor, each block in its own `ArrayBuffer` or in one that the next block reuses. */
 export type BlocksOf = (name: string, entry: TensorEntry) => AsyncGenerator<Uint8Array<ArrayBuffer>>;
 
 /** A source over anything that yields a tensor's bytes block by block. */

@@ -15,7 +15,7 @@ export interface Alphabet {
   addBytes(symbols: Ids, bytes: Uint8Array): void;
 }
 
-/** Character tokens as SentencePiece has them: a space is written ▁ (U+2581), a byte as a token of its own. */
+/** Character tokens as SentencePiece has them: a space is written ▁ (U+2581), a byte as a separate token. */
 export interface CharacterUnits {
   readonly ids: ReadonlyMap<string, number>;
   /** The 256 tokens `<0x00>` to `<0xFF>`. */

@@ -79,7 +79,7 @@ export class Cursor {
       : this.refuse(`is ${this.shown} and must be a whole number below ${end}`);
   }
 
-  /** Refuses a value that is none of these. */
+  /** Rejects a value that is none of these. */
   mustBe(...allowed: readonly unknown[]): void {
     if (!allowed.includes(this.value))
       this.refuse(

@@ -12,7 +12,7 @@ import type { Instruction } from './pattern-program.ts';
 
 /** Longer programs take long to make a state. */
 const maxInstructions = 512;
-/** When there are more states, they are made anew. */
+/** When there are more states, they are made again. */
 const maxStates = 2048;
 /** Numbers of the state that nothing follows, of that before the first character, and of the column of a text's end. */
 const [dead, first, endOfText] = [0, 1, 0];

@@ -4,7 +4,7 @@ const mostCached = 2 ** 17;
 
 /**
  * Words, each with a number in the order in which they came first: a hash table over UTF-16 units, all in a few arrays.
- * A word is looked up where it stands in its text, so none is cut out, hashed and kept as an object of its own.
+ * A word is looked up where it stands in its text, so none is cut out, hashed and kept as a separate object.
  */
 export class WordTable {
   size = 0;

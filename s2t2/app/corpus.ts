@@ -1,9 +1,8 @@
 /**
  * Corpora in files and pipes, plain or gzipped: opened, unpacked and kept in memory only as far as they fit.
  *
- * Gzip is told by its first two bytes, whatever the file is called. A few kilobytes of gzip can unpack to terabytes, so
- * the bytes are counted after unpacking: an error ends it where they are far more than any text packs into so small a
- * file.
+ * Gzip is recognised by its first two bytes, whatever the file's name. A few kilobytes of gzip can unpack to terabytes,
+ * so the bytes are counted after unpacking: more than any text could pack into a file of that size is an error.
  */
 import { Readable, pipeline } from 'node:stream';
 import { getHeapStatistics } from 'node:v8';

@@ -27,7 +27,7 @@ export interface Experiment extends Cell {
   readonly saveEverySeconds?: number;
   readonly signal?: AbortSignal;
   readonly log: (line: string) => void;
-  /** The bar of the whole run; without it each stage has a bar of its own. */
+  /** The bar of the whole run; without it each stage has its own bar. */
   readonly progress?: RunProgress;
   /** Called after every step of training. */
   readonly onStep?: (step: StepRecord) => void;

@@ -1,14 +1,14 @@
 /**
  * One run at a time in a directory, and no lock that outlives its run.
  *
- * A run makes a file `run.HOST-PID.lock` of its own and then looks for those of others, so of two that start at once at
- * most one goes on. It withdraws before a process that lives, and removes the file of one that has ended: after
- * `kill -9` the next run begins at once.
+ * A run creates its own file `run.HOST-PID.lock` and then looks for those of others, so of two that start at the same
+ * time at most one continues. It backs off if the owner of another file is alive, and removes the file of a process
+ * that has ended: after `kill -9` the next run starts immediately.
  *
- * The file holds when its process began, so that another program that has its number by now is not taken for it.
+ * The file holds the start time of its process, so another program that has reused the process number does not count.
  *
- * Honest limits: processes of another host cannot be asked whether they live, and where there is no /proc, not when
- * they began. What cannot be told is taken for a run, and the error names the file to delete.
+ * Limits: whether a process on another host is alive cannot be checked, nor, without /proc, when it started. Such a
+ * file counts as a run, and the error names the file to delete.
  */
 import { readdir, readFile, realpath, rm, stat, writeFile } from 'node:fs/promises';
 import { hostname } from 'node:os';
@@ -16,7 +16,7 @@ import { basename, join } from 'node:path';
 import { explain, isRunning, makeDirectory } from '../../models/node/files.ts';
 import { UserError } from '../../models/errors.ts';
 
-/** Somebody else has the directory. */
+/** The directory is in use by another run. */
 export class InUse extends UserError {}
 
 /** Files of this process: `adapt` may be called twice at once in one. */

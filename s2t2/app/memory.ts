@@ -58,7 +58,7 @@ const evaluated = 2048;
 /** Rehearses the stages of a run on so much memory. */
 export function forecast(shape: RunShape, recompute: boolean, memoryLimit = Infinity): Forecast {
   const { config, settings } = shape;
-  const methods = shape.methods.filter(name => Object.hasOwn(table, name)); // others are told of where they are run
+  const methods = shape.methods.filter(name => Object.hasOwn(table, name)); // others are reported where they run
   const vocabularies = new Set(methods.map(name => table[name].vocabulary));
   const stages = Array.from(vocabularies, vocabulary => ({
     stage: `finetuning in the ${vocabulary} vocabulary`,
@@ -82,7 +82,7 @@ function hollowSource(config: TransformerConfig, memoryLimit: number): Transform
   return { config, ...assemble(config, (_, shape) => parking.park(() => {}, shape)) };
 }
 
-/** The widest batch: as many tokens as asked for, or one long text. */
+/** The widest batch: as many tokens as requested, or one long text. */
 function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, tokens = batchTokens): Batch {
   const length = Math.min(maxBytes + 1, longestSequence(config), Math.max(tokens, 1));
   const rows = Math.max(1, Math.floor(tokens / length));

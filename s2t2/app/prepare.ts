@@ -50,7 +50,7 @@ export const defaultTokenizerSample = 64e6;
 /** An experiment but for where it is kept. */
 export interface Prepared
   extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'recompute' | 'fingerprint'> {
-  /** What the run will need; null where the backend has no limit of its own. */
+  /** What the run will need; null where the backend has no limit. */
   readonly forecast: Forecast | null;
   /** Pieces of at most `maxBytes` bytes. */
   readonly texts: Domain;
@@ -152,7 +152,7 @@ export async function trainTarget(
   return trainOnSample(sample, format, vocabSize, { pattern, signal }, log);
 }
 
-/** The source's tokenizer with tokens of the domain beside its own; `log` is told of what they are worth. */
+/** The source's tokenizer with tokens of the domain beside its own; `log` receives what they save. */
 async function extendTarget(
   source: Tokenizer,
   texts: readonly string[],
@@ -170,7 +170,7 @@ async function extendTarget(
   return target;
 }
 
-/** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` is told of a smaller one. */
+/** Trains a tokenizer of `vocabSize` tokens on a sample of the texts; `log` reports a smaller one. */
 export async function trainOnSample(
   sample: TextSample,
   format: CorpusFormat | undefined,

@@ -255,7 +255,7 @@ export interface JudgeOptions {
   readonly log: (line: string) => void;
 }
 
-/** Scores a model that was pretrained before, and a 5-gram model of the same share of the text, anew. */
+/** Scores a model that was pretrained before, and a 5-gram model of the same share of the text, again. */
 export async function judgePretrained({
   model: directory,
   text,

@@ -53,7 +53,7 @@ export interface CheckpointTranslation {
   readonly onProgress?: (done: number, total: number, file: string) => void;
 }
 
-/** What a run leaves beside the model: by it the next one knows that it goes on with the same. */
+/** What a run leaves beside the model: by it the next one knows that it resumes the same translation. */
 const recordName = 'translation.json';
 
 /** Writes the model directory `out`: the source's weights with the ends of the plan, and the target's tokenizer. */
@@ -347,7 +347,7 @@ function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokeni
   };
 }
 
-/** Makes the directory this translation's own; one that holds anything else is refused. */
+/** Makes the directory this translation's own; one that holds anything else is rejected. */
 async function claim(out: string, record: Fields): Promise<void> {
   const path = join(out, recordName);
   const text = `${JSON.stringify(record, null, 2)}\n`;

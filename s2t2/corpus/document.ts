@@ -63,7 +63,7 @@ export const detached = (text: string): string =>
 
 /** Where readers put what they find; names and texts own their characters. */
 export interface Sink {
-  /** Must be told of every piece that is kept for a document not finished yet, with its line; refuses one too many. */
+  /** Must be told of every piece that is kept for a document not finished yet, with its line; rejects one too many. */
   keep(piece: string, line: number): void;
   emit(document: Document): void;
   /** In place of `emit`: the document is left out, since a "*" stands inside it. */

@@ -45,7 +45,7 @@ const others: readonly { readonly name: string; readonly begins: RegExp; readonl
   },
 ];
 
-/** How the command line is told a format that the content does not tell. */
+/** How to give a format that the content does not determine. */
 const flag = `force a format with --format ${corpusFormats.join(', ')}`;
 
 /**

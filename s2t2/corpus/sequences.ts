@@ -8,7 +8,7 @@ import { utf8Length } from '../../models/utf8.ts';
 
 /**
  * Texts in pieces of at most `maxBytes` bytes, cut between characters: the same spans for every tokenizer. Empty texts
- * are left out; a character longer than `maxBytes` is a piece of its own.
+ * are left out; a character longer than `maxBytes` is a separate piece.
  */
 export function cutAll(texts: readonly string[], maxBytes: number): string[] {
   const pieces: string[] = [];
@@ -87,8 +87,10 @@ export async function encodeTexts(
 /** Ids of a block, at most. */
 const blockSize = 2 ** 20;
 
-/** Sequences are stretches of large blocks: an array of its own would cost each some hundred bytes more. An id of a
- * vocabulary that is not huge takes two bytes. */
+/**
+ * Sequences are slices of large blocks: a separate array for each would cost some hundred bytes more. An id takes two
+ * bytes unless the vocabulary is huge.
+ */
 class Encoder {
   readonly sequences: Sequence[] = [];
   private readonly tokenizer: Tokenizer;

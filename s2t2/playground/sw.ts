@@ -1,7 +1,7 @@
 /**
  * The site's service worker: it keeps the site for use without a network, and adds the headers that shared memory
  * needs.
- * `VERSION` and `FILES` are the build's: a new build is a new worker with a store of its own. Samples are kept once
+ * `VERSION` and `FILES` are the build's: a new build is a new worker with its own store. Samples are kept once
  * read.
  */
 

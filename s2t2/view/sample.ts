@@ -36,7 +36,7 @@ function renderTokens(text: string, tokenizer: Tokenizer, name: string): Html {
 export const renderPair = (text: string, source: Tokenizer, target: Tokenizer): Html =>
   html`${renderTokens(text, source, 'Source tokenizer')}${renderTokens(text, target, 'Target tokenizer')}`;
 
-/** A held-out text both ways, in a box where a text of one's own may take its place. */
+/** A held-out text both ways, in a box where the reader can type another. */
 export const renderSample = (text: string, source: Tokenizer, target: Tokenizer): Html =>
   html`<p>${utf8Length(text)} bytes of held-out text; type your own in its place. Point at a token to see what it is on
 the other side.</p>

@@ -1,6 +1,6 @@
 /**
- * A vocabulary that is kept and extended: what the model says of old tokens stays, bit for bit; new rows are the plan's.
- * Where Python has Hugging Face's libraries, they read the directory that such a run writes, and go on from it.
+ * A vocabulary that is kept and extended: the model's logits of old tokens stay, bit for bit; new rows are the plan's.
+ * Where Python has Hugging Face's libraries, they read the directory that such a run writes, and train on from it.
  */
 import { execFileSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';

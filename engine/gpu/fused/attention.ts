@@ -1,12 +1,12 @@
 /**
  * The operation `attention`: causal, with grouped key/value heads, q (B, T, H, D), k and v (B, S, G, D) → (B, T, H, D).
- * Heads are read where they lie, so nothing is permuted; P (B, H, T, S) exists as a whole, and the backward pass makes
- * it anew:
+ * Heads are read in place, so nothing is permuted; P (B, H, T, S) is stored as a whole, and the backward pass
+ * recomputes it:
  *
  *     P = softmax(Q Kᵀ/√D)    O = P V    dS = P (dO Vᵀ − Σ dO O)/√D    dQ = dS K    dK = Σ dSᵀ Q    dV = Σ Pᵀ dO
  *
- * with sums over the H/G query heads of a group. Query t sees keys up to t + S − T. Kernels repeat the arithmetic of
- * places for the reason that `../reduce.ts` gives.
+ * with sums over the H/G query heads of a group. Query t sees keys up to t + S − T. Kernels repeat the index arithmetic
+ * for the reason given in `../reduce.ts`.
  */
 import type { Kernel, Shape } from '../../backend.ts';
 import type { Thread, Values } from '../gpujs.ts';

@@ -2,7 +2,7 @@
  * The operations `sparseMatmul` and `sampledMatmul`: products of a matrix a (u, v) of which few entries are positive
  * with a dense one, and the product of two dense ones at its positive entries.
  *
- * a stays dense in memory: it is made anew at every step of training, and one pass over it finds its entries. It is cut
+ * a stays dense in memory: every training step recomputes it, and one pass over it finds its entries. It is cut
  * into tiles of columns, as many as there are rows of the dense operand that stay in a cache, and the lines of a tile
  * follow each other. The entries of a line within a tile go to a list in the workspace, which is then walked once for
  * each block of columns of the result, whose sums are in registers.

@@ -45,7 +45,7 @@ const leastShare = 1 << 18;
 
 /**
  * The product as items for threads: groups of rows where there are more rows, groups of columns otherwise. An item is
- * a product of its own; every output is the same sum in the same order whatever the cut.
+ * a separate product; every output is the same sum in the same order whatever the cut.
  */
 export function itemsOf(m: number, n: number, k: number, threads: number): Items {
   const byRows = m >= n;

@@ -4,7 +4,7 @@
  * Results go to standard output, as text or, with `--json`, as one JSON object; what a person reads meanwhile goes to
  * standard error, unless `--quiet`. Nothing printed can hold a control character other than a line break.
  *
- * A signal ends the process at once, in whatever stage it is, because files appear whole or not at all and locks of
+ * A signal ends the process immediately, in whatever stage it is, because files appear whole or not at all and locks of
  * ended processes are ignored. Only work that has a state to save asks for time: see `withSignals`.
  */
 import { existsSync, readFileSync } from 'node:fs';
@@ -60,7 +60,7 @@ let stoppedBy: (typeof signals)[number] = 'SIGINT';
 /** The exit code of a command that stopped because it was asked to. */
 export const stoppedCode = (): number => signalled[stoppedBy];
 
-/** Runs work that saves its state when `stop` aborts; a second signal ends the process at once. */
+/** Runs work that saves its state when `stop` aborts; a second signal ends the process immediately. */
 export async function withSignals<R>(work: () => Promise<R>): Promise<R> {
   const onSignal = (name: NodeJS.Signals) => {
     if (stop.signal.aborted) process.exit(signalled[name as keyof typeof signalled]);
@@ -83,7 +83,7 @@ export function watchOutput(): void {
   process.stdout.on('error', error => {
     outputError ??= error;
   });
-  process.stderr.on('error', () => {}); // a run goes on although nobody watches its progress
+  process.stderr.on('error', () => {}); // a run continues although nobody watches its progress
   // A container's first process has no default action for signals.
   if (process.pid === 1) for (const name of signals) process.on(name, () => process.exit(signalled[name]));
 }

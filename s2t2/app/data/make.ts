@@ -66,7 +66,7 @@ export interface DomainRecord {
   };
 }
 
-/** Makes a domain's data anew from Debian's and npm's packages. */
+/** Makes a domain's data again from Debian's and npm's packages. */
 export async function makeDomain(name: string, options: MakeOptions): Promise<DomainRecord> {
   const { log, seed } = options;
   const domain = domainOf(name);

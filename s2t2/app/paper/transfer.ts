@@ -36,7 +36,7 @@ interface TransferOptions {
   readonly seeds: readonly number[];
 }
 
-/** A model to transfer to; one with another vocabulary is refused. */
+/** A model to transfer to; one with another vocabulary is rejected. */
 export async function loadReceiver(directory: string, source: LanguageModel): Promise<LanguageModel> {
   const model = await loadModel(directory);
   if (model.tokenizer.hash !== source.tokenizer.hash)

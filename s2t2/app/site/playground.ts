@@ -13,7 +13,7 @@ import type { File } from './serve.ts';
 
 const javascript = 'text/javascript; charset=utf-8';
 
-/** The worker and what it loads on demand: gpu.js stays a file of its own. */
+/** The worker and what it loads on demand: gpu.js stays a separate file. */
 async function workerFiles(): Promise<Record<string, string>> {
   const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
   const build = await rolldown({
@@ -79,7 +79,7 @@ export async function playgroundFiles(): Promise<Record<string, File>> {
       const file = `${name}.${part}.${format}.gz`;
       files[`/data/${file}`] = await dataFile(file);
     }
-  // What a visit needs is kept at once; gpu.js and the samples when they are asked for.
+  // What a visit needs is kept at once; gpu.js and the samples on demand.
   const kept = Object.keys(files).filter(path => !path.endsWith('.gz') && !path.includes('gpu'));
   const version = sha256(kept.map(path => `${path} ${sha256(files[path].body)}`).join('\n')).slice(0, 16);
   const worker = await bundle('s2t2/playground/sw.ts', { minify: 'code', format: 'iife' });

@@ -14,7 +14,7 @@ export interface Texts {
   readonly heldOut: readonly string[];
 }
 
-/** Of what the visitor brings; a sample has a file of its own. */
+/** Share of the visitor's texts that is held out; a sample has a separate file for it. */
 const heldOutShare = 0.1;
 /** Held-out text is scored before and after each method: this much keeps that shorter than training. */
 const heldOutLimit = 20_000;

@@ -124,7 +124,7 @@ function hostOf(run: Run, method: string): { host: CellHost; validation: readonl
     return { fingerprint, spent, evaluation: { scores, seconds: (performance.now() - started) / 1000 } };
   }
 
-  /** Scores the model at evenly spaced steps; those of an interrupted run are told when it resumes. */
+  /** Scores the model at evenly spaced steps; those of an interrupted run are reported when it resumes. */
   async function validator(stage: string, steps: number, model: Transformer) {
     const due = validationSteps(steps, run.validations);
     const name = (step: number) => `${stage}.${step}`;

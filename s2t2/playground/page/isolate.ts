@@ -3,13 +3,13 @@
  * told to send. The site's service worker adds them, and serves the site when there is no network.
  */
 
-/** Registers the service worker. True where the page is about to be loaded anew, now with its headers. */
+/** Registers the service worker. True where the page is about to be loaded again, now with its headers. */
 export async function isolate(): Promise<boolean> {
   if (!('serviceWorker' in navigator) || !isSecureContext) return false;
   try {
     await navigator.serviceWorker.register(new URL('sw.js', document.baseURI));
     if (crossOriginIsolated) return false;
-    // Once: a browser that is not isolated after it goes on with one thread.
+    // Once: a browser that is not isolated after it continues with one thread.
     if (sessionStorage.getItem('isolating') !== null) return false;
     sessionStorage.setItem('isolating', '1');
     if (!navigator.serviceWorker.controller)

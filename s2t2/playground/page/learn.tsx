@@ -33,7 +33,7 @@ function describeForecast({ need, limit, recompute }: RunForecast): string {
   return `Needs about ${gibibytes(need)} of memory${has}${recompute ? '; layers are computed twice to fit' : ''}.`;
 }
 
-/** What the run will need, or why it does not fit; asked anew when its settings change. */
+/** What the run will need, or why it does not fit; asked again when its settings change. */
 function useForecast(): { readonly said: string; readonly problem: string | null } {
   const [answer, setAnswer] = useState<{ said: string; problem: string | null }>({ said: '', problem: null });
   const [ready, runs, wanted, methods] = [

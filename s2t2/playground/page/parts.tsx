@@ -127,8 +127,8 @@ export function Table({ of, id }: { of: ReportTable; id: string }): JSX.Element 
 }
 
 /**
- * Plots under one legend. They are drawn anew as their data come, but not under the focus of the keyboard, and what the
- * visitor has hidden stays hidden.
+ * Plots under one legend. They are drawn again as data arrive, but not while the keyboard focus is on them, and curves
+ * that the visitor has hidden stay hidden.
  */
 export function Curves({ plots }: { plots: readonly CurvePlot[] }): JSX.Element {
   const root = useRef<HTMLDivElement>(null);

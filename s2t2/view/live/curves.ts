@@ -1,6 +1,6 @@
 /**
  * Plots at work: legend buttons, and a readout of all curves at the pointer or, by arrow keys, at a point. Listeners
- * sit on the root, so that plots inside may be drawn anew at any time.
+ * sit on the root, so that plots inside may be drawn again at any time.
  */
 import { place } from '../scale.ts';
 import type { PlotView } from '../chart.ts';

@@ -1,6 +1,6 @@
 /**
  * Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit
- * is refused.
+ * is rejected.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

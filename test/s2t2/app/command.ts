@@ -1,5 +1,5 @@
 /**
- * Runs the command line for tests: as a process of its own where signals, exit codes or streams matter, and else in
+ * Runs the command line for tests: as a separate process where signals, exit codes or streams matter, and else in
  * this one, which saves a second each time.
  */
 import { spawn } from 'node:child_process';

@@ -95,7 +95,7 @@ describe.skipIf(missing || minutes === 0)('the playground in use', () => {
         const { wasm, heap, pageHeap, nodes } = held.at(-1)!;
         const mb = (bytes: number) => (bytes / 1e6).toFixed(1);
         console.log(
-          `round ${held.length}: wasm ${mb(wasm)} MB, heaps ${mb(heap)} MB, the page's ${mb(pageHeap)} MB, ${nodes} nodes`,
+          `round ${held.length}: wasm ${mb(wasm)} MB, heaps ${mb(heap)} MB, page ${mb(pageHeap)} MB, ${nodes} nodes`,
         );
       }
       await browser.close();
