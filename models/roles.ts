@@ -134,7 +134,7 @@ export function withTemplate(tokenizer: Tokenizer, source: Tokenizer): Tokenizer
   return new Tokenizer({ ...tokenizer.parts, postProcessor });
 }
 
-/** Whether the post-processor of a `tokenizer.json` adds the begin token before a single text and the end token after. */
+/** Whether the post-processor of a `tokenizer.json` adds the begin token before a text and the end token after it. */
 export function marksTexts(tokenizer: Tokenizer): { readonly begin: boolean; readonly end: boolean } {
   const { bos, eos } = tokenizer.specialTokens;
   // Kept as it was read, and read by nothing else: any of it may be missing.
