@@ -46,7 +46,8 @@ export class Worker {
     this.changed = [];
     let timer: NodeJS.Timeout | undefined;
     const outcome = await new Promise<Outcome | 'hung'>(resolve => {
-      timer = setTimeout(() => resolve('hung'), limit);
+      // An answer may be waiting where this process was itself suspended past the limit: it is read first.
+      timer = setTimeout(() => (timer = setTimeout(() => resolve('hung'), 1000)), limit);
       child.once('message', (answer: Outcome) => resolve(answer));
       // a runner that dies took its test with it
       child.once('exit', () => resolve({ passed: false, milliseconds: 0, cases: [] }));
