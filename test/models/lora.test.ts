@@ -113,6 +113,38 @@ test('targets: the layers named are adapted and no other; a seed fixes the adapt
   );
 });
 
+test('A starts uniform within 1/√in of 0, B at 0, and the merged matrix is W + (α/r) B A', async () => {
+  const [rank, alpha] = [3, 7];
+  const plain = fresh();
+  const { model, adapters } = withLora(plain, { rank, alpha, targets: ['q', 'down'] }, new Random(5));
+  for (const [name, values] of Object.entries(bits(adapters))) {
+    const columns = name.includes('down') ? 20 : 16;
+    if (name.endsWith('.b')) expect(values.every(x => x === 0)).toBe(true);
+    else {
+      const sizes = values.map(x => Math.abs(x) * Math.sqrt(columns));
+      // 48 uniform draws: none above 0.8 of the bound, or one sign only, has a chance below 0.8⁴⁸ = 2 · 10⁻⁵.
+      expect([Math.max(...sizes) <= 1, Math.max(...sizes) > 0.8]).toEqual([true, true]);
+      expect([Math.min(...values) < 0, Math.max(...values) > 0]).toEqual([true, true]);
+    }
+  }
+  learn(model, adapters);
+  const before = parameters(plain);
+  const after = parameters(await mergeLora(model));
+  for (const path of ['layers.0.attention.q', 'layers.1.feedForward.down']) {
+    const [a, b] = ['a', 'b'].map(part => adapters[`${path}.lora.${part}`]);
+    const [rows, columns] = before[`${path}.weight`].shape;
+    const w = (from: Tensor, row: number, column: number) => from.dataSync()[row * from.shape[1] + column];
+    for (let i = 0; i < rows; i++)
+      for (let j = 0; j < columns; j++) {
+        let product = 0;
+        for (let k = 0; k < rank; k++) product += w(b, i, k) * w(a, k, j);
+        const expected = w(before[`${path}.weight`], i, j) + (alpha / rank) * product;
+        // Four roundings to float32 of a sum whose terms are below 1.
+        expect(Math.abs(w(after[`${path}.weight`], i, j) - expected)).toBeLessThan(4 * 2 ** -24);
+      }
+  }
+});
+
 test('an invalid rank or scale, and layers that no block has, are errors', () => {
   const model = fresh('gpt2');
   for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { alpha: Number.NaN }])

@@ -64,6 +64,11 @@ const options = new Command('mutate')
     15,
   )
   .option('--workers <n>', 'copies that are tested at once', number(1), 2)
+  .option(
+    '--skip <pattern>',
+    'test files that are left out, as a regular expression: slow ones at first; a later call without it runs them',
+    (value: string) => new RegExp(value),
+  )
   .option('--numerical', 'only mutants of numerical code')
   .option(
     '--recheck <n>',
@@ -82,6 +87,7 @@ const options = new Command('mutate')
     workers: number;
     recheck: number;
     numerical?: boolean;
+    skip?: RegExp;
     fresh?: boolean;
   }>();
 for (const tree of options.tree)
@@ -311,17 +317,16 @@ async function main(): Promise<void> {
   const digests = new Map<string, string>();
   for (const name of new Set(chosen.flatMap(tree => testsOf[tree])))
     for (const test of await filesOf(`test/${name}`, '.test.ts'))
-      if (!inPage.test(test)) digests.set(test, await digestOf(project, test));
+      if (!inPage.test(test) && !options.skip?.test(test)) digests.set(test, await digestOf(project, test));
   const numbers = createHash('sha256').update(JSON.stringify(sample)).digest('hex').slice(0, 12);
   const known = join(directory, `baseline-${numbers}.json`);
   const baseline = existsSync(known) ? (JSON.parse(await readFile(known, 'utf8')) as Baseline) : {};
-  for (const test of Object.keys(baseline)) if (!digests.has(test)) delete baseline[test];
   await completeBaseline(baseline, digests, workers, sample, sources, directory, () =>
     writeFile(known, JSON.stringify(baseline)),
   );
 
   const findings = await Findings.open(join(directory, 'findings.jsonl'), digests);
-  const order = new Order(baseline, sources);
+  const order = new Order(Object.fromEntries(Object.entries(baseline).filter(([test]) => digests.has(test))), sources);
   for (const { mutant } of sample) {
     const by = findings.get(mutant)?.by;
     if (by) order.add(mutant.file, by.test, by.id);

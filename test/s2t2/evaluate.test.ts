@@ -54,6 +54,32 @@ describe('metrics', () => {
     expect(Math.abs(metrics(list).standardError / deviation - 1)).toBeLessThan(0.2);
   });
 
+  test('the standard error grows with the nats, and falls when every sequence counts k times, as a variance of n − 1', () => {
+    fc.assert(
+      fc.property(
+        scores,
+        fc.integer({ min: 2, max: 5 }),
+        fc.double({ min: 0.1, max: 9, noNaN: true }),
+        (list, k, by) => {
+          const { standardError } = metrics(list);
+          const n = list.length;
+          const repeated = metrics(Array.from({ length: k }, () => list).flat()).standardError;
+          const scaled = metrics(list.map(s => ({ ...s, nats: by * s.nats }))).standardError;
+          // Residuals are differences of numbers up to 500 · 90: what is left of them after cancellation.
+          const rounding = (1 + by) * 500 * 90 * 30 * 2 ** -50;
+          expect(Math.abs(repeated - standardError * Math.sqrt((n - 1) / (k * n - 1)))).toBeLessThan(rounding);
+          expect(Math.abs(scaled - by * standardError)).toBeLessThan(rounding);
+        },
+      ),
+    );
+  });
+
+  test('the standard error of two sequences, by hand; of one it is not a number', () => {
+    // R = 2: residuals 1 and −1; √(2/1 · 2) / 4 bytes.
+    expect(metrics([score(5, 1, 2), score(3, 1, 2)]).standardError).toBeCloseTo(2 / 4 / Math.LN2, 14);
+    expect(metrics([score(5, 1, 2)]).standardError).toBeNaN();
+  });
+
   test.each([[[]], [[{ nats: 0, endNats: 1, tokens: 0, bytes: 5 }]], [[{ nats: 1, endNats: 1, tokens: 2, bytes: 0 }]]])(
     'nothing scored is an error: %j',
     scores => {
@@ -63,7 +89,21 @@ describe('metrics', () => {
 });
 
 describe('floors', () => {
+  test('score every byte of a text, or every token, and no end token', () => {
+    const texts = fc.array(fc.string({ unit: 'grapheme' }), { minLength: 1, maxLength: 4 });
+    const bytes = (text: string) => new TextEncoder().encode(text).length;
+    fc.assert(
+      fc.property(texts, texts, fc.nat(2), (train, test, k) => {
+        for (const scored of [orderZero(train, test), uniformFloor(['a', ...train], test), markov(train, test, k)])
+          expect(scored.map(({ endNats, tokens, bytes: length }) => ({ endNats, tokens, bytes: length }))).toEqual(
+            test.map(text => ({ endNats: 0, tokens: bytes(text), bytes: bytes(text) })),
+          );
+      }),
+    );
+  });
+
   test('uniform over the letters of training', () => {
+    expect(metrics(uniformFloor(['AC', 'CE', 'é'], ['xxé'])).bitsPerByte).toBeCloseTo(Math.log2(5), 12);
     expect(metrics(uniformFloor(['ACDEFGHIKLMNPQRSTVWY'], ['MKV', 'AAAA'])).bitsPerByte).toBeCloseTo(Math.log2(20), 12);
   });
 

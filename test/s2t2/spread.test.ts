@@ -88,6 +88,28 @@ test('the variance of rows is about their mean', () => {
   expect(variance.result()).toBe(0.5);
 });
 
+test('a variance does not change with the order of rows or a shift, and scales with the square of the rows', () => {
+  fc.assert(
+    fc.property(cases, fc.double({ min: 0.1, max: 4, noNaN: true }), ({ n, values }, scale) => {
+      const rows = ids(n).reduce<number[][]>(
+        (all, i) => [...all, [...values.subarray(i * width, (i + 1) * width)]],
+        [],
+      );
+      const varianceOf = (list: readonly number[][]) => {
+        const variance = rowVariance(width);
+        for (const row of list) variance.add(row);
+        return variance.result();
+      };
+      const variance = varianceOf(rows);
+      const expectSame = (x: number) => expect(Math.abs(x - variance)).toBeLessThan(200 * 2 ** -50);
+      expectSame(varianceOf(rows.toReversed()));
+      expectSame(varianceOf([...rows, ...rows]));
+      expectSame(varianceOf(rows.map(row => row.map((x, c) => x + c))));
+      expectSame(varianceOf(rows.map(row => row.map(x => scale * x))) / scale ** 2);
+    }),
+  );
+});
+
 test('fewer rows than dimensions: the parts are those of the same rows given many times over', () => {
   fc.assert(
     fc.property(cases, ({ n, variance, values }) => {
