@@ -8,6 +8,7 @@ import { marksTexts } from '../../models/roles.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { selectedBy, type Row } from '../cell.ts';
 import type { Plan } from '../plan.ts';
+import { standardInput } from './corpus.ts';
 import { cyclesOf, type Settings } from '../settings.ts';
 import { isExtension } from '../translate.ts';
 
@@ -94,7 +95,8 @@ const metadataOf = (card: string | undefined, field: string): string | undefined
   new RegExp(`^---\\n(?:.*\\n)*?${field}: *["']?([\\w./-]+)["']? *\\n(?:.*\\n)*?---`).exec(card ?? '')?.[1];
 
 /** The last part of a path: where on a machine a file lay is nobody's concern. */
-const nameOf = (path: string): string => path.replace(/[/\\]+$/, '').replace(/.*[/\\]/, '');
+const nameOf = (path: string): string =>
+  path === standardInput ? 'standard input' : path.replace(/[/\\]+$/, '').replace(/.*[/\\]/, '');
 
 /** The text of `README.md`: a table of `facts`, and what comes `after` it. */
 function modelCard(

@@ -105,9 +105,7 @@ export async function prepare(
     test: await inBoth(test, 'held-out'),
     ...(validation && { validation: await inBoth(validation, 'validation') }),
   };
-  const { vocabSize } = source.tokenizer;
-  const kept = isExtension(source.tokenizer, target) ? vocabSize : 0;
-  const u = kept > 0 ? target.vocabSize - kept : target.ordinaryIds().length;
+  const { u, kept } = targetSizes(source.tokenizer, target);
   if (kept > 0) {
     const perByte = (vocabulary: Vocabulary) =>
       (
@@ -138,6 +136,12 @@ export async function prepare(
 
 const sum = (sequences: readonly Sequence[], of: (s: Sequence) => number): number =>
   sequences.reduce((total, s) => total + of(s), 0);
+
+/** Tokens of a target vocabulary that a plan translates, and those that it keeps of the source's. */
+export function targetSizes(source: Tokenizer, target: Tokenizer): Pick<RunShape, 'u'> & { readonly kept: number } {
+  const kept = isExtension(source, target) ? source.vocabSize : 0;
+  return { u: kept > 0 ? target.vocabSize - kept : target.ordinaryIds().length, kept };
+}
 
 /** The target tokenizer of a domain: the same for every command. */
 export async function trainTarget(

@@ -12,12 +12,21 @@ import { methods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
 import { adapt } from '../adapt.ts';
 import { fitMemory, parkingFor } from '../memory.ts';
+import { targetSizes } from '../prepare.ts';
 import { dataFolder } from '../data/tools.ts';
 import type { StepRecord } from '../experiment.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
 import { commandLine, dtypeOption, dtypes, fraction, nameList, requiredOption, whole } from './arguments.ts';
-import { readWithNotice, targetOptions, withCorpus, withTarget, type CorpusFlags, type TargetFlags } from './data.ts';
+import {
+  checkStandardInput,
+  readWithNotice,
+  targetOptions,
+  withCorpus,
+  withTarget,
+  type CorpusFlags,
+  type TargetFlags,
+} from './data.ts';
 import { log, packageVersion, print, stop, withSignals } from './process.ts';
 import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
@@ -36,6 +45,10 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const { memoryLimit } = getBackend();
+  checkStandardInput({ '--data': flags.data, '--test': flags.test, '--keep': flags.keep });
+  if (flags.evalTexts !== undefined && flags.evalEvery === undefined)
+    throw new UserError('--eval-texts is for --eval-every N, the steps between two looks at them');
+  const target = await targetOptions(flags);
   const source = await loadModel(flags.model, {
     // Before a weight is read: a run that will not fit ends here.
     parking: ({ config, tokenizer }) => {
@@ -45,16 +58,16 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
           config,
           settings: settingsFrom(flags, v),
           methods: flags.methods,
-          u: flags.vocabSize,
           v,
-          kept: flags.extend ? tokenizer.vocabSize : 0,
+          ...(target.target
+            ? targetSizes(tokenizer, target.target)
+            : { u: flags.vocabSize, kept: flags.extend ? tokenizer.vocabSize : 0 }),
         },
         memoryLimit,
       );
       return parkingFor(config, memoryLimit);
     },
   });
-  const target = await targetOptions(flags);
   const { texts, format } = await readWithNotice(flags.data, flags);
   const split =
     flags.test === undefined
@@ -158,7 +171,7 @@ function splitRandomly(
 /** Texts for validation, taken out of the training texts, and the others in their order; none without `evalEvery`. */
 function withValidation(
   texts: readonly string[],
-  { evalEvery, evalTexts, seed, data }: Pick<AdaptFlags, 'evalEvery' | 'evalTexts' | 'seed' | 'data'>,
+  { evalEvery, evalTexts = 100, seed, data }: Pick<AdaptFlags, 'evalEvery' | 'evalTexts' | 'seed' | 'data'>,
 ): { readonly train: readonly string[]; readonly validation?: readonly string[] } {
   if (evalEvery === undefined) return { train: texts };
   const n = Math.min(evalTexts, Math.floor(texts.length / 10));
@@ -212,7 +225,12 @@ export function addAdaptCommands(program: Command): void {
       '--test <file>',
       'held-out texts; default: a random part of the data, in which close relatives of training texts may remain',
     )
-    .option('--test-share <x>', 'share of the data to hold out where --test is not given', fraction, 0.05)
+    .addOption(
+      new Option('--test-share <x>', 'share of the data to hold out where --test is not given')
+        .argParser(fraction)
+        .default(0.05)
+        .conflicts(['test']),
+    )
     .addOption(requiredOption('--out <dir>', 'run directory'))
     .addOption(adaptedDType)
     .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [

@@ -4,7 +4,7 @@ import { UserError } from '../../../models/errors.ts';
 import { loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { compilePattern } from '../../../models/tokenizer/index.ts';
 import { corpusFormats, type CorpusFormat } from '../../corpus/format.ts';
-import { describeCorpus, readTexts, type CorpusOptions } from '../corpus.ts';
+import { describeCorpus, readTexts, standardInput, type CorpusOptions } from '../corpus.ts';
 import { defaultTokenizerSample, type TargetOptions } from '../prepare.ts';
 import { log, stop } from './process.ts';
 
@@ -41,6 +41,8 @@ export async function readWithNotice(
 ): Promise<{ readonly texts: string[]; readonly format: CorpusFormat }> {
   const { texts, summary } = await readTexts(path, corpusOptions(flags));
   log(describeCorpus(summary));
+  if (flags.field !== undefined && summary.format !== 'jsonl')
+    throw new UserError(`${summary.path}: is not JSON Lines, and --field names a field of JSON Lines; leave it out`);
   return { texts, format: summary.format };
 }
 
@@ -89,9 +91,20 @@ export const withTraining = (command: Command): Command =>
 /** Adds the options of the target tokenizer. */
 export const withTarget = (command: Command): Command =>
   withTraining(command)
-    .option('--tokenizer <file>', 'target tokenizer: a tokenizer.json or a model directory; default: one is trained')
+    .addOption(
+      new Option(
+        '--tokenizer <file>',
+        'target tokenizer: a tokenizer.json or a model directory; default: one is trained',
+      ).conflicts(['vocabSize']),
+    )
     .option('--extend', "keep the source's tokens and add --vocab-size tokens of the data to them")
     .option('--keep <file>', 'texts that --extend must leave cut as they are');
+
+/** @throws UserError where more than one of these paths is standard input, which is read once. */
+export function checkStandardInput(paths: Readonly<Record<string, string | undefined>>): void {
+  const names = Object.keys(paths).filter(name => paths[name] === standardInput);
+  if (names.length > 1) throw new UserError(`only one of ${names.join(', ')} can be standard input (-)`);
+}
 
 /** @throws UserError for options that exclude each other. */
 export async function targetOptions(flags: TargetFlags & CorpusFlags): Promise<TargetOptions> {
@@ -102,8 +115,9 @@ export async function targetOptions(flags: TargetFlags & CorpusFlags): Promise<T
     );
   if (flags.keep !== undefined && !flags.extend) throw new UserError('--keep is for --extend');
   if (flags.extend) {
+    const { field, strict } = flags;
     const keep =
-      flags.keep === undefined ? undefined : (await readWithNotice(flags.keep, { strict: flags.strict })).texts;
+      flags.keep === undefined ? undefined : (await readTexts(flags.keep, corpusOptions({ field, strict }))).texts;
     return { extend: { keep }, tokenizerSample: flags.tokenizerSample };
   }
   if (flags.tokenizer !== undefined && flags.pattern !== undefined)

@@ -83,9 +83,8 @@ export function withSettings(command: Command): Command {
     )
     .option(
       '--eval-texts <n>',
-      'texts for that, taken out of the training texts at random, a tenth of them at most',
+      'texts for that, taken out of the training texts at random, at most a tenth of them; default: 100',
       whole(1),
-      100,
     )
     .option('--save-every <s>', 'seconds between saves of the training state', whole(0), 20)
     .option('--fresh', 'discard an earlier run in the same directory');
@@ -105,7 +104,7 @@ export interface SettingsFlags
   readonly loraRank: number;
   readonly loraAlpha: number;
   readonly loraTargets: readonly LinearName[];
-  readonly evalTexts: number;
+  readonly evalTexts?: number;
   readonly saveEvery: number;
   readonly fresh?: boolean;
 }

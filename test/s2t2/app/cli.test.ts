@@ -267,7 +267,7 @@ describe('the whole job', () => {
     expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual([]);
   });
 
-  test('without a test file a part of the data is held out', async () => {
+  test('without a test file a part of the data is held out, and a part of the rest for validation', async () => {
     const texts = (await readCorpus(fixture.train)).documents.length;
     const { stderr, code } = await s2t2([
       'adapt',
@@ -289,10 +289,16 @@ describe('the whole job', () => {
       '128',
       '--methods',
       'source',
+      '--eval-every',
+      '1',
+      '--eval-texts',
+      '2',
     ]);
+    const rest = texts - texts / 4;
+    const chosen = Math.min(2, Math.floor(rest / 10));
     expect([code, stderr]).toEqual([
       0,
-      expect.stringContaining(`${texts - texts / 4} training texts, ${texts / 4} held out`),
+      expect.stringContaining(`${rest - chosen} training texts, ${chosen} for validation, ${texts / 4} held out`),
     ]);
   });
 
