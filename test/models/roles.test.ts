@@ -132,6 +132,27 @@ describe('roles', () => {
     expect(parseTokenizerJson(tokenizerToJson(not), '').hash).toBe(not.hash);
   });
 
+  test.each([
+    ['</s>', true],
+    ['[SEP]', true],
+    ['<|end of text|>', true],
+    ['<s', false],
+    ['s>', false],
+    ['[SEP', false],
+    ['SEP]', false],
+    ['a<s>', false],
+    ['[SEP]a', false],
+    ['<a><b>', false],
+    ['[a][b]', false],
+    ['<>', false],
+    ['[]', false],
+  ])('an id in config.json for the vocabulary’s %s: an end token is %s', async (name, isEnd) => {
+    const json = JSON.parse(three) as { model: { vocab: Record<string, number> } };
+    json.model.vocab[name.replaceAll(' ', 'Ġ')] = fill + 1;
+    const tokenizer = await read(JSON.stringify(json), { 'config.json': { eos_token_id: [0, fill + 1] } });
+    expect(tokenizer.specialTokens.eos).toBe(isEnd ? fill + 1 : undefined);
+  });
+
   test('an end token of the vocabulary that is not an added token', async () => {
     const json = JSON.parse(three) as { model: { vocab: Record<string, number> } };
     json.model.vocab['</s>'] = fill + 1;

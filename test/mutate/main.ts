@@ -176,8 +176,11 @@ async function completeBaseline(
     delete baseline[test];
     const written = join(directory, `hits-${missing.indexOf(test)}`);
     await rm(written, { force: true });
-    const outcome = await worker.run({ test, hits: written }, 300_000);
-    if (outcome === 'hung' || !outcome.passed) return console.log(`left out: ${test} fails before anything is broken`);
+    const outcome = await worker.run({ test, hits: written }, 900_000);
+    if (outcome === 'hung' || !outcome.passed) {
+      const why = outcome === 'hung' ? 'takes too long' : (outcome.cases.find(each => !each.passed)?.name ?? 'fails');
+      return console.log(`left out before anything is broken: ${test}: ${why}`);
+    }
     const hits = hitsOf(existsSync(written) ? await readFile(written, 'utf8') : '');
     baseline[test] = {
       digest: digests.get(test)!,

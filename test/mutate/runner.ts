@@ -46,6 +46,9 @@ const vitest = await createVitest('test', {
   setupFiles: ['test/setup.ts', 'test/mutate/setup.ts'],
   // As they are written: what several tests share is reached by the first of them.
   sequence: { shuffle: false },
+  // The parent has limits that are relative to the time on the whole code.
+  testTimeout: 3_600_000,
+  hookTimeout: 3_600_000,
 });
 /** Whether `dist/` is older than the copy's sources. */
 let stale = true;
