@@ -1,6 +1,7 @@
 /**
- * `npm run test:long`: the tests that draw something at random, again and again with a fresh seed each time, until the
- * time is over or one fails; then it says how to see that failure again.
+ * `npm run test:long`: first the faults that only large files show (`attacks/large.test.ts`), then the tests that draw
+ * something at random, again and again with a fresh seed each time, until the time is over or one fails; then it says
+ * how to see that failure again.
  */
 import { randomInt } from 'node:crypto';
 import { readdir, readFile } from 'node:fs/promises';
@@ -62,10 +63,11 @@ if (playground) {
   await soak.close();
   process.exit();
 }
-if (exhaustive) {
+const long = [...(exhaustive ? ['test/engine/wasm/math'] : []), 'test/attacks/large.test.ts'];
+for (const name of long.filter(file => file.includes(filter))) {
   process.env.LONG_TESTS = '1';
-  const failed = await startVitest('test', ['test/engine/wasm/math'], { root, watch: false });
-  await failed.close();
+  const ended = await startVitest('test', [name], { root, watch: false, reporters: ['verbose'] });
+  await ended.close();
   delete process.env.LONG_TESTS;
   if (process.exitCode) process.exit();
 }
