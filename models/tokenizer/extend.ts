@@ -13,7 +13,7 @@
  * Merges are learned as training would go on: on the domain's text with the source's merges done, in the words that the
  * source's pattern cuts.
  */
-import { show, UserError } from '../errors.ts';
+import { UserError } from '../errors.ts';
 import { encodeUtf8 } from './alphabet.ts';
 import { concatBytes, writeBytes } from './bytes.ts';
 import { Pairs, type Words } from './pairs.ts';
@@ -38,8 +38,8 @@ const mostByteIds = 4096;
 /**
  * Adds tokens of `texts` to a byte-level tokenizer. An aborted signal ends it with its reason.
  *
- * @throws UserError for a tokenizer over characters, one that lacks a byte, or one with tokens for which its model has
- *   no row.
+ * @throws UserError for a tokenizer over characters, or one with tokens for which its model has no row, and where the
+ *   texts have no pair to join.
  */
 export async function extendBPE(
   source: Tokenizer,
@@ -50,11 +50,13 @@ export async function extendBPE(
   const { parts, vocabSize } = source;
   const idOfByte = byteIds(source);
   const pause = pauser(signal);
-  const words = await countWords(source, texts, pause);
+  // A word with a byte that the vocabulary lacks is in no text of the model.
+  const known = (bytes: Uint8Array) => bytes.every(byte => idOfByte[byte] >= 0);
+  const words = await countWords(source, texts, known, pause);
   const taken = new Set(parts.merges.map(m => pairKey(m.left, m.right)));
   for (const text of keep) {
-    for (const word of source.words(text)) {
-      const ids = source.encodeWhole(word);
+    for (const bytes of source.words(text).map(encodeUtf8).filter(known)) {
+      const ids = source.encodeBytes(bytes);
       for (let i = 1; i < ids.length; i++) taken.add(pairKey(ids[i - 1], ids[i]));
     }
     if (pause.isDue()) await pause.now();
@@ -94,7 +96,7 @@ export async function extendBPE(
   return new Tokenizer({ ...parts, tokens, merges: [...parts.merges, ...merges], roles: source.specialTokens });
 }
 
-/** The id of each byte. */
+/** The id of each byte, −1 where it has none. */
 function byteIds({ parts, vocabSize }: Tokenizer): Int32Array {
   const refuse = (what: string): never => {
     throw new UserError(`the source's tokenizer cannot be extended: ${what}`);
@@ -106,8 +108,6 @@ function byteIds({ parts, vocabSize }: Tokenizer): Int32Array {
   parts.tokens.forEach((bytes, id) => {
     if (bytes?.length === 1) ids[bytes[0]] = id;
   });
-  const missing = ids.indexOf(-1);
-  if (missing >= 0) refuse(`it has no token for the byte ${show(missing)}`);
   if (Math.max(...ids) >= mostByteIds) refuse(`tokens of single bytes have ids beyond ${mostByteIds}`);
   return ids;
 }
@@ -115,6 +115,7 @@ function byteIds({ parts, vocabSize }: Tokenizer): Int32Array {
 async function countWords(
   source: Tokenizer,
   texts: Iterable<string>,
+  known: (bytes: Uint8Array) => boolean,
   pause: ReturnType<typeof pauser>,
 ): Promise<Words> {
   const counts = new Map<string, number>();
@@ -122,8 +123,12 @@ async function countWords(
     for (const word of source.words(text)) counts.set(word, (counts.get(word) ?? 0) + 1);
     if (pause.isDue()) await pause.now();
   }
-  const blocks = Array.from(counts.keys(), encodeUtf8);
-  return { blocks, lengths: Int32Array.from(blocks, b => b.length), counts: Int32Array.from(counts.values()) };
+  const words = Array.from(counts, ([word, n]) => ({ bytes: encodeUtf8(word), n })).filter(({ bytes }) => known(bytes));
+  return {
+    blocks: words.map(({ bytes }) => bytes),
+    lengths: Int32Array.from(words, ({ bytes }) => bytes.length),
+    counts: Int32Array.from(words, ({ n }) => n),
+  };
 }
 
 /** Whether a tokenizer is another one extended: its tokens under their ids, its merges, and only new tokens after. */

@@ -150,14 +150,6 @@ export class Tokenizer {
     return words;
   }
 
-  /** Ids of one word. */
-  encodeWhole(word: string): Int32Array<ArrayBuffer> {
-    const { ids } = this;
-    ids.length = 0;
-    this.encodeWord(word, 0, word.length, ids);
-    return ids.values.slice(0, ids.length);
-  }
-
   /** Ids of raw bytes, taken as one word, neither normalised nor prefixed with a space. */
   encodeBytes(bytes: Uint8Array): Int32Array<ArrayBuffer> {
     const { ids } = this;

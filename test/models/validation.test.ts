@@ -51,7 +51,7 @@ test('a run ends with the parameters of the best step that was scored, start and
       expect(Math.abs(x.dataSync()[0])).toBe(Math.min(...looked.map(s => Math.abs(seen[s]))));
       expect(result.best!.value).toBe(Math.abs(x.dataSync()[0]));
     }),
-    { numRuns: 30 },
+    { numRuns: 15 },
   );
 });
 
@@ -85,7 +85,7 @@ test('killed after any step, with any state kept, it comes to the same end', asy
       await train(third.training, { state, best });
       expect(third.x.dataSync()).toEqual(straight.x.dataSync());
     }),
-    { numRuns: 30 },
+    { numRuns: 15 },
   );
 });
 
