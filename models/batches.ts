@@ -18,14 +18,6 @@ export interface Sequence {
 /** Tokens of a sequence that are scored: all after the first, but for those that are context only. */
 export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
 
-/** B sequences side by side, T tokens long with padding. */
-/** How often each id of a vocabulary occurs in sequences, begin and end tokens among them. */
-export function countTokens(sequences: readonly Sequence[], vocabSize: number): Float64Array {
-  const counts = new Float64Array(vocabSize);
-  for (const { ids } of sequences) for (let i = 0; i < ids.length; i++) counts[ids[i]]++;
-  return counts;
-}
-
 /** Sequences side by side, padded to the longest, as the model takes them. */
 export interface Batch {
   /** (B, T), padded with 0 after the end. */

@@ -178,7 +178,7 @@ export function withRows(file: string, tokenizer: Tokenizer, rows: number): Toke
 }
 
 /** A checkpoint of the bare transformer, such as GPT-2's own, lacks the first part of every name. */
-export function storedName({ tensors }: TensorSource, name: string): string {
+function storedName({ tensors }: TensorSource, name: string): string {
   const bare = name.slice(storedPrefixes.find(prefix => name.startsWith(prefix))?.length ?? 0);
   return !tensors.has(name) && tensors.has(bare) ? bare : name;
 }

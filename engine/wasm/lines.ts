@@ -36,7 +36,7 @@ export function eachVector(f: Func, n: I32, body: (at: Local<'i32'>, tail: V128 
  * The same, `count` vectors at a time while there are as many, and then one: `body` gets the number of the vector among
  * them, so that a sum or maximum of each need not wait for the one before. `after` follows each single one.
  */
-export function eachVectors(
+function eachVectors(
   f: Func,
   n: I32,
   count: number,

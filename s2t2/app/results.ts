@@ -36,7 +36,7 @@ export const rowSchema: v.GenericSchema<unknown, Row> = v.object({
 });
 
 /** The figures of a plan. */
-export const planReportSchema: v.GenericSchema<unknown, PlanReport> = v.object({
+const planReportSchema: v.GenericSchema<unknown, PlanReport> = v.object({
   rows: count,
   columns: count,
   support: count,

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
 import {
-  countTokens,
   epoch,
   groupByLength,
   makeBatch,
@@ -135,11 +134,6 @@ describe('batches', () => {
     expect(plan.at(first + 5)).toEqual(perPass[1][5]);
     expect(plan.at(first + second + 7)).toEqual(perPass[0][7]);
     expect(plan.at(10 ** 6 * (first + second) + first)).toEqual(perPass[1][0]);
-  });
-
-  test('tokens are counted by id', () => {
-    const list = [Int32Array.of(1, 3, 3, 2), Int32Array.of(1, 2)].map(ids => ({ ids, bytes: 1 }));
-    expect([...countTokens(list, 5)]).toEqual([0, 2, 2, 2, 0]);
   });
 
   test('sequences that count for nothing cannot spend a budget', () => {

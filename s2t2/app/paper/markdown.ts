@@ -12,7 +12,7 @@ const difference = (d: Interval | null): string =>
 const count = (x: number): string => Math.round(x).toLocaleString('en');
 
 /** A GitHub table; the first column is aligned left, the others right. */
-export function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
+function markdownTable(header: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`;
   return [line(header), `| --- |${' ---: |'.repeat(header.length - 1)}`, ...rows.map(line)].join('\n');
 }
