@@ -99,7 +99,7 @@ const prose = (bytes: number): Buffer => {
   return Buffer.alloc(bytes, words.join(''));
 };
 
-/** A byte-level tokenizer.json of so many tokens and nearly as many merges, each of a token made before and a letter. */
+/** A byte-level tokenizer.json of so many tokens and nearly as many merges, each of an earlier token and a letter. */
 function tokenizerFile(size: number): string {
   const json = JSON.parse(tokenizerToJson(trainBPE(['a'], { vocabSize: 258, alphabet: 'bytes' }))) as {
     model: { vocab: Record<string, number>; merges: [string, string][] };

@@ -54,7 +54,7 @@ describe('metrics', () => {
     expect(Math.abs(metrics(list).standardError / deviation - 1)).toBeLessThan(0.2);
   });
 
-  test('the standard error grows with the nats, and falls when every sequence counts k times, as a variance of n − 1', () => {
+  test('the standard error grows with the nats, and falls when every sequence counts k times, by n − 1', () => {
     fc.assert(
       fc.property(
         scores,
