@@ -200,7 +200,10 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
       rate: settings.rate,
       warmup: Math.ceil(settings.warmupShare * batches.length),
       optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
-      ...(judged && evalEvery && { validation: { every: evalEvery, score: () => bitsOf(model, judged, host.signal) } }),
+      ...(judged &&
+        evalEvery && {
+          validation: { every: evalEvery, score: () => bitsOf(model, judged, settings.batchTokens, host.signal) },
+        }),
     };
     const stage = `${method.name}.finetune${cycle > 0 ? `.${cycle + 1}` : ''}`;
     const { best, step, validations = [] } = await runStage(stage, training, { model }, cycle);
@@ -225,9 +228,13 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   return { row, model: await learner.plain(), plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
 
-/** Bits per byte of sequences. */
-const bitsOf = async (model: Transformer, sequences: readonly Sequence[], signal?: AbortSignal): Promise<number> =>
-  metrics(await score(model, sequences, { signal })).bitsPerByte;
+/** Bits per byte of sequences, in batches no larger than those of training: the optimiser's moments are in memory. */
+const bitsOf = async (
+  model: Transformer,
+  sequences: readonly Sequence[],
+  batchTokens: number,
+  signal?: AbortSignal,
+): Promise<number> => metrics(await score(model, sequences, { batchTokens, signal })).bitsPerByte;
 
 /** The losses of all stages, one after the other, as means over stretches of about a fortieth of the whole. */
 function curveOf(stages: readonly { training: Training; result: TrainingResult }[]): CurvePoint[] {

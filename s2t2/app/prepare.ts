@@ -5,6 +5,7 @@
 import { getBackend } from '../../engine/index.ts';
 import type { Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
+import { UserError } from '../../models/errors.ts';
 import { sha256, sha256Of } from '../../models/sha256.ts';
 import { extendBPE, isExtension, trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
@@ -84,6 +85,8 @@ export async function prepare(
   const { signal, methods = ['source', 's2t2'], remedies } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
+  if (settings.evalEvery !== undefined && domain.validation === undefined)
+    throw new UserError('evalEvery needs validation texts, and the domain has none');
   const validation = domain.validation && cutAll(domain.validation, settings.maxBytes);
   const target =
     options.target ??

@@ -148,8 +148,8 @@ const planSummary = ({ rows, columns, support, supportPerRow, residual, gap }: P
 const saveOption = () =>
   new Option(
     '--save <name>',
-    'row whose model is saved, or best: the row with the fewest held-out bits per byte; default: the last ' +
-      'that learns a plan, or else the last with the target vocabulary',
+    'row whose model is saved, or best: the row with the fewest bits per byte of held-out texts (with --eval-every, ' +
+      'of validation texts); default: the last that learns a plan, or else the last with the target vocabulary',
   );
 const logOption = () => new Option('--log <file>', 'append every training step to this file as a line of JSON');
 

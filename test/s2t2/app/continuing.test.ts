@@ -127,6 +127,9 @@ test('validation texts are no training texts, and the model written is the best 
     domain,
     settings: { ...evaluated, budget: { unit: 'tokens' as const, amount } },
   });
+  await expect(run('v', 200, ['fvt'], { settings: options(200).settings })).rejects.toThrow(
+    'evalEvery needs validation texts, and the domain has none',
+  );
   const one = await run('v', 200, ['fvt'], options(200));
   const two = await run('v', 300, ['fvt'], options(300));
   const curve = (r: typeof one) => r.results.methods.at(-1)!.selection!.map(p => p.bitsPerByte);
