@@ -100,22 +100,25 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const prepared = await prepare(source, domain, settings, log, adaptation);
   const { saveEverySeconds, signal } = adaptation;
   const { interruptible = work => work() } = adaptation;
-  return withLock(out, () =>
-    interruptible(() =>
-      runMethods(adaptation, {
-        ...prepared,
-        work: join(out, 'work'),
-        saveEverySeconds,
-        signal,
-        log,
-        onStep: adaptation.onStep,
-      }),
-    ),
-  );
+  return withLock(out, async () => {
+    // Takes seconds for large texts without a look at the signal, so it is no part of what saves its state.
+    const floorRows = floors(prepared.texts.train, prepared.texts.test, prepared.target);
+    return interruptible(() =>
+      runMethods(
+        adaptation,
+        { ...prepared, work: join(out, 'work'), saveEverySeconds, signal, log, onStep: adaptation.onStep },
+        floorRows,
+      ),
+    );
+  });
 }
 
 /** All methods, in a directory that is this run's alone. */
-async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepared): Promise<Adapted> {
+async function runMethods(
+  adaptation: Adaptation,
+  experiment: Experiment & Prepared,
+  floorRows: readonly Row[],
+): Promise<Adapted> {
   const { out, methods: names, fresh, source, log } = adaptation;
   const { work, target, identity } = experiment;
   if (fresh) await startAfresh(out);
@@ -135,7 +138,7 @@ async function runMethods(adaptation: Adaptation, experiment: Experiment & Prepa
   const { rows: earlier, smaller } = await readRows(work, names, settings);
   if (smaller.length > 0)
     log(`left out, of a smaller budget: ${smaller.join(', ')}; name them in --methods to continue them as well`);
-  const rows: Row[] = [...floors(experiment.texts.train, experiment.texts.test, target), ...earlier.map(e => e.row)];
+  const rows: Row[] = [...floorRows, ...earlier.map(e => e.row)];
   let saved = earlier.find(e => e.saved)?.row.name ?? null;
   let plan = earlier.some(e => e.hasPlan)
     ? await loadPlan(join(out, 'plan.safetensors'), { source: source.tokenizer.hash, target: target.hash })
