@@ -25,7 +25,7 @@ const { minutes, exhaustive, filter, playground } = new Command('test:long')
   .option('--filter <text>', 'only test files whose path contains it', 'test/')
   .option(
     '--exhaustive',
-    'first hold the functions of WebAssembly against all 2³² floats, which takes half an hour by itself',
+    'first hold the functions of WebAssembly against all 2³² floats, and corpora of a gigabyte, which takes an hour',
   )
   .option('--playground', 'instead, use the playground for so many minutes and hold its memory flat')
   .parse()
@@ -63,7 +63,10 @@ if (playground) {
   await soak.close();
   process.exit();
 }
-const long = [...(exhaustive ? ['test/engine/wasm/math'] : []), 'test/attacks/large.test.ts'];
+const long = [
+  ...(exhaustive ? ['test/engine/wasm/math', 'test/s2t2/app/large.test.ts'] : []),
+  'test/attacks/large.test.ts',
+];
 for (const name of long.filter(file => file.includes(filter))) {
   process.env.LONG_TESTS = '1';
   const ended = await startVitest('test', [name], { root, watch: false, reporters: ['verbose'] });

@@ -16,20 +16,20 @@ const maxTransitions = 2 ** 22;
 
 /** Encodes words by a table of which tokens may stand beside each other. */
 export class Scanner {
-  /** For each token its symbols and its id; `numberOf` has the token of a symbol by itself. */
+  /** For each token its symbols, its id and its length. */
   private readonly spelled: readonly Int32Array[];
   private readonly ids: Int32Array;
   private readonly lengths: Int32Array;
   /** Column of each symbol in `next`; −1 for symbols that no merge knows. */
   private readonly columns: Int32Array;
+  /** Columns, rounded up to a power of two: a state is the beginning of its row. */
   private readonly width: number;
   /** The state after a state and a symbol. */
   private readonly next: Int32Array;
-  /** The token of a state, or −1; the state of the longest token that ends there, and of the next shorter one. */
-  private readonly token: Int32Array;
-  private readonly longest: Int32Array;
-  private readonly shorter: Int32Array;
-  /** Whether a token gets on with the one before it: 0 not known yet, 1 yes, 2 no. */
+  /** In the row of a state: where its list begins of the tokens that end there, the longest first, and their lengths. */
+  private readonly lists: Int32Array;
+  private readonly candidates: Int32Array;
+  /** Whether a token (row) gets on with the one before it (column): 0 not known yet, 1 yes, 2 no. */
   private readonly pairs: Uint8Array;
   private readonly encode: (symbols: Int32Array) => Int32Array;
   private last = new Int32Array(0);
@@ -55,7 +55,7 @@ export class Scanner {
       .filter(({ id, spelling }) => encode(spelling.slice()).join() === String(id));
     const symbols = tokens.filter(t => t.spelling.length === 1).length;
     const states = tokens.reduce((n, { spelling }) => n + spelling.length, 1);
-    if (tokens.length > maxTokens || states * symbols > maxTransitions) return undefined;
+    if (tokens.length > maxTokens || 2 * states * symbols > maxTransitions) return undefined;
     return new Scanner(tokens, symbols, states, encode);
   }
 
@@ -69,21 +69,23 @@ export class Scanner {
     this.spelled = tokens.map(t => t.spelling);
     this.ids = Int32Array.from(tokens, t => t.id);
     this.lengths = Int32Array.from(tokens, t => t.spelling.length);
-    this.width = width;
+    this.width = 2 ** Math.ceil(Math.log2(width));
     this.columns = new Int32Array(this.ids.reduce((most, id) => Math.max(most, id), 0) + 1).fill(-1);
     let column = 0;
     for (const { spelling } of tokens) if (spelling.length === 1) this.columns[spelling[0]] = column++;
     this.pairs = new Uint8Array(tokens.length ** 2);
-    this.next = new Int32Array(maxStates * width);
-    this.token = new Int32Array(maxStates).fill(-1);
-    this.shorter = new Int32Array(maxStates);
-    this.build();
-    this.longest = this.shorter.map((state, i) => (this.token[i] >= 0 ? i : state));
+    this.next = new Int32Array(maxStates * this.width);
+    this.lists = new Int32Array(maxStates);
+    this.candidates = Int32Array.from(this.build());
   }
 
-  /** The automaton: a tree of all tokens, then, level by level, where a symbol leads that the tree does not have. */
-  private build(): void {
-    const { next, width, token, shorter, columns } = this;
+  /**
+   * The automaton: a tree of all tokens, then, level by level, where a symbol leads that the tree does not have. Gives
+   * the lists of candidates: numbers and lengths, the longest first; the last one is a symbol by itself.
+   */
+  private build(): number[] {
+    const { next, width, lists, columns } = this;
+    const token: (number | undefined)[] = [];
     let states = 1;
     this.spelled.forEach((spelling, number) => {
       let state = 0;
@@ -92,8 +94,14 @@ export class Scanner {
     });
     // The state of the longest proper ending of a state's text that is in the tree.
     const ending = new Int32Array(states);
+    const candidates: number[] = [];
     const queue = [0];
     for (let state = queue.shift(); state !== undefined; state = queue.shift()) {
+      lists[state] = candidates.length;
+      for (let other = state; other !== 0; other = ending[other]) {
+        const number = token[other];
+        if (number !== undefined) candidates.push(number, this.lengths[number]);
+      }
       for (let column = 0; column < width; column++) {
         const child = next[state * width + column];
         const other = state === 0 ? 0 : next[ending[state] * width + column];
@@ -103,9 +111,9 @@ export class Scanner {
         }
         queue.push(child);
         ending[child] = other;
-        shorter[child] = token[other] >= 0 ? other : shorter[other];
       }
     }
+    return candidates;
   }
 
   /** Merges the first `n` symbols in place; what remains stands at the beginning. Returns how many that are. */
@@ -124,22 +132,23 @@ export class Scanner {
   }
 
   private mergeKnown(symbols: Int32Array, from: number, to: number, put: number): number {
-    const { next, width, columns, longest, token, shorter, lengths, pairs, last, ids } = this;
+    const { next, width, columns, lists, candidates, lengths, pairs, last, ids } = this;
     const count = lengths.length;
     let state = 0;
     for (let at = from; at < to; at++) {
       state = next[state * width + columns[symbols[at]]];
-      for (let candidate = longest[state]; ; candidate = shorter[candidate]) {
-        const number = token[candidate];
-        const before = at - lengths[number];
-        if (before >= from) {
-          const pair = last[before] * count + number;
-          const known = pairs[pair];
-          if (known === 2 || (known === 0 && !this.getsOn(last[before], number))) continue;
-        }
-        last[at] = number;
-        break;
+      let candidate = lists[state];
+      let number = candidates[candidate];
+      // One of them gets on, so the last one does if no other one did; so does one that begins the word.
+      for (let length = candidates[candidate + 1]; length > 1 && at - length >= from; ) {
+        const before = last[at - length];
+        const known = pairs[number * count + before];
+        if (known === 1 || (known === 0 && this.getsOn(before, number))) break;
+        candidate += 2;
+        number = candidates[candidate];
+        length = candidates[candidate + 1];
       }
+      last[at] = number;
     }
     // The tokens, from the last to the first.
     let place = to;
@@ -160,7 +169,7 @@ export class Scanner {
     both.set(b, a.length);
     const encoded = this.encode(both);
     const on = encoded.length === 2 && encoded[0] === this.ids[left] && encoded[1] === this.ids[right];
-    this.pairs[left * this.lengths.length + right] = on ? 1 : 2;
+    this.pairs[right * this.lengths.length + left] = on ? 1 : 2;
     return on;
   }
 }

@@ -29,6 +29,7 @@ import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts
 import { floors, selectedBy, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
 import { claimRun } from './continuing.ts';
 import { runExperiment, trainingWork, type Experiment, type StepRecord } from './experiment.ts';
+import { encodeInTwo } from './encode.ts';
 import { withLock } from './lock.ts';
 import { describeForecast } from './memory.ts';
 import type { Method } from '../method.ts';
@@ -97,7 +98,7 @@ export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { save, methods: names } = adaptation;
   if (save !== undefined && save !== 'best' && !names.includes(save))
     throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);
-  const prepared = await prepare(source, domain, settings, log, adaptation);
+  const prepared = await prepare(source, domain, settings, log, { ...adaptation, encode: encodeInTwo });
   const { saveEverySeconds, signal } = adaptation;
   const { interruptible = work => work() } = adaptation;
   return withLock(out, async () => {

@@ -78,11 +78,13 @@ export async function prepare(
   log: (line: string) => void,
   options: TargetOptions & {
     readonly methods?: readonly string[];
+    /** How texts are encoded: in one thread unless the host has more. */
+    readonly encode?: typeof encodeTexts;
     /** What an error of memory proposes; see `fitMemory`. */
     readonly remedies?: (shape: RunShape) => readonly Remedy[];
   } = {},
 ): Promise<Prepared> {
-  const { signal, methods = ['source', 's2t2'], remedies } = options;
+  const { signal, methods = ['source', 's2t2'], remedies, encode: encodeAll = encodeTexts } = options;
   const train = cutAll(domain.train, settings.maxBytes);
   const test = cutAll(domain.test, settings.maxBytes);
   if (settings.evalEvery !== undefined && domain.validation === undefined)
@@ -95,7 +97,7 @@ export async function prepare(
       : await trainTarget(train, domain.format, settings.vocabSize, options, log));
   const tokenizers: Record<Vocabulary, Tokenizer> = { source: source.tokenizer, target };
   const encode = async (texts: readonly string[], split: string, vocabulary: Vocabulary) => {
-    const encoded = await encodeTexts(texts, tokenizers[vocabulary], longestSequence(source.model.config), signal);
+    const encoded = await encodeAll(texts, tokenizers[vocabulary], longestSequence(source.model.config), signal);
     if (encoded.unknown) log(describeUnknown(encoded.unknown, `${split} texts`, vocabulary));
     return encoded.sequences;
   };

@@ -59,11 +59,15 @@ export interface Encoded {
  * @throws UserError for a text with more tokens than `context`, with bytes that the vocabulary lacks while it has no
  *   unknown token, or with bytes that the tokenizer drops: its bits per byte would mean nothing.
  */
-export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] => {
+export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] =>
+  encodeAtOnce(texts, tokenizer, context).sequences;
+
+/** As `toSequences`, with what was unknown. */
+export function encodeAtOnce(texts: readonly string[], tokenizer: Tokenizer, context: number): Encoded {
   const encoder = new Encoder(tokenizer, context);
   for (const text of texts) encoder.add(text);
-  return encoder.sequences;
-};
+  return { sequences: encoder.sequences, unknown: encoder.unknown };
+}
 
 /**
  * As `toSequences`, with a turn for the host every so often and what was unknown. An aborted signal ends it with its

@@ -11,7 +11,8 @@ import { score, type Score } from '../../../models/score.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
-import { cutAll, encodeTexts } from '../../corpus/sequences.ts';
+import { cutAll } from '../../corpus/sequences.ts';
+import { encodeInTwo } from '../encode.ts';
 import { describeUnknown } from '../prepare.ts';
 import { evaluationTable } from '../tables.ts';
 import { dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
@@ -61,7 +62,7 @@ export function addModelCommands(program: Command): void {
       const { model, tokenizer } = await loadModel(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
       const context = longestSequence(model.config);
-      const { sequences, unknown } = await encodeTexts(texts, tokenizer, context, stop.signal);
+      const { sequences, unknown } = await encodeInTwo(texts, tokenizer, context, stop.signal);
       if (unknown) log(describeUnknown(unknown, data, "model's"));
       const bar = progressBar(
         'evaluating',
