@@ -11,7 +11,7 @@ export interface Setting {
 }
 
 /** A batch of texts, by its number. */
-export interface Batch {
+interface Batch {
   readonly batch: number;
   readonly texts: readonly string[];
 }
