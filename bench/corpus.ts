@@ -82,7 +82,7 @@ const train = (texts: readonly string[], kind: Kind) =>
     pattern: kind === 'fasta' ? null : gpt2Pattern,
   });
 
-/** The same in Python: Hugging Face's trainer and encoder, and tiktoken's encoder with the vocabulary of that trainer. */
+/** The same in Python: Hugging Face's trainer and encoder, and tiktoken's encoder with that vocabulary. */
 const python = `
 import sys, time, json, resource
 from tokenizers import Tokenizer, models, trainers, pre_tokenizers

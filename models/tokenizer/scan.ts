@@ -22,11 +22,11 @@ export class Scanner {
   private readonly lengths: Int32Array;
   /** Column of each symbol in `next`; −1 for symbols that no merge knows. */
   private readonly columns: Int32Array;
-  /** Columns, rounded up to a power of two: a state is the beginning of its row. */
+  /** Columns, rounded up to a power of two. */
   private readonly width: number;
   /** The state after a state and a symbol. */
   private readonly next: Int32Array;
-  /** In the row of a state: where its list begins of the tokens that end there, the longest first, and their lengths. */
+  /** For each state where its list begins of the tokens that end there, the longest first, with their lengths. */
   private readonly lists: Int32Array;
   private readonly candidates: Int32Array;
   /** Whether a token (row) gets on with the one before it (column): 0 not known yet, 1 yes, 2 no. */

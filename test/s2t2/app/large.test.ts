@@ -1,4 +1,4 @@
-/** A gigabyte, read, cut and encoded in less than 4 GB. It takes minutes: only with LONG_TESTS (`npm run test:long`). */
+/** A gigabyte, read, cut and encoded in less than 4 GB: minutes of work, done with LONG_TESTS (`npm run test:long`). */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
