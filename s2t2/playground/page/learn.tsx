@@ -42,6 +42,8 @@ function useForecast(): { readonly said: string; readonly problem: string | null
     settings.value,
     choices.value.methods,
   ];
+  // The estimate of another model would be wrong for as long as a large one takes to rehearse.
+  useEffect(() => setAnswer({ said: 'Estimating memory …', problem: null }), [ready, runs]);
   useEffect(() => {
     if (!ready) return;
     let current = true;

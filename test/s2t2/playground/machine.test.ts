@@ -16,7 +16,7 @@ import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyModel } from '../fixture.ts';
 import { below, dragDirectory, drop, lastRow, learn, missing, open, proteins, ready, visit } from './browser.ts';
 
-describe.skipIf(missing)('the playground on several machines', { timeout: 120_000 }, () => {
+describe.skipIf(missing)('the playground on several machines', { timeout: 300_000 }, () => {
   const directory = temporaryDirectory();
   let files: Record<string, File>;
   let site: Site;

@@ -26,7 +26,7 @@ import { parsePlan } from '../../../s2t2/plan-format.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { below, done, drop, lastRow, learn, missing, open as openPage, proteins, visit } from './browser.ts';
 
-describe.skipIf(missing)('the playground in Chromium', { timeout: 120_000 }, () => {
+describe.skipIf(missing)('the playground in Chromium', { timeout: 300_000 }, () => {
   const directory = temporaryDirectory();
   let site: Site;
   let browser: Browser;
