@@ -102,7 +102,7 @@ export function counted(fn: () => void): number {
 }
 
 /** Tensors are made on this backend unless told otherwise. */
-export function setBackend(backend: Backend): void {
+export function setBackend(backend: Backend | null): void {
   current = backend;
 }
 

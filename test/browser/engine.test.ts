@@ -51,6 +51,7 @@ describe.skipIf(missing)('in Chromium', () => {
     });
     browser = await launchChromium();
     page = await browser.newPage();
+    page.setDefaultTimeout(0); // the limit is the test's: the machine may be busy
     page.on('pageerror', error => {
       throw error;
     });

@@ -44,6 +44,7 @@ describe.skipIf(chromiumPath() === null)('in Chromium', () => {
     site = await serve(await pageFiles(), { onResults: arrived });
     browser = await launchChromium();
     page = await browser.newPage({ viewport: { width: 390, height: 800 } });
+    page.setDefaultTimeout(0); // the limit is the test's: the machine may be busy
     page.on('pageerror', error => {
       throw error;
     });

@@ -80,5 +80,4 @@ test.each(familyDirectories)(
     ] as const)
       expect(distance(logitsOf(model, ids), readThere(written, ids).logits)).toBeLessThan(256 * 2 ** -24);
   },
-  300_000,
 );

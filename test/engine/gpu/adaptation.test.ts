@@ -9,8 +9,10 @@ import { initTransformer } from '../../../models/init.ts';
 import { methods } from '../../../s2t2/methods.ts';
 import { toSequences } from '../../../s2t2/app/prepare.ts';
 import { defaults } from '../../../s2t2/settings.ts';
-import { describeGpu, gpu } from './support.ts';
+import { gpuForTests } from './support.ts';
 import { parameters } from '../../../models/weights.ts';
+
+const { describeGpu, gpu } = await gpuForTests();
 
 const english =
   'The translation of a sentence is a path from one language to another, and a model says what it expects next.';

@@ -2,7 +2,9 @@
 import { expect, test } from 'vitest';
 import { add, full, embedding, matmul, openBackend, scope, sum, tensor, zeros } from '../../../engine/index.ts';
 import { openGpuBackend } from '../../../engine/gpu/open.ts';
-import { describeGpu, gpu } from './support.ts';
+import { gpuForTests } from './support.ts';
+
+const { describeGpu, gpu } = await gpuForTests();
 
 const backend = gpu;
 

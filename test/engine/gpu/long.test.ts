@@ -28,7 +28,9 @@ import {
   type Tensor,
 } from '../../../engine/index.ts';
 import { sizeOf } from '../../../engine/shape.ts';
-import { describeGpu, gpu } from './support.ts';
+import { gpuForTests } from './support.ts';
+
+const { describeGpu, gpu } = await gpuForTests();
 
 const random = new Random(7);
 const reference = createReferenceBackend();
@@ -47,11 +49,11 @@ const indices = (size: number, n: number): Given => ({
   values: Int32Array.from({ length: size }, () => random.integer(n)),
 });
 
-/** Value and gradients of Σ w f(inputs) on a backend, w random; the reference computes in double precision. */
+/** Value and gradients of Σ w f(inputs) on a backend, w given; the reference computes in double precision. */
 async function results(
   backend: Backend,
   inputs: readonly Given[],
-  weights: Float32Array,
+  weights: (size: number) => Float32Array<ArrayBuffer>,
   f: (...xs: Tensor[]) => Tensor,
 ): Promise<number[][]> {
   const dtype = backend === reference ? 'float64' : 'float32';
@@ -62,7 +64,7 @@ async function results(
         : tensor(values, { shape, backend, dtype, requiresGrad: true }),
     );
     const y = f(...xs);
-    const w = tensor(weights.slice(0, y.size), { shape: y.shape, backend, dtype });
+    const w = tensor(weights(y.size), { shape: y.shape, backend, dtype });
     return [
       y,
       ...grad(
@@ -78,7 +80,11 @@ async function results(
 
 /** Each result within `units` roundoffs of its largest element. */
 async function expectSame(inputs: readonly Given[], units: number, f: (...xs: Tensor[]) => Tensor): Promise<void> {
-  const weights = new Float32Array(1 << 20).map(() => random.normal());
+  const drawn: number[] = [];
+  const weights = (size: number) => {
+    while (drawn.length < size) drawn.push(random.normal());
+    return Float32Array.from(drawn.slice(0, size));
+  };
   const [actual, exact] = [await results(gpu, inputs, weights, f), await results(reference, inputs, weights, f)];
   exact.forEach((values, k) => {
     const largest = values.reduce((most, v) => Math.max(most, Math.abs(v)), 0);

@@ -10,13 +10,19 @@ import { openGpuBackend } from '../../../engine/gpu/open.ts';
 const swiftshader = '/usr/lib/chromium/vk_swiftshader_icd.json';
 if (process.env.VK_ICD_FILENAMES === undefined && existsSync(swiftshader)) process.env.VK_ICD_FILENAMES = swiftshader;
 
-const found = await openGpuBackend('webgpu').then(
-  gpu => ({ gpu }),
-  (error: Error) => ({ error }),
-);
-if ('error' in found) process.stderr.write(`SKIPPED: GPU tests; ${found.error.message}\n`);
-else afterAll(() => found.gpu.close?.());
-
-/** `describe` where there is a device; `gpu` is then the backend. */
-export const describeGpu = describe.skipIf('error' in found);
-export const gpu = ('gpu' in found ? found.gpu : null) as GpuBackend;
+/** Opens a device for the tests of a file, and closes it after them: an open one takes processor time. */
+export async function gpuForTests(): Promise<{
+  /** `describe` where there is a device. */
+  readonly describeGpu: ReturnType<typeof describe.skipIf>;
+  /** The backend, where there is a device. */
+  readonly gpu: GpuBackend;
+}> {
+  try {
+    const gpu = await openGpuBackend('webgpu');
+    afterAll(() => gpu.close?.());
+    return { describeGpu: describe.skipIf(false), gpu };
+  } catch (error) {
+    process.stderr.write(`SKIPPED: GPU tests; ${(error as Error).message}\n`);
+    return { describeGpu: describe.skipIf(true), gpu: null as unknown as GpuBackend };
+  }
+}

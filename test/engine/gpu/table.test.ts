@@ -8,7 +8,9 @@ import { openGpuBackend } from '../../../engine/gpu/open.ts';
 import type { GpuBackend } from '../../../engine/gpu/index.ts';
 import { parity } from '../parity.ts';
 import { boundsOf } from './bounds.ts';
-import { describeGpu, gpu } from './support.ts';
+import { gpuForTests } from './support.ts';
+
+const { describeGpu, gpu } = await gpuForTests();
 
 const names = ops.map(op => [op.name, op] as const);
 

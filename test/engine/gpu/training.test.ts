@@ -6,7 +6,9 @@ import { expect, test } from 'vitest';
 import { createWasmBackend, memory } from '../../../engine/index.ts';
 import { trainingStep } from '../../../bench/step.ts';
 import { lossCurve, reference } from '../parity.ts';
-import { describeGpu, gpu } from './support.ts';
+import { gpuForTests } from './support.ts';
+
+const { describeGpu, gpu } = await gpuForTests();
 
 const backend = gpu;
 

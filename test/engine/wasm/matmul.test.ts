@@ -11,7 +11,7 @@ const most = 20;
 
 const integers = (size: number): Float32Array<ArrayBuffer> => new Float32Array(size).map(() => random.integer(17) - 8);
 
-/** Σ_l a[i, l] b[l, j]; `at` gives where in memory a matrix with `rows` rows of `columns` has an entry. */
+/** Σ_l a[i, l] b[l, j], each operand with its rows or, transposed, its columns one after another. */
 function product(
   a: Float32Array,
   b: Float32Array,
@@ -21,21 +21,23 @@ function product(
   k: number,
   n: number,
 ): Float32Array {
-  const at = (transposed: boolean, row: number, column: number, rows: number, columns: number) =>
-    transposed ? column * rows + row : row * columns + column;
+  const [rowA, stepA] = transposeA ? [1, m] : [k, 1];
+  const [stepB, columnB] = transposeB ? [1, k] : [n, 1];
   const c = new Float32Array(m * n);
   for (let i = 0; i < m; i++) {
     for (let j = 0; j < n; j++) {
       let sum = 0;
-      for (let l = 0; l < k; l++) sum += a[at(transposeA, i, l, m, k)] * b[at(transposeB, l, j, k, n)];
+      for (let l = 0; l < k; l++) sum += a[i * rowA + l * stepA] * b[l * stepB + j * columnB];
       c[i * n + j] = sum;
     }
   }
   return c;
 }
 
-const equal = (a: ArrayLike<number>, b: ArrayLike<number>): boolean =>
-  a.length === b.length && Array.from(a).every((x, i) => x === b[i]);
+function equal(a: ArrayLike<number>, b: ArrayLike<number>): boolean {
+  for (let i = 0; i < b.length; i++) if (a[i] !== b[i]) return false;
+  return a.length === b.length;
+}
 
 describe('matmul of integers is exact', () => {
   test.each(sides.flatMap(ta => sides.map(tb => [ta, tb])))(

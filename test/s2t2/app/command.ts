@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { getBackend, setBackend } from '../../../engine/index.ts';
+import { showProgress } from '../../../models/node/progress.ts';
 import { runCommandLine } from '../../../s2t2/app/cli/program.ts';
 
 /** How a command ended, and what it printed. */
@@ -34,7 +35,10 @@ export function spawned(args: readonly string[], node: readonly string[] = []): 
 
 let last: Promise<unknown> = Promise.resolve();
 
-/** Runs the command line in this process, one call after another; what it would print is returned. */
+/**
+ * Runs the command line in this process, one call after another; what it would print is returned. Always with plain
+ * SIMD: the flag that brings the relaxed one would stay.
+ */
 export function command(args: readonly string[]): Promise<Ended> {
   const run = last.then(() => captured(args));
   last = run.catch(() => {});
@@ -61,12 +65,13 @@ async function captured(args: readonly string[]): Promise<Ended> {
   });
   process.argv = [process.execPath, cli, ...args];
   try {
-    const code = await runCommandLine(args);
+    const code = await runCommandLine(args.length === 0 ? args : ['--plain-simd', ...args]);
     return { code, signal: null, stdout: texts[0].read(), stderr: texts[1].read() };
   } finally {
     for (const text of texts) text.restore();
     process.argv = argv;
     process.exitCode = exitCode;
     setBackend(backend);
+    showProgress(true);
   }
 }

@@ -85,7 +85,7 @@ describe('the forecast', () => {
         vocabSize: 40,
         maxBytes: 60,
         batchTokens: tokens,
-        budget: { unit: 'tokens', amount: 3000 },
+        budget: { unit: 'tokens', amount: 1000 },
         ...(train && { train }),
       };
       const start = memory().bytes;

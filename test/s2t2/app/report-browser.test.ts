@@ -134,6 +134,7 @@ describe.skipIf(missing)('in Chromium', () => {
   ): Promise<{ page: Page; complaints: string[] }> {
     const url = pathToFileURL(await write(report)).href;
     const page = await browser.newPage({ viewport: { width, height: 844 }, colorScheme: scheme });
+    page.setDefaultTimeout(0); // the limit is the test's: the machine may be busy
     const complaints: string[] = [];
     page.on('console', message => complaints.push(message.text()));
     page.on('pageerror', error => complaints.push(error.message));
@@ -339,6 +340,7 @@ describe.skipIf(missing)('in Chromium', () => {
 
   test('two fingers zoom the picture and do not scroll the page', async () => {
     const context = await browser.newContext({ viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true });
+    context.setDefaultTimeout(0);
     const page = await context.newPage();
     await page.goto(pathToFileURL(await write(data)).href);
     await page.locator('canvas').scrollIntoViewIfNeeded();
