@@ -11,9 +11,9 @@ import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 const root = temporaryDirectory();
 const fresh = () => mkdtemp(join(root, 'd-'));
 
-/** A process that sleeps. */
+/** A process that sleeps until it is killed. */
 async function sleeper(): Promise<{ pid: number; kill: () => Promise<void> }> {
-  const child = spawn(process.execPath, ['-e', 'console.log(1); setTimeout(() => {}, 60_000)'], {
+  const child = spawn(process.execPath, ['-e', 'console.log(1); setInterval(() => {}, 1e6)'], {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   await once(child.stdout, 'data');
@@ -74,7 +74,9 @@ test.skipIf(process.platform !== 'linux')(
 
 test.skipIf(process.platform !== 'linux')('a zombie counts as ended', async () => {
   const directory = await fresh();
-  const parent = spawn('sh', ['-c', 'sleep 60 & echo $!; exec sleep 60'], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const parent = spawn('sh', ['-c', 'sleep 1000000 & echo $!; exec sleep 1000000'], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
   const [line] = (await once(parent.stdout, 'data')) as [Buffer];
   const pid = Number(line.toString());
   const stat = async () => (await readFile(`/proc/${pid}/stat`, 'utf8')).split(' ');
