@@ -66,7 +66,7 @@ describe.skipIf(missing)('in Chromium', () => {
   });
 
   test('wasm: every operation agrees with float64, and has the same bits as in Node', async () => {
-    const { description, rows, submissions } = await page.evaluate(() => inPage.check('wasm'));
+    const { description, rows, submissions } = await page.evaluate(of => inPage.check('wasm', of), sizes);
     expect(description).toContain('WebAssembly SIMD');
     expect(submissions).toEqual({ webgpu: 0, webgl2: 0 });
     expect(rows.map(r => r.op)).toEqual(ops.map(r => r.name));
@@ -99,7 +99,10 @@ describe.skipIf(missing)('in Chromium', () => {
     ['webgl2', 'webgpu'],
   ] as const) {
     test(`${mode}: every row is float64’s, within what a device may do, and ran in that mode`, async () => {
-      const { description, rows, submissions } = await page.evaluate(name => inPage.check(name), mode);
+      const { description, rows, submissions } = await page.evaluate(
+        name => inPage.check(name, [3, 17]), // engine/gpu/table.test.ts has more
+        mode,
+      );
       expect(description).toMatch(new RegExp(`^gpu: gpu\\.js in mode ${mode} on \\S.*no fallback$`));
       expect(submissions[mode]).toBeGreaterThan(ops.length);
       expect(submissions[other]).toBe(0);

@@ -13,7 +13,7 @@ import {
   tensor,
   type Backend,
 } from '../../engine/index.ts';
-import { hash, hashStart, lossCurve, parity, sizes, type Parity } from '../engine/parity.ts';
+import { hash, hashStart, lossCurve, parity, type Parity } from '../engine/parity.ts';
 
 /** Plain SIMD, whose bits do not depend on the machine. */
 const wasm = (threads: number): Backend => createWasmBackend({ threads, relaxedSimd: false });
@@ -53,12 +53,12 @@ export interface Checked {
   readonly submissions: Readonly<typeof submissions>;
 }
 
-/** Every row of the table. */
-async function check(name: BackendName): Promise<Checked> {
+/** Every row of the table, at some sizes. */
+async function check(name: BackendName, of: readonly number[]): Promise<Checked> {
   const backend = await backendOf(name);
   const before = { ...submissions };
   const rows: Parity[] = [];
-  for (const op of ops) rows.push(await parity(op, backend, sizes));
+  for (const op of ops) rows.push(await parity(op, backend, of));
   return {
     description: backend.describe(),
     rows,
