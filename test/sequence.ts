@@ -5,7 +5,7 @@
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** The files that take more than some seconds, the longest first. */
-export const longest = [
+const longest = [
   'attacks/runs',
   's2t2/app/cli',
   'browser/engine',

@@ -1,15 +1,24 @@
 /** A corpus, whatever its format: found out, filtered and counted, its mistakes told with file and line. */
 
 import { writeFile } from 'node:fs/promises';
+import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
+import v8 from 'node:v8';
 import { gzipSync } from 'node:zlib';
-import { describe, expect, test, vi } from 'vitest';
+import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { type CorpusOptions, readCorpus } from '../../../s2t2/app/corpus.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 
-/** Node's limit on the heap, as the corpus sees it. */
-const heap = vi.hoisted(() => ({ heap_size_limit: 2 ** 30 }));
-vi.mock('node:v8', () => ({ getHeapStatistics: () => heap }));
+/** Sets Node's limit on the heap, as the corpus sees it, until the test ends. */
+function limitHeap(bytes: number): void {
+  const spy = vi.spyOn(v8, 'getHeapStatistics');
+  spy.mockReturnValue({ ...v8.getHeapStatistics(), heap_size_limit: bytes });
+  syncBuiltinESMExports();
+  onTestFinished(() => {
+    spy.mockRestore();
+    syncBuiltinESMExports();
+  });
+}
 
 const directory = temporaryDirectory();
 
@@ -63,7 +72,7 @@ describe('an error', () => {
     const message =
       `${path}: does not fit into Node's memory; raise it with NODE_OPTIONS=--max-old-space-size=MEGABYTES, ` +
       'or leave documents out by their length';
-    heap.heap_size_limit = 2600;
+    limitHeap(2600);
     expect(await refusal(readCorpus(path))).toBe(message);
     expect(await texts(path, { maxLength: 100 })).toHaveLength(1);
     // One document, of few letters in many lines: it is not waited for its end.
@@ -74,7 +83,6 @@ describe('an error', () => {
       expect(await refusal(readCorpus(await file(name, begin + 'M\n'.repeat(400))))).toBe(
         message.replace(/large\.fa/, name),
       );
-    heap.heap_size_limit = 2 ** 30;
   });
 
   test('for a file that is not there', async () => {
