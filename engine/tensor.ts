@@ -101,7 +101,7 @@ export function counted(fn: () => void): number {
   }
 }
 
-/** Tensors are made on this backend unless told otherwise. */
+/** Tensors are made on this backend unless told otherwise; after `null` on the default one. */
 export function setBackend(backend: Backend | null): void {
   current = backend;
 }
