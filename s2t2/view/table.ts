@@ -31,9 +31,11 @@ function renderInterval({ mean, low, high, digits }: Interval, scale: Scale | un
 }
 
 /** The ends of the axis that the intervals of a column share. */
-const renderAxis = ({ min, max }: Scale, digits: number): Html =>
-  html`<span class="axis"><span class="unseen">axis from </span><span>${min.toFixed(digits)}</span>
-<span class="unseen"> to </span><span>${max.toFixed(digits)}</span></span>`;
+function renderAxis({ min, max }: Scale, digits: number): Html {
+  const unseen = (text: string): Html => html`<span class="unseen">${text}</span>`;
+  const end = (value: number): Html => html`<span>${value.toFixed(digits)}</span>`;
+  return html`<span class="axis">${[unseen('axis from '), end(min), unseen(' to '), end(max)]}</span>`;
+}
 
 const scrollHint = html`<p class="note hint" aria-hidden="true">Scroll the table sideways for all its columns.</p>`;
 

@@ -259,16 +259,16 @@ describe('config.json', () => {
     [{ model_type: 'bloom' }, 'model_type is "bloom" with ALiBi positions; supported are "olmo"'],
     [
       { model_type: 'gemma2', final_logit_softcapping: 30 },
-      'final_logit_softcapping is 30; this package does not compute soft caps on logits',
+      'final_logit_softcapping is 30; this package does not support soft caps on logits',
     ],
     [
       { model_type: 'mixtral', num_local_experts: 8 },
-      'num_local_experts is 8; this package does not compute mixtures of experts',
+      'num_local_experts is 8; this package does not support mixtures of experts',
     ],
-    [{ alibi: true }, 'alibi is true; this package does not compute ALiBi positions'],
+    [{ alibi: true }, 'alibi is true; this package does not support ALiBi positions'],
     [
       { quantization_config: { bits: 4 } },
-      'quantization_config is {"bits":4}; this package does not compute quantised',
+      'quantization_config is {"bits":4}; this package does not support quantised',
     ],
     [{ layer_types: ['full_attention', 'linear_attention'] }, 'layer_types has "linear_attention"; only'],
     [{ model_type: 'qwen2', layer_types: ['sliding_attention'] }, 'layer_types has "sliding_attention"; only'],

@@ -196,7 +196,7 @@ describe('hostile files', () => {
       { a: f32([2], 0, 8), b: f32([2], 4, 12) },
       'tensor "b" begins at byte 4, inside another tensor',
     ],
-    ['a hole', { a: f32([1], 0, 4), b: f32([1], 8, 12) }, 'tensor "b" begins at byte 8, after a hole'],
+    ['a hole', { a: f32([1], 0, 4), b: f32([1], 8, 12) }, 'tensor "b" begins at byte 8, after a gap'],
     ['data after the end', { a: f32([1], 0, 4) }, '8 bytes after the last tensor belong to none'],
     ['offsets out of range', { a: f32([4], 0, 16) }, 'tensor "a" ends at byte 16 of 12 bytes of data'],
     [

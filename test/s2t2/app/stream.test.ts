@@ -205,7 +205,9 @@ test('rows spread for finetuning are those that a run of the same seed starts fr
     );
     await saveModel(`${model}-in-memory`, { model: finetuned!, tokenizer: targetTokenizer }, 'F32');
     expect(await contents(out)).toEqual(await contents(`${model}-in-memory`));
-    expect(await refusal(translateCheckpoint({ model, ...paths, out }))).toContain('is of a translation of another');
+    expect(await refusal(translateCheckpoint({ model, ...paths, out }))).toContain(
+      'belongs to a translation of another',
+    );
   }
 });
 
@@ -477,7 +479,7 @@ describe('rejected', () => {
     await translateCheckpoint({ model, ...paths, out: at('taken') });
     const other = await source('other-model', llama, 'BF16', 3);
     expect(await refusal(translateCheckpoint({ model: other, ...paths, out: at('taken') }))).toContain(
-      'translation.json: is of a translation of another model, plan or tokenizer',
+      'translation.json: belongs to a translation of another model, plan or tokenizer',
     );
   });
 });
