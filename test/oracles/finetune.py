@@ -7,6 +7,7 @@ processes as the launcher starts. Needs: pip install torch transformers accelera
 
 Prints, as JSON, the processes, the loss of each, the largest change of a weight, and whether all have the same weights.
 """
+
 import json
 import sys
 
@@ -28,4 +29,13 @@ change = max((p.detach() - q).abs().max().item() for p, q in zip(model.parameter
 total = sum(p.detach().double().sum() for p in model.parameters())
 losses, totals = accelerator.gather(loss.detach().reshape(1)), accelerator.gather(total.reshape(1))
 if accelerator.is_main_process:
-    print(json.dumps({"processes": accelerator.num_processes, "losses": losses.tolist(), "change": change, "same": len(set(totals.tolist())) == 1}))
+    print(
+        json.dumps(
+            {
+                "processes": accelerator.num_processes,
+                "losses": losses.tolist(),
+                "change": change,
+                "same": len(set(totals.tolist())) == 1,
+            }
+        )
+    )
