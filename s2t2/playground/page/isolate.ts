@@ -3,6 +3,12 @@
  * told to send. The site's service worker adds them, and serves the site when there is no network.
  */
 
+/**
+ * The worker takes over when it has fetched what a visit needs, the model too, which the page would wait for anyway. A
+ * page that reloads before that stays without its headers, on one thread. In milliseconds.
+ */
+const longestWait = 30_000;
+
 /** Registers the service worker. True where the page is about to be loaded again, now with its headers. */
 export async function isolate(): Promise<boolean> {
   if (!('serviceWorker' in navigator) || !isSecureContext) return false;
@@ -15,7 +21,7 @@ export async function isolate(): Promise<boolean> {
     if (!navigator.serviceWorker.controller)
       await Promise.race([
         new Promise(resolve => navigator.serviceWorker.addEventListener('controllerchange', resolve, { once: true })),
-        new Promise(resolve => setTimeout(resolve, 3000)),
+        new Promise(resolve => setTimeout(resolve, longestWait)),
       ]);
     location.reload();
     return true;
