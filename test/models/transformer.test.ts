@@ -185,6 +185,17 @@ test('a head may be wider than its share of the residual stream', () => {
   expect(logitsOf(wide, idsOf(5))).toHaveLength(5 * 23);
 });
 
+test('rotary positions turn any even number of a head’s elements, two or more', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 12 }), fc.integer({ min: 0, max: 14 }), (headWidth, turning) => {
+      const rotaryShare = (turning + 0.5) / headWidth; // of which the whole part turns
+      const make = () => initTransformer({ ...configs.gpt_neox, width: 4 * headWidth, rotaryShare }, random);
+      if (turning >= 2 && turning % 2 === 0 && turning <= headWidth) expect(make).not.toThrow();
+      else expect(make).toThrow(/turn|even|rotaryShare/);
+    }),
+  );
+});
+
 test.each([
   [{ ...configs.gpt2, keyValueHeads: 2 }, 'gpt2 supports neither grouped key/value heads nor a separate head width'],
   [{ ...llama, width: 18 }, 'width 18 is not a multiple of 4 heads'],

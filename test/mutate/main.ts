@@ -260,6 +260,8 @@ async function judge(worker: Worker, { specimen, among, milliseconds }: Round, c
       }
       for (const { id } of batch.cases) met.add(versionOf(digests.get(test)!, id));
     }
+    // Where no test fits into the round nothing is known: the next round has more time.
+    if (met.size === 0) return false;
     await save({ status: 'survived' });
     return true;
   } finally {

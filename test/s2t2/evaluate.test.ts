@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
 import { trainBPE } from '../../models/tokenizer/index.ts';
-import { markov, metrics, orderZero, uniformFloor, unigram } from '../../s2t2/evaluate.ts';
+import { markov, metrics, orderZero, tokensPerByte, uniformFloor, unigram } from '../../s2t2/evaluate.ts';
 
 const score = (nats: number, tokens: number, bytes: number) => ({ nats, endNats: 0, tokens, bytes });
 const scores = fc.array(
@@ -26,6 +26,7 @@ describe('metrics', () => {
         );
         expect(m.bitsPerByte).toBeCloseTo(nats / Math.LN2 / bytes, 10);
         expect(Math.log(m.perplexity)).toBeCloseTo(nats / tokens, 10);
+        expect(tokensPerByte(list)).toBe(tokens / bytes);
       }),
     );
   });
