@@ -64,7 +64,7 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
       start: async context => ({ ...(await translatedStart(context, await plan())), spent: 0 }),
     };
     return [
-      ...['source', 'truncated', 'random', 'fvt', 's2t2']
+      ...['source', 'truncated', 'random', 'fvt', 'fvt-spread', 's2t2']
         .filter(name => rates.has(name))
         .map(name => ({ ...seedCell(lines.find(l => l.name === name)!, settings, rates, seed), line: name })),
       {
