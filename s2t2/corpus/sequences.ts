@@ -192,12 +192,15 @@ export class TextSample {
   /** Bytes added. */
   total = 0;
   private readonly limit: number;
+  /** A text of a few bytes takes some fifty of memory: a few letters to a record, millions of records. */
+  private readonly mostTexts: number;
   private kept: string[] = [];
   private bytes = 0;
   private added = 0;
 
   constructor(limit: number) {
     this.limit = limit;
+    this.mostTexts = limit === Infinity ? Infinity : 2 ** 22;
   }
 
   add(text: string): void {
@@ -213,7 +216,7 @@ export class TextSample {
     if (this.added++ % this.stride !== 0) return;
     this.kept.push(text);
     this.bytes += size;
-    while (this.bytes > this.limit && this.kept.length > 1) {
+    while ((this.bytes > this.limit || this.kept.length > this.mostTexts) && this.kept.length > 1) {
       this.stride *= 2;
       this.kept = this.kept.filter((_, i) => i % 2 === 0);
       this.bytes = this.kept.reduce((n, t) => n + utf8Length(t), 0);
