@@ -180,14 +180,14 @@ describe('paper', () => {
       /no such file/,
     );
     await expect(paper({ ...options('planless'), lines: ['source'], transfer: model, log })).rejects.toThrow(
-      /needs the table's line 's2t2'/,
+      /applies the plans of the row 's2t2', which --lines leaves out; add it/,
     );
     expect(trained).toEqual([]);
   });
 
   test('rejects an unknown row', async () => {
     await expect(paper({ ...options('none'), lines: ['sauce'] })).rejects.toThrow(
-      /no line 'sauce'; there are source, truncated/,
+      /the table has no row 'sauce'; expected names from: source, truncated/,
     );
   });
 });
