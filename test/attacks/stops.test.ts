@@ -94,10 +94,10 @@ const stages: Readonly<Record<string, (watch: Watch) => Promise<unknown>>> = {
 const watched = (inner: Tokenizer, watch: Watch): Tokenizer =>
   new Proxy(inner, {
     get(target, key) {
-      if (key !== 'encode') return Reflect.get(target, key) as unknown;
-      return (text: string) => {
+      if (key !== 'append') return Reflect.get(target, key) as unknown;
+      return (...args: Parameters<Tokenizer['append']>) => {
         watch.unit();
-        return target.encode(text);
+        return target.append(...args);
       };
     },
   });
