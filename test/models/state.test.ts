@@ -161,6 +161,22 @@ describe('how often it saves', () => {
 describe('checksum', () => {
   const bytes = fc.uint8Array({ minLength: 1, maxLength: 70 });
 
+  test('is the length and the sum of the words, and the sum of these sums, a byte at a time beyond the last word', () => {
+    fc.assert(
+      fc.property(bytes, data => {
+        const view = new DataView(data.buffer, data.byteOffset);
+        const whole = data.length - (data.length % 4);
+        const terms = [
+          ...Array.from({ length: whole / 4 }, (_, i) => BigInt(view.getInt32(4 * i, true))),
+          ...Array.from(data.subarray(whole), BigInt),
+        ];
+        let [sum, sums] = [BigInt(data.length), 0n];
+        for (const term of terms) [sum, sums] = [sum + term, sums + sum + term];
+        expect(checksum(data)).toEqual([sum, sums].map(x => Number(BigInt.asIntN(32, x))));
+      }),
+    );
+  });
+
   test('changes with every bit', () => {
     fc.assert(
       fc.property(bytes, fc.nat(), (data, at) => {
