@@ -53,6 +53,8 @@ export const rowNotes: Readonly<Record<string, string>> = {
   truncated: 'The new tokenizer; token i takes the rows of the source token with number i.',
   random: 'The new tokenizer; embedding and head are drawn at random, at the scale of the source’s.',
   fvt: 'The new tokenizer; a token is the mean of the source tokens of its text (fast vocabulary transfer).',
+  'fvt-spread': 'The rows of fvt, spread to the source’s scale: the start for finetuning.',
+  paper: 'The new tokenizer; a sparse plan is learned in the form of the paper.',
   plain: 'The new tokenizer; an unconstrained plan is learned.',
   dense: 'The new tokenizer; a dense plan is learned, by entropic Sinkhorn.',
   s2t2: 'The new tokenizer; a sparse plan is learned, by sparse Sinkhorn: this project’s method.',
