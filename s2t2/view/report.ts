@@ -76,6 +76,7 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
+  // "expect": first painted with all of main, since a table whose columns still come in would shift.
   const page: Content = html`<!doctype html>
 <html lang="en">
 <head>
@@ -83,6 +84,7 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title>
+<link rel="expect" href="#main" blocking="render">
 <link rel="icon" href="data:,">
 <style>${new Html(style)}</style>
 </head>
@@ -94,7 +96,7 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
 <nav aria-label="Sections">${sections.map(s => html`<a href="#${s.id}">${s.title}</a>`)}</nav>
 ${facts.length > 0 ? renderFacts(facts) : ''}
 </header>
-<main>${sections.map(
+<main id="main">${sections.map(
     s => html`
 <section aria-labelledby="${s.id}"><h2 id="${s.id}">${s.title}</h2>
 ${s.content}
