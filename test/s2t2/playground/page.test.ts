@@ -143,7 +143,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 300_000 }, () 
     await expect.poll(() => page.locator('#play ~ .sample .token').count()).toBeGreaterThan(60);
     await page.getByRole('combobox', { name: 'Target token' }).fill('L');
     await page.getByRole('button', { name: 'Explain' }).click();
-    await page.getByText('source tokens; the').waitFor();
+    await page.getByText('source tokens. Together the').waitFor();
     expect(await page.locator('.plan-room canvas').count()).toBe(1);
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(390);
     // In the dark: in the light the colours are the report's, whose contrast has a test.
