@@ -161,7 +161,7 @@ describe('how often it saves', () => {
 describe('checksum', () => {
   const bytes = fc.uint8Array({ minLength: 1, maxLength: 70 });
 
-  test('is the length and the sum of the words, and the sum of these sums, a byte at a time beyond the last word', () => {
+  test('is the length, the sum of words and the sum of these sums, a byte at a time beyond the last word', () => {
     fc.assert(
       fc.property(bytes, data => {
         const view = new DataView(data.buffer, data.byteOffset);
