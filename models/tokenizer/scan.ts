@@ -94,13 +94,15 @@ export class Scanner {
     });
     // The state of the longest proper ending of a state's text that is in the tree.
     const ending = new Int32Array(states);
+    // That of the longest ending, itself included, that is a token: most endings of a long run of one symbol are none.
+    const tokenState = new Int32Array(states);
     const candidates: number[] = [];
     const queue = [0];
     for (let state = queue.shift(); state !== undefined; state = queue.shift()) {
       lists[state] = candidates.length;
-      for (let other = state; other !== 0; other = ending[other]) {
-        const number = token[other];
-        if (number !== undefined) candidates.push(number, this.lengths[number]);
+      for (let other = tokenState[state]; other !== 0; other = tokenState[ending[other]]) {
+        const number = token[other]!;
+        candidates.push(number, this.lengths[number]);
       }
       for (let column = 0; column < width; column++) {
         const child = next[state * width + column];
@@ -111,6 +113,7 @@ export class Scanner {
         }
         queue.push(child);
         ending[child] = other;
+        tokenState[child] = token[child] === undefined ? tokenState[other] : child;
       }
     }
     return candidates;
