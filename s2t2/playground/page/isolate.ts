@@ -13,8 +13,12 @@ const longestWait = 30_000;
 export async function isolate(): Promise<boolean> {
   if (!('serviceWorker' in navigator) || !isSecureContext) return false;
   try {
-    await navigator.serviceWorker.register(new URL('sw.js', document.baseURI));
-    if (crossOriginIsolated) return false;
+    const registration: Partial<ServiceWorkerRegistration> | undefined = await navigator.serviceWorker.register(
+      new URL('sw.js', document.baseURI),
+    );
+    // What blocks service workers may also pretend to register one: there is nothing to wait for then.
+    const worker = registration?.installing ?? registration?.waiting ?? registration?.active;
+    if (crossOriginIsolated || !worker) return false;
     // Once: a browser that is not isolated after it continues with one thread.
     if (sessionStorage.getItem('isolating') !== null) return false;
     sessionStorage.setItem('isolating', '1');
