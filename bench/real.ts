@@ -2,8 +2,8 @@
  * A published model adapted to a bundled domain, fairly: each method's rate is the best of a small grid on validation
  * data at a small budget; with it the method trains on the whole budget and meets the test data once.
  *
- *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the cells that are missing
- *     npm run bench:real -- --table                                    the table of those that are there
+ *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the missing cells
+ *     npm run bench:real -- --table                                    the table of finished cells
  *
  * A cell is a run of `s2t2 adapt` in a separate process, so that its peak memory is its own. Stopped anywhere, the
  * same command resumes. A finished cell is a line of `--cells` (scores of the texts among its figures), which is

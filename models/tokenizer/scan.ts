@@ -94,7 +94,7 @@ export class Scanner {
     });
     // The state of the longest proper ending of a state's text that is in the tree.
     const ending = new Int32Array(states);
-    // That of the longest ending, itself included, that is a token: most endings of a long run of one symbol are none.
+    // That of the longest ending that is a token, itself included: in a long run of one symbol few endings are.
     const tokenState = new Int32Array(states);
     const candidates: number[] = [];
     const queue = [0];

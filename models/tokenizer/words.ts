@@ -1,3 +1,4 @@
+/** Distinct words without a string for each: counted when a tokenizer is trained, remembered when texts are encoded. */
 import { Ids } from './ids.ts';
 
 const mostCached = 2 ** 17;

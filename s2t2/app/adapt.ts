@@ -89,15 +89,19 @@ export interface Adapted {
   readonly plan: Plan | null;
 }
 
+/** @throws UserError for a row that is not a method, or a model to save that is not among the rows. */
+export function checkRows({ methods: names, save }: Pick<Adaptation, 'methods' | 'save'>): void {
+  const unknown = names.find(name => !Object.hasOwn(methods, name));
+  if (unknown !== undefined)
+    throw new UserError(`unknown method '${unknown}'; expected names from: ${Object.keys(methods).join(', ')}`);
+  if (save !== undefined && save !== 'best' && !names.includes(save))
+    throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);
+}
+
 /** Runs an adaptation, or resumes it, and writes its directory. Mistakes are a `UserError`. */
 export async function adapt(adaptation: Adaptation): Promise<Adapted> {
   const { source, domain, settings, out, log } = adaptation;
-  const unknown = adaptation.methods.find(name => !Object.hasOwn(methods, name));
-  if (unknown !== undefined)
-    throw new UserError(`unknown method '${unknown}'; expected names from: ${Object.keys(methods).join(', ')}`);
-  const { save, methods: names } = adaptation;
-  if (save !== undefined && save !== 'best' && !names.includes(save))
-    throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);
+  checkRows(adaptation);
   const prepared = await prepare(source, domain, settings, log, { ...adaptation, encode: encodeInTwo });
   const { saveEverySeconds, signal } = adaptation;
   const { interruptible = work => work() } = adaptation;

@@ -1,6 +1,6 @@
 /**
  * Texts encoded by two threads: this one and another take batches in the order of the texts, so the first error is that
- * of the first text that has one, and the sequences are those of `encodeTexts`, whoever made them.
+ * of the first text that has one, and the sequences are those of `encodeTexts`, whichever thread made them.
  */
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../../models/errors.ts';

@@ -60,7 +60,7 @@ export const writeSealed = (path: string, record: unknown): Promise<void> =>
 const sealedSchema = v.object({ sha256: hash, record: v.unknown() });
 
 /**
- * The record of a sealed file; undefined where there is no file.
+ * The record of a sealed file; undefined if the file does not exist.
  * @throws UserError where the record is not what was written.
  */
 export async function readSealed<const S extends v.GenericSchema>(

@@ -10,7 +10,7 @@ import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
-import { adapt } from '../adapt.ts';
+import { adapt, checkRows } from '../adapt.ts';
 import { fitMemory, parkingFor } from '../memory.ts';
 import { targetSizes } from '../prepare.ts';
 import { dataFolder } from '../data/tools.ts';
@@ -45,6 +45,7 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const { memoryLimit } = getBackend();
+  checkRows(flags);
   checkStandardInput({ '--data': flags.data, '--test': flags.test, '--keep': flags.keep });
   if (flags.evalTexts !== undefined && flags.evalEvery === undefined)
     throw new UserError('--eval-texts is for --eval-every N, the steps between two looks at them');

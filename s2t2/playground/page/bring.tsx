@@ -4,11 +4,10 @@ import type { JSX } from 'preact';
 import { useId } from 'preact/hooks';
 import type { DomainSummary } from '../protocol.ts';
 import { samples } from '../samples.ts';
-import { Problem, Section, Slider, kilobytes } from './parts.tsx';
+import { DropZone, Problem, Section, Slider, kilobytes } from './parts.tsx';
 import { choices, domain, limit, loadDomain } from './state.ts';
 
 const pasted = signal('');
-const over = signal(false);
 
 const take = (file: File | null | undefined): void => {
   if (file) void loadDomain({ kind: 'file', file: { name: file.name, file } });
@@ -45,22 +44,10 @@ export function Bring(): JSX.Element {
         ))}
       </div>
       <div class="two">
-        <div
-          class={`drop${over.value ? ' over' : ''}`}
-          onDragOver={event => {
-            event.preventDefault();
-            over.value = true;
-          }}
-          onDragLeave={() => (over.value = false)}
-          onDrop={event => {
-            event.preventDefault();
-            over.value = false;
-            take(event.dataTransfer?.files[0]);
-          }}
-        >
+        <DropZone onDrop={({ files }) => take(files[0])}>
           <label for={fileId}>Drop a FASTA, text or JSON Lines file here, gzip too, or choose one</label>
           <input id={fileId} type="file" onChange={event => take(event.currentTarget.files?.[0])} />
-        </div>
+        </DropZone>
         <div class="field">
           <label for={textId}>Or paste text; paragraphs are documents</label>
           <textarea

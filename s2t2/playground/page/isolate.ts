@@ -16,7 +16,7 @@ export async function isolate(): Promise<boolean> {
     const registration: Partial<ServiceWorkerRegistration> | undefined = await navigator.serviceWorker.register(
       new URL('sw.js', document.baseURI),
     );
-    // What blocks service workers may also pretend to register one: there is nothing to wait for then.
+    // Where service workers are blocked, `register` may resolve without one; then there is nothing to wait for.
     const worker = registration?.installing ?? registration?.waiting ?? registration?.active;
     if (crossOriginIsolated || !worker) return false;
     // Once: a browser that is not isolated after it continues with one thread.

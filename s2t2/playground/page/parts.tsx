@@ -1,6 +1,6 @@
 /** The page's small parts: sections, controls, and the report's views as components. */
 import type { ComponentChildren, JSX } from 'preact';
-import { useEffect, useId, useLayoutEffect, useMemo, useRef } from 'preact/hooks';
+import { useEffect, useId, useLayoutEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { renderLegend, renderPlots, seriesNames, viewPlot, type PlotView } from '../../view/chart.ts';
 import type { CurvePlot, ReportTable } from '../../view/data.ts';
 import type { Html } from '../../view/html.ts';
@@ -27,6 +27,37 @@ export function Section({
       <p>{lead}</p>
       {children}
     </section>
+  );
+}
+
+/** A place to drop files; the drop must be read while the event is handled. */
+export function DropZone({
+  id,
+  onDrop,
+  children,
+}: {
+  id?: string;
+  onDrop: (dropped: DataTransfer) => void;
+  children: ComponentChildren;
+}): JSX.Element {
+  const [over, setOver] = useState(false);
+  return (
+    <div
+      id={id}
+      class={`drop${over ? ' over' : ''}`}
+      onDragOver={event => {
+        event.preventDefault();
+        setOver(true);
+      }}
+      onDragLeave={() => setOver(false)}
+      onDrop={event => {
+        event.preventDefault();
+        setOver(false);
+        if (event.dataTransfer) onDrop(event.dataTransfer);
+      }}
+    >
+      {children}
+    </div>
   );
 }
 

@@ -1,5 +1,4 @@
 /** What computes, and which model is adapted: in a fold, since both have a good default. */
-import { signal } from '@preact/signals';
 import type { JSX } from 'preact';
 import { useEffect, useId, useRef } from 'preact/hooks';
 import {
@@ -11,10 +10,8 @@ import {
   type ModelSummary,
 } from '../protocol.ts';
 import { droppedFiles } from './dropped.ts';
-import { Problem, Section, Select, Slider } from './parts.tsx';
+import { DropZone, Problem, Section, Select, Slider } from './parts.tsx';
 import { backend, choices, findOffers, isBusy, loadModel, model, offers, useBackend, type Loaded } from './state.ts';
-
-const over = signal(false);
 
 const sizes = ({ name, family, parameters, vocabulary, context }: ModelSummary): string =>
   `${name}, ${family}, ${(parameters / 1e6).toFixed(1)} M parameters, ` +
@@ -129,20 +126,7 @@ export function Setup(): JSX.Element {
       <p class="status" role="status">
         {model.value.busy ? 'Loading the model …' : source ? `Source model: ${sizes(source)}.` : ''}
       </p>
-      <div
-        class={`drop${over.value ? ' over' : ''}`}
-        id="model-drop"
-        onDragOver={event => {
-          event.preventDefault();
-          over.value = true;
-        }}
-        onDragLeave={() => (over.value = false)}
-        onDrop={event => {
-          event.preventDefault();
-          over.value = false;
-          if (!off && event.dataTransfer) void droppedFiles(event.dataTransfer).then(take);
-        }}
-      >
+      <DropZone id="model-drop" onDrop={dropped => (off ? undefined : void droppedFiles(dropped).then(take))}>
         <label for={folder}>
           A model of your own: drop its directory here, with config.json, tokenizer.json and model.safetensors, or
           choose it
@@ -162,7 +146,7 @@ export function Setup(): JSX.Element {
             )
           }
         />
-      </div>
+      </DropZone>
       <Problem>{model.value.error}</Problem>
     </Section>
   );

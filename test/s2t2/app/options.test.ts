@@ -17,6 +17,8 @@ test.each([
   ['--data d --tokenizer t --vocab-size 9', "'--tokenizer <file>' cannot be used with option '--vocab-size <n>'"],
   ['--data d --test t --test-share 0.1', "'--test-share <x>' cannot be used with option '--test <file>'"],
   ['--data d --eval-texts 5', '--eval-texts is for --eval-every'],
+  ['--data d --methods fvt-spraed', "unknown method 'fvt-spraed'; expected names from: source, "],
+  ['--data d --methods fvt --save s2t2', "no model of 's2t2' to save"],
   ['--data d --eval-every 0', 'Expected a whole number of 1 or more'],
 ])('adapt %s', async (options, message) => {
   const { code, stdout, stderr } = await command([

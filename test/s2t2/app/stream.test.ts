@@ -2,7 +2,6 @@
  * A plan applied to a checkpoint on disk: what it writes is the model with its ends rewritten in memory, whatever the
  * files look like and wherever it was killed.
  */
-import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -25,6 +24,7 @@ import { tokenMap } from '../../../s2t2/translate.ts';
 import { compress, roundToMarginals, type Plan } from '../../../s2t2/plan.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
 import { translateCheckpoint } from '../../../s2t2/app/stream.ts';
+import { spawned } from './command.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { signalAt } from '../../signals.ts';
 import { oraclePython, readThere } from '../../oracles/huggingface.ts';
@@ -315,21 +315,9 @@ test('memory holds one block of a tensor, however large', async () => {
 });
 
 describe('stopped', () => {
-  const cli = new URL('../../../dist/s2t2/app/cli.js', import.meta.url).pathname;
   /** Runs the command, with arguments for Node before its own. */
   const run = (model: string, out: string, node: readonly string[] = []) =>
-    new Promise<{ code: number | null; signal: string | null; stdout: string; stderr: string }>(resolve => {
-      const args = ['translate', '--model', model, '--plan', paths.plan, '--target', at('target'), '--out', out];
-      const child = spawn(process.execPath, [...node, cli, ...args]);
-      let [stdout, stderr] = ['', ''];
-      child.stdout.on('data', (d: Buffer) => {
-        stdout += d.toString();
-      });
-      child.stderr.on('data', (d: Buffer) => {
-        stderr += d.toString();
-      });
-      child.on('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-    });
+    spawned(['translate', '--model', model, '--plan', paths.plan, '--target', at('target'), '--out', out], node);
 
   test('killed or interrupted it leaves no model; run again it resumes and ends with the same files', async () => {
     const model = await large('kill', 10, 2 ** 20);
