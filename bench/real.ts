@@ -18,8 +18,8 @@ import { Command } from 'commander';
 import { renderTable } from '../models/node/table.ts';
 import { dataFolder } from '../s2t2/app/data/tools.ts';
 import { loadDomain } from '../s2t2/app/data/domains.ts';
-import { Bootstrap } from '../s2t2/app/paper/statistics.ts';
 import type { Results } from '../s2t2/cell.ts';
+import { finetunedScores, pairedDifference, type TextScores } from './scores.ts';
 
 /** What fixes a cell; the seed is 0. */
 interface Cell {
@@ -34,7 +34,7 @@ interface Cell {
   readonly bodyRate: number;
 }
 
-interface Finished extends Cell {
+interface Finished extends Cell, TextScores {
   /** Bits per byte. */
   readonly frozen: number | null;
   readonly finetuned: number;
@@ -42,9 +42,6 @@ interface Finished extends Cell {
   readonly seconds: number;
   readonly peakGiB: number;
   readonly backend: string;
-  /** −ln p and bytes of every text, finetuned. */
-  readonly nats: readonly number[];
-  readonly bytes: readonly number[];
 }
 
 interface Flags {
@@ -112,9 +109,7 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
 
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
   const row = results.methods.find(m => m.name === cell.method)!;
-  const scores = JSON.parse(await readFile(join(out, 'work', `${cell.method}.after.json`), 'utf8')) as {
-    record: { scores: { nats: number; bytes: number }[] };
-  };
+  const { nats, bytes } = await finetunedScores(out, cell.method);
   await rm(join(out, 'work'), { recursive: true });
   await rm(join(out, 'model'), { recursive: true, force: true });
   return {
@@ -125,8 +120,8 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
     seconds: Math.round(row.seconds),
     peakGiB: Math.round((100 * peak) / 2 ** 20) / 100,
     backend: results.provenance!.backend,
-    nats: scores.record.scores.map(s => Math.round(100 * s.nats) / 100),
-    bytes: scores.record.scores.map(s => s.bytes),
+    nats: nats.map(x => Math.round(100 * x) / 100),
+    bytes,
   };
 }
 
@@ -134,13 +129,11 @@ function table(cells: readonly Finished[], domain: string): string {
   const tested = cells.filter(c => c.split === 'test' && c.domain === domain);
   const own = tested.find(c => c.method === 's2t2');
   const rows = tested.map(c => {
-    const less = own && c !== own && new Bootstrap(own.bytes, 1).difference([c.nats], [own.nats]);
-    const signed = (x: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
     return [
       c.method,
       c.frozen?.toFixed(3) ?? '',
       c.finetuned.toFixed(3),
-      less ? `${signed(less.mean)} [${signed(less.low)}, ${signed(less.high)}]` : '',
+      own && c !== own ? pairedDifference(c, own) : '',
       c.tokensPerByte.toFixed(3),
       String(c.rate),
       String(c.seconds),
