@@ -206,7 +206,12 @@ test('two runs in one directory: one continues, the other fails with one line an
 
 test('two runs at the same moment: at most one continues', async () => {
   const out = at('twins');
-  const codes = (await Promise.all([start(out).ended, start(out).ended])).map(({ code }) => code);
+  // The one that gets the lock stops itself: it must not be over before the other one asks for the lock.
+  const runs = [0, 1].map(() => start(out, signalAt('SIGSTOP', { file: /run\.json$/ })));
+  expect((await Promise.race(runs.map(({ ended }) => ended))).code).toBe(2);
+  const wake = setInterval(() => runs.forEach(({ child }) => void child.kill('SIGCONT')), 20);
+  const codes = (await Promise.all(runs.map(({ ended }) => ended))).map(({ code }) => code);
+  clearInterval(wake);
   expect([
     [0, 2],
     [2, 0],
