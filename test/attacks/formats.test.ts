@@ -27,6 +27,9 @@ import { refusal, temporaryDirectory } from '../models/temporary.ts';
 import { characterFile, english300, proteins24 } from '../models/tokenizer/samples.ts';
 import { cpuTime } from '../cpu.ts';
 
+/** Inputs of each kind; more where few of them can be read. */
+const runs = process.env.LONG_TESTS ? 2000 : 60;
+
 const directory = temporaryDirectory();
 const at = (...names: string[]) => join(directory, ...names);
 
@@ -49,7 +52,7 @@ async function attack<T>(read: () => T | Promise<T>, whole: (value: T) => unknow
 async function attackAll<I>(
   inputs: fc.Arbitrary<I>,
   outcomeOf: (input: I) => Promise<'read' | 'rejected'>,
-  numRuns: number,
+  numRuns = runs,
 ): Promise<void> {
   const seen = new Set<string>();
   await fc.assert(
@@ -80,10 +83,8 @@ describe('tokenizer.json', () => {
   };
 
   test.each(Object.entries(files))('%s: any place holds any value', async (_, json) => {
-    await attackAll(
-      damagedJson(JSON.parse(json)),
-      damaged => attack(() => parseTokenizerJson(JSON.stringify(damaged) ?? '', 'tokenizer.json'), whole),
-      250,
+    await attackAll(damagedJson(JSON.parse(json)), damaged =>
+      attack(() => parseTokenizerJson(JSON.stringify(damaged) ?? '', 'tokenizer.json'), whole),
     );
   });
 
@@ -95,7 +96,7 @@ describe('tokenizer.json', () => {
           await writeFile(at('tokenizer.json'), bytes);
           return parseTokenizerJson(await readText(at('tokenizer.json')), at('tokenizer.json'));
         }, whole),
-      200,
+      4 * runs,
     );
   });
 
@@ -186,14 +187,11 @@ describe('model directories', () => {
       const json = JSON.parse(await readFile(at(family, file), 'utf8')) as object;
       const damagedModel = at(`${family}-damaged-${file.length}`);
       await cp(at(family), damagedModel, { recursive: true });
-      await attackAll(
-        damagedJson(json),
-        damaged =>
-          attack(async () => {
-            await writeFile(join(damagedModel, file), JSON.stringify(damaged) ?? '');
-            return loadModel(damagedModel);
-          }, whole),
-        150,
+      await attackAll(damagedJson(json), damaged =>
+        attack(async () => {
+          await writeFile(join(damagedModel, file), JSON.stringify(damaged) ?? '');
+          return loadModel(damagedModel);
+        }, whole),
       );
     },
   );
@@ -233,20 +231,17 @@ describe('model directories', () => {
     await writeSafetensors(join(shards, '1.safetensors'), { a: tensors.a });
     await writeSafetensors(join(shards, '2.safetensors'), { b: tensors.b });
     const index = { metadata: { total_size: 12 }, weight_map: { a: '1.safetensors', b: '2.safetensors' } };
-    await attackAll(
-      damagedJson(index),
-      damaged =>
-        attack(
-          async () => {
-            await writeFile(join(shards, 'model.safetensors.index.json'), JSON.stringify(damaged) ?? '');
-            return openCheckpoint(shards);
-          },
-          async source => {
-            for (const name of source.tensors.keys())
-              expect(await source.read(name)).toEqual(tensors[name as 'a' | 'b'].data);
-          },
-        ),
-      200,
+    await attackAll(damagedJson(index), damaged =>
+      attack(
+        async () => {
+          await writeFile(join(shards, 'model.safetensors.index.json'), JSON.stringify(damaged) ?? '');
+          return openCheckpoint(shards);
+        },
+        async source => {
+          for (const name of source.tensors.keys())
+            expect(await source.read(name)).toEqual(tensors[name as 'a' | 'b'].data);
+        },
+      ),
     );
   });
 
@@ -307,7 +302,7 @@ describe('corpora', () => {
           await writeFile(at(name), damaged);
           return readCorpus(at(name));
         }, whole),
-      150,
+      3 * runs,
     );
   });
 
@@ -319,7 +314,7 @@ describe('corpora', () => {
           await writeFile(at(name), damaged);
           return readCorpus(at(name));
         }, whole),
-      150,
+      3 * runs,
     );
   });
 

@@ -247,7 +247,7 @@ describe('a disk that fails', () => {
     await cp(at('peaceful'), out, { recursive: true });
     const calls = await onFailingDisk('EIO', Infinity, () => adaptHere(out));
     expect(calls).toBeGreaterThan(20);
-    for (let failing = seed % 5; failing < calls; failing += failing < calls - 9 ? 5 : 1) {
+    for (let failing = seed % 9; failing < calls; failing += failing < calls - 9 ? 9 : 1) {
       expect(await refusal(onFailingDisk('EIO', failing, () => adaptHere(out), failing + 1))).toMatch(told);
       await expectWhole(out, ['old']); // stays where the disk would not say that the new one is safe
       expect(await fingerprint(out)).toEqual(await fingerprint(at('peaceful')));

@@ -150,9 +150,9 @@ describe('what fits', () => {
   });
 
   test('one that does not fit is rejected in one line with the options that do', () => {
-    const need = /^finetuning in the source vocabulary needs 1\d\.\d GiB and the backend has 4\.0 GiB; /;
-    expect(() => fitMemory(shape(larger), limit)).toThrow(need);
-    expect(() => fitMemory(shape(larger), limit)).toThrow(/; it fits with --train lora, or --train ends$/);
+    const line =
+      /^finetuning in the source vocabulary needs 1\d\.\d GiB and the backend has 4\.0 GiB; .*it fits with --train lora, or --train ends$/;
+    expect(() => fitMemory(shape(larger), limit)).toThrow(line);
     expect(() => fitMemory(shape(larger), 2 ** 28)).toThrow(/take a smaller model$/);
     expect(fitMemory(shape(larger), undefined)).toBeNull();
   });
