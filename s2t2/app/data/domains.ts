@@ -11,6 +11,7 @@ import { chunksOf, readCorpus } from '../corpus.ts';
 import { hash, readRecord } from '../records.ts';
 import {
   readCode,
+  readDigits,
   readEnzymes,
   readGenome,
   readHebrew,
@@ -142,6 +143,16 @@ export const domains = {
     read: readHebrew,
     kin: textKin,
     sizes: { train: 110, validation: 14, test: 14 },
+  },
+  digits: {
+    unit: 'byte',
+    package: { npm: 'digits' },
+    source: 'handwritten digits of MNIST as text: 14 rows of 14 grey values from 0 to 9',
+    licence: 'CC BY-SA 3.0, © Yann LeCun and Corinna Cortes',
+    read: readDigits,
+    // All have the same empty border: four rows of 14.
+    kin: { close: { similarity: 0.5, coverage: 1 } },
+    sizes: { train: 2000, validation: 200, test: 200 },
   },
 } as const satisfies Readonly<Record<string, Domain>>;
 

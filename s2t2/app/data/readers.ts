@@ -192,6 +192,32 @@ export const readCode =
       .flat()
       .filter(f => f.text.length >= shortest && f.text.length <= 30_000);
 
+/** Images of MNIST, labelled by the digit they show, a row of pixels a line. */
+export const readDigits: Reader = async root => {
+  const folder = join(root, 'mnist/src/digits');
+  const files = await names(folder, '.json');
+  const digits = await Promise.all(
+    files.map(async file => {
+      const { data } = JSON.parse(await readFile(join(folder, file), 'utf8')) as { data: number[] };
+      const label = file.replace('.json', '');
+      return Array.from({ length: data.length / 784 }, (_, i) => ({
+        name: `${label}-${i}`,
+        text: imageText(data.slice(784 * i, 784 * (i + 1)), 28),
+        label,
+      }));
+    }),
+  );
+  return [...new Map(digits.flat().map(item => [item.text, item])).values()];
+};
+
+/** A square image of grey values from 0 to 1 at half its width: the mean of 2 × 2 pixels, in tenths, cut at 9. */
+export function imageText(pixels: readonly number[], width: number): string {
+  const half = Array.from({ length: width / 2 }, (_, i) => 2 * i);
+  const grey = (row: number, column: number) =>
+    [0, 1, width, width + 1].reduce((sum, step) => sum + pixels[row * width + column + step], 0) / 4;
+  return half.map(row => half.map(column => Math.min(9, Math.floor(10 * grey(row, column)))).join('')).join('\n');
+}
+
 /** Paths of the files below a folder that end so, in order; without an ending, of everything. */
 async function names(folder: string, ...endings: readonly string[]): Promise<string[]> {
   const all = await readdir(folder, { recursive: endings.length > 0 }).catch(() => {

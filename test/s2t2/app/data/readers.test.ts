@@ -8,7 +8,9 @@ import { parseBlastDatabase } from '../../../../s2t2/app/data/blast.ts';
 import {
   hebrewChapters,
   helpParagraphs,
+  imageText,
   readCode,
+  readDigits,
   readEnzymes,
   readGenome,
   readHebrew,
@@ -247,6 +249,47 @@ describe('help pages', () => {
       { name: 'a.html', text: `${a}\n${b}` },
       { name: 'b/c.html', text: `${c}\n${c}!` },
     ]);
+  });
+});
+
+describe('digits', () => {
+  const level = fc.integer({ min: 0, max: 9 });
+  const side = fc.integer({ min: 1, max: 8 });
+
+  test('an image of equal blocks of 2 × 2 pixels is its blocks, a row a line', () => {
+    const image = side.chain(n =>
+      fc.array(fc.array(level, { minLength: n, maxLength: n }), { minLength: n, maxLength: n }),
+    );
+    fc.assert(
+      fc.property(image, fc.double({ min: 0.01, max: 0.09 }), (rows, within) => {
+        const twice = <T>(values: readonly T[]) => values.flatMap(x => [x, x]);
+        const pixels = twice(rows).flatMap(row => twice(row.map(x => x / 10 + within)));
+        expect(imageText(pixels, 2 * rows.length)).toBe(rows.map(row => row.join('')).join('\n'));
+      }),
+    );
+  });
+
+  test('a block is the mean of its pixels; white is 9', () => {
+    expect(imageText([0, 1, 1, 0], 2)).toBe('5');
+    expect(imageText([1, 1, 1, 1], 2)).toBe('9');
+  });
+
+  test('each image once, named and labelled by its digit and place', async () => {
+    const image = (grey: number) => Array.from({ length: 784 }, () => grey);
+    const root = folder({
+      'mnist/src/digits/0.json': JSON.stringify({ data: [...image(0), ...image(0.55), ...image(0)] }),
+      'mnist/src/digits/7.json': JSON.stringify({ data: image(1) }),
+    });
+    const items = await readDigits(root);
+    const row = (letter: string) => Array.from({ length: 14 }, () => letter.repeat(14)).join('\n');
+    expect(new Map(items.map(({ name, text, label }) => [label, [name, text]]))).toEqual(
+      new Map([
+        ['0', ['0-1', row('5')]],
+        ['7', ['7-0', row('9')]],
+      ]),
+    );
+    expect(items.map(({ text }) => text).toSorted()).toEqual(['0', '5', '9'].map(row));
+    expect(await refusal(readDigits(folder({})))).toContain('cannot be read; this is not the expected package');
   });
 });
 
