@@ -31,6 +31,7 @@ import {
   sub,
   sum,
   ops,
+  peakBytes,
   tensor,
   toFloat,
   where,
@@ -300,6 +301,21 @@ describe('freeGraph', () => {
       expect([a, freed.b, freed.y, freed.view].map(t => t.freed)).toEqual([false, false, false, true]);
       expect(() => grad(freed.y, [a])).toThrow('was freed');
     });
+  });
+
+  test('a backward pass holds the gradients of one operation, however many there are', () => {
+    const [n, operations] = [64, 30];
+    const x = leaf(normals([n]));
+    scope(() => {
+      let y: Tensor = x;
+      for (let i = 0; i < operations; i++) y = y.exp().neg();
+      const total = y.sum();
+      const before = memory().bytes;
+      peakBytes();
+      grad(total, [x]);
+      expect(peakBytes() - before).toBeLessThan(5 * n * 8);
+    });
+    x.dispose();
   });
 
   test('cannot be combined with createGraph', () => {

@@ -83,6 +83,18 @@ describe('shapes', () => {
     );
   });
 
+  test('positions of a slice count from the end where they are negative', () => {
+    const values = draw([7, 3]);
+    fc.assert(
+      fc.property(fc.nat(7), fc.nat(7), (a, b) => {
+        const [start, end] = [Math.min(a, b), Math.max(a, b)];
+        const expected = values.slice(0, start, end);
+        if (start < 7) same(values.slice(0, start - 7, end), expected);
+        if (end < 7) same(values.slice(-2, start, end - 7), expected);
+      }),
+    );
+  });
+
   test('what is stacked is found at its place along the new dim', () => {
     fc.assert(
       fc.property(shape, fc.integer({ min: 1, max: 3 }), fc.nat(3), (s, count, at) => {

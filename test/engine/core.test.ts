@@ -43,6 +43,7 @@ import {
   zeros,
   type Tensor,
 } from '../../engine/index.ts';
+import { adamwMean } from '../../engine/ops/nn.ts';
 import { samplingOf } from '../../engine/ops/samples.ts';
 import { philox } from '../../engine/random.ts';
 import { broadcastShapes, sizeOf } from '../../engine/shape.ts';
@@ -344,6 +345,14 @@ describe('errors of operations name the operation and the shapes', () => {
       'sampledMatmul: needs (u, d), (v, d) and (u, v), got [',
     ]),
     ['slice', () => slice(zeros([4]), 0, 2, 9), 'slice: [2, 9) is not within dim 0 of [4]'],
+    ['slice before the start', () => slice(zeros([4]), 0, -5), 'slice: [-5, 4) is not within dim 0 of [4]'],
+    [
+      'a dim twice',
+      () => zeros([2, 3]).permute([0, 0]),
+      'permute: [0, 0] is not a permutation of the 2 dims of [2, 3]',
+    ],
+    ['too few dims', () => zeros([2, 3]).permute([0]), 'permute: [0] is not a permutation of the 2 dims of [2, 3]'],
+    ['moments of another shape', () => adamwMean(zeros([2, 3]), zeros([3]), 0.9), 'adamw: shapes differ: [2, 3], [3]'],
     ['index dtype', () => embedding(zeros([2]), zeros([2, 3])), 'embedding: the index must be int32'],
     [
       'index range',
