@@ -6,7 +6,7 @@ import { createReferenceBackend, scope, tensor } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
 import { readSafetensors, writeSafetensors } from '../../models/node/safetensors.ts';
 import { type TensorData } from '../../models/safetensors/write.ts';
-import { compress, expand, reportPlan, type Plan } from '../../s2t2/plan.ts';
+import { compress, expand, reportPlan, roundToMarginals, type Plan } from '../../s2t2/plan.ts';
 import { loadPlan, savePlan } from '../../s2t2/app/plan-file.ts';
 import { sparseSinkhorn } from '../../s2t2/sinkhorn.ts';
 import { plans } from '../arbitraries/plans.ts';
@@ -111,6 +111,37 @@ describe('the report', () => {
     // Here each round leaves a quarter of what was misplaced before; the columns are met in all of them.
     const slow: Problem = { u: 2, v: 2, x: [3, 0, 0, 0], mu: [0.5, 0.5], nu: [0.5, 0.5] };
     expect([1, 2, 3].map(T => reported(slow, T))).toEqual([1 / 8, 1 / 32, 1 / 128]);
+  });
+});
+
+describe('rounding to the marginals', () => {
+  const total = (values: readonly number[]) => values.reduce((a, b) => a + b, 0);
+  const sums = (P: ArrayLike<number>, u: number, v: number) => ({
+    rows: Array.from({ length: u }, (_, i) => total(Array.from({ length: v }, (_, j) => P[i * v + j]))),
+    columns: Array.from({ length: v }, (_, j) => total(Array.from({ length: u }, (_, i) => P[i * v + j]))),
+  });
+  const distance = (a: readonly number[], b: readonly number[]) => total(a.map((x, i) => Math.abs(x - b[i])));
+
+  test('meets both, and moves at most twice the mass that was misplaced', () => {
+    fc.assert(
+      fc.property(problems(), ({ u, v, x, mu, nu }) => {
+        const dense = x.map(value => Math.max(0, value) / (u * v)); // about half of it zeros
+        const P = roundToMarginals(dense, mu, nu);
+        const after = sums(P, u, v);
+        const before = sums(dense, u, v);
+        const roundoff = 64 * (u + v) * 2 ** -53;
+        expect(distance(after.rows, mu) + distance(after.columns, nu)).toBeLessThan(roundoff);
+        expect(Math.min(...P)).toBeGreaterThanOrEqual(0);
+        expect(distance([...P], dense)).toBeLessThanOrEqual(
+          2 * (distance(before.rows, mu) + distance(before.columns, nu)) + roundoff,
+        );
+      }),
+    );
+  });
+
+  test('leaves a plan that meets both as it is', () => {
+    const plan = [0.5, 0, 0.25, 0, 0.25, 0];
+    expect([...roundToMarginals(plan, [0.75, 0.25], [0.5, 0.25, 0.25])]).toEqual(plan);
   });
 });
 
