@@ -65,7 +65,7 @@ export interface Backend<S extends Storage = Storage> {
   read(x: S): Promise<TypedArray>;
   readSync?(x: S): TypedArray;
   free(x: S): void;
-  /** Gives the machine back, where a process cannot end without that; no call after it. */
+  /** Gives back what outlives the tensors: threads, a device. Only `free` may be called after it. */
   close?(): void;
 
   // Elementwise: `out` is the NumPy broadcast of the input shapes.

@@ -10,7 +10,7 @@ import { Machine, type WasmStorage } from './wasm/machine.ts';
 
 class HollowMachine extends Machine {
   constructor(threads: number) {
-    super({ buffer: new ArrayBuffer(0), grow: () => 0 }, Infinity, { threads, run() {} });
+    super({ buffer: new ArrayBuffer(0), grow: () => 0 }, Infinity, { threads, run() {}, close() {} });
   }
 
   override upload(values: TypedArray): WasmStorage {

@@ -98,6 +98,7 @@ export function wasmBackend(
     read: async x => machine.read(x),
     readSync: x => machine.read(x),
     free: x => machine.free(x),
+    close: () => machine.close(),
     ...machine.allOrNothing(primitives),
     kernels: Object.fromEntries(Object.entries(fused).map(([name, kernel]) => [name, machine.allOrNothing(kernel)])),
   };
@@ -105,7 +106,17 @@ export function wasmBackend(
 
 type Computing = Omit<
   Backend<WasmStorage>,
-  'name' | 'arithmetic' | 'memoryLimit' | 'floats' | 'describe' | 'upload' | 'place' | 'read' | 'readSync' | 'free'
+  | 'name'
+  | 'arithmetic'
+  | 'memoryLimit'
+  | 'floats'
+  | 'describe'
+  | 'upload'
+  | 'place'
+  | 'read'
+  | 'readSync'
+  | 'free'
+  | 'close'
 >;
 
 /** What makes storages from storages. */

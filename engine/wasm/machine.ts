@@ -33,12 +33,15 @@ export type KernelFunction = (...args: number[]) => void;
 export interface Runner {
   readonly threads: number;
   run(kernel: string, args: readonly number[], split: Split, work: number, workStride: number): void;
+  /** Ends all threads but the calling one. */
+  close(): void;
 }
 
 /** Runs kernels on the calling thread. */
 export const singleThread = (kernels: Readonly<Record<string, KernelFunction>>): Runner => ({
   threads: 1,
   run: (kernel, args, { items }, work) => kernels[kernel](...args, 0, items, work),
+  close: () => {},
 });
 
 /** The memory with its tensors, and the threads that run kernels on it. */
@@ -168,6 +171,11 @@ export class Machine {
       this.workBytes = stride;
     }
     this.runner.run(kernel, args, split, this.work, this.workBytes);
+  }
+
+  /** Ends the threads. */
+  close(): void {
+    this.runner.close();
   }
 
   private grow(bytes: number, limit: number): boolean {

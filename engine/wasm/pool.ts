@@ -93,11 +93,12 @@ export function threadPool(
   const indexOf = new Map(names.map((name, i) => [name, i]));
   words[word.gate] = closed;
   const sleeps = maySleep(words);
-  let started = false;
+  let state: 'new' | 'started' | 'closed' = 'new';
+  const ends: (() => void)[] = [];
 
   function start(): void {
-    started = true;
-    for (let index = 1; index < threads; index++) startThread(workerCode, { module, memory, names, index });
+    state = 'started';
+    for (let index = 1; index < threads; index++) ends.push(startThread(workerCode, { module, memory, names, index }));
   }
 
   function publish(
@@ -123,7 +124,7 @@ export function threadPool(
   }
 
   /** Waits until every worker inside has left, and closes the gate behind the last. */
-  function close(): void {
+  function closeGate(): void {
     for (let turn = 0; ; turn++) {
       const inside = Atomics.compareExchange(words, word.gate, 0, closed);
       if (inside === 0) break;
@@ -138,11 +139,11 @@ export function threadPool(
       const { items, grain } = split;
       // Four chunks a thread, so that a slow one holds up the end by little; but none smaller than is worth a thread.
       const chunk = Math.max(grain, Math.ceil(items / (4 * threads)));
-      if (chunk >= items) {
+      if (chunk >= items || state === 'closed') {
         run(...args, 0, items, work);
         return;
       }
-      if (!started) start();
+      if (state === 'new') start();
       publish(kernel, args, split, chunk, work, workStride);
       try {
         for (;;) {
@@ -151,9 +152,14 @@ export function threadPool(
           run(...args, from, Math.min(from + chunk, items), work);
         }
       } finally {
-        close();
+        closeGate();
       }
       if (words[word.failed]) throw new Error(`wasm: a thread failed in kernel '${kernel}'`);
+    },
+    // Between jobs nobody is inside the gate, so a thread that ends holds up nothing. Later jobs run on this thread.
+    close() {
+      state = 'closed';
+      for (const end of ends.splice(0)) end();
     },
   };
 }

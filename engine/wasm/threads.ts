@@ -4,10 +4,10 @@
  */
 
 /**
- * Starts a thread that runs `code`, the text of a function, on `data`. One that cannot start does nothing; none keeps
- * the process alive.
+ * Starts a thread that runs `code`, the text of a function, on `data`, and gives the function that ends it. One that
+ * cannot start does nothing; none keeps the process alive.
  */
-export type StartThread = (code: string, data: unknown) => void;
+export type StartThread = (code: string, data: unknown) => () => void;
 
 /** What the host can give: processors, and a way to start threads, or why there is none. */
 export interface ThreadHost {
@@ -23,7 +23,7 @@ interface NodeThreads {
   readonly Worker: new (
     code: string,
     options: { eval: true; workerData: unknown },
-  ) => { unref(): void; on(event: 'error', listener: (error: Error) => void): void };
+  ) => { unref(): void; terminate(): unknown; on(event: 'error', listener: (error: Error) => void): void };
 }
 interface NodeProcess {
   getBuiltinModule(name: 'node:worker_threads'): NodeThreads;
@@ -51,13 +51,18 @@ const startNodeThread =
     const worker = new Worker(`(${code})(require('node:worker_threads').workerData)`, { eval: true, workerData: data });
     worker.on('error', () => {});
     worker.unref();
+    return () => worker.terminate();
   };
 
 /** A page's content policy may forbid workers made from text; they then fail to start. */
 const startWebWorker: StartThread = (code, data) => {
-  const worker = new Worker(
-    URL.createObjectURL(new Blob([`onmessage = ({ data }) => (${code})(data);`], { type: 'text/javascript' })),
-  );
+  const script = new Blob([`onmessage = ({ data }) => (${code})(data);`], { type: 'text/javascript' });
+  const url = URL.createObjectURL(script);
+  const worker = new Worker(url);
   worker.onerror = event => event.preventDefault();
   worker.postMessage(data);
+  return () => {
+    worker.terminate();
+    URL.revokeObjectURL(url);
+  };
 };

@@ -93,8 +93,10 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
   /** Lets a backend take over, once it has passed its check. */
   async function switchTo(next: BackendChoice, bytes = memory): Promise<BackendReport> {
     const { backend, report } = await (next.name === 'wasm' ? openVerified(next, bytes) : card(next.name));
+    const threads = runs?.choice.name === 'wasm' ? getBackend() : null;
     setBackend(backend);
     setFinished(null);
+    threads?.close?.();
     [runs, memory] = [report, bytes];
     return report;
   }

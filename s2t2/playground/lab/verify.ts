@@ -89,7 +89,9 @@ export async function openVerified(choice: BackendChoice, memoryLimit = pageMemo
   const expected = await sampleOf(createBackend('reference'));
   const actual = await sampleOf(backend);
   const error = Math.max(...actual.map((x, i) => Math.abs(x - expected[i]) / (1 + Math.abs(expected[i])))) / bound;
-  if (!(error <= 1) || actual.length !== expected.length)
+  if (!(error <= 1) || actual.length !== expected.length) {
+    backend.close?.();
     throw new UserError(`${choice.name}: fails its check (off by ${error.toPrecision(2)} times the bound); not used`);
+  }
   return { backend, report: { choice, description: backend.describe(), error } };
 }

@@ -1,6 +1,9 @@
 /** Results must not depend on the number of threads, nor on whether a worker took part. */
+import { once } from 'node:events';
+import type { Worker } from 'node:worker_threads';
 import { describe, expect, test } from 'vitest';
 import type { Backend } from '../../../engine/backend.ts';
+import { nextTurn } from '../../../models/turn.ts';
 import { createWasmBackend, type WasmStorage } from '../../../engine/wasm/index.ts';
 import { indices, normals, on, wasm, type Values } from './support.ts';
 
@@ -82,6 +85,25 @@ describe('the same bits for any number of threads', () => {
     );
     expectSame([x], (b, [u]) => b.kernels.layerNorm.forward!([u], { eps: 1e-5 } as never, u.shape)!);
   });
+});
+
+test('closing ends every thread, and a kernel that runs later gives the same bits', async () => {
+  const workers: Worker[] = [];
+  const note = (worker: Worker) => workers.push(worker);
+  process.on('worker', note);
+  const backend = createWasmBackend({ threads: 3, memoryLimit: 2 ** 24 });
+  const input = { values: normals([300, 400]), shape: [300, 400] };
+  const exp = () => on(backend, [input], (b, [x]) => b.unary('exp', x));
+  const before = exp();
+  await nextTurn(); // Node tells of workers later
+  expect(workers).toHaveLength(2);
+  const exits = Promise.all(workers.map(worker => once(worker, 'exit')));
+  backend.close!();
+  await exits;
+  expect(exp()).toEqual(before);
+  await nextTurn();
+  process.off('worker', note);
+  expect(workers).toHaveLength(2);
 });
 
 test('threads are whole and at least one; memory holds at least a page', () => {

@@ -33,12 +33,12 @@ describe.skipIf(missing)('the playground on several machines', { timeout: 300_00
     await site?.close();
   });
 
-  test('a dropped model takes two steps on a graphics card as on the processor', async () => {
+  test('a dropped model takes two steps on a graphics card as on the processor, whose threads then end', async () => {
     const { page, context, complaints } = await visit(browser, site.url);
     const model = join(directory, 'tiny');
     await saveModel(model, await tinyModel());
     // 500 tokens: one batch for the plan and one for the model.
-    await open(page, site.url, 'vocabulary=40&tokens=500&planShare=0.5&methods=s2t2&validations=0');
+    await open(page, site.url, 'vocabulary=40&tokens=500&planShare=0.5&methods=s2t2&validations=0&threads=3');
     await dragDirectory(page, '#model-drop', model);
     await page.getByText('Source model: tiny, olmo').waitFor();
     await drop(page, 'mine.fasta', await proteins());
@@ -47,6 +47,7 @@ describe.skipIf(missing)('the playground on several machines', { timeout: 300_00
     const processor = await lastRow(page);
     expect(processor.slice(-3, -1).every(cell => Number(cell.replace(',', '')) > 0)).toBe(true);
 
+    expect(page.workers()).toHaveLength(3); // the lab and two of its threads
     const offers = page.locator('.offers');
     await offers.scrollIntoViewIfNeeded();
     await expect.poll(() => offers.textContent(), { timeout: 60_000 }).not.toMatch(/being checked|in view/);
@@ -60,6 +61,7 @@ describe.skipIf(missing)('the playground on several machines', { timeout: 300_00
       .locator('#backend')
       .filter({ hasText: `gpu.js in mode ${offered[0]}` })
       .waitFor();
+    await expect.poll(() => page.workers().length).toBe(1);
     await learn(page);
     const card = await lastRow(page);
     // All but the seconds; figures have three decimals, and two steps of float32 move them by less than one of these.
