@@ -68,7 +68,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     ? [{ ...settings, rowNormalisation: 'nominal' as const }, matmul]
     : [settings, sparseMatmul];
   const ends = () => translateEnds(make().plan, mu, nu, source.model, map, division, product);
-  const stored = () => storePlan(context, map, prior, make);
+  const stored = () => storePlan(context, map, prior, make, true);
   const dispose = () => [cost, mu, nu].forEach(t => t.dispose());
 
   const batches = planBatches(
@@ -91,7 +91,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
       optimizer: (parameters: Training['parameters']) =>
         new AdamW(parameters, { weightDecay: 0, epsilon: 1e-16, clip: Infinity }),
     };
-    const learner = layer.signed ? {} : { plan: stored };
+    const learner = layer.signed ? {} : { plan: () => storePlan(context, map, prior, make, false) };
     const stage = await context.runStage(`${name}.plan`, training, learner);
     const spent = settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes;
     return { ends, plan: stored, spent, dispose };
@@ -137,17 +137,19 @@ async function checkStart(
     );
 }
 
-/** Reads a plan off its layer; one with an empty row or column is an error. */
+/** Reads a plan off its layer, with its duality gap if it is to be certified; an empty row or column is an error. */
 async function storePlan(
   { settings, source, target }: Context,
   { targetIds, sourceIds, specials }: TokenMap,
   { mu, nu }: Coupling,
   make: () => SinkhornResult,
+  certify: boolean,
 ): Promise<Plan> {
   const { plan, x, potentials } = computed(make, settings);
-  const gap = potentials
-    ? dualityGap(await x!.data(), await potentials.phi.data(), await potentials.gamma.data(), mu, nu)
-    : null;
+  const gap =
+    certify && potentials
+      ? dualityGap(await x!.data(), await potentials.phi.data(), await potentials.gamma.data(), mu, nu)
+      : null;
   const { variant, iterations, alpha, rowNormalisation, headNormalisation } = settings;
   const stored: Plan = {
     ...compress(await plan.data(), targetIds.length, sourceIds.length),

@@ -27,7 +27,7 @@ export interface Context {
 
 /** What learns in a stage, to be looked at between two steps. */
 export interface Learner {
-  /** The plan, where one is learned. */
+  /** The plan, where one is learned; its duality gap takes long and is null. */
   readonly plan?: () => Promise<Plan>;
   /** The model, where its weights are learned. */
   readonly model?: Transformer;

@@ -159,17 +159,17 @@ export function reportPlan(plan: Plan): PlanReport {
  */
 export function roundToMarginals(dense: ArrayLike<number>, mu: ArrayLike<number>, nu: ArrayLike<number>): Float64Array {
   const [u, v] = [mu.length, nu.length];
-  const P = Float64Array.from(dense);
-  const scaleLines = (marginal: ArrayLike<number>, n: number, at: (line: number, k: number) => number): Float64Array =>
-    Float64Array.from(marginal, (mass, line) => {
-      let total = 0;
-      for (let k = 0; k < n; k++) total += P[at(line, k)];
-      const scale = total > mass ? mass / total : 1;
-      for (let k = 0; k < n; k++) P[at(line, k)] *= scale;
-      return total * scale;
-    });
-  scaleLines(mu, v, (i, j) => i * v + j);
-  const columnSums = scaleLines(nu, u, (j, i) => i * v + j);
+  const P = new Float64Array(dense);
+  // Cells in the order of memory, for columns too.
+  const shrink = (marginal: ArrayLike<number>, lineOf: (i: number, j: number) => number): Float64Array => {
+    const sums = new Float64Array(marginal.length);
+    for (let i = 0; i < u; i++) for (let j = 0; j < v; j++) sums[lineOf(i, j)] += P[i * v + j];
+    const scales = sums.map((total, line) => (total > marginal[line] ? marginal[line] / total : 1));
+    for (let i = 0; i < u; i++) for (let j = 0; j < v; j++) P[i * v + j] *= scales[lineOf(i, j)];
+    return sums.map((total, line) => total * scales[line]);
+  };
+  shrink(mu, i => i);
+  const columnSums = shrink(nu, (_, j) => j);
   const missingColumns = columnSums.map((s, j) => Math.max(0, nu[j] - s));
   const missingRows = Float64Array.from(mu, (mass, i) => {
     let total = 0;
@@ -195,7 +195,8 @@ export function dualityGap(
   nu: ArrayLike<number>,
 ): number {
   const [u, v] = [mu.length, nu.length];
-  const P = Float64Array.from({ length: u * v }, (_, e) => Math.max(0, x[e] + phi[Math.floor(e / v)] + gamma[e % v]));
+  const P = new Float64Array(u * v);
+  for (let i = 0; i < u; i++) for (let j = 0; j < v; j++) P[i * v + j] = Math.max(0, x[i * v + j] + phi[i] + gamma[j]);
   const R = roundToMarginals(P, mu, nu);
   const dot = (a: ArrayLike<number>, b: ArrayLike<number>) => {
     let total = 0;

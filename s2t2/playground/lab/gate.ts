@@ -14,7 +14,6 @@ export function createGate(): Gate {
   let wake = () => {};
   return {
     async pass(signal) {
-      signal.addEventListener('abort', () => wake(), { once: true });
       while (!isOpen && !signal.aborted) {
         if (steps > 0) {
           steps--;
@@ -22,7 +21,9 @@ export function createGate(): Gate {
         }
         await new Promise<void>(resolve => {
           wake = resolve;
+          signal.addEventListener('abort', wake, { once: true });
         });
+        signal.removeEventListener('abort', wake);
       }
     },
     open() {

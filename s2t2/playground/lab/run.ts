@@ -50,9 +50,9 @@ export interface Finished {
 }
 
 /** Milliseconds between two pieces of news of a training stage. */
-const newsEvery = 120;
+const newsEvery = 250;
 /** Looking at a plan may take this share of the time. */
-const watchingShare = 0.05;
+const watchingShare = 0.03;
 
 /** Runs all rows, or resumes them. */
 export async function runMethods(run: Run): Promise<Finished> {

@@ -148,12 +148,13 @@ export function Table({ of, id }: { of: ReportTable; id: string }): JSX.Element 
   const shown = useRef(of);
   shown.current = of;
   useEffect(() => mountDownloads(root.current!, () => ({ tables: { [id]: shown.current }, plots: [] })), []);
+  const markup = renderTable(of, id).text;
   useLayoutEffect(() => {
     const open = root.current!.querySelector('details')?.open ?? false;
-    root.current!.innerHTML = renderTable(of, id).text;
+    root.current!.innerHTML = markup;
     const terms = root.current!.querySelector('details');
     if (terms) terms.open = open;
-  });
+  }, [markup]);
   return <div ref={root} />;
 }
 
@@ -165,6 +166,7 @@ export function Curves({ plots }: { plots: readonly CurvePlot[] }): JSX.Element 
   const root = useRef<HTMLDivElement>(null);
   const drawing = useRef<HTMLDivElement>(null);
   const views = useRef<readonly PlotView[]>([]);
+  const drawn = useRef('');
   const names = seriesNames(plots);
   const seen = plots.map(plot => viewPlot(plot, names));
   const legend = useMemo(() => renderLegend(seen), [names.join('\n')]);
@@ -174,9 +176,10 @@ export function Curves({ plots }: { plots: readonly CurvePlot[] }): JSX.Element 
   }, []);
   useLayoutEffect(() => {
     const box = drawing.current!;
-    if (box.contains(document.activeElement)) return;
-    views.current = seen;
-    box.innerHTML = renderPlots(plots, seen, 0).text;
+    const markup = renderPlots(plots, seen, 0).text;
+    if (markup === drawn.current || box.contains(document.activeElement)) return;
+    [views.current, drawn.current] = [seen, markup];
+    box.innerHTML = markup;
     for (const off of root.current!.querySelectorAll<HTMLElement>('.legend [aria-pressed=false]'))
       for (const path of box.querySelectorAll(`[data-series="${off.dataset.series}"]`)) path.classList.add('off');
   });
