@@ -38,28 +38,39 @@ export const encodeUtf8 = (text: string): Uint8Array<ArrayBuffer> => utf8.encode
 /** Invalid UTF-8 becomes U+FFFD. */
 export const decodeUtf8 = (bytes: Uint8Array): string => decoder.decode(bytes);
 
+/** Units up to which reading them one by one is faster than a call that writes all of their bytes. */
+const shortText = 16;
+/** Where the bytes of a text are written; a unit takes three at most. */
+const scratch = new Uint8Array(3 * 2 ** 12);
+
 /** Bytes without a token are `unk`, or an error where there is none. */
 export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: number | undefined): Alphabet {
   const ids = new Int32Array(256).fill(unk ?? -1);
   tokens.forEach((bytes, id) => {
     if (bytes?.length === 1) ids[bytes[0]] = id;
   });
-  const addBytes = (symbols: Ids, bytes: Uint8Array) => {
-    symbols.reserve(bytes.length);
+  const addFirst = (symbols: Ids, bytes: Uint8Array, count: number) => {
+    symbols.reserve(count);
     const { values, length } = symbols;
-    for (let at = 0; at < bytes.length; at++) {
+    for (let at = 0; at < count; at++) {
       const id = ids[bytes[at]];
       if (id < 0) throw new UnknownByte(bytes[at], at);
       values[length + at] = id;
     }
-    symbols.length += bytes.length;
+    symbols.length += count;
   };
+  const addLong = (symbols: Ids, text: string) => {
+    if (3 * text.length > scratch.length) addBytes(symbols, encodeUtf8(text));
+    else addFirst(symbols, scratch, utf8.encodeInto(text, scratch).written);
+  };
+  const addBytes = (symbols: Ids, bytes: Uint8Array) => addFirst(symbols, bytes, bytes.length);
   const addText = (symbols: Ids, text: string, from: number, to: number) => {
+    if (to - from > shortText) return addLong(symbols, text.slice(from, to));
     symbols.reserve(to - from);
     const { values, length } = symbols;
     for (let at = from; at < to; at++) {
       const unit = text.charCodeAt(at);
-      if (unit > 127) return addBytes(symbols, encodeUtf8(text.slice(from, to)));
+      if (unit > 127) return addLong(symbols, text.slice(from, to));
       if (ids[unit] < 0) throw new UnknownByte(unit, at - from);
       values[length + at - from] = ids[unit];
     }

@@ -54,12 +54,12 @@ export class Merger {
     this.usedWords = new Int32Array((this.used.length >> 5) + 1);
   }
 
-  /** Merges the first `n` symbols in place; what remains stands at the beginning. Returns how many that are. */
-  merge(symbols: Int32Array, n: number): number {
-    if (n <= shortWord) return this.mergeShort(symbols, n);
-    if (this.scanner === undefined)
-      this.scanner = (this.monotone && Scanner.of(this.merges, s => s.slice(0, this.mergeLinked(s, s.length)))) || null;
-    return this.scanner ? this.scanner.merge(symbols, n) : this.mergeLinked(symbols, n);
+  /** Merges the symbols from `from` up to `to` in place; what remains begins at `from`. Returns where it ends. */
+  merge(symbols: Int32Array, from: number, to: number): number {
+    if (to - from <= shortWord) return this.mergeShort(symbols, from, to);
+    if (this.scanner === undefined) this.scanner = (this.monotone && Scanner.of(this.merges, this.rankOf)) || null;
+    if (this.scanner) return this.scanner.merge(symbols, from, to);
+    return from + this.mergeLinked(symbols.subarray(from, to), to - from);
   }
 
   private mergeLinked(symbols: Int32Array, n: number): number {
@@ -71,11 +71,11 @@ export class Merger {
     return kept;
   }
 
-  private mergeShort(symbols: Int32Array, length: number): number {
+  private mergeShort(symbols: Int32Array, from: number, to: number): number {
     const { rankOf } = this;
     const ranks = shortRanks;
-    let n = length;
-    for (let i = 0; i + 1 < n; i++) ranks[i] = rankOf(symbols[i], symbols[i + 1]);
+    let n = to - from;
+    for (let i = 0; i + 1 < n; i++) ranks[i] = rankOf(symbols[from + i], symbols[from + i + 1]);
     for (;;) {
       let at = -1;
       let lowest = 0x7fffffff;
@@ -86,15 +86,15 @@ export class Merger {
           at = i;
         }
       }
-      if (at < 0) return n;
-      symbols[at] = this.merged[lowest];
+      if (at < 0) return from + n;
+      symbols[from + at] = this.merged[lowest];
       n--;
       for (let i = at + 1; i < n; i++) {
-        symbols[i] = symbols[i + 1];
+        symbols[from + i] = symbols[from + i + 1];
         ranks[i] = ranks[i + 1];
       }
-      if (at > 0) ranks[at - 1] = rankOf(symbols[at - 1], symbols[at]);
-      if (at + 1 < n) ranks[at] = rankOf(symbols[at], symbols[at + 1]);
+      if (at > 0) ranks[at - 1] = rankOf(symbols[from + at - 1], symbols[from + at]);
+      if (at + 1 < n) ranks[at] = rankOf(symbols[from + at], symbols[from + at + 1]);
     }
   }
 

@@ -4,175 +4,265 @@
  * A sequence of tokens is the encoding of its text if and only if each token is that of its own text and so is each
  * pair of neighbours (Berglund & van der Merwe 2023; van Antwerpen & Neubeck 2024): no merge crosses a border that it
  * does not cross when it sees the two tokens alone. So the encoding of a prefix ends with the one token, of those that
- * end there, that gets on with the last token of the prefix before it. An automaton (Aho & Corasick 1975) lists the
- * tokens that end at a place, a table remembers which pairs get on.
+ * end there, that gets on with the last token of the prefix before it.
+ *
+ * Of a prefix, then, matter the places where a token may begin that has not ended: what has been read since, a node in
+ * the tree of tokens, and the token before. These together are a state of an automaton (Berglund, Martens & van der
+ * Merwe 2024). Tokens before a place that get on with the same of the tokens that go on from its node are one, so there
+ * are hardly more states than tokens. States and transitions are made when a word first leads there.
  */
 import type { Merge } from './rule.ts';
 
-/** Tokens at most: the table of pairs has their square. */
-const maxTokens = 2048;
-/** Entries of the automaton's table, at most. */
-const maxTransitions = 2 ** 22;
+/** Tokens, and symbols of all of them, at most: what it takes to make the states grows with the product. */
+const [maxTokens, maxSymbols] = [2048, 2 ** 16];
+/** Numbers of the first state, of that after a symbol that no merge knows, and of the column of such symbols. */
+const [first, alone, other] = [0, 1, 0];
+const unknown = 0xffff;
+/** In place of a token: nothing stands before, or a symbol stays as it is. */
+const none = -1;
 
-/** Encodes words by a table of which tokens may stand beside each other. */
+/** What tokens begin with. */
+interface Node {
+  readonly number: number;
+  readonly children: Map<number, Node>;
+  /** The token that ends here. */
+  token?: number;
+  /** The tokens that go on from here. */
+  readonly longer: number[];
+  /** For a token before: the first one that gets on with the same of `longer`; undefined where it does with none. */
+  readonly alike: Map<number, number | undefined>;
+  readonly firstOf: Map<string, number>;
+}
+
+/** A place where a token may begin that has not ended yet: what has been read since, and the token before. */
+interface Start {
+  readonly node: Node;
+  readonly before: number;
+}
+
+/** Encodes words by an automaton over their symbols. */
 export class Scanner {
-  /** For each token its symbols, its id and its length. */
-  private readonly spelled: readonly Int32Array[];
-  private readonly ids: Int32Array;
+  private readonly merges: readonly Merge[];
+  private readonly rankOf: (left: number, right: number) => number;
+  /** For each id the rank of the merge that makes it of its own text; −1 for symbols and for what is in no encoding. */
+  private readonly madeBy: Int32Array;
   private readonly lengths: Int32Array;
-  /** Column of each symbol in `next`; −1 for symbols that no merge knows. */
+  private readonly root: Node = newNode(0);
+  /** Column of each symbol in `next`. */
   private readonly columns: Int32Array;
-  /** Columns, rounded up to a power of two. */
-  private readonly width: number;
+  /** A symbol of each column. */
+  private readonly symbols: readonly number[];
+  /** The entry of a state and a column is number (state << shift) + column: integers, where a product is a double. */
+  private readonly shift: number;
   /** The state after a state and a symbol. */
-  private readonly next: Int32Array;
-  /** For each state where its list begins of the tokens that end there, the longest first, with their lengths. */
-  private readonly lists: Int32Array;
-  private readonly candidates: Int32Array;
-  /** Whether a token (row) gets on with the one before it (column): 0 not known yet, 1 yes, 2 no. */
-  private readonly pairs: Uint8Array;
-  private readonly encode: (symbols: Int32Array) => Int32Array;
+  private next: Uint16Array;
+  /** The last token of each state, and of each place of a word. */
+  private readonly tokens: Int32Array;
   private last = new Int32Array(0);
+  /** Where the word that is read has led. */
+  private state = first;
+  private starts: (readonly Start[])[] = [];
+  private readonly numbers = new Map<string, number>();
 
-  /** A scanner, or undefined where the vocabulary is too large. `encode` gives the encoding of symbols another way. */
-  static of(merges: readonly Merge[], encode: (symbols: Int32Array) => Int32Array): Scanner | undefined {
+  /**
+   * A scanner for merges in an order in which they may have been learned, with the rank of each pair or −1; undefined
+   * where the vocabulary is too large, or a token has two texts. It keeps at most `mostStates` (below 2¹⁶) and then
+   * makes them again.
+   */
+  static of(
+    merges: readonly Merge[],
+    rankOf: (left: number, right: number) => number,
+    mostStates = 2 ** 14,
+  ): Scanner | undefined {
     if (merges.length > maxTokens) return undefined;
     const made = new Set(merges.map(m => m.merged));
-    const parts = merges.flatMap(({ left, right }) => [left, right]).filter(id => !made.has(id));
-    const lengths = new Map(parts.map(id => [id, 1]));
-    for (const { left, right, merged } of merges) lengths.set(merged, lengths.get(left)! + lengths.get(right)!);
-    if ([...lengths.values()].reduce((a, b) => a + b, 0) > maxTransitions) return undefined;
-    const spelled = new Map(parts.map(id => [id, [id]]));
+    const symbols = [...new Set(merges.flatMap(({ left, right }) => [left, right]).filter(id => !made.has(id)))];
+    if (symbols.length > maxTokens) return undefined;
+    const spelled = new Map<number, readonly number[]>(symbols.map(id => [id, [id]]));
+    let total = 0;
     for (const { left, right, merged } of merges) {
+      total += spelled.get(left)!.length + spelled.get(right)!.length;
+      if (total > maxSymbols) return undefined;
       const spelling = [...spelled.get(left)!, ...spelled.get(right)!];
       const known = spelled.get(merged);
       if (known && known.join() !== spelling.join()) return undefined;
       spelled.set(merged, spelling);
     }
-    // A token that its own text does not give is in no encoding.
-    const tokens = [...spelled]
-      .map(([id, spelling]) => ({ id, spelling: Int32Array.from(spelling) }))
-      .filter(({ id, spelling }) => encode(spelling.slice()).join() === String(id));
-    const symbols = tokens.filter(t => t.spelling.length === 1).length;
-    const states = tokens.reduce((n, { spelling }) => n + spelling.length, 1);
-    if (tokens.length > maxTokens || 2 * states * symbols > maxTransitions) return undefined;
-    return new Scanner(tokens, symbols, states, encode);
+    return new Scanner(merges, rankOf, symbols, spelled, mostStates);
   }
 
   private constructor(
-    tokens: readonly { readonly id: number; readonly spelling: Int32Array }[],
-    width: number,
-    maxStates: number,
-    encode: (symbols: Int32Array) => Int32Array,
+    merges: readonly Merge[],
+    rankOf: (left: number, right: number) => number,
+    symbols: readonly number[],
+    spelled: ReadonlyMap<number, readonly number[]>,
+    mostStates: number,
   ) {
-    this.encode = encode;
-    this.spelled = tokens.map(t => t.spelling);
-    this.ids = Int32Array.from(tokens, t => t.id);
-    this.lengths = Int32Array.from(tokens, t => t.spelling.length);
-    this.width = 2 ** Math.ceil(Math.log2(width));
-    this.columns = new Int32Array(this.ids.reduce((most, id) => Math.max(most, id), 0) + 1).fill(-1);
-    let column = 0;
-    for (const { spelling } of tokens) if (spelling.length === 1) this.columns[spelling[0]] = column++;
-    this.pairs = new Uint8Array(tokens.length ** 2);
-    this.next = new Int32Array(maxStates * this.width);
-    this.lists = new Int32Array(maxStates);
-    this.candidates = Int32Array.from(this.build());
-  }
-
-  /**
-   * The automaton: a tree of all tokens, then, level by level, where a symbol leads that the tree does not have. Gives
-   * the lists of candidates: numbers and lengths, the longest first; the last one is a symbol by itself.
-   */
-  private build(): number[] {
-    const { next, width, lists, columns } = this;
-    const token: (number | undefined)[] = [];
-    let states = 1;
-    this.spelled.forEach((spelling, number) => {
-      let state = 0;
-      for (const symbol of spelling) state = next[state * width + columns[symbol]] ||= states++;
-      token[state] = number;
+    [this.merges, this.rankOf, this.symbols] = [merges, rankOf, symbols];
+    this.tokens = new Int32Array(mostStates);
+    const ids = [...spelled.keys()].reduce((most, id) => Math.max(most, id), 0) + 1;
+    this.lengths = new Int32Array(ids);
+    this.columns = new Int32Array(ids).fill(other);
+    symbols.forEach((id, i) => (this.columns[id] = i + 1));
+    this.shift = Math.ceil(Math.log2(symbols.length + 1));
+    // A token that its own text does not give is in no encoding.
+    this.madeBy = new Int32Array(ids).fill(-1);
+    const encodings = new Set(symbols);
+    merges.forEach(({ left, right, merged }, rank) => {
+      if (encodings.has(merged) || !encodings.has(left) || !encodings.has(right)) return;
+      if (this.crosses(left, right, rank)) return;
+      encodings.add(merged);
+      this.madeBy[merged] = rank;
     });
-    // The state of the longest proper ending of a state's text that is in the tree.
-    const ending = new Int32Array(states);
-    // That of the longest ending that is a token, itself included: in a long run of one symbol few endings are.
-    const tokenState = new Int32Array(states);
-    const candidates: number[] = [];
-    const queue = [0];
-    for (let state = queue.shift(); state !== undefined; state = queue.shift()) {
-      lists[state] = candidates.length;
-      for (let other = tokenState[state]; other !== 0; other = tokenState[ending[other]]) {
-        const number = token[other]!;
-        candidates.push(number, this.lengths[number]);
+    let nodes = 1;
+    for (const token of encodings) {
+      const spelling = spelled.get(token)!;
+      this.lengths[token] = spelling.length;
+      let node = this.root;
+      for (const symbol of spelling) {
+        node.longer.push(token);
+        let child = node.children.get(symbol);
+        if (!child) node.children.set(symbol, (child = newNode(nodes++)));
+        node = child;
       }
-      for (let column = 0; column < width; column++) {
-        const child = next[state * width + column];
-        const other = state === 0 ? 0 : next[ending[state] * width + column];
-        if (child === 0 || (state !== 0 && child === other)) {
-          next[state * width + column] = other;
-          continue;
-        }
-        queue.push(child);
-        ending[child] = other;
-        tokenState[child] = token[child] === undefined ? tokenState[other] : child;
-      }
+      node.token = token;
     }
-    return candidates;
+    this.next = new Uint16Array(64 << this.shift);
+    this.clear();
   }
 
-  /** Merges the first `n` symbols in place; what remains stands at the beginning. Returns how many that are. */
-  merge(symbols: Int32Array, n: number): number {
-    if (this.last.length < n) this.last = new Int32Array(2 ** Math.ceil(Math.log2(n)));
-    let kept = 0;
-    for (let from = 0; from < n; ) {
-      let to = from;
-      while (to < n && symbols[to] < this.columns.length && this.columns[symbols[to]] >= 0) to++;
-      kept += this.mergeKnown(symbols, from, to, kept);
-      // A symbol that no merge knows stands alone, and what lies on either side does not see the other.
-      if (to < n) symbols[kept++] = symbols[to];
-      from = to + 1;
-    }
-    return kept;
-  }
-
-  private mergeKnown(symbols: Int32Array, from: number, to: number, put: number): number {
-    const { next, width, columns, lists, candidates, lengths, pairs, last, ids } = this;
-    const count = lengths.length;
-    let state = 0;
+  /** Merges the symbols from `from` up to `to` in place; what remains begins at `from`. Returns where it ends. */
+  merge(symbols: Int32Array, from: number, to: number): number {
+    if (this.last.length < to) this.last = new Int32Array(2 ** Math.ceil(Math.log2(to)));
+    this.state = first;
     for (let at = from; at < to; at++) {
-      state = next[state * width + columns[symbols[at]]];
-      let candidate = lists[state];
-      let number = candidates[candidate];
-      // One of them gets on, so the last one does if no other one did; so does one that begins the word.
-      for (let length = candidates[candidate + 1]; length > 1 && at - length >= from; ) {
-        const before = last[at - length];
-        const known = pairs[number * count + before];
-        if (known === 1 || (known === 0 && this.getsOn(before, number))) break;
-        candidate += 2;
-        number = candidates[candidate];
-        length = candidates[candidate + 1];
-      }
-      last[at] = number;
+      at = this.follow(symbols, at, to);
+      if (at === to) break;
+      this.state = this.learn(this.state, this.columns[symbols[at]] ?? other);
+      this.last[at] = this.tokens[this.state];
     }
-    // The tokens, from the last to the first.
+    return this.write(symbols, from, to);
+  }
+
+  /** Follows the symbols from `from` on; returns the place of the first one for which there is no transition yet. */
+  private follow(symbols: Int32Array, from: number, to: number): number {
+    const { next, columns, tokens, last, shift } = this;
+    let { state } = this;
+    let at = from;
+    for (; at < to; at++) {
+      const symbol = symbols[at];
+      const after = next[(state << shift) + (symbol < columns.length ? columns[symbol] : other)];
+      if (after === unknown) break;
+      state = after;
+      last[at] = tokens[state];
+    }
+    this.state = state;
+    return at;
+  }
+
+  /** Writes the tokens, from the last to the first, and moves them to `from`. */
+  private write(symbols: Int32Array, from: number, to: number): number {
+    const { last, lengths } = this;
     let place = to;
     for (let at = to - 1; at >= from; ) {
-      const number = last[at];
-      symbols[--place] = ids[number];
-      at -= lengths[number];
+      const token = last[at];
+      symbols[--place] = token === none ? symbols[at] : token;
+      at -= token === none ? 1 : lengths[token];
     }
-    symbols.copyWithin(put, place, to);
-    return to - place;
+    symbols.copyWithin(from, place, to);
+    return from + to - place;
+  }
+
+  /** Makes the state after a state and a symbol. */
+  private learn(state: number, column: number): number {
+    // A symbol that no merge knows stands alone, and what lies on either side does not see the other.
+    if (column === other) return (this.next[(state << this.shift) + other] = alone);
+    const symbol = this.symbols[column - 1];
+    const starts: Start[] = [];
+    let token = none;
+    for (const { node, before } of this.starts[state]) {
+      const child = node.children.get(symbol);
+      if (!child) continue;
+      if (child.token !== undefined && this.getsOn(before, child.token)) token = child.token;
+      const like = this.alike(child, before);
+      if (like !== undefined) starts.push({ node: child, before: like });
+    }
+    starts.push({ node: this.root, before: token });
+    const key = starts.map(({ node, before }) => `${node.number} ${before}`).join();
+    let number = this.numbers.get(key);
+    if (number === undefined) {
+      const isFull = this.starts.length === this.tokens.length;
+      if (isFull) this.clear();
+      number = this.add(key, token, starts);
+      if (isFull) return number; // the state before has no number any more
+    }
+    return (this.next[(state << this.shift) + column] = number);
+  }
+
+  private add(key: string, token: number, starts: readonly Start[]): number {
+    const number = this.starts.length;
+    if ((number + 1) << this.shift > this.next.length) {
+      const larger = new Uint16Array(2 * this.next.length).fill(unknown, this.next.length);
+      larger.set(this.next);
+      this.next = larger;
+    }
+    this.starts.push(starts);
+    this.tokens[number] = token;
+    this.numbers.set(key, number);
+    return number;
+  }
+
+  private clear(): void {
+    this.next.fill(unknown);
+    this.numbers.clear();
+    this.starts = [];
+    const begin = [{ node: this.root, before: none }];
+    this.add('first', none, begin);
+    this.add('alone', none, begin);
+  }
+
+  /** A token that may stand for `before` where a token begins as `node` says; undefined where none may follow. */
+  private alike(node: Node, before: number): number | undefined {
+    if (!node.alike.has(before)) {
+      const followers = node.longer.map(token => (this.getsOn(before, token) ? '1' : '0')).join('');
+      if (!node.firstOf.has(followers)) node.firstOf.set(followers, before);
+      node.alike.set(before, followers.includes('1') ? node.firstOf.get(followers) : undefined);
+    }
+    return node.alike.get(before);
   }
 
   /** Whether two tokens stay what they are beside each other. */
   private getsOn(left: number, right: number): boolean {
-    const [a, b] = [this.spelled[left], this.spelled[right]];
-    const both = new Int32Array(a.length + b.length);
-    both.set(a);
-    both.set(b, a.length);
-    const encoded = this.encode(both);
-    const on = encoded.length === 2 && encoded[0] === this.ids[left] && encoded[1] === this.ids[right];
-    this.pairs[right * this.lengths.length + left] = on ? 1 : 2;
-    return on;
+    return left === none || !this.crosses(left, right, Infinity);
+  }
+
+  /**
+   * Whether a merge of a rank below `limit` crosses the border of two tokens: back from what they are to what they were
+   * made of, the later one first, is there ever a merge of what stands at the border that comes before what undid it?
+   * Of merges of one rank the one further left comes first.
+   */
+  private crosses(left: number, right: number, limit: number): boolean {
+    const { merges, madeBy } = this;
+    let [a, b, end] = [left, right, limit];
+    for (;;) {
+      const rank = this.rankOf(a, b);
+      if (rank >= 0 && rank < end) return true;
+      const [madeA, madeB] = [madeBy[a], madeBy[b]];
+      if (madeA > madeB) {
+        end = madeA;
+        a = merges[madeA].right;
+      } else if (madeB >= 0) {
+        end = madeB + 1;
+        b = merges[madeB].left;
+      } else return false;
+    }
   }
 }
+
+const newNode = (number: number): Node => ({
+  number,
+  children: new Map(),
+  longer: [],
+  alike: new Map(),
+  firstOf: new Map(),
+});

@@ -155,7 +155,7 @@ export class Tokenizer {
     const { ids } = this;
     ids.length = 0;
     this.alphabet.addBytes(ids, bytes);
-    ids.length = this.merger.merge(ids.values, ids.length);
+    ids.length = this.merger.merge(ids.values, 0, ids.length);
     this.check(ids.values, 0, ids.length);
     return ids.values.slice(0, ids.length);
   }
@@ -257,7 +257,7 @@ export class Tokenizer {
     if (whole !== undefined) return ids.add(whole);
     const start = ids.length;
     this.alphabet.addText(ids, piece, from, to);
-    ids.length = start + this.merger.merge(ids.values.subarray(start, ids.length), ids.length - start);
+    ids.length = this.merger.merge(ids.values, start, ids.length);
   }
 }
 
