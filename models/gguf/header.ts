@@ -175,7 +175,8 @@ class Reader {
   constructor(bytes: Uint8Array, fileBytes: number, path: string) {
     this.path = path;
     this.fileBytes = fileBytes;
-    this.#bytes = bytes;
+    // Node's Buffer has a `slice` of its own, which copies nothing.
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 

@@ -121,7 +121,9 @@ export function decodeHeader(bytes: Uint8Array, dataBytes: number, path: string)
 }
 
 /** A safetensors file that is in memory; `name` stands for its path in errors. */
-export function safetensorsFromBytes(bytes: Uint8Array, name: string): TensorSource {
+export function safetensorsFromBytes(given: Uint8Array, name: string): TensorSource {
+  // Node's Buffer has a `slice` of its own, which copies nothing; blocks are copies, aligned for their numbers.
+  const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const start = headerEnd(bytes, bytes.length, name);
   const { metadata, tensors } = decodeHeader(bytes.subarray(8, start), bytes.length - start, name);
   return tensorSource(name, metadata, tensors, async function* (_, { begin, end }) {

@@ -32,6 +32,16 @@ const place = (seed: number) => tensor(numbers(seed), { shape: [n, n], requiresG
 const list = (t: Tensor) => Array.from(t.dataSync());
 
 describe.each(backends)('on %s', (_, backend) => {
+  test('a parked tensor has a gradient only where that is asked for', () => {
+    setBackend(backend);
+    const parking = new Parking(2 * bytes);
+    const [frozen, learned] = [{}, { requiresGrad: true }].map(options =>
+      parking.park(to => to.set(numbers(0)), [n, n], options),
+    );
+    expect([frozen.requiresGrad, learned.requiresGrad]).toEqual([false, true]);
+    [frozen, learned].forEach(t => t.dispose());
+  });
+
   test('any order of uses gives the same bits within any limit, and memory stays flat', () => {
     setBackend(backend);
     const start = memory();

@@ -45,10 +45,20 @@ describe('starts', () => {
     expect(to(context.target.specialTokens.bos!)).toEqual(from(source.tokenizer.specialTokens.bos!));
   });
 
-  test.each(['source', 'truncated', 'random', 'fvt', 'fvt-spread', 'scratch'])(
-    '%s has spent nothing of the budget',
-    async name => {
-      expect((await methods[name].start(context)).spent).toBe(0);
+  test.each(Object.values(methods))(
+    '$name trains and spends before finetuning if it says that it learns a plan',
+    async method => {
+      const stages: string[] = [];
+      const { model, spent } = await method.start({
+        ...context,
+        settings: { ...context.settings, budget: { unit: 'tokens', amount: 64 } },
+        runStage: (stage, training) => {
+          stages.push(stage);
+          return train(training);
+        },
+      });
+      expect([stages.length, spent > 0]).toEqual(method.learnsPlan ? [1, true] : [0, false]);
+      disposeModel(model);
     },
   );
 

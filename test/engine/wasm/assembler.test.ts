@@ -32,6 +32,30 @@ describe('encodings', () => {
   test('floats', () => expect(float32(1)).toEqual([0, 0, 0x80, 0x3f]));
 });
 
+describe('a module', () => {
+  test('of more functions than a byte counts', () => {
+    const module = builder();
+    for (let i = 0; i < 300; i++)
+      module.func(`f${i}`, { x: `${i % 2 ? 'i' : 'f'}32` as 'i32' }, f => f.do(i32.store(0, i)));
+    const memory = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(module.bytes()), {
+      env: { memory, pow: Math.pow },
+    });
+    for (const i of [0, 127, 128, 299]) {
+      (exports[`f${i}`] as (x: number) => void)(0);
+      expect(new Int32Array(memory.buffer)[0]).toBe(i);
+    }
+  });
+
+  test('holds as many constants as there is room for, each once', () => {
+    const module = builder();
+    const store = (n: number) => module.func(`f${n}`, {}, f => f.do(v128.store(0, f32x4.const(n))));
+    for (let n = 0; n < 64; n++) store(n); // 16 bytes each, in 1024
+    store(63);
+    expect(() => store(64)).toThrow('the pool of constants is full at 2048');
+  });
+});
+
 describe('functions', () => {
   test('arithmetic and constants, −0 apart from 0', () => {
     const view = run(f => {

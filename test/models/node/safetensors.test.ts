@@ -12,6 +12,7 @@ import { sha256File } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import { DTYPE_BYTES } from '../../../models/safetensors/header.ts';
 import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
+import { safetensorsFromBytes } from '../../../models/safetensors/source.ts';
 import { type TensorData } from '../../../models/safetensors/write.ts';
 import { safetensorsContent } from '../../arbitraries/safetensors.ts';
 import { refusal, temporaryDirectory } from '../temporary.ts';
@@ -317,6 +318,21 @@ describe('hostile files', () => {
 });
 
 describe('reading', () => {
+  test("from memory, also from a Buffer of Node's at an odd place, gives what the file gives", async () => {
+    await fc.assert(
+      fc.asyncProperty(safetensorsContent, fc.nat(7), async (content, at) => {
+        await writeSafetensors(path, content.tensors, content.metadata);
+        const [bytes, file] = [await readFile(path), await readSafetensors(path)];
+        const moved = Buffer.concat([Buffer.alloc(at), bytes]).subarray(at);
+        for (const held of [Uint8Array.from(bytes), moved]) {
+          const source = safetensorsFromBytes(held, 'memory');
+          for (const name of file.tensors.keys()) expect(await source.read(name)).toEqual(await file.read(name));
+        }
+      }),
+      { numRuns: 20 },
+    );
+  });
+
   test('what others write: white space, any order of fields and tensors, empty tensors, scalars', async () => {
     await fileOf(
       '{ "s" : {"data_offsets": [0, 4], "shape": [ ], "dtype": ' +
