@@ -22,6 +22,22 @@ function words(s: string, splits: readonly Split[]): string[] {
 }
 const cut = (source: string, s: string) => words(s, [{ pattern: source }]);
 
+test('both matchers find the same where a part is repeated that may match nothing', () => {
+  let compared = 0;
+  const many = fc.array(pattern, { minLength: 1, maxLength: 3 }).map(parts => `(?:${parts.join('|')})*`);
+  fc.assert(
+    fc.property(many, fc.string({ unit: fc.constantFrom('a', 'b', 'c', '\n'), maxLength: 9 }), (source, s) => {
+      const node = compiled(source, parsePattern);
+      const finder = node && compiled(source, () => AutomatonFinder.of(compileProgram(node, source)));
+      if (!finder || !repeatsNothing(node)) return;
+      expect(matchesOf(finder, s)).toEqual(matchesOf(new BoundedFinder(node, source), s));
+      compared++;
+    }),
+    { numRuns: 2000 },
+  );
+  expect(compared).toBeGreaterThan(50);
+});
+
 test.each([
   ['GPT-2', gpt2Pattern.source],
   ['LLaMA 3', llama3Pattern],
