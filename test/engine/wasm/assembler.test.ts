@@ -111,6 +111,8 @@ describe('listing', () => {
     expect(text).toMatch(/^func exp \(0 x: i32, 1 y: i32, 2 from: i32, 3 to: i32, 4 work: i32\)/);
     expect(text).toContain('    loop\n');
     expect(text).toContain('v128.load ;; f32x4 12582912');
+    expect(listing('matmulBlock')).toMatch(/v128\.load offset=\d+\n/);
+    expect(listing('matmulBlock')).not.toContain('offset=0');
     expect(listing('matmulBlock', { relaxedSimd: true })).toContain('f32x4.relaxed_madd');
     expect(() => listing('nothing')).toThrow("no kernel named 'nothing'");
   });

@@ -119,6 +119,12 @@ describe('the backend', () => {
       );
   });
 
+  test('describes itself with the memory that 32 bits address', () => {
+    const backend = createWasmBackend({ threads: 1 });
+    expect(backend.memoryLimit).toBe(2 ** 32 - 2 ** 16);
+    expect(backend.describe()).toContain('at most 4096 MiB');
+  });
+
   test('reports that its memory is used up, and keeps working', () => {
     const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads: 1 });
     expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes requested/);
