@@ -145,6 +145,11 @@ test('A starts uniform within 1/√in of 0, B at 0, and the merged matrix is W +
   }
 });
 
+test('a scale below 1 is one; rank and scale are 16 and 32 unless others are asked for', () => {
+  expect(() => withLora(fresh('gpt2'), { ...loraDefaults, targets: ['q'], alpha: 0.5 }, new Random(1))).not.toThrow();
+  expect(loraDefaults).toMatchObject({ rank: 16, alpha: 32 });
+});
+
 test('an invalid rank or scale, and layers that no block has, are errors', () => {
   const model = fresh('gpt2');
   for (const options of [{ rank: 0 }, { rank: 1.5 }, { alpha: 0 }, { alpha: Number.NaN }])

@@ -40,6 +40,21 @@ describe('random', () => {
 });
 
 describe.each(['plain', 'dense'])('%s', name => {
+  test('with nothing learned and no noise every token begins as the mean of the source', async () => {
+    const settings = { ...context.settings, planShare: 0, noise: 0 };
+    const { model } = await methods[name].start({ ...context, settings });
+    const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
+    const width = source.model.config.width;
+    const [from, to] = [source.model.embedding.dataSync(), model.embedding.dataSync()];
+    for (let c = 0; c < width; c++) {
+      const mean = sourceIds.reduce((sum, id) => sum + from[id * width + c], 0) / sourceIds.length;
+      const largest = Math.max(...Array.from(from, Math.abs));
+      for (const id of targetIds)
+        expect(Math.abs(to[id * width + c] - mean)).toBeLessThan(largest * 4 * sourceIds.length * 2 ** -24);
+    }
+    disposeModel(model);
+  });
+
   test('learns its plan with the model frozen, and leaks nothing', async () => {
     const sourceWeights = Array.from(source.model.embedding.dataSync());
     const before = memory();

@@ -7,6 +7,7 @@ import { train } from '../../models/train.ts';
 import { score } from '../../models/score.ts';
 import type { Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
+import { defaults } from '../../s2t2/settings.ts';
 import { tokenMap } from '../../s2t2/translate.ts';
 import { reportPlan } from '../../s2t2/plan.ts';
 import { tinyContext } from './fixture.ts';
@@ -24,7 +25,35 @@ const rowsOf = async (end: 'embedding' | 'head', model: LanguageModel['model']) 
   return (id: number) => Array.from(values.subarray(id * 32, (id + 1) * 32));
 };
 
+test('the settings that decide the bits of a run, where nothing else is asked for', () => {
+  expect(defaults).toEqual({
+    seed: 0,
+    vocabSize: 512,
+    maxBytes: 512,
+    budget: { unit: 'tokens', amount: 150_000 },
+    planShare: 0.05,
+    batchTokens: 512,
+    rate: 4e-3,
+    planRate: 3e-2,
+    bodyRate: 0.5,
+    warmupShare: 0.1,
+    noise: 0.01,
+    headScale: 0.25,
+    variant: 'dual',
+    iterations: 3,
+    smoothing: 0.25,
+    rowNormalisation: 'actual',
+    headNormalisation: 'rows',
+    spread: 'isotropic',
+  });
+});
+
 describe('starts', () => {
+  test('all but a model from scratch are judged before they are finetuned', () => {
+    const unjudged = Object.values(methods).filter(({ before }) => !before);
+    expect(unjudged.map(({ name }) => name)).toEqual(['scratch']);
+  });
+
   test('source: the model itself, and training it leaves the original alone', async () => {
     const before = Array.from(source.model.embedding.dataSync());
     const { model } = await methods.source.start(context);
@@ -107,7 +136,21 @@ describe('starts', () => {
     const { finetuned } = await methods.s2t2.start({ ...context, settings });
     const { model, spent } = await methods['fvt-spread'].start({ ...context, settings });
     expect(spent).toBe(0);
+    // The variance of the source's rows about their mean, the head's at its scale.
+    const map = tokenMap(source.tokenizer, context.target);
+    const variance = async (end: 'embedding' | 'head', of: LanguageModel['model'], ids: ArrayLike<number>) => {
+      const rows = Array.from(ids, await rowsOf(end, of));
+      const mean = rows[0].map((_, c) => rows.reduce((sum, row) => sum + row[c], 0) / rows.length);
+      return rows.flatMap(row => row.map((x, c) => (x - mean[c]) ** 2)).reduce((a, b) => a + b, 0) / rows.length;
+    };
     for (const end of ['embedding', 'head'] as const) {
+      const scale = end === 'head' ? settings.headScale ** 2 : 1;
+      const [spread, wanted] = [
+        await variance(end, model, map.targetIds),
+        scale * (await variance(end, source.model, map.sourceIds)),
+      ];
+      // Normal rows: five standard errors of a mean of squares.
+      expect(Math.abs(spread / wanted - 1)).toBeLessThan(5 * Math.sqrt(2 / (map.targetIds.length * 32)));
       const [a, b] = [model[end].dataSync(), finetuned![end].dataSync()];
       // As above: roots of roundings of float32 plans.
       a.forEach((x, e) => expect(Math.abs(x - b[e])).toBeLessThan(2 ** -10));

@@ -31,6 +31,31 @@ const row = (end: ArrayLike<number>, id: number) => Array.from({ length: width }
 const tolerance = (plan: Plan) =>
   64 * 2 ** -24 * 4 * Math.max(1, ...Array.from(plan.values, (p, e) => p / plan.nu[plan.columns[e]]));
 
+test('a target token that is neither a row of the plan nor special is an error', () => {
+  const ends = {
+    embedding: tensor(new Float32Array(4), { shape: [2, 2] }),
+    head: tensor(new Float32Array(4), { shape: [2, 2] }),
+  };
+  const half = tensor([[0.5, 0.5]]);
+  for (const [targetIds, missing] of [
+    [[1], 0],
+    [[0], 1],
+  ] as const) {
+    const map = {
+      targetIds: Int32Array.from(targetIds),
+      sourceIds: Int32Array.of(0, 1),
+      specials: new Int32Array(0),
+      targetSize: 2,
+    };
+    expect(() =>
+      translateEnds(half, tensor([1]), tensor([0.5, 0.5]), ends, map, {
+        rowNormalisation: 'actual',
+        headNormalisation: 'rows',
+      }),
+    ).toThrow(`translate: target token ${missing} is neither a row of the plan nor a special token`);
+  }
+});
+
 test('a plan applied to arrays equals the layer on tensors, also when loaded from its file', async () => {
   await fc.assert(
     fc.asyncProperty(translations, async ({ plan, dense, end, targetSize }) => {

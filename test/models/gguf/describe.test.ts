@@ -56,6 +56,17 @@ test.each<[string, GgufHeader, RegExp]>([
   expect(() => describeModel(header, 'a.gguf')).toThrow(message);
 });
 
+test('rows of queries, keys and values in one are divided among the heads, or rejected', () => {
+  const { metadata, tensors } = read('gpt_neox');
+  const withHeads = (heads: number) =>
+    describeModel({ metadata: new Map([...metadata, ['gptneox.attention.head_count', heads]]), tensors }, 'a.gguf');
+  const rows = tensors.get('blk.0.attn_qkv.weight')!.shape[0];
+  for (const heads of [1, 2, 3, 4, 5, 8, 16, 32]) {
+    if (rows % (3 * heads) === 0) expect(withHeads(heads).config.num_attention_heads).toBe(heads);
+    else expect(() => withHeads(heads)).toThrow(`not divided evenly among ${heads} heads`);
+  }
+});
+
 test('a model without an output has tied ends', () => {
   expect(configOf(llama).tie_word_embeddings).toBe(!llama.tensors.has('output.weight'));
   expect(configOf(changed({}, ['output.weight'])).tie_word_embeddings).toBe(true);

@@ -153,10 +153,13 @@ test('another vocabulary, the same one, or one with other merges first is not an
     changed({ merges: [merges.at(-1)!, ...merges.slice(0, -1)] }),
     changed({ tokens: tokens.with(50, Uint8Array.of(1, 2)) }),
     changed({ splits: [] }),
+    changed({ tokens: tokens.with(tokens.length - 1, undefined) }),
     changed({ added: [...parts.added, specialToken('<new>', tokens.length)] }),
   ];
   for (const other of others) expect(isExtension(source, other)).toBe(false);
   expect(isExtension(extended, source)).toBe(false);
+  const again = parseTokenizerJson(tokenizerToJson(extended), 'again');
+  expect(isExtension(source, again)).toBe(true);
 });
 
 test('a tokenizer that cannot be extended fails with one line', async () => {

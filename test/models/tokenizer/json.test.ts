@@ -152,6 +152,15 @@ const pieces = fc.string({
   maxLength: 12,
 });
 
+test('byte fallback: characters beside bytes that are none stay characters', () => {
+  const t = parseTokenizerJson(characterFile(), 'tokenizer.json');
+  const tokens = (...bytes: readonly number[]) => [...t.encodeBytes(Uint8Array.from(bytes))];
+  const [a, none] = [tokens(0x61), tokens(0xff)];
+  expect([a.length, none.length]).toEqual([1, 1]);
+  expect(tokens(0x61, 0xff)).toEqual([...a, ...none]);
+  expect(tokens(0xff, 0x61, 0xff)).toEqual([...none, ...a, ...none]);
+});
+
 describe.each(Object.entries(characterFiles))('byte fallback: %s', (name, json) => {
   const t = parseTokenizerJson(json, 'tokenizer.json');
 

@@ -45,6 +45,26 @@ test('over one pass with a fixed model, the curve is its bits per byte and the c
   row.curve.forEach((point, i) => expect(point.seconds).toBeGreaterThan(row.curve[i - 1]?.seconds ?? 0));
 });
 
+test('of many steps the curve has about forty stretches of equal length, the last step among them', async () => {
+  const { source, target, settings, train } = await tinyContext();
+  const { row } = await runExperiment(
+    {
+      source,
+      target,
+      fingerprint: '',
+      log: () => {},
+      work: await mkdtemp(join(directory, 'run-')),
+      sequences: { train, test: train },
+      settings: { ...settings, rate: 1e-30, budget: { unit: 'tokens', amount: 2400 }, batchTokens: 20 },
+    },
+    methods.source,
+  );
+  const stretch = Math.round(row.steps / 40);
+  expect(stretch).toBeGreaterThan(1);
+  expect(row.curve).toHaveLength(Math.floor(row.steps / stretch));
+  if (row.steps % stretch === 0) expect(row.curve.at(-1)).toMatchObject({ tokens: row.tokens, bytes: row.bytes });
+});
+
 test('what lies between the ends learns at its own rate: at 0 it stays as it was', async () => {
   const { source, target, settings, train } = await tinyContext();
   const finetuned = async (bodyRate: number) =>

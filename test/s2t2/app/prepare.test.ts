@@ -81,5 +81,7 @@ test('the floors count in the training texts and are judged on the others', asyn
     ['order0', null, metrics(orderZero(train, held))],
     ['unigram', null, metrics(unigram(train, held, target))],
   ]);
+  const nothing = { steps: 0, tokens: 0, bytes: 0, seconds: 0, curve: [] };
+  for (const row of floors(train, held, target)) expect(row).toMatchObject(nothing);
   expect(metrics(orderZero(train, held))).not.toEqual(metrics(orderZero(held, train)));
 });
