@@ -1,6 +1,7 @@
 /** Encoding and decoding: the identity on all bytes, and the merges that the definition asks for. */
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Random } from '../../../engine/index.ts';
 import {
   defaultSpecialTokens as specialTokens,
   gpt2Pattern,
@@ -69,6 +70,18 @@ describe('encoding', () => {
     fc.assert(
       fc.property(long, long, (text, word) => {
         const t = trainBPE(['abc', text], { vocabSize: 46, alphabet: 'seen', specialTokens });
+        const symbols = [...word].map(c => 3 + 'abc'.indexOf(c));
+        expect([...t.encode(word)]).toEqual(naiveMerge(t, symbols));
+      }),
+    );
+  });
+
+  test('so too in long words with merges in any order, those of a token before those of its parts', () => {
+    const long = fc.string({ unit: fc.constantFrom('a', 'b', 'c'), minLength: 30, maxLength: 120 });
+    fc.assert(
+      fc.property(long, long, fc.nat(), (text, word, seed) => {
+        const trained = trainBPE(['abc', text], { vocabSize: 46, alphabet: 'seen', specialTokens });
+        const t = new Tokenizer({ ...trained.parts, merges: new Random(seed).shuffle([...trained.parts.merges]) });
         const symbols = [...word].map(c => 3 + 'abc'.indexOf(c));
         expect([...t.encode(word)]).toEqual(naiveMerge(t, symbols));
       }),
