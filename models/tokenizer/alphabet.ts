@@ -43,27 +43,27 @@ const shortText = 16;
 /** Where the bytes of a text are written; a unit takes three at most. */
 const scratch = new Uint8Array(3 * 2 ** 12);
 
+/** The UTF-8 bytes of a text, in memory that the next call uses again; undefined for a long text. */
+export const encodeUtf8Into = (text: string): Uint8Array | undefined =>
+  3 * text.length <= scratch.length ? scratch.subarray(0, utf8.encodeInto(text, scratch).written) : undefined;
+
 /** Bytes without a token are `unk`, or an error where there is none. */
 export function byteAlphabet(tokens: readonly (Uint8Array | undefined)[], unk: number | undefined): Alphabet {
   const ids = new Int32Array(256).fill(unk ?? -1);
   tokens.forEach((bytes, id) => {
     if (bytes?.length === 1) ids[bytes[0]] = id;
   });
-  const addFirst = (symbols: Ids, bytes: Uint8Array, count: number) => {
-    symbols.reserve(count);
+  const addBytes = (symbols: Ids, bytes: Uint8Array) => {
+    symbols.reserve(bytes.length);
     const { values, length } = symbols;
-    for (let at = 0; at < count; at++) {
+    for (let at = 0; at < bytes.length; at++) {
       const id = ids[bytes[at]];
       if (id < 0) throw new UnknownByte(bytes[at], at);
       values[length + at] = id;
     }
-    symbols.length += count;
+    symbols.length += bytes.length;
   };
-  const addLong = (symbols: Ids, text: string) => {
-    if (3 * text.length > scratch.length) addBytes(symbols, encodeUtf8(text));
-    else addFirst(symbols, scratch, utf8.encodeInto(text, scratch).written);
-  };
-  const addBytes = (symbols: Ids, bytes: Uint8Array) => addFirst(symbols, bytes, bytes.length);
+  const addLong = (symbols: Ids, text: string) => addBytes(symbols, encodeUtf8Into(text) ?? encodeUtf8(text));
   const addText = (symbols: Ids, text: string, from: number, to: number) => {
     if (to - from > shortText) return addLong(symbols, text.slice(from, to));
     symbols.reserve(to - from);

@@ -9,13 +9,16 @@
  */
 import type { Finder } from './pattern-match.ts';
 import type { Instruction } from './pattern-program.ts';
+import type { Units } from './units.ts';
 
 /** Longer programs take long to make a state. */
 const maxInstructions = 512;
 /** When there are more states, they are made again. */
 const maxStates = 2048;
 /** Numbers of the state that nothing follows, of that before the first character, and of the column of a text's end. */
-const [dead, first, endOfText] = [0, 1, 0];
+const dead = 0;
+const first = 1;
+const endOfText = 0;
 const unknown = -1;
 
 /** Finds matches by a table of states and characters. */
@@ -27,7 +30,7 @@ export class AutomatonFinder implements Finder {
   /** Places in the program that a state stands for, the preferred one first; the number of a state by them. */
   private states: (readonly number[])[] = [];
   private numbers = new Map<string, number>();
-  /** The column of every UTF-16 unit that is a character, 0 for not known yet, and of characters of two units. */
+  /** The column of every UTF-16 unit that is a character, 0 for what must be asked, and of characters of two units. */
   private readonly columns = new Uint16Array(2 ** 16);
   private readonly columnsOfPairs = new Map<number, number>();
   /** The column of each combination of sets, and a character of each column. */
@@ -35,7 +38,8 @@ export class AutomatonFinder implements Finder {
   private readonly examples: (number | undefined)[] = [undefined];
   /** For a state and a column twice the next state, and 1 more where a match ends before the character. */
   private next: Int32Array;
-  private width = 16;
+  /** The entry of a state and a column is number (state << shift) + column. */
+  private shift = 4;
 
   /** A finder for a program; undefined for one that is long or looks at more than the next character. */
   static of(program: readonly Instruction[]): AutomatonFinder | undefined {
@@ -47,46 +51,51 @@ export class AutomatonFinder implements Finder {
   private constructor(program: readonly Instruction[]) {
     this.program = program;
     this.sets = [...new Set(program.flatMap(i => (i.op === 'set' ? [i.has] : [])))];
-    this.next = new Int32Array(maxStates * this.width).fill(unknown);
+    this.next = new Int32Array(maxStates << this.shift).fill(unknown);
     this.clear();
   }
 
-  find(text: string, from: number): boolean {
-    for (let start = from; start <= text.length; start += isPair(text, start) ? 2 : 1) {
-      const end = this.endOf(text, start);
+  find(text: Units, from: number): boolean {
+    const { values, length } = text;
+    for (let start = from; start <= length; start += isPair(values, start, length) ? 2 : 1) {
+      const end = this.endOf(values, length, start);
       if (end < 0) continue;
-      [this.start, this.end] = [start, end];
+      this.start = start;
+      this.end = end;
       return true;
     }
     return false;
   }
 
   /** The end of the match that begins at `from`, or −1. */
-  private endOf(text: string, from: number): number {
+  private endOf(units: Uint16Array, length: number, from: number): number {
     const { columns } = this;
-    let { next, width } = this;
     let state = first;
     let end = -1;
-    for (let at = from; ; at++) {
-      let column = endOfText;
-      let pair = false;
-      if (at < text.length) {
-        const unit = text.charCodeAt(at);
-        pair = (unit & 0xfc00) === 0xd800 && isPair(text, at);
-        column = pair ? (this.columnsOfPairs.get(text.codePointAt(at)!) ?? 0) : columns[unit];
-        if (column === 0) {
-          column = this.learnColumn(text.codePointAt(at)!);
-          next = this.next;
-          width = this.width;
-        }
+    for (let at = from; at < length; at++) {
+      const begin = at;
+      let column = columns[units[at]];
+      if (column === 0) {
+        column = this.columnAt(units, at, length);
+        if (isPair(units, at, length)) at++;
       }
-      let entry = next[state * width + column];
-      if (entry === unknown) entry = this.learn(state, column);
-      if ((entry & 1) === 1) end = at;
+      const entry = this.entry(state, column);
+      if ((entry & 1) === 1) end = begin;
       state = entry >> 1;
       if (state === dead) return end;
-      if (pair) at++;
     }
+    return (this.entry(state, endOfText) & 1) === 1 ? length : end;
+  }
+
+  private entry(state: number, column: number): number {
+    const entry = this.next[(state << this.shift) + column];
+    return entry === unknown ? this.learn(state, column) : entry;
+  }
+
+  private columnAt(units: Uint16Array, at: number, length: number): number {
+    if (!isPair(units, at, length)) return this.learnColumn(units[at]);
+    const codePoint = 0x10000 + ((units[at] & 0x3ff) << 10) + (units[at + 1] & 0x3ff);
+    return this.columnsOfPairs.get(codePoint) ?? this.learnColumn(codePoint);
   }
 
   private learnColumn(codePoint: number): number {
@@ -95,19 +104,19 @@ export class AutomatonFinder implements Finder {
     if (column === undefined) {
       column = this.examples.push(codePoint) - 1;
       this.combinations.set(combination, column);
-      if (column === this.width) this.widen();
+      if (column === 1 << this.shift) this.widen();
     }
-    if (codePoint < 2 ** 16) this.columns[codePoint] = column;
-    else this.columnsOfPairs.set(codePoint, column);
+    if (codePoint >= 2 ** 16) this.columnsOfPairs.set(codePoint, column);
+    else if ((codePoint & 0xfc00) !== 0xd800) this.columns[codePoint] = column; // else it may begin a pair elsewhere
     return column;
   }
 
   private widen(): void {
-    const { width } = this;
-    this.width *= 2;
-    const wider = new Int32Array(maxStates * this.width).fill(unknown);
+    const { shift } = this;
+    this.shift++;
+    const wider = new Int32Array(maxStates << this.shift).fill(unknown);
     for (let state = 0; state < this.states.length; state++)
-      wider.set(this.next.subarray(state * width, (state + 1) * width), state * this.width);
+      wider.set(this.next.subarray(state << shift, (state + 1) << shift), state << this.shift);
     this.next = wider;
   }
 
@@ -116,7 +125,7 @@ export class AutomatonFinder implements Finder {
     const full = this.states.length === maxStates;
     if (full) this.clear(); // and `state` is no more
     const entry = 2 * this.numberOf(places) + Number(matched);
-    if (!full) this.next[state * this.width + column] = entry;
+    if (!full) this.next[(state << this.shift) + column] = entry;
     return entry;
   }
 
@@ -173,4 +182,5 @@ export class AutomatonFinder implements Finder {
   }
 }
 
-const isPair = (text: string, at: number): boolean => text.codePointAt(at)! > 0xffff;
+const isPair = (units: Uint16Array, at: number, length: number): boolean =>
+  at + 1 < length && (units[at] & 0xfc00) === 0xd800 && (units[at + 1] & 0xfc00) === 0xdc00;

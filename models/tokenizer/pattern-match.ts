@@ -10,11 +10,12 @@
 import { UserError } from '../errors.ts';
 import { compileProgram, type Instruction } from './pattern-program.ts';
 import type { Node } from './pattern-syntax.ts';
+import type { Units } from './units.ts';
 
 /** Finds the matches of a pattern, one after another. */
 export interface Finder {
   /** Whether there is a match at `from` or after it; its ends are `start` and `end`. Positions must not decrease. */
-  find(text: string, from: number): boolean;
+  find(text: Units, from: number): boolean;
   readonly start: number;
   readonly end: number;
 }
@@ -44,7 +45,7 @@ export class BoundedFinder implements Finder {
     this.source = source;
   }
 
-  find(text: string, from: number): boolean {
+  find({ text }: Units, from: number): boolean {
     if (text !== this.text || from <= this.start) {
       this.text = text;
       this.steps = 0;

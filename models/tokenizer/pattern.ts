@@ -8,6 +8,7 @@ import { AutomatonFinder } from './pattern-automaton.ts';
 import { BoundedFinder, type Finder } from './pattern-match.ts';
 import { compileProgram } from './pattern-program.ts';
 import { parsePattern, toJavaScript, type Node } from './pattern-syntax.ts';
+import { Units } from './units.ts';
 
 export { quotePattern } from './pattern-syntax.ts';
 
@@ -27,37 +28,43 @@ export interface Split {
 }
 
 /** A word: the units of `piece` from `from` up to `to`; `at` is where it begins in the text. */
-type Visit = (piece: string, from: number, to: number, at: number) => void;
-/** Calls `visit` for every word of a text, in order. No word is empty. */
+type Visit = (piece: Units, from: number, to: number, at: number) => void;
+/** Calls `visit` for every word of a text, in order. No word is empty; a piece is gone after the call. */
 export type Splitter = (text: string, visit: Visit) => void;
 
-const whole: Splitter = (text, visit) => {
-  if (text.length > 0) visit(text, 0, text.length, 0);
-};
+function whole(): Splitter {
+  const units = new Units();
+  return (text, visit) => {
+    if (text.length > 0) visit(units.of(text), 0, text.length, 0);
+  };
+}
 
 /** The words of a text: the steps, one after another. */
 export function compileSplits(steps: readonly Split[]): Splitter {
-  return steps.reduceRight<Splitter>((rest, step) => {
-    const cut = compileStep(step);
-    if (rest === whole) return cut;
-    return (text, visit) =>
-      cut(text, (piece, from, to, at) =>
-        rest(piece.slice(from, to), (inner, begin, end, offset) => visit(inner, begin, end, at + offset)),
-      );
-  }, whole);
+  if (steps.length === 0) return whole();
+  return steps
+    .map(compileStep)
+    .reduceRight(
+      (rest, cut) => (text, visit) =>
+        cut(text, (piece, from, to, at) =>
+          rest(piece.slice(from, to), (inner, begin, end, offset) => visit(inner, begin, end, at + offset)),
+        ),
+    );
 }
 
 function compileStep({ pattern, drops, prefixSpace = false }: Split): Splitter {
   const finder = pattern === undefined ? undefined : compilePattern(pattern);
+  const units = new Units();
   return (piece, visit) => {
     // The place of what follows is that in the text, which has no such space.
     const shift = prefixSpace && !piece.startsWith(' ') ? 1 : 0;
     const text = shift > 0 ? ` ${piece}` : piece;
     const put = (from: number, to: number, kind: 'matches' | 'gaps') => {
-      if (to > from && drops !== kind) visit(text, from, to, Math.max(0, from - shift));
+      if (to > from && drops !== kind) visit(units, from, to, Math.max(0, from - shift));
     };
+    units.of(text);
     let end = 0;
-    for (let from = 0; finder !== undefined && from <= text.length && finder.find(text, from); ) {
+    for (let from = 0; finder !== undefined && from <= text.length && finder.find(units, from); ) {
       put(end, finder.start, 'gaps');
       put(finder.start, finder.end, 'matches');
       end = finder.end;
@@ -93,7 +100,7 @@ class NativeFinder implements Finder {
     this.anywhere = new RegExp(source, 'gu');
   }
 
-  find(text: string, from: number): boolean {
+  find({ text }: Units, from: number): boolean {
     // Nearly every match begins where the last one ended; `test` makes no object for it.
     this.here.lastIndex = from;
     if (this.here.test(text)) {

@@ -23,6 +23,7 @@ import { Ids } from './ids.ts';
 import { Merger } from './merge.ts';
 import type { Merge } from './rule.ts';
 import { compileSplits, type Split, type Splitter } from './pattern.ts';
+import type { Units } from './units.ts';
 import { WordCache } from './words.ts';
 
 export type { Merge } from './rule.ts';
@@ -73,9 +74,6 @@ const roleNames: Record<keyof SpecialTokens, readonly string[]> = {
   unk: ['<unk>', '[UNK]'],
 };
 
-/** Words up to this length, in UTF-16 units, are remembered with their tokens. */
-const longestCached = 64;
-
 /** Byte-pair encoding (Sennrich et al. 2016) with what Hugging Face's tokenizer.json puts around it. */
 export class Tokenizer {
   /** What it was made of, and of the added tokens the special ones as a map from content to id. */
@@ -97,7 +95,8 @@ export class Tokenizer {
   private readonly splitAdded: Record<'ordinary' | 'all', SplitAdded>;
   /** Tokens by their bytes, as Latin-1; filled only where words are looked up whole. */
   private readonly whole = new Map<string, number>();
-  private cache = new WordCache();
+  /** Made for the first word: it takes memory. */
+  private cache: WordCache | undefined;
 
   constructor(parts: TokenizerParts) {
     const { tokens, merges, added, characters } = parts;
@@ -217,7 +216,6 @@ export class Tokenizer {
       try {
         this.encodeWord(piece, from, to, ids);
       } catch (error) {
-        this.cache = new WordCache(); // which waits for the ids of this word
         throw error instanceof UnknownByte
           ? new UnknownByte(error.byte, utf8Length(text.slice(0, part.start + at)) + error.offset)
           : error;
@@ -243,13 +241,12 @@ export class Tokenizer {
     }
   }
 
-  private encodeWord(piece: string, from: number, to: number, ids: Ids): void {
-    if (to - from > longestCached) return this.encodeNewWord(piece, from, to, ids);
-    if (this.cache.isFull) this.cache = new WordCache();
-    if (this.cache.addTo(ids, piece, from, to)) return;
+  private encodeWord(piece: Units, from: number, to: number, ids: Ids): void {
+    const cache = (this.cache ??= new WordCache());
+    if (cache.addTo(ids, piece, from, to)) return;
     const start = ids.length;
-    this.encodeNewWord(piece, from, to, ids);
-    this.cache.remember(ids, start);
+    this.encodeNewWord(piece.text, from, to, ids);
+    cache.remember(ids, start);
   }
 
   private encodeNewWord(piece: string, from: number, to: number, ids: Ids): void {

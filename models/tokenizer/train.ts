@@ -18,6 +18,7 @@ import { concatBytes, writeBytes } from './bytes.ts';
 import { Pairs, type Words } from './pairs.ts';
 import { compileSplits, type Splitter } from './pattern.ts';
 import { Tokenizer, type Merge } from './tokenizer.ts';
+import type { Units } from './units.ts';
 import { larger, WordTable } from './words.ts';
 
 /** What a tokenizer is trained for. */
@@ -206,7 +207,7 @@ class WordCounter {
     this.split(text, this.count);
   }
 
-  private readonly count = (piece: string, from: number, to: number): void => {
+  private readonly count = (piece: Units, from: number, to: number): void => {
     const number = this.table.number(piece, from, to);
     if (number === this.counts.length) this.counts = larger(this.counts, 0, Int32Array);
     this.counts[number]++;

@@ -1,7 +1,6 @@
 /** Distinct words without a string for each: counted when a tokenizer is trained, remembered when texts are encoded. */
-import { Ids } from './ids.ts';
-
-const mostCached = 2 ** 17;
+import type { Ids } from './ids.ts';
+import type { Units } from './units.ts';
 
 /**
  * Words, each with a number in the order in which they came first: a hash table over UTF-16 units, all in a few arrays.
@@ -16,10 +15,11 @@ export class WordTable {
   private starts = new Uint32Array(2 ** 11 + 1);
   private units = new Uint16Array(2 ** 14);
 
-  /** The number of the word that `text` has from `from` up to `to`: `size`, before the call, if it is new. */
-  number(text: string, from: number, to: number): number {
+  /** The number of the word that `piece` has from `from` up to `to`: `size`, before the call, if it is new. */
+  number(piece: Units, from: number, to: number): number {
+    const text = piece.values;
     let hash = 0x811c9dc5 | 0; // FNV-1a
-    for (let at = from; at < to; at++) hash = Math.imul(hash ^ text.charCodeAt(at), 0x01000193);
+    for (let at = from; at < to; at++) hash = Math.imul(hash ^ text[at], 0x01000193);
     hash ^= hash >>> 15;
     const { slots, hashes } = this;
     const last = slots.length - 1;
@@ -38,19 +38,19 @@ export class WordTable {
     return text;
   }
 
-  private is(number: number, text: string, from: number, to: number): boolean {
+  private is(number: number, text: Uint16Array, from: number, to: number): boolean {
     const { units, starts } = this;
     const start = starts[number];
     if (starts[number + 1] - start !== to - from) return false;
-    for (let i = 0; i < to - from; i++) if (units[start + i] !== text.charCodeAt(from + i)) return false;
+    for (let i = 0; i < to - from; i++) if (units[start + i] !== text[from + i]) return false;
     return true;
   }
 
-  private add(text: string, from: number, to: number, hash: number, slot: number): number {
+  private add(text: Uint16Array, from: number, to: number, hash: number, slot: number): number {
     const number = this.size++;
     const start = this.starts[number];
     if (start + to - from > this.units.length) this.units = larger(this.units, start + to - from, Uint16Array);
-    for (let at = from; at < to; at++) this.units[start + at - from] = text.charCodeAt(at);
+    this.units.set(text.subarray(from, to), start);
     if (number === this.hashes.length) {
       this.hashes = larger(this.hashes, 0, Int32Array);
       this.starts = larger(this.starts, 0, Uint32Array);
@@ -84,29 +84,59 @@ export function larger<A extends { readonly length: number; set(from: A): void }
   return copy;
 }
 
-/** Words with their ids, as many as fit. */
+/** Words that are remembered at a time, at most, as a power of two. */
+const slotBits = 15;
+/** Numbers of a slot: the length of its word and how many ids it has, the ids, the units, two to a number. */
+const slotSize = 32;
+const [mostIds, mostUnits] = [7, 48];
+const firstUnits = 1 + mostIds;
+
+/**
+ * Words with their ids. Each word has one slot, which it takes from the word that was there before: most words of a
+ * text are among the last few thousand that differ. A slot is two lines of the processor's cache, for most words one.
+ */
 export class WordCache {
-  private readonly words = new WordTable();
-  private readonly ids = new Ids();
-  /** Where the ids of a word end. */
-  private readonly ends = new Int32Array(mostCached);
-  private known = 0;
+  private readonly slots = new Int32Array(slotSize << slotBits);
+  /** The units of the word that was looked up last, and the beginning of its slot. */
+  private readonly key = new Int32Array(mostUnits / 2);
+  private length = 0;
+  private slot = 0;
 
-  get isFull(): boolean {
-    return this.known === mostCached;
-  }
-
-  /** Adds the ids of a word to a list, if they are known; if not, `remember` must be told them next. */
-  addTo(list: Ids, text: string, from: number, to: number): boolean {
-    const number = this.words.number(text, from, to);
-    if (number === this.known) return false;
-    list.addRange(this.ids.values, number === 0 ? 0 : this.ends[number - 1], this.ends[number]);
+  /** Adds the ids of the word that `piece` has from `from` up to `to` to a list, if they are known. */
+  addTo(list: Ids, piece: Units, from: number, to: number): boolean {
+    const length = to - from;
+    this.length = length;
+    if (length > mostUnits) return false;
+    const { slots, key } = this;
+    const units = piece.values;
+    let hash = length;
+    let n = 0;
+    for (let at = from; at < to; at += 2) {
+      const two = at + 1 < to ? units[at] | (units[at + 1] << 16) : units[at];
+      key[n++] = two;
+      hash = Math.imul(hash ^ two, 0x9e3779b1);
+      hash ^= hash >>> 15;
+    }
+    const slot = (Math.imul(hash, 0x85ebca77) >>> (32 - slotBits)) * slotSize;
+    this.slot = slot;
+    const head = slots[slot];
+    if ((head & 0xff) !== length) return false;
+    for (let i = 0; i < n; i++) if (slots[slot + firstUnits + i] !== key[i]) return false;
+    const count = head >> 8;
+    list.reserve(count);
+    const { values } = list;
+    for (let i = 0; i < count; i++) values[list.length + i] = slots[slot + 1 + i];
+    list.length += count;
     return true;
   }
 
-  /** The ids of the last word are those of the list from `from` on. */
+  /** The ids of the word that was looked up last are those of the list from `from` on. */
   remember(list: Ids, from: number): void {
-    this.ids.addRange(list.values, from, list.length);
-    this.ends[this.known++] = this.ids.length;
+    const { slots, slot, key, length } = this;
+    const count = list.length - from;
+    if (length > mostUnits || count > mostIds) return;
+    slots[slot] = length | (count << 8);
+    for (let i = 0; i < count; i++) slots[slot + 1 + i] = list.values[from + i];
+    for (let i = 0; 2 * i < length; i++) slots[slot + firstUnits + i] = key[i];
   }
 }

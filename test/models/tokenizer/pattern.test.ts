@@ -12,6 +12,7 @@ import {
   quotePattern,
   type Split,
 } from '../../../models/tokenizer/pattern.ts';
+import { Units } from '../../../models/tokenizer/units.ts';
 import { cpuTime } from '../../cpu.ts';
 import { borders, llama3Pattern, text } from './samples.ts';
 
@@ -195,7 +196,8 @@ function mayBeEmpty(node: Node): boolean {
 /** The matches in a text: those of a finder, and those of JavaScript's engine. */
 function matchesOf(finder: Finder, s: string): [number, number][] {
   const found: [number, number][] = [];
-  for (let from = 0; from <= s.length && finder.find(s, from); ) {
+  const units = new Units().of(s);
+  for (let from = 0; from <= s.length && finder.find(units, from); ) {
     found.push([finder.start, finder.end]);
     from = Math.max(
       finder.end,

@@ -1,12 +1,17 @@
-/** The table of words: numbers in order of first occurrence, whatever the hashes, through every growth. */
+/**
+ * The table of words: numbers in order of first occurrence, whatever the hashes, through every growth. The cache: a
+ * word has its own ids and no other's, however many take its place.
+ */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { WordTable } from '../../../models/tokenizer/words.ts';
+import { Ids } from '../../../models/tokenizer/ids.ts';
+import { Units } from '../../../models/tokenizer/units.ts';
+import { WordCache, WordTable } from '../../../models/tokenizer/words.ts';
 
 /** Numbers of words that stand in one text one after another, by a Map and by the table. */
 function numbered(words: readonly string[]) {
   const [table, known] = [new WordTable(), new Map<string, number>()];
-  const text = words.join('');
+  const text = new Units().of(words.join(''));
   const numbers: number[] = [];
   const expected: number[] = [];
   let at = 0;
@@ -38,4 +43,34 @@ test('so it is with tens of thousands of words, each of which comes twice, and w
   expect(table.size).toBe(20_001);
   expect(table.word(20_000)).toBe('x'.repeat(50_000));
   expect(table.word(19_999)).toBe((19_999).toString(36));
+});
+
+test('the cache gives a word its ids, or none', () => {
+  // Of 1 to 70 units, a third of them beyond ASCII, with 1 to 10 ids.
+  const words = Array.from({ length: 20_000 }, (_, i) => {
+    const digits = `${'é'.repeat(i % 3 === 0 ? 1 : 0)}${i}`;
+    return i % 100 === 0 ? digits.padStart(i % 71, 'x') : digits;
+  });
+  const idsOf = (i: number) => Array.from({ length: 1 + (i % 10) }, (_, k) => i + k);
+  const units = new Units();
+  const cache = new WordCache();
+  const list = new Ids();
+  let known = 0;
+  for (const round of [1, 2])
+    words.forEach((word, i) => {
+      list.length = 0;
+      list.add(-1);
+      const text = units.of(`<${word}>`);
+      if (cache.addTo(list, text, 1, 1 + word.length)) {
+        known++;
+        if (list.values.subarray(0, list.length).join() !== [-1, ...idsOf(i)].join()) expect.fail(`${round} ${word}`);
+      } else {
+        for (const id of idsOf(i)) list.add(id);
+        cache.remember(list, 1);
+        list.length = 1;
+        // Those of few units and ids are known at once.
+        if (cache.addTo(list, text, 1, 1 + word.length) !== (word.length <= 48 && i % 10 < 7)) expect.fail(word);
+      }
+    });
+  expect(known).toBeGreaterThan(100);
 });
