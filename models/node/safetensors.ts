@@ -5,7 +5,8 @@
 import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { UserError } from '../errors.ts';
-import { damaged, quote, type TensorEntry } from '../safetensors/header.ts';
+import { damaged } from '../safetensors/header.ts';
+import { openShards } from '../safetensors/shards.ts';
 import {
   BLOCK_BYTES,
   type Checkpoint,
@@ -112,34 +113,7 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
         'directory',
     );
 
-  const content = await readJson(index);
-  const weightMap = isRecord(content) ? content.weight_map : undefined;
-  if (!isRecord(weightMap))
-    throw new UserError(`${index}: lacks "weight_map", an object from tensor names to files; download it again`);
-  const shards = new Map<string, TensorSource>();
-  const owners = new Map<string, TensorSource>();
-  const tensors = new Map<string, TensorEntry>();
-  for (const [name, file] of Object.entries(weightMap)) {
-    // A link to elsewhere is fine (Hugging Face's cache is made of them), a name that leads elsewhere is not.
-    if (typeof file !== 'string' || !/^[^/\\\0]+\.safetensors$/.test(file))
-      throw new UserError(
-        `${index}: weight_map.${quote(name)} is not the name of a .safetensors file beside it; download it again`,
-      );
-    const shard = shards.get(file) ?? (await readSafetensors(join(directory, file)));
-    shards.set(file, shard);
-    const entry = shard.tensors.get(name);
-    if (entry === undefined)
-      throw new UserError(
-        `${index}: weight_map.${quote(name)} names ${file}, which lacks this tensor; download both again`,
-      );
-    owners.set(name, shard);
-    tensors.set(name, entry);
-  }
-  return { ...tensorSource(directory, new Map(), tensors, name => owners.get(name)!.blocks(name)), shards };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return openShards(directory, index, await readJson(index), file => readSafetensors(join(directory, file)));
 }
 
 /** Writes tensors in the order given; see `writeFileAtomic` for what a failure leaves behind. */

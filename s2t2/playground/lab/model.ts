@@ -8,8 +8,15 @@ import {
   type ModelHeaders,
 } from '../../../models/checkpoint.ts';
 import { UserError } from '../../../models/errors.ts';
-import { decodeHeader, headerEnd, tensorSource, type TensorSource } from '../../../models/safetensors/source.ts';
-import { BLOCK_BYTES } from '../../../models/safetensors/source.ts';
+import { parseJson } from '../../../models/json.ts';
+import { openShards } from '../../../models/safetensors/shards.ts';
+import {
+  BLOCK_BYTES,
+  decodeHeader,
+  headerEnd,
+  tensorSource,
+  type TensorSource,
+} from '../../../models/safetensors/source.ts';
 import { parkingFor } from '../../app/memory.ts';
 import type { DroppedFile } from '../protocol.ts';
 import { modelFiles } from '../samples.ts';
@@ -31,13 +38,16 @@ function filesOf(blobs: ReadonlyMap<string, Blob>): ModelFiles {
     path: name => name,
     text: async name => blobs.get(name)?.text(),
     tensors: async () => {
-      const single = blobs.get('model.safetensors');
-      if (single) return openBlob(single, 'model.safetensors');
-      throw new UserError(
-        blobs.has('model.safetensors.index.json')
-          ? 'the model is in shards; the page reads one model.safetensors, the command line reads both'
-          : 'the files hold no model.safetensors; drop the whole model directory',
-      );
+      const open = async (name: string) => {
+        const blob = blobs.get(name);
+        if (!blob) throw new UserError(`the files hold no ${name}; drop the whole model directory`);
+        return openBlob(blob, name);
+      };
+      const index = 'model.safetensors.index.json';
+      const shards = blobs.has('model.safetensors') ? undefined : await blobs.get(index)?.text();
+      return shards === undefined
+        ? open('model.safetensors')
+        : openShards(index, index, parseJson(shards, index), open);
     },
   };
 }
