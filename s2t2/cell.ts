@@ -15,7 +15,7 @@ import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics 
 import type { Context, Learner, Method, Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
 import { cyclesOf, type Settings } from './settings.ts';
-import { rateOf, trained } from './trained.ts';
+import { rateOf, trained, type Trained } from './trained.ts';
 
 /** What all cells of a table share. */
 export interface Cell {
@@ -176,56 +176,63 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   });
 
   const start = await method.start(context);
-  const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
-  const spentBefore = spent();
-  if (start.finetuned) disposeModel(start.model);
   const begun = start.finetuned ?? start.model;
-  const learner = trained(begun, settings);
-  const { model } = learner;
-  const judged = sequences.validation?.[method.vocabulary];
-  let earlier: BatchPlan | undefined;
-  for (const [cycle, { budget, evalEvery }] of cycles.entries()) {
-    const all = planBatches(
-      sequences.train[method.vocabulary],
-      settings.batchTokens,
-      { ...budget, amount: budget.amount - start.spent },
-      new Random(settings.seed).split('finetuning batches'),
-    );
-    const batches = earlier ? all.after(earlier) : all;
-    earlier = all;
-    const training: Training = {
-      parameters: learner.parameters,
-      batches,
-      loss: batch => batchLoss(model, batch, model, recompute),
-      rate: settings.rate,
-      warmup: Math.ceil(settings.warmupShare * batches.length),
-      optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
-      ...(judged &&
-        evalEvery && {
-          validation: { every: evalEvery, score: () => bitsOf(model, judged, settings.batchTokens, host.signal) },
-        }),
-    };
-    const stage = `${method.name}.finetune${cycle > 0 ? `.${cycle + 1}` : ''}`;
-    const { best, step, validations = [] } = await runStage(stage, training, { model }, cycle);
-    if (best)
-      host.log(
-        `${stage}: kept is the model of step ${best.step} of ${step}, ${best.value.toFixed(4)} bits per byte of ` +
-          `validation texts (${validations.at(-1)!.value.toFixed(4)} at the end)`,
+  let learner: Trained | undefined;
+  try {
+    const before = method.before ? (await host.evaluate('before', start.model, test)).scores : null;
+    const spentBefore = spent();
+    if (start.finetuned) disposeModel(start.model);
+    learner = trained(begun, settings);
+    const { model } = learner;
+    const judged = sequences.validation?.[method.vocabulary];
+    let earlier: BatchPlan | undefined;
+    for (const [cycle, { budget, evalEvery }] of cycles.entries()) {
+      const all = planBatches(
+        sequences.train[method.vocabulary],
+        settings.batchTokens,
+        { ...budget, amount: budget.amount - start.spent },
+        new Random(settings.seed).split('finetuning batches'),
       );
+      const batches = earlier ? all.after(earlier) : all;
+      earlier = all;
+      const training: Training = {
+        parameters: learner.parameters,
+        batches,
+        loss: batch => batchLoss(model, batch, model, recompute),
+        rate: settings.rate,
+        warmup: Math.ceil(settings.warmupShare * batches.length),
+        optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
+        ...(judged &&
+          evalEvery && {
+            validation: { every: evalEvery, score: () => bitsOf(model, judged, settings.batchTokens, host.signal) },
+          }),
+      };
+      const stage = `${method.name}.finetune${cycle > 0 ? `.${cycle + 1}` : ''}`;
+      const { best, step, validations = [] } = await runStage(stage, training, { model }, cycle);
+      if (best)
+        host.log(
+          `${stage}: kept is the model of step ${best.step} of ${step}, ${best.value.toFixed(4)} bits per byte of ` +
+            `validation texts (${validations.at(-1)!.value.toFixed(4)} at the end)`,
+        );
+    }
+    const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
+    const row: Row = {
+      name: method.name,
+      before: before && metrics(before),
+      after: metrics(after),
+      tokensPerByte: tokensPerByte(after),
+      steps: total(s => s.steps),
+      ...spent(),
+      ...(before && { spentBefore }),
+      curve: curveOf(stages),
+      ...(selection.length > 0 && { selection }),
+    };
+    return { row, model: await learner.plain(), plan: start.plan, scores: { before, after }, evaluationSeconds };
+  } catch (error) {
+    for (const model of [start.model, begun]) disposeModel(model);
+    learner?.dispose();
+    throw error;
   }
-  const { scores: after, seconds: evaluationSeconds } = await host.evaluate('after', model, test);
-  const row: Row = {
-    name: method.name,
-    before: before && metrics(before),
-    after: metrics(after),
-    tokensPerByte: tokensPerByte(after),
-    steps: total(s => s.steps),
-    ...spent(),
-    ...(before && { spentBefore }),
-    curve: curveOf(stages),
-    ...(selection.length > 0 && { selection }),
-  };
-  return { row, model: await learner.plain(), plan: start.plan, scores: { before, after }, evaluationSeconds };
 }
 
 /** Bits per byte of sequences, in batches no larger than those of training: the optimiser's moments are in memory. */

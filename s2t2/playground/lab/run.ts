@@ -6,7 +6,7 @@ import { score } from '../../../models/score.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted, train, type Progress } from '../../../models/train.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
-import type { Transformer } from '../../../models/weights.ts';
+import { disposeModel, type Transformer } from '../../../models/weights.ts';
 import {
   floors,
   runCell,
@@ -61,21 +61,26 @@ export async function runMethods(run: Run): Promise<Finished> {
   emit({ type: 'floors', rows });
   const models = new Map<string, LanguageModel>();
   let plan: Plan | null = null;
-  for (const name of run.methods) {
-    const method = methods[name];
-    const { host, validation } = hostOf(run, name);
-    const outcome = await runCell(run, method, host);
-    const row: Row = { ...outcome.row, validation };
-    rows.push(row);
-    emit({ type: 'row', row });
-    models.set(name, {
-      model: outcome.model,
-      tokenizer: method.vocabulary === 'source' ? run.source.tokenizer : target,
-    });
-    if (outcome.plan) {
-      plan = outcome.plan;
-      emitPlan(run, plan, 0);
+  try {
+    for (const name of run.methods) {
+      const method = methods[name];
+      const { host, validation } = hostOf(run, name);
+      const outcome = await runCell(run, method, host);
+      const row: Row = { ...outcome.row, validation };
+      rows.push(row);
+      emit({ type: 'row', row });
+      models.set(name, {
+        model: outcome.model,
+        tokenizer: method.vocabulary === 'source' ? run.source.tokenizer : target,
+      });
+      if (outcome.plan) {
+        plan = outcome.plan;
+        emitPlan(run, plan, 0);
+      }
     }
+  } catch (error) {
+    for (const { model } of models.values()) disposeModel(model);
+    throw error;
   }
   const results: Results = {
     seed: settings.seed,
