@@ -10,7 +10,7 @@ import { encodeUtf8, type CharacterUnits } from './alphabet.ts';
 import { readBytes } from './bytes.ts';
 import { Cursor, isIndex } from './json-cursor.ts';
 import { byteToken } from './json-write.ts';
-import { pairKey, type Merge } from './rule.ts';
+import type { Merge } from './rule.ts';
 import { compilePattern, gpt2Pattern, quotePattern, type Split } from './pattern.ts';
 import { Tokenizer, type SpecialTokens } from './tokenizer.ts';
 
@@ -102,7 +102,10 @@ function readAdded(list: Cursor): AddedToken[] {
 function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string, number> {
   const names = new Map<string, number>();
   const idOfAdded = new Map(added.map(t => [t.content, t.id]));
-  const taken = new Map(added.map(t => [t.id, t.content]));
+  // By id, in an array: maps of hundreds of thousands of tokens take seconds.
+  const taken: (string | undefined)[] = [];
+  for (const { id, content } of added) taken[id] = content;
+  let size = added.length;
   const ids = vocab.object();
   // By keys: the pairs of Object.entries take several times as long for hundreds of thousands of tokens.
   for (const name of Object.keys(ids)) {
@@ -111,15 +114,16 @@ function readVocabulary(vocab: Cursor, added: readonly AddedToken[]): Map<string
     else if (idOfAdded.get(name) !== id) {
       if (idOfAdded.has(name))
         vocab.refuse(`token ${show(name)} has the id ${id} here and ${idOfAdded.get(name)} in added_tokens`);
-      if (taken.has(id)) vocab.refuse(`id ${id} is both ${show(taken.get(id))} and ${show(name)}`);
-      taken.set(id, name);
+      if (taken[id] !== undefined) vocab.refuse(`id ${id} is both ${show(taken[id])} and ${show(name)}`);
+      taken[id] = name;
       names.set(name, id);
+      size++;
     }
   }
   if (names.size === 0) vocab.refuse('has no tokens');
-  const largest = [...taken.keys()].reduce((a, b) => Math.max(a, b), 0);
-  if (largest >= taken.size + maxHoles)
-    vocab.refuse(`has ${taken.size} tokens and ids up to ${largest}; at most ${maxHoles} ids may be without a token`);
+  const largest = taken.length - 1;
+  if (largest >= size + maxHoles)
+    vocab.refuse(`has ${size} tokens and ids up to ${largest}; at most ${maxHoles} ids may be without a token`);
   return names;
 }
 
@@ -147,19 +151,24 @@ function readUnknown(
 
 /** Each merge is "left right" or ["left", "right"], and names three tokens of the vocabulary. */
 function readMerges(list: Cursor, idOf: (name: string) => number | undefined): Merge[] {
-  const ranks = new Map<number, number>();
-  return list.list().map((entry, i) => {
+  const merges: Merge[] = [];
+  /** The last merge that makes a token, by its id, and the one before with the same product: −1 for none. */
+  const last: number[] = [];
+  const before = new Int32Array(list.list().length);
+  list.list().forEach((entry, i) => {
     const pair: unknown = typeof entry === 'string' ? entry.split(' ') : entry;
     if (!Array.isArray(pair) || pair.length !== 2 || !pair.every(part => typeof part === 'string'))
       list.item(i).refuse('is not a pair of tokens');
     const [a, b] = pair as [string, string];
     const known = (name: string) => idOf(name) ?? list.item(i).refuse(`token ${show(name)} is not in the vocabulary`);
     const [left, right, merged] = [known(a), known(b), known(a + b)];
-    const key = pairKey(left, right);
-    if (ranks.has(key)) list.item(i).refuse(`repeats model.merges[${ranks.get(key)}]`);
-    ranks.set(key, i);
-    return { left, right, merged };
+    before[i] = last[merged] ?? -1;
+    for (let k = before[i]; k >= 0; k = before[k])
+      if (merges[k].left === left && merges[k].right === right) list.item(i).refuse(`repeats model.merges[${k}]`);
+    last[merged] = i;
+    merges.push({ left, right, merged });
   });
+  return merges;
 }
 
 function byteLevelTokens(

@@ -201,13 +201,18 @@ const lowestBit = (bits: number): number => 31 - Math.clz32(bits & -bits);
 
 /** Whether every merge of a token comes after all merges that make this token. */
 function isMonotone(merges: readonly Merge[]): boolean {
-  const madeAt = new Map(merges.map(({ merged }, rank) => [merged, rank])); // the last one
-  return merges.every(({ left, right }, rank) => (madeAt.get(left) ?? -1) < rank && (madeAt.get(right) ?? -1) < rank);
+  const madeAt = new Int32Array(idsOf(merges)).fill(-1);
+  merges.forEach(({ merged }, rank) => (madeAt[merged] = rank)); // the last one
+  return merges.every(({ left, right }, rank) => madeAt[left] < rank && madeAt[right] < rank);
 }
+
+/** The largest id, and 1. */
+const idsOf = (merges: readonly Merge[]): number =>
+  merges.reduce((most, { left, right, merged }) => Math.max(most, left, right, merged), 0) + 1;
 
 /** A table of all pairs where ids are few, else a hash table with open addressing. */
 function rankTable(merges: readonly Merge[]): (left: number, right: number) => number {
-  const ids = merges.reduce((most, { left, right, merged }) => Math.max(most, left, right, merged), 0) + 1;
+  const ids = idsOf(merges);
   const twice = (rank: number) => new UserError(`tokenizer: merge ${rank} has the pair of an earlier one`);
   if (ids <= denseIds) {
     const table = new Int32Array(ids * ids).fill(-1);
