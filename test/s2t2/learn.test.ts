@@ -1,7 +1,7 @@
 /** Phase 1: what it starts from, what it says before it starts, and plans that are of no use. */
 import fc from 'fast-check';
 import { beforeAll, expect, test } from 'vitest';
-import { full, memory, tensor, type Tensor } from '../../engine/index.ts';
+import { full, memory, Random, tensor, type Tensor } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
 import { train, type Training } from '../../models/train.ts';
 import type { Context } from '../../s2t2/method.ts';
@@ -47,6 +47,9 @@ test('X starts at the prior coupling, and noise of the deviation asked for is ad
   const noise = noisy.cost.map((c, e) => c - exact.cost[e]);
   const deviation = Math.sqrt(noise.reduce((sum, x) => sum + x * x, 0) / noise.length);
   expect(Math.abs(deviation / 0.3 - 1)).toBeLessThan(5 / Math.sqrt(2 * noise.length));
+  // The draws of the seed, in order: costs of order 1 in float32.
+  const draws = new Random(settings.seed).split('cost');
+  for (const x of noise) expect(Math.abs(x - 0.3 * draws.normal())).toBeLessThan(2 ** -20);
 });
 
 test('with nothing learned and little smoothing the ends are those of fvt; on the head as well, by rows', async () => {
