@@ -13,8 +13,8 @@ export default defineConfig({
     testTimeout: 600_000,
     hookTimeout: 600_000,
     expect: { poll: { timeout: 300_000 } },
-    // Two cores: the third runs while another waits for a process or a page. Each keeps the modules from file to file.
-    maxWorkers: 3,
+    // Two cores: a third worker was not faster. Each keeps the modules from file to file.
+    maxWorkers: 2,
     isolate: false,
   },
 });
