@@ -84,8 +84,8 @@ export function larger<A extends { readonly length: number; set(from: A): void }
   return copy;
 }
 
-/** Words that are remembered at a time, at most, as a power of two. */
-const slotBits = 15;
+/** Words that are remembered at a time, at first and at most, as powers of two: a slot each. */
+const [firstBits, mostBits] = [8, 15];
 /** Numbers of a slot: the length of its word and how many ids it has, the ids, the units, two to a number. */
 const slotSize = 32;
 const [mostIds, mostUnits] = [7, 48];
@@ -96,11 +96,14 @@ const firstUnits = 1 + mostIds;
  * text are among the last few thousand that differ. A slot is two lines of the processor's cache, for most words one.
  */
 export class WordCache {
-  private readonly slots = new Int32Array(slotSize << slotBits);
-  /** The units of the word that was looked up last, and the beginning of its slot. */
+  private bits = firstBits;
+  private slots = new Int32Array(slotSize << firstBits);
+  /** Words remembered since the table has this size. */
+  private count = 0;
+  /** The units of the word that was looked up last, and their hash. */
   private readonly key = new Int32Array(mostUnits / 2);
   private length = 0;
-  private slot = 0;
+  private hash = 0;
 
   /** Adds the ids of the word that `piece` has from `from` up to `to` to a list, if they are known. */
   addTo(list: Ids, piece: Units, from: number, to: number): boolean {
@@ -117,8 +120,8 @@ export class WordCache {
       hash = Math.imul(hash ^ two, 0x9e3779b1);
       hash ^= hash >>> 15;
     }
-    const slot = (Math.imul(hash, 0x85ebca77) >>> (32 - slotBits)) * slotSize;
-    this.slot = slot;
+    this.hash = hash;
+    const slot = this.slotOf(hash);
     const head = slots[slot];
     if ((head & 0xff) !== length) return false;
     for (let i = 0; i < n; i++) if (slots[slot + firstUnits + i] !== key[i]) return false;
@@ -132,11 +135,24 @@ export class WordCache {
 
   /** The ids of the word that was looked up last are those of the list from `from` on. */
   remember(list: Ids, from: number): void {
-    const { slots, slot, key, length } = this;
+    const { key, length } = this;
     const count = list.length - from;
     if (length > mostUnits || count > mostIds) return;
+    if (++this.count > 2 ** (this.bits - 1) && this.bits < mostBits) {
+      // A larger table begins empty: what is met again is remembered again.
+      this.bits = Math.min(this.bits + 2, mostBits);
+      this.slots = new Int32Array(slotSize << this.bits);
+      this.count = 0;
+    }
+    const { slots } = this;
+    const slot = this.slotOf(this.hash);
     slots[slot] = length | (count << 8);
     for (let i = 0; i < count; i++) slots[slot + 1 + i] = list.values[from + i];
     for (let i = 0; 2 * i < length; i++) slots[slot + firstUnits + i] = key[i];
+  }
+
+  /** Where the word of a hash has its slot. */
+  private slotOf(hash: number): number {
+    return (Math.imul(hash, 0x85ebca77) >>> (32 - this.bits)) * slotSize;
   }
 }

@@ -26,6 +26,13 @@ interface Section {
 const hash = (text: string): string =>
   `'sha256-${base64(Uint8Array.from(sha256(text).match(/../g)!, pair => parseInt(pair, 16)))}'`;
 
+/**
+ * Shown when all of it has been read: painted while its columns and plots still come in, a table or a grid would shift.
+ * A browser without `:has` drops the rule and shows the page at once.
+ */
+const complete = '<span id="end" hidden></span>';
+const reportStyle = `${style}body:not(:has(> #end)) { visibility: hidden; }\n`;
+
 /** What the page's script is given, as JSON: see live/report.ts. */
 export interface ReportPayload {
   readonly plots: readonly PlotView[];
@@ -72,11 +79,10 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
     "default-src 'none'",
     'img-src data:',
     `script-src ${live ? hash(script) : "'none'"}`,
-    `style-src ${hash(style)}`,
+    `style-src ${hash(reportStyle)}`,
     "base-uri 'none'",
     "form-action 'none'",
   ].join('; ');
-  // "expect": first painted with all of main, since a table whose columns still come in would shift.
   const page: Content = html`<!doctype html>
 <html lang="en">
 <head>
@@ -84,9 +90,8 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
 <meta http-equiv="Content-Security-Policy" content="${policy}">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>${title}</title>
-<link rel="expect" href="#main" blocking="render">
 <link rel="icon" href="data:,">
-<style>${new Html(style)}</style>
+<style>${new Html(reportStyle)}</style>
 </head>
 <body>
 <header>
@@ -103,6 +108,7 @@ ${s.content}
 </section>`,
   )}
 </main>
+${new Html(complete)}
 ${
   live
     ? html`<script type="application/json" id="data">${json(payload)}</script>

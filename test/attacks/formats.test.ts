@@ -28,7 +28,7 @@ import { characterFile, english300, proteins24 } from '../models/tokenizer/sampl
 import { cpuTime } from '../cpu.ts';
 
 /** Inputs of each kind; more where few of them can be read. */
-const runs = process.env.LONG_TESTS ? 2000 : 60;
+const runs = process.env.LONG_TESTS ? 2000 : 40;
 
 const directory = temporaryDirectory();
 const at = (...names: string[]) => join(directory, ...names);
