@@ -9,13 +9,12 @@ import { tensor, type Tensor, type TensorOptions } from './tensor.ts';
 
 const [M0, M1, W0, W1] = [0xd2511f53, 0xcd9e8d57, 0x9e3779b9, 0xbb67ae85];
 
-/** The high 32 bits of a product of two unsigned 32-bit numbers. */
+/** The high 32 bits, as a signed number, of a product of two unsigned 32-bit numbers. No sum here exceeds 2³². */
 function mulHigh(a: number, b: number): number {
   const [a0, a1, b0, b1] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const low = a0 * b0;
-  const middle = a1 * b0 + (low >>> 16);
-  const carry = a0 * b1 + (middle % 0x10000);
-  return (a1 * b1 + Math.floor(middle / 0x10000) + Math.floor(carry / 0x10000)) >>> 0;
+  const middle = (Math.imul(a1, b0) >>> 0) + (Math.imul(a0, b0) >>> 16);
+  const carry = (Math.imul(a0, b1) >>> 0) + (middle & 0xffff);
+  return (Math.imul(a1, b1) + (middle >>> 16) + (carry >>> 16)) | 0;
 }
 
 /** Ten rounds of Philox4x32: four random words from a counter of four and a key of two. */
@@ -27,10 +26,10 @@ export function philox(
   let [k0, k1] = key;
   for (let round = 0; round < 10; round++) {
     const [h0, l0, h1, l1] = [mulHigh(M0, c0), Math.imul(M0, c0), mulHigh(M1, c2), Math.imul(M1, c2)];
-    [c0, c1, c2, c3] = [(h1 ^ c1 ^ k0) >>> 0, l1 >>> 0, (h0 ^ c3 ^ k1) >>> 0, l0 >>> 0];
-    [k0, k1] = [(k0 + W0) >>> 0, (k1 + W1) >>> 0];
+    [c0, c1, c2, c3] = [h1 ^ c1 ^ k0, l1, h0 ^ c3 ^ k1, l0];
+    [k0, k1] = [(k0 + W0) | 0, (k1 + W1) | 0];
   }
-  return [c0, c1, c2, c3];
+  return [c0 >>> 0, c1 >>> 0, c2 >>> 0, c3 >>> 0];
 }
 
 /** A stream of random numbers, a function of its seed, stream and position. */
