@@ -66,6 +66,11 @@ if (playground) {
 const long = [
   ...(exhaustive ? ['test/engine/wasm/math', 'test/s2t2/app/large.test.ts'] : []),
   'test/attacks/large.test.ts',
+  // What `thorough` adds to tests of `npm test`.
+  'test/attacks/formats.test.ts',
+  'test/s2t2/corpus/lines.test.ts',
+  'test/oracles/training/training.test.ts',
+  'test/s2t2/families.test.ts',
 ];
 for (const name of long.filter(file => file.includes(filter))) {
   process.env.LONG_TESTS = '1';

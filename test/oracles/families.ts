@@ -13,12 +13,18 @@ import { readSafetensors } from '../../models/node/safetensors.ts';
 import { forward } from '../../models/transformer.ts';
 import { disposeModel, fromParameters, parameters } from '../../models/weights.ts';
 import { tenSteps, worstOf, type ByName, type Recipe, type Steps } from './training/steps.ts';
+import { thorough } from '../thorough.ts';
 
 /** `test/oracles/huggingface`, also from the compiled program. */
 export const huggingFace = new URL('huggingface', import.meta.url).pathname.replace('/dist/test/', '/test/');
 
 /** The names of the directories. */
 export const familyDirectories: readonly string[] = readdirSync(huggingFace).sort();
+
+/** Those that `npm test` takes where a case is slow: every kind of norm, position, bias and residual among them. */
+export const someDirectories = familyDirectories.filter(
+  name => thorough || ['llama', 'gpt2', 'gpt_neox', 'olmo2', 'qwen3'].includes(name),
+);
 
 /** The largest difference, in units of the largest value. */
 export function distance(a: ArrayLike<number>, b: ArrayLike<number>): number {
