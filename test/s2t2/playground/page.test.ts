@@ -49,7 +49,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 300_000 }, () 
     await site?.close();
   });
 
-  const settings = 'vocabulary=64&tokens=1500&methods=s2t2&plain=true';
+  const settings = 'vocabulary=64&tokens=700&methods=s2t2&plain=true';
   const open = (threads: number) => openPage(page, `${site.url}below/`, `${settings}&threads=${threads}`);
 
   async function violations(): Promise<string[]> {
@@ -103,7 +103,10 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 300_000 }, () 
     const { model, tokenizer } = await loadModel(join(directory, 'model'));
     const texts = (await readCorpus(join(directory, 'held-out.jsonl'))).documents.map(d => d.text);
     const sequences = toSequences(cutAll(texts, 512), tokenizer, model.config.context);
-    expect(metrics(await score(model, sequences))).toEqual(after);
+    const here = metrics(await score(model, sequences));
+    // Chromium's exp and Node's may differ in the last bit.
+    expect(Math.abs(here.perplexity / after.perplexity - 1)).toBeLessThanOrEqual(2 ** -51);
+    expect({ ...here, perplexity: 0 }).toEqual({ ...after, perplexity: 0 });
     const plan = await parsePlan(await readSafetensors(join(directory, 'plan.safetensors')));
     expect(plan.target).toBe(tokenizer.hash);
     expect(await readFile(join(directory, 'report.html'), 'utf8')).toContain('id="translations"');
