@@ -49,7 +49,7 @@ describe.skipIf(missing)('the playground in Chromium', { timeout: 300_000 }, () 
     await site?.close();
   });
 
-  const settings = 'vocabulary=64&tokens=700&methods=s2t2&plain=true';
+  const settings = 'vocabulary=64&tokens=1500&methods=s2t2&plain=true';
   const open = (threads: number) => openPage(page, `${site.url}below/`, `${settings}&threads=${threads}`);
 
   async function violations(): Promise<string[]> {
