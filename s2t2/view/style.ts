@@ -137,16 +137,6 @@ th, td { padding: .55rem .9rem; text-align: left; vertical-align: top; border-bo
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--muted); font-size: .8125rem; font-weight: 600; vertical-align: bottom; }
 thead th.number { white-space: normal; }
-thead th[data-cells]::after {
-  content: attr(data-cells);
-  display: block;
-  height: 0;
-  overflow: hidden;
-  visibility: hidden;
-  white-space: pre;
-  font-size: .9375rem;
-}
-thead th.text::after { white-space: pre-line; }
 th.name { position: sticky; left: 0; background: var(--raised); white-space: nowrap; z-index: 1; }
 tbody th { font-weight: 500; }
 .number { text-align: right; white-space: nowrap; }

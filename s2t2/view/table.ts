@@ -55,10 +55,8 @@ export function renderTable({ title, note, columns, rows, terms = [] }: ReportTa
     const scale = scales[c];
     return scale ? renderAxis(scale, digits(c)) : '';
   };
-  // A browser paints rows as they come: the head keeps room for all of them (style.ts), so that no column moves.
-  const room = (c: number) => (scales[c] ? '' : html` data-cells="${cellsOf[c].join('\n')}"`);
   const renderHead = (name: string, c: number): Html =>
-    html`<th scope="col" class="${kinds[c]}"${room(c)}>${name}${axis(c)}</th>`;
+    html`<th scope="col" class="${kinds[c]}">${name}${axis(c)}</th>`;
   const renderCell = (cell: Cell, c: number) =>
     isInterval(cell) ? renderInterval(cell, scales[c]) : cell === '' ? html`<span class="none">–</span>` : cell;
   const described = note ? html` aria-describedby="${id}-note"` : '';
