@@ -98,7 +98,7 @@ const firstUnits = 1 + mostIds;
 export class WordCache {
   private bits = firstBits;
   private slots = new Int32Array(slotSize << firstBits);
-  /** Words remembered since the table has this size. */
+  /** Words remembered since the table last grew. */
   private count = 0;
   /** The units of the word that was looked up last, and their hash. */
   private readonly key = new Int32Array(mostUnits / 2);

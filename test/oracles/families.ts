@@ -21,9 +21,12 @@ export const huggingFace = new URL('huggingface', import.meta.url).pathname.repl
 /** The names of the directories. */
 export const familyDirectories: readonly string[] = readdirSync(huggingFace).sort();
 
-/** Those that `npm test` takes where a case is slow: every kind of norm, position, bias and residual among them. */
+/**
+ * Those that `npm test` takes where a case is slow: a directory of every family but Mistral's, which computes as
+ * LLaMA's; `npm run test:long` adds clipped, scaled, serial and other variants.
+ */
 export const someDirectories = familyDirectories.filter(
-  name => thorough || ['llama', 'gpt2', 'gpt_neox', 'olmo2', 'qwen3'].includes(name),
+  name => thorough || ['llama', 'olmo', 'olmo2', 'qwen2', 'qwen3', 'gpt2', 'gpt_neox'].includes(name),
 );
 
 /** The largest difference, in units of the largest value. */

@@ -99,12 +99,12 @@ test('does not depend on the order of documents', () => {
   );
 });
 
-test('more merges never make more tokens, in training text and any other', () => {
+test('one more merge never makes more tokens, in training text and any other', () => {
   fc.assert(
     fc.property(documents, fc.string({ unit: fc.constantFrom('a', 'b', 'c'), maxLength: 30 }), (docs, other) => {
       const size = (t: Tokenizer) => docs.reduce((total, d) => total + t.encode(d).length, 0);
       const seen = ['abc', ...docs];
-      const tokenizers = Array.from({ length: 5 }, (_, n) => trainSeen(seen, 2 * n));
+      const tokenizers = Array.from({ length: 8 }, (_, n) => trainSeen(seen, n));
       for (const [i, t] of tokenizers.slice(1).entries()) {
         expect(size(t)).toBeLessThanOrEqual(size(tokenizers[i]));
         expect(t.encode(other).length).toBeLessThanOrEqual(tokenizers[i].encode(other).length);

@@ -70,7 +70,8 @@ describe('the forecast', () => {
   test.each([
     ['source', undefined, 128],
     ['fvt', undefined, 128],
-    ['fvt', 'ends', 512],
+    ['fvt', undefined, 512],
+    ['fvt', 'ends', 128],
     ['fvt', 'lora', 128],
     ['s2t2', undefined, 128],
     ['s2t2', 'lora', 512],

@@ -164,8 +164,10 @@ describe.skipIf(missing)('in Chromium', () => {
   const cell = (page: Page) => page.locator('.detail .cell').textContent();
 
   test.each([
+    [390, 'light'],
     [390, 'dark'],
     [1280, 'light'],
+    [1280, 'dark'],
   ] as const)('%i pixels wide, %s: no complaint, no sideways scrolling, no shift of layout', async (width, scheme) => {
     const { page, complaints } = await open(data, { width, scheme });
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBe(width);
