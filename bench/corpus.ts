@@ -13,6 +13,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { sumOver } from '../models/sequences.ts';
 import { gpt2Pattern, trainBPEAsync } from '../models/tokenizer/index.ts';
 import { utf8, utf8Length } from '../models/utf8.ts';
 import { chunksOf, readTexts, streamCorpus } from '../s2t2/app/corpus.ts';
@@ -42,7 +43,7 @@ const stages: Readonly<Record<string, (path: string, kind: Kind, clock: Clock) =
     clock.restart();
     const { texts } = await readTexts(path);
     const { sequences } = await encodeInTwo(cutAll(texts, 256), tokenizer, Infinity);
-    return sequences.reduce((n, { bytes }) => n + bytes, 0);
+    return sumOver(sequences, s => s.bytes);
   },
   async train(path, kind, clock) {
     const { texts } = await sampleOf(path, sampleBytes);

@@ -42,7 +42,7 @@ for (const domain of names.map(String)) {
       log: () => {},
       runStage: (_, training) => train(training),
     });
-    const { bitsPerByte } = metrics(await score(model, sequences.test.target.slice(0, 60)));
+    const { bitsPerByte } = metrics(await score(model, [...sequences.test.target].slice(0, 60)));
     rows.push([domain, name, bitsPerByte.toFixed(3), plan ? (plan.values.length / plan.mu.length).toFixed(0) : '']);
   }
 }

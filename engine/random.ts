@@ -97,7 +97,7 @@ export class Random {
   }
 
   /** Shuffles in place (Fisher–Yates) and returns the array. */
-  shuffle<T>(array: T[]): T[] {
+  shuffle<A extends unknown[] | Int32Array>(array: A): A {
     for (let i = array.length - 1; i > 0; i--) {
       const j = this.integer(i + 1);
       [array[i], array[j]] = [array[j], array[i]];

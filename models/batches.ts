@@ -1,22 +1,9 @@
 /**
- * From token sequences to batches. A sequence runs from its begin token to its end token, so that every token after
- * the first is scored exactly once. Which batch comes at which step is a function of the seed alone: a run resumes at
+ * From token sequences to batches. Which batch comes at which step is a function of the seed alone: a run resumes at
  * any step without having stored where it was in the data.
  */
 import { type Random, tensor, type Tensor } from '../engine/index.ts';
-
-/** A text as a model reads it: its tokens, and the bytes that they stand for. */
-export interface Sequence {
-  /** Begin token, tokens, end token. */
-  readonly ids: Int32Array | Uint16Array;
-  /** Raw bytes that the scored tokens stand for; the end token stands for none. */
-  readonly bytes: number;
-  /** Tokens after the first that are context only: read, but not scored. */
-  readonly context?: number;
-}
-
-/** Tokens of a sequence that are scored: all after the first, but for those that are context only. */
-export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
+import { scoredTokens, sumOver, type Sequence, type Sequences } from './sequences.ts';
 
 /** Sequences side by side, padded to the longest, as the model takes them. */
 export interface Batch {
@@ -52,32 +39,51 @@ export const batchTensors = (batch: Batch): { ids: Tensor; targets: Tensor } => 
   targets: tensor(batch.targets), // (B·T)
 });
 
-/** Groups sequences, longest neighbours together, so that rows × longest stays within `tokens`. */
-export function groupByLength(sequences: readonly Sequence[], tokens: number): Sequence[][] {
-  const groups: Sequence[][] = [];
-  let group: Sequence[] = [];
-  for (const s of [...sequences].sort((a, b) => a.ids.length - b.ids.length)) {
-    if (group.length > 0 && (group.length + 1) * (s.ids.length - 1) > tokens) {
-      groups.push(group);
-      group = [];
-    }
-    group.push(s);
-  }
-  if (group.length > 0) groups.push(group);
-  return groups;
+/** The length of each of given sequences. */
+export function lengthsOf(sequences: Sequences): Int32Array {
+  const lengths = new Int32Array(sequences.length);
+  let i = 0;
+  for (const { ids } of sequences) lengths[i++] = ids.length;
+  return lengths;
 }
 
+/** Groups sequences, longest neighbours together, so that rows × longest stays within `tokens`. */
+export function groupByLength(sequences: Sequences, tokens: number): Sequence[][] {
+  const lengths = lengthsOf(sequences);
+  return [
+    ...groups(
+      lengths.map((_, i) => i),
+      lengths,
+      tokens,
+    ),
+  ].map(group => sequencesOf(group, sequences));
+}
+
+/** The same of their numbers: sorts `numbers` by length and gives the groups as parts of it. */
+function* groups(numbers: Int32Array, lengths: Int32Array, tokens: number): Generator<Int32Array> {
+  numbers.sort((a, b) => lengths[a] - lengths[b]);
+  let from = 0;
+  for (let to = 1; to <= numbers.length; to++) {
+    if (to < numbers.length && (to + 1 - from) * (lengths[numbers[to]] - 1) <= tokens) continue;
+    yield numbers.subarray(from, to);
+    from = to;
+  }
+}
+
+const sequencesOf = (group: Int32Array, sequences: Sequences): Sequence[] => Array.from(group, i => sequences.at(i)!);
+
 /**
- * The groups of sequences of one pass over the data: shuffled, and sorted by length only within pools of about 16
- * batches, so that little is padded and much is random.
+ * One pass over sequences of given lengths: the numbers of those of each group. They are shuffled, and sorted by length
+ * only within pools of about 16 batches, so that little is padded and much is random.
  */
-export function epoch(sequences: readonly Sequence[], tokens: number, random: Random): Sequence[][] {
-  const order = random.shuffle([...sequences]);
-  const total = order.reduce((sum, s) => sum + s.ids.length - 1, 0);
+export function epoch(lengths: Int32Array, tokens: number, random: Random): Int32Array[] {
+  const order = random.shuffle(lengths.map((_, i) => i));
+  const total = lengths.reduce((sum, length) => sum + length - 1, 0);
   const perPool = Math.max(1, Math.ceil((16 * tokens * order.length) / Math.max(1, total)));
-  const groups: Sequence[][] = [];
-  for (let i = 0; i < order.length; i += perPool) groups.push(...groupByLength(order.slice(i, i + perPool), tokens));
-  return random.shuffle(groups);
+  const all: Int32Array[] = [];
+  for (let i = 0; i < order.length; i += perPool)
+    for (const group of groups(order.subarray(i, i + perPool), lengths, tokens)) all.push(group);
+  return random.shuffle(all);
 }
 
 /** A budget of training data, in scored tokens or in raw bytes. */
@@ -98,7 +104,7 @@ export interface Batches extends Iterable<readonly Sequence[]> {
 export function tokensIn(batches: Batches): number {
   if (batches.tokens !== undefined) return batches.tokens;
   let tokens = 0;
-  for (const group of batches) for (const s of group) tokens += scoredTokens(s);
+  for (const group of batches) tokens += sumOver(group, scoredTokens);
   return tokens;
 }
 
@@ -112,7 +118,7 @@ export function tokensIn(batches: Batches): number {
  * @throws Error if there is no sequence, or none that counts towards the budget.
  */
 export function planBatches(
-  sequences: readonly Sequence[],
+  sequences: Sequences,
   tokensPerBatch: number,
   budget: Budget,
   random: Random,
@@ -131,30 +137,34 @@ export class BatchPlan implements Batches {
   private readonly cycle: number;
   /** The first step of each of the first passes, and where the last of them ends. */
   private readonly starts: number[] = [0];
-  private readonly groupsOf: (order: number) => Sequence[][];
-  private last: { readonly order: number; readonly groups: Sequence[][] } | undefined;
+  private readonly sequences: Sequences;
+  private readonly groupsOf: (order: number) => Int32Array[];
+  private last: { readonly order: number; readonly groups: readonly Int32Array[] } | undefined;
 
   constructor(
-    sequences: readonly Sequence[],
+    sequences: Sequences,
     tokensPerBatch: number,
     { unit, amount }: Budget,
     random: Random,
     distinct: number,
   ) {
     if (sequences.length === 0) throw new Error('planBatches: no sequences to train on');
-    const spend = (list: readonly Sequence[], in_ = unit): number =>
-      list.reduce((sum, s) => sum + (in_ === 'tokens' ? scoredTokens(s) : s.bytes), 0);
+    const spend = (list: Iterable<Sequence>, in_ = unit): number =>
+      sumOver(list, in_ === 'tokens' ? scoredTokens : s => s.bytes);
     const perPass = spend(sequences);
     if (perPass === 0) throw new Error(`planBatches: the sequences have no ${unit} to spend the budget on`);
-    this.groupsOf = order => epoch(sequences, tokensPerBatch, random.split(`epoch ${order}`));
+    this.sequences = sequences;
+    const lengths = lengthsOf(sequences);
+    this.groupsOf = order => epoch(lengths, tokensPerBatch, random.split(`epoch ${order}`));
     this.cycle = Math.max(2, Math.floor(distinct / sequences.length));
     // All passes but the last are whole.
     const whole = Math.max(0, Math.ceil(amount / perPass) - 1);
     let spent = whole * perPass;
     let tokens = whole * spend(sequences, 'tokens');
     let steps = this.stepsBefore(whole);
-    for (const group of amount > 0 ? this.groups(whole % this.cycle) : []) {
+    for (const numbers of amount > 0 ? this.groups(whole % this.cycle) : []) {
       if (spent >= amount) break;
+      const group = sequencesOf(numbers, sequences);
       spent += spend(group);
       tokens += spend(group, 'tokens');
       steps++;
@@ -168,7 +178,8 @@ export class BatchPlan implements Batches {
     const rest = step % ofCycle;
     let order = this.starts.length - 1;
     while (this.starts[order] > rest) order--;
-    return this.groups(order)[rest - this.starts[order]];
+    const group: Int32Array | undefined = this.groups(order)[rest - this.starts[order]];
+    return group && sequencesOf(group, this.sequences);
   }
 
   *[Symbol.iterator](): Iterator<readonly Sequence[]> {
@@ -197,7 +208,7 @@ export class BatchPlan implements Batches {
     return (cycles > 0 ? cycles * this.starts[this.cycle] : 0) + this.starts[passes % this.cycle];
   }
 
-  private groups(order: number): Sequence[][] {
+  private groups(order: number): readonly Int32Array[] {
     if (this.last?.order !== order) this.last = { order, groups: this.groupsOf(order) };
     return this.last.groups;
   }

@@ -15,6 +15,7 @@ export * from './ngram.ts';
 export * from './safetensors/source.ts';
 export * from './safetensors/write.ts';
 export * from './score.ts';
+export * from './sequences.ts';
 export * from './tokenizer/index.ts';
 export * from './train.ts';
 export * from './transformer-config.ts';

@@ -4,8 +4,9 @@
  * bytes, is kept apart.
  */
 import { noGrad, scope, type Tensor } from '../engine/index.ts';
-import { batchTensors, groupByLength, makeBatch, scoredTokens, type Batch, type Sequence } from './batches.ts';
+import { batchTensors, groupByLength, makeBatch, type Batch } from './batches.ts';
 import { UserError } from './errors.ts';
+import { scoredTokens, type Sequence, type Sequences } from './sequences.ts';
 import { nextTurn } from './turn.ts';
 import { forward } from './transformer.ts';
 import type { Ends, Transformer } from './weights.ts';
@@ -47,14 +48,11 @@ function tokenLosses(model: Transformer, batch: Batch, ends: Ends, recompute = f
  * The scores of sequences, in their order. Throws a `UserError` where a loss is not finite, and the signal's reason
  * where it is aborted.
  */
-export async function score(
-  model: Transformer,
-  sequences: readonly Sequence[],
-  options: ScoreOptions = {},
-): Promise<Score[]> {
+export async function score(model: Transformer, sequences: Sequences, options: ScoreOptions = {}): Promise<Score[]> {
   const { ends = model, endToken = true, batchTokens = 2048 } = options;
+  const all = [...sequences];
   const scores = new Map<Sequence, Score>();
-  for (const group of groupByLength(sequences, batchTokens)) {
+  for (const group of groupByLength(all, batchTokens)) {
     options.signal?.throwIfAborted();
     const batch = makeBatch(group);
     const losses = noGrad(() => scope(() => tokenLosses(model, batch, ends))); // (B·T)
@@ -73,7 +71,7 @@ export async function score(
     options.onProgress?.(batch.tokens);
     await nextTurn();
   }
-  return sequences.map(s => scores.get(s)!);
+  return all.map(s => scores.get(s)!);
 }
 
 function total(values: ArrayLike<number>): number {

@@ -5,9 +5,10 @@
  */
 import { Random } from '../engine/index.ts';
 import { AdamW } from '../models/adamw.ts';
-import { planBatches, type BatchPlan, type Sequence } from '../models/batches.ts';
+import { planBatches, type BatchPlan } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
 import { batchLoss, score, type Score } from '../models/score.ts';
+import type { Sequences } from '../models/sequences.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import { disposeModel, type Transformer } from '../models/weights.ts';
@@ -31,7 +32,7 @@ export interface Cell {
   readonly recompute?: boolean;
 }
 
-type InBoth = Readonly<Record<Vocabulary, readonly Sequence[]>>;
+type InBoth = Readonly<Record<Vocabulary, Sequences>>;
 
 /** Runs the parts of a cell; each may come back from an earlier run that was stopped. */
 export interface CellHost {
@@ -45,7 +46,7 @@ export interface CellHost {
   /** Stops a look at the validation texts. */
   readonly signal?: AbortSignal;
   /** Scores held-out sequences. */
-  evaluate(when: 'before' | 'after', model: Transformer, sequences: readonly Sequence[]): Promise<Evaluation>;
+  evaluate(when: 'before' | 'after', model: Transformer, sequences: Sequences): Promise<Evaluation>;
 }
 
 /** The scores of held-out texts and the seconds they took. */
@@ -238,7 +239,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
 /** Bits per byte of sequences, in batches no larger than those of training: the optimiser's moments are in memory. */
 const bitsOf = async (
   model: Transformer,
-  sequences: readonly Sequence[],
+  sequences: Sequences,
   batchTokens: number,
   signal?: AbortSignal,
 ): Promise<number> => metrics(await score(model, sequences, { batchTokens, signal })).bitsPerByte;

@@ -2,8 +2,8 @@
  * What a method is: a way to start a model in a new domain. It gives a model for the target or the source vocabulary,
  * made from the pretrained one, and says what it has spent of the training budget.
  */
-import type { Sequence } from '../models/batches.ts';
 import type { LanguageModel } from '../models/checkpoint.ts';
+import type { Sequences } from '../models/sequences.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import type { Transformer } from '../models/weights.ts';
@@ -18,7 +18,7 @@ export interface Context {
   /** Whether training computes layers again in the backward pass, to save memory; it changes no bit. */
   readonly recompute?: boolean;
   /** Training sequences in either vocabulary. */
-  readonly train: Readonly<Record<Vocabulary, readonly Sequence[]>>;
+  readonly train: Readonly<Record<Vocabulary, Sequences>>;
   /** Runs a training stage, resumably, with its progress shown; `learner` is what learns. */
   readonly runStage: (stage: string, training: Training, learner?: Learner) => Promise<TrainingResult>;
   /** Takes a line for the person who watches. */

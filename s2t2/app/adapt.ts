@@ -22,8 +22,8 @@ import * as v from 'valibot';
 import { getBackend } from '../../engine/index.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
 import { runProgress } from '../../models/node/progress.ts';
-import type { Sequence } from '../../models/batches.ts';
 import { UserError } from '../../models/errors.ts';
+import { scoredTokens, sumOver, type Sequences } from '../../models/sequences.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { floors, selectedBy, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
@@ -248,9 +248,9 @@ async function keepRows(
 
 /** The work of a method's row, in tokens scored: what the bar of the run counts. */
 function workOf({ vocabulary, before }: Method, { sequences, settings: { budget } }: Experiment): number {
-  const tokens = (all: readonly Sequence[]) => all.reduce((n, s) => n + s.ids.length - 1, 0);
+  const tokens = (all: Sequences) => sumOver(all, scoredTokens);
   const train = sequences.train[vocabulary];
-  const perByte = tokens(train) / train.reduce((n, s) => n + s.bytes, 0);
+  const perByte = tokens(train) / sumOver(train, s => s.bytes);
   const training = budget.unit === 'tokens' ? budget.amount : budget.amount * perByte;
   return trainingWork * training + (before ? 2 : 1) * tokens(sequences.test[vocabulary]);
 }

@@ -4,6 +4,7 @@
  */
 import { Worker } from 'node:worker_threads';
 import { UserError } from '../../models/errors.ts';
+import { PackedSequences, type Pack } from '../../models/sequences.ts';
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import { nextTurn } from '../../models/turn.ts';
 import { type Encoded, encodeAtOnce, encodeTexts, type Unknown } from '../corpus/sequences.ts';
@@ -74,14 +75,14 @@ function cut(texts: readonly string[]): string[][] {
 }
 
 function joined(results: readonly (Encoded | { readonly error: unknown })[]): Encoded {
-  const sequences: Encoded['sequences'] = [];
+  const packs: Pack[] = [];
   let unknown: Unknown | null = null;
   for (const result of results) {
     if ('error' in result) throw result.error;
-    for (const sequence of result.sequences) sequences.push(sequence);
+    packs.push(...result.sequences.packs);
     unknown = sum(unknown, result.unknown);
   }
-  return { sequences, unknown };
+  return { sequences: new PackedSequences(packs), unknown };
 }
 
 const sum = (a: Unknown | null, b: Unknown | null): Unknown | null =>
@@ -102,7 +103,7 @@ class OtherThread {
     this.worker.on('message', (answer: Answer) => {
       this.waiting--;
       if ('error' in answer) put(answer.batch, { error: restored(answer.error) });
-      else put(answer.batch, unpacked(answer));
+      else put(answer.batch, { sequences: new PackedSequences(answer.packs), unknown: answer.unknown });
       this.wake();
     });
     this.worker.on('error', error => {
@@ -138,13 +139,3 @@ class OtherThread {
 
 const restored = ({ message, isUserError }: { readonly message: string; readonly isUserError: boolean }): Error =>
   isUserError ? new UserError(message) : new Error(message);
-
-function unpacked({ ids, lengths, bytes, unknown }: Extract<Answer, { ids: unknown }>): Encoded {
-  let end = 0;
-  const sequences = Array.from(lengths, (length, i) => {
-    const start = end;
-    end += length;
-    return { ids: ids.subarray(start, end), bytes: bytes[i] };
-  });
-  return { sequences, unknown };
-}

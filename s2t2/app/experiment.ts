@@ -9,6 +9,7 @@ import { tokensIn } from '../../models/batches.ts';
 import { progressBar, type RunProgress } from '../../models/node/progress.ts';
 import { fileState } from '../../models/node/state.ts';
 import { score } from '../../models/score.ts';
+import { scoredTokens, sumOver } from '../../models/sequences.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { train } from '../../models/train.ts';
 import { runCell, type Cell, type Evaluation, type Outcome } from '../cell.ts';
@@ -91,11 +92,7 @@ export function runExperiment(experiment: Experiment, method: Method): Promise<O
     },
     evaluate: (when, model, sequences) =>
       stored(join(work, `${method.name}.${when}.json`), when === 'before' ? fingerprints[0] : fingerprint, async () => {
-        const bar = openBar(
-          `${method.name} ${when}`,
-          sequences.reduce((n, s) => n + s.ids.length - 1, 0),
-          'tokens',
-        );
+        const bar = openBar(`${method.name} ${when}`, sumOver(sequences, scoredTokens), 'tokens');
         let done = 0;
         const started = performance.now();
         const scores = await score(model, sequences, {

@@ -3,9 +3,9 @@
  * training texts alone, token sequences in both vocabularies, and a name for all of it.
  */
 import { getBackend } from '../../engine/index.ts';
-import type { Sequence } from '../../models/batches.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/errors.ts';
+import { sumOver } from '../../models/sequences.ts';
 import { sha256, sha256Of } from '../../models/sha256.ts';
 import { extendBPE, isExtension, trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
@@ -112,10 +112,10 @@ export async function prepare(
   };
   const { u, kept } = targetSizes(source.tokenizer, target);
   if (kept > 0) {
-    const perByte = (vocabulary: Vocabulary) =>
-      (
-        sum(sequences.train[vocabulary], s => s.ids.length - 2) / sum(sequences.train[vocabulary], s => s.bytes)
-      ).toFixed(3);
+    const perByte = (vocabulary: Vocabulary) => {
+      const train = sequences.train[vocabulary];
+      return (sumOver(train, s => s.ids.length - 2) / sumOver(train, s => s.bytes)).toFixed(3);
+    };
     log(
       `the source's ${kept} tokens and ${u} more: ${perByte('target')} tokens per byte of training text, ` +
         `with the source's alone ${perByte('source')}`,
@@ -131,16 +131,13 @@ export async function prepare(
   const fingerprint = fingerprintOf(identity);
   const v = source.tokenizer.ordinaryIds().length;
   const { config } = source.model;
-  const testTokens = sequences.test.source.reduce((n, s) => n + s.ids.length, 0);
+  const testTokens = sumOver(sequences.test.source, s => s.ids.length);
   const shape = { config, settings, methods, u, v, kept, testTokens };
   const forecast = fitMemory(shape, getBackend().memoryLimit, remedies);
   const recompute = forecast?.recompute;
   const texts = { train, test, ...(validation && { validation }) };
   return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts };
 }
-
-const sum = (sequences: readonly Sequence[], of: (s: Sequence) => number): number =>
-  sequences.reduce((total, s) => total + of(s), 0);
 
 /** Tokens of a target vocabulary that a plan translates, and those that it keeps of the source's. */
 export function targetSizes(source: Tokenizer, target: Tokenizer): Pick<RunShape, 'u'> & { readonly kept: number } {

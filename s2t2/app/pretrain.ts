@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../../engine/index.ts';
 import { AdamW } from '../../models/adamw.ts';
-import { planBatches, scoredTokens, windows, type Sequence } from '../../models/batches.ts';
+import { planBatches, windows } from '../../models/batches.ts';
 import { loadModel, saveModel } from '../../models/node/checkpoint.ts';
 import { fieldsOf, type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readText, writeFileAtomic } from '../../models/node/files.ts';
@@ -16,6 +16,7 @@ import { continuationText, encodePrompt, generate } from '../../models/generate.
 import { Muon } from '../../models/muon.ts';
 import { KneserNey } from '../../models/ngram.ts';
 import { score } from '../../models/score.ts';
+import { scoredTokens, sumOver } from '../../models/sequences.ts';
 import { taughtLoss } from '../../models/teacher.ts';
 import { gpt2Pattern, trainBPE, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { fileState } from '../../models/node/state.ts';
@@ -316,7 +317,7 @@ async function judge(
       return { nats: nats.reduce((a, b) => a + b, 0), endNats: 0, tokens: nats.length, bytes };
     }),
   );
-  const [tokens, bytes] = [scoredTokens, (s: Sequence) => s.bytes].map(of => cut.reduce((n, s) => n + of(s), 0));
+  const [tokens, bytes] = [sumOver(cut, scoredTokens), sumOver(cut, s => s.bytes)];
   return {
     heldOut: { bitsPerByte, standardError, perplexity, tokens, bytes, window, overlap },
     kneserNey5: {

@@ -1,8 +1,8 @@
 /**
  * From texts to token sequences: the same byte spans for every tokenizer, and what a vocabulary does not know counted.
  */
-import type { Sequence } from '../../models/batches.ts';
 import { show, UserError } from '../../models/errors.ts';
+import { Packer, type PackedSequences, type Sequence } from '../../models/sequences.ts';
 import { Ids, pauser, UnknownByte, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { utf8Length } from '../../models/utf8.ts';
 
@@ -48,7 +48,7 @@ export interface Unknown {
 
 /** Texts as sequences of tokens, and what the vocabulary did not know. */
 export interface Encoded {
-  readonly sequences: Sequence[];
+  readonly sequences: PackedSequences;
   /** Null where every byte is known. */
   readonly unknown: Unknown | null;
 }
@@ -59,14 +59,15 @@ export interface Encoded {
  * @throws UserError for a text with more tokens than `context`, with bytes that the vocabulary lacks while it has no
  *   unknown token, or with bytes that the tokenizer drops: its bits per byte would mean nothing.
  */
-export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] =>
-  encodeAtOnce(texts, tokenizer, context).sequences;
+export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] => [
+  ...encodeAtOnce(texts, tokenizer, context).sequences,
+];
 
 /** As `toSequences`, with what was unknown. */
 export function encodeAtOnce(texts: readonly string[], tokenizer: Tokenizer, context: number): Encoded {
   const encoder = new Encoder(tokenizer, context);
   for (const text of texts) encoder.add(text);
-  return { sequences: encoder.sequences, unknown: encoder.unknown };
+  return encoder.finish();
 }
 
 /**
@@ -85,18 +86,11 @@ export async function encodeTexts(
     encoder.add(text);
     if (pause.isDue()) await pause.now();
   }
-  return { sequences: encoder.sequences, unknown: encoder.unknown };
+  return encoder.finish();
 }
 
-/** Ids of a block, at most. */
-const blockSize = 2 ** 20;
-
-/**
- * Sequences are slices of large blocks: a separate array for each would cost some hundred bytes more. An id takes two
- * bytes unless the vocabulary is huge.
- */
 class Encoder {
-  readonly sequences: Sequence[] = [];
+  private readonly packer: Packer;
   private readonly tokenizer: Tokenizer;
   private readonly context: number;
   private readonly bos: number;
@@ -104,21 +98,18 @@ class Encoder {
   private readonly drops: boolean;
   private readonly unknowns = { tokens: 0, texts: 0, first: '' };
   private readonly tokens = new Ids();
-  private readonly small: boolean;
-  private block: Int32Array | Uint16Array = new Int32Array(0);
-  private used = 0;
 
   constructor(tokenizer: Tokenizer, context: number) {
     const { bos, eos } = tokenizer.specialTokens;
     if (bos === undefined || eos === undefined)
       throw new UserError('the tokenizer has neither a begin nor an end token; add one to its tokenizer.json');
     [this.tokenizer, this.context, this.bos, this.eos] = [tokenizer, context, bos, eos];
-    this.small = tokenizer.vocabSize <= 2 ** 16;
+    this.packer = new Packer(tokenizer.vocabSize);
     this.drops = tokenizer.parts.splits.some(split => split.drops !== undefined);
   }
 
-  get unknown(): Unknown | null {
-    return this.unknowns.tokens > 0 ? { ...this.unknowns } : null;
+  finish(): Encoded {
+    return { sequences: this.packer.finish(), unknown: this.unknowns.tokens > 0 ? { ...this.unknowns } : null };
   }
 
   add(text: string): void {
@@ -138,11 +129,7 @@ class Encoder {
         throw new UserError(`${name()} has ${bytes - left} bytes that the tokenizer drops; leave the text out`);
     }
     this.count(text);
-    const ids = this.reserve(tokens.length + 2);
-    ids[0] = this.bos;
-    ids.set(tokens.values.subarray(0, tokens.length), 1);
-    ids[ids.length - 1] = this.eos;
-    this.sequences.push({ ids, bytes });
+    this.packer.add(this.bos, tokens.values, tokens.length, this.eos, bytes);
   }
 
   private count(text: string): void {
@@ -153,16 +140,6 @@ class Encoder {
     if (count === 0) return;
     if (this.unknowns.texts++ === 0) this.unknowns.first = brief(text);
     this.unknowns.tokens += count;
-  }
-
-  private reserve(count: number): Int32Array | Uint16Array {
-    if (this.used + count > this.block.length) {
-      const size = Math.max(count, Math.min(blockSize, 4 * this.block.length), 1024);
-      this.block = this.small ? new Uint16Array(size) : new Int32Array(size);
-      this.used = 0;
-    }
-    this.used += count;
-    return this.block.subarray(this.used - count, this.used);
   }
 }
 

@@ -2,15 +2,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import {
-  epoch,
-  groupByLength,
-  makeBatch,
-  planBatches,
-  tokensIn,
-  windows,
-  type Sequence,
-} from '../../models/batches.ts';
+import { epoch, groupByLength, lengthsOf, makeBatch, planBatches, tokensIn, windows } from '../../models/batches.ts';
+import { sumOver, type Sequence } from '../../models/sequences.ts';
 
 const sequences: fc.Arbitrary<Sequence[]> = fc.array(
   fc
@@ -18,7 +11,10 @@ const sequences: fc.Arbitrary<Sequence[]> = fc.array(
     .map(ids => ({ ids: Int32Array.from(ids), bytes: 2 * ids.length })),
   { minLength: 1, maxLength: 25 },
 );
-const scored = (list: readonly Sequence[]) => list.reduce((n, s) => n + s.ids.length - 1, 0);
+const scored = (list: readonly Sequence[]) => sumOver(list, s => s.ids.length - 1);
+/** The sequences of each group of a pass. */
+const passOver = (list: readonly Sequence[], tokens: number, random: Random) =>
+  epoch(lengthsOf(list), tokens, random).map(group => Array.from(group, i => list[i]));
 
 describe('batches', () => {
   test('every token after the first is a target once, beside the token before it', () => {
@@ -47,7 +43,7 @@ describe('batches', () => {
   test('a pass over the data has every sequence once, in groups that fit or hold one', () => {
     fc.assert(
       fc.property(sequences, fc.integer({ min: 1, max: 60 }), fc.nat(), (list, tokens, seed) => {
-        for (const groups of [groupByLength(list, tokens), epoch(list, tokens, new Random(seed))]) {
+        for (const groups of [groupByLength(list, tokens), passOver(list, tokens, new Random(seed))]) {
           const all = groups.flat();
           expect(all.length).toBe(list.length);
           expect(new Set(all)).toEqual(new Set(list));
@@ -59,7 +55,7 @@ describe('batches', () => {
   });
 
   test('no sequences give no groups', () => {
-    expect([groupByLength([], 5), epoch([], 5, new Random(0))]).toEqual([[], []]);
+    expect([groupByLength([], 5), passOver([], 5, new Random(0))]).toEqual([[], []]);
   });
 
   test('a pool holds about 16 batches: where they make whole sequences of one length, every batch is full', () => {
@@ -73,7 +69,7 @@ describe('batches', () => {
             ids: new Int32Array(length + 1),
             bytes: length,
           }));
-          expect(new Set(epoch(list, rows * length, new Random(0)).map(group => group.length))).toEqual(
+          expect(new Set(passOver(list, rows * length, new Random(0)).map(group => group.length))).toEqual(
             new Set([rows]),
           );
         },
@@ -84,7 +80,7 @@ describe('batches', () => {
   test('the passes of a plan are those of its seed, numbered from 0', () => {
     fc.assert(
       fc.property(sequences, fc.nat(), (list, seed) => {
-        const passes = [0, 1].flatMap(pass => epoch(list, 40, new Random(seed).split(`epoch ${pass}`)));
+        const passes = [0, 1].flatMap(pass => passOver(list, 40, new Random(seed).split(`epoch ${pass}`)));
         const whole = passes.flat().reduce((n, s) => n + s.bytes, 0);
         expect([...planBatches(list, 40, { unit: 'bytes', amount: whole }, new Random(seed))]).toEqual(passes);
       }),
@@ -126,7 +122,7 @@ describe('batches', () => {
   test('the largest budget is planned at once; its orders come round again', () => {
     const list = Array.from({ length: 64 }, (_, i) => ({ ids: new Int32Array(3 + (i % 2)), bytes: 2 }));
     const plan = planBatches(list, 12, { unit: 'tokens', amount: Number.MAX_SAFE_INTEGER }, new Random(1), 2 * 64);
-    const perPass = [0, 1].map(pass => epoch(list, 12, new Random(1).split(`epoch ${pass}`)));
+    const perPass = [0, 1].map(pass => passOver(list, 12, new Random(1).split(`epoch ${pass}`)));
     const passes = Math.ceil(Number.MAX_SAFE_INTEGER / scored(list));
     expect(plan.length).toBeGreaterThan((passes - 1) * perPass[0].length * 0.99);
     const [first, second] = perPass.map(groups => groups.length);

@@ -8,6 +8,7 @@ import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { score, type Score } from '../../../models/score.ts';
+import { scoredTokens, sumOver } from '../../../models/sequences.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
@@ -64,11 +65,7 @@ export function addModelCommands(program: Command): void {
       const context = longestSequence(model.config);
       const { sequences, unknown } = await encodeInTwo(texts, tokenizer, context, stop.signal);
       if (unknown) log(describeUnknown(unknown, data, "model's"));
-      const bar = progressBar(
-        'evaluating',
-        sequences.reduce((n, s) => n + s.ids.length - 1, 0),
-        'tokens',
-      );
+      const bar = progressBar('evaluating', sumOver(sequences, scoredTokens), 'tokens');
       const started = performance.now();
       let done = 0;
       const scores = await score(model, sequences, {

@@ -3,6 +3,7 @@
  * the browser's storage, news for the page, and a gate after every training step at which the visitor may hold it.
  */
 import { score } from '../../../models/score.ts';
+import { scoredTokens, sumOver } from '../../../models/sequences.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { Interrupted, train, type Progress } from '../../../models/train.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
@@ -117,7 +118,7 @@ function hostOf(run: Run, method: string): { host: CellHost; validation: readonl
     return kept;
   }
   async function scored(when: When, model: Transformer, spent: Spent): Promise<Kept> {
-    const all = sequences.reduce((n, s) => n + s.ids.length - 1, 0);
+    const all = sumOver(sequences, scoredTokens);
     let done = 0;
     const started = performance.now();
     const scores = await score(model, sequences, {

@@ -31,8 +31,8 @@ test.each<[string, readonly string[], Tokenizer]>([
   const [one, two] = [await encodeTexts(texts, tokenizer, Infinity), await inTwo(texts, tokenizer)];
   expect(two.unknown).toEqual(one.unknown);
   expect(two.sequences).toHaveLength(one.sequences.length);
-  for (const [i, { ids, bytes }] of two.sequences.entries()) {
-    const expected = one.sequences[i];
+  for (const [i, { ids, bytes }] of [...two.sequences].entries()) {
+    const expected = one.sequences.at(i)!;
     if (bytes !== expected.bytes || ids.constructor !== expected.ids.constructor || ids.join() !== expected.ids.join())
       expect.fail(`text ${i}`);
   }

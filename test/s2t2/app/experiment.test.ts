@@ -10,14 +10,15 @@ import { metrics } from '../../../s2t2/evaluate.ts';
 import { methods } from '../../../s2t2/methods.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyContext } from '../fixture.ts';
+import { scoredTokens, sumOver } from '../../../models/sequences.ts';
 import { parameters } from '../../../models/weights.ts';
 
 const directory = temporaryDirectory();
 
 test('over one pass with a fixed model, the curve is its bits per byte and the cost is the pass', async () => {
   const { source, target, settings, train } = await tinyContext();
-  const tokens = train.source.reduce((n, s) => n + s.ids.length - 1, 0);
-  const bytes = train.source.reduce((n, s) => n + s.bytes, 0);
+  const tokens = sumOver(train.source, scoredTokens);
+  const bytes = sumOver(train.source, s => s.bytes);
   const { row } = await runExperiment(
     {
       source,

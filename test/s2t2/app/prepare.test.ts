@@ -55,7 +55,7 @@ test('texts are cut into pieces, which both vocabularies write whole', async () 
       ['source', source.tokenizer],
       ['target', target],
     ] as const) {
-      expect(sequences[part][vocabulary].map(s => [tokenizer.decode(s.ids), s.bytes])).toEqual(
+      expect(Array.from(sequences[part][vocabulary], s => [tokenizer.decode(s.ids), s.bytes])).toEqual(
         texts[part].map(text => [text, text.length]),
       );
     }

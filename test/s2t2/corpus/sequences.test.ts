@@ -54,8 +54,8 @@ test('sequences run from begin to end token and know their bytes, however many t
   const texts = Array.from({ length: 5000 }, (_, i) => 'MKVLAAG'.repeat(1 + (i % 9)));
   const { sequences, unknown } = await encodeTexts(texts, target, 512);
   expect(unknown).toBeNull();
-  expect(sequences).toEqual(toSequences(texts, target, 512));
-  sequences.forEach((s, i) => {
+  expect([...sequences]).toEqual(toSequences(texts, target, 512));
+  [...sequences].forEach((s, i) => {
     const expected = [target.specialTokens.bos, ...target.encode(texts[i]), target.specialTokens.eos];
     if (s.bytes !== texts[i].length || s.ids.join() !== expected.join()) expect.fail(`text ${i}`);
   });

@@ -1,0 +1,137 @@
+/**
+ * Texts as models read them. A sequence runs from its begin token to its end token, so that every token after the first
+ * is scored exactly once. A corpus has millions of them, and a JavaScript object with a typed array for each would take
+ * more memory than the ids: they are kept packed, and each is made when it is requested.
+ */
+
+/** A text as a model reads it: its tokens, and the bytes that they stand for. */
+export interface Sequence {
+  /** Begin token, tokens, end token. */
+  readonly ids: Int32Array | Uint16Array;
+  /** Raw bytes that the scored tokens stand for; the end token stands for none. */
+  readonly bytes: number;
+  /** Tokens after the first that are context only: read, but not scored. */
+  readonly context?: number;
+}
+
+/** Tokens of a sequence that are scored: all after the first, but for those that are context only. */
+export const scoredTokens = ({ ids, context = 0 }: Sequence): number => ids.length - 1 - context;
+
+/** Sequences by their number from 0: an array of them is one such collection, `PackedSequences` another. */
+export interface Sequences extends Iterable<Sequence> {
+  readonly length: number;
+  at(index: number): Sequence | undefined;
+}
+
+/** The sum of a figure over sequences. */
+export function sumOver(sequences: Iterable<Sequence>, of: (sequence: Sequence) => number): number {
+  let sum = 0;
+  for (const sequence of sequences) sum += of(sequence);
+  return sum;
+}
+
+/** Sequences that follow one another in three arrays. */
+export interface Pack {
+  /** Of all sequences. An id takes two bytes unless the vocabulary is huge. */
+  readonly ids: Int32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+  /** Where the ids of each sequence end and those of the next begin. */
+  readonly ends: Uint32Array<ArrayBuffer>;
+  /** Raw bytes of each sequence. */
+  readonly bytes: Uint32Array<ArrayBuffer>;
+}
+
+/** Sequences in packs, eight bytes each beside their ids. */
+export class PackedSequences implements Sequences {
+  readonly length: number;
+  readonly packs: readonly Pack[];
+  /** The number of the first sequence of each pack. */
+  private readonly firsts: Float64Array;
+
+  constructor(packs: readonly Pack[]) {
+    this.packs = packs;
+    this.firsts = new Float64Array(packs.length);
+    let length = 0;
+    packs.forEach(({ ends }, i) => {
+      this.firsts[i] = length;
+      length += ends.length;
+    });
+    this.length = length;
+  }
+
+  /** The ids are a view of the pack's. */
+  at(index: number): Sequence | undefined {
+    if (!(Number.isInteger(index) && index >= 0 && index < this.length)) return undefined;
+    const { firsts } = this;
+    let [low, high] = [0, firsts.length];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (firsts[middle] <= index) low = middle;
+      else high = middle;
+    }
+    return sequenceOf(this.packs[low], index - firsts[low]);
+  }
+
+  *[Symbol.iterator](): Iterator<Sequence> {
+    for (const pack of this.packs) for (let i = 0; i < pack.ends.length; i++) yield sequenceOf(pack, i);
+  }
+}
+
+const sequenceOf = ({ ids, ends, bytes }: Pack, i: number): Sequence => ({
+  ids: ids.subarray(i > 0 ? ends[i - 1] : 0, ends[i]),
+  bytes: bytes[i],
+});
+
+/** Ids of a pack, about. */
+const packSize = 2 ** 20;
+
+/** Packs sequences as they come. */
+export class Packer {
+  private readonly packs: Pack[] = [];
+  private readonly isSmall: boolean;
+  private ids: Pack['ids'];
+  private used = 0;
+  private ends: number[] = [];
+  private bytes: number[] = [];
+
+  /** `vocabSize`: all ids are below it. */
+  constructor(vocabSize: number) {
+    this.isSmall = vocabSize <= 2 ** 16;
+    this.ids = this.block(2 ** 10);
+  }
+
+  /** Adds the sequence of a begin token, the first `count` tokens of a list and an end token. */
+  add(bos: number, tokens: Int32Array, count: number, eos: number, bytes: number): void {
+    if (this.used + count + 2 > this.ids.length) {
+      this.close();
+      this.ids = this.block(Math.max(count + 2, Math.min(packSize, 4 * this.ids.length)));
+    }
+    const { ids } = this;
+    let { used } = this;
+    ids[used++] = bos;
+    for (let i = 0; i < count; i++) ids[used++] = tokens[i];
+    ids[used++] = eos;
+    this.used = used;
+    this.ends.push(used);
+    this.bytes.push(bytes);
+  }
+
+  /** All that was added. */
+  finish(): PackedSequences {
+    this.close();
+    return new PackedSequences(this.packs);
+  }
+
+  private close(): void {
+    if (this.ends.length > 0)
+      this.packs.push({
+        ids: this.ids.slice(0, this.used),
+        ends: Uint32Array.from(this.ends),
+        bytes: Uint32Array.from(this.bytes),
+      });
+    [this.ends, this.bytes, this.used] = [[], [], 0];
+  }
+
+  private block(size: number): Pack['ids'] {
+    return this.isSmall ? new Uint16Array(size) : new Int32Array(size);
+  }
+}
