@@ -3,6 +3,7 @@
  * RUN is a directory of `adapt`, `start` or `paper`. README quotes it for `npm start`:
  * `npm run bench:paired -- runs/proteins fvt-spread`.
  */
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { renderTable } from '../models/node/table.ts';
@@ -10,9 +11,11 @@ import type { Results } from '../s2t2/cell.ts';
 import { finetunedScores, isTable, pairedDifference, tableScores, type TextScores } from './scores.ts';
 
 const [run = 'runs/proteins', base = 'fvt-spread'] = process.argv.slice(2);
+if (!existsSync(join(run, 'results.json')))
+  fail(`${run} has no results.json; give the directory of a finished run of adapt, start or paper`);
 const rows = isTable(run) ? await tableScores(run) : await runScores();
 const other = rows.get(base);
-if (!other) throw new Error(`bench: ${run} has no row '${base}'; it has ${[...rows.keys()].join(', ')}`);
+if (!other) fail(`${run} has no row '${base}'; it has ${[...rows.keys()].join(', ')}`);
 rows.delete(base);
 console.log(
   renderTable(
@@ -27,4 +30,9 @@ async function runScores(): Promise<Map<string, TextScores>> {
   return new Map(
     await Promise.all(finetuned.map(async ({ name }) => [name, await finetunedScores(run, name)] as const)),
   );
+}
+
+function fail(message: string): never {
+  console.error(`bench: ${message}`);
+  process.exit(2);
 }

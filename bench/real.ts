@@ -1,6 +1,7 @@
 /**
- * A published model adapted to a bundled domain, fairly: each method's rate is the best of a small grid on validation
- * data at a small budget; with it the method trains on the whole budget and meets the test data once.
+ * A published model adapted to a bundled domain, fairly: each method's rate is the best of those tried on validation
+ * data at a small budget, by factors of two until the best lies between two others; with it the method trains on the
+ * whole budget and meets the test data once.
  *
  *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the missing cells
  *     npm run bench:real -- --table                                    the table of finished cells
@@ -148,6 +149,19 @@ function table(cells: readonly Finished[], domain: string): string {
   ].join('\n\n');
 }
 
+/** The rate of the lowest figure: of `rates`, and from there by factors of two until neighbours on both sides are higher. */
+async function bestRate(rates: readonly number[], figureAt: (rate: number) => Promise<number>): Promise<number> {
+  const figures = new Map<number, number>();
+  for (const rate of rates) figures.set(rate, await figureAt(rate));
+  for (;;) {
+    const tried = [...figures.keys()].toSorted((a, b) => a - b);
+    const best = tried.reduce((a, b) => (figures.get(b)! < figures.get(a)! ? b : a));
+    const beyond = best === tried[0] ? best / 2 : best === tried.at(-1) ? best * 2 : null;
+    if (beyond === null) return best;
+    figures.set(beyond, await figureAt(beyond));
+  }
+}
+
 async function main(flags: Flags): Promise<void> {
   const cells = await readCells(flags.cells);
   const finish = async (cell: Cell): Promise<Finished> => {
@@ -162,13 +176,10 @@ async function main(flags: Flags): Promise<void> {
   if (!flags.table) {
     const common = { model: basename(flags.model), domain: flags.domain, bodyRate: flags.bodyRate };
     const names = flags.methods.split(',');
-    // All methods at one rate before the next rate: what is there can be compared.
-    for (const rate of flags.rates.split(',').map(Number))
-      for (const method of names)
-        await finish({ ...common, method, split: 'validation', tokens: flags.gridTokens, rate });
+    const bitsAt = async (method: string, rate: number): Promise<number> =>
+      (await finish({ ...common, method, split: 'validation', tokens: flags.gridTokens, rate })).finetuned;
     for (const method of names) {
-      const grid = cells.filter(c => c.split === 'validation' && c.domain === flags.domain && c.method === method);
-      const { rate } = grid.reduce((best, c) => (c.finetuned < best.finetuned ? c : best));
+      const rate = await bestRate(flags.rates.split(',').map(Number), rate => bitsAt(method, rate));
       await finish({ ...common, method, split: 'test', tokens: flags.tokens, rate });
     }
   }
@@ -180,7 +191,7 @@ await new Command('bench:real')
   .option('--model <file>', 'GGUF file or model directory', 'runs/smollm2.gguf')
   .option('--domain <name>', 'bundled domain', 'proteins')
   .option('--methods <names>', 'rows', 'fvt-spread,truncated,fvt,s2t2,source,random,paper')
-  .option('--rates <list>', 'grid of peak learning rates of the ends', '1e-3,5e-4,2e-3')
+  .option('--rates <list>', 'peak learning rates of the ends to begin with', '1e-3,2e-3')
   .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.25)
   .option('--grid-tokens <n>', 'budget of a cell of the grid', Number, 30000)
   .option('--tokens <n>', 'budget of a row', Number, 150000)
