@@ -9,6 +9,7 @@ import { UserError } from '../models/errors.ts';
 import { batchLoss } from '../models/score.ts';
 import { Interrupted, type Training } from '../models/train.ts';
 import type { Ends } from '../models/weights.ts';
+import { frequencySample, frequencyShift, hasFrequencies, headBias } from './frequencies.ts';
 import type { Context } from './method.ts';
 import { compress, dualityGap, emptyLine, type Plan } from './plan.ts';
 import { priorCoupling, type Coupling } from './prior.ts';
@@ -67,9 +68,14 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
   const [division, product] = layer.signed
     ? [{ ...settings, rowNormalisation: 'nominal' as const }, matmul]
     : [settings, sparseMatmul];
-  const ends = () => translateEnds(make().plan, mu, nu, source.model, map, division, product);
+  const translated = () => translateEnds(make().plan, mu, nu, source.model, map, division, product);
+  const bias = hasFrequencies(context) ? await biasOf(context, map, translated) : null;
+  const ends = () => {
+    const { embedding, head } = translated();
+    return { embedding, head: bias ? head.mul(bias.scale).add(bias.shift) : head };
+  };
   const stored = () => storePlan(context, map, prior, make, true);
-  const dispose = () => [cost, mu, nu].forEach(t => t.dispose());
+  const dispose = () => [cost, mu, nu, bias?.scale, bias?.shift].forEach(t => t?.dispose());
 
   const batches = planBatches(
     train.target,
@@ -93,7 +99,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     };
     const learner = layer.signed ? {} : { plan: () => storePlan(context, map, prior, make, false) };
     const stage = await context.runStage(`${name}.plan`, training, learner);
-    const spent = settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes;
+    const spent = (settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes) + (bias?.spent ?? 0);
     return { ends, plan: stored, spent, dispose };
   } catch (error) {
     // A plan that lost a row makes the loss NaN; report the row if that is the cause.
@@ -107,6 +113,33 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     dispose();
     throw cause;
   }
+}
+
+/**
+ * What a head L' becomes while the plan is learned, scale · L' + shift, so that it begins with the log frequencies of
+ * tokens as mean logits (`frequencies.ts`): scale (V, 1), shift (V, C).
+ */
+async function biasOf(
+  { source, target, settings, train }: Context,
+  { targetIds }: TokenMap,
+  translated: () => Ends,
+): Promise<{ readonly scale: Tensor; readonly shift: Tensor; readonly spent: number }> {
+  const { sequences, spent } = frequencySample(train.target, settings);
+  const { embedding, head } = noGrad(() => scope(translated));
+  const config = { ...source.model.config, vocabSize: target.vocabSize };
+  const bias = await headBias({ ...source.model, config, embedding, head }, train.target, sequences);
+  const { width } = config;
+  const scale = new Float32Array(target.vocabSize).fill(1);
+  for (const id of targetIds) scale[id] = settings.headScale;
+  const rows = ((await head.data()) as Float32Array).map((x, e) => x * scale[Math.floor(e / width)]);
+  [embedding, head].forEach(t => t.dispose());
+  const moves = frequencyShift(rows, bias);
+  const shift = rows.map((_, e) => moves[Math.floor(e / width)] * bias.direction[e % width]);
+  return {
+    scale: tensor(scale, { shape: [target.vocabSize, 1] }),
+    shift: tensor(shift, { shape: [target.vocabSize, width] }),
+    spent,
+  };
 }
 
 /** The prior coupling as a cost, and noise, which breaks ties between target tokens. */

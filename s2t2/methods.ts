@@ -6,6 +6,7 @@
 import { noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { initTransformer } from '../models/init.ts';
 import { assemble, disposeModel, parameters, type Ends, type Transformer } from '../models/weights.ts';
+import { frequencySample, hasFrequencies, headBias, withFrequencies } from './frequencies.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
 import type { Context, Method, Start } from './method.ts';
 import { textShare, type Plan } from './plan.ts';
@@ -96,8 +97,8 @@ const fvt: Method = {
 };
 
 /**
- * The same rows, spread to the source's scale (`spread.ts`): the start that ends lowest where everything is finetuned.
- * It costs nothing and learns nothing.
+ * The same rows, spread to the source's scale (`spread.ts`), with a head that knows frequencies (`frequencies.ts`): the
+ * start that ends lowest where everything is finetuned. It learns nothing.
  */
 const fvtSpread: Method = {
   name: 'fvt-spread',
@@ -108,7 +109,7 @@ const fvtSpread: Method = {
     const { model } = await fvt.start(context);
     const spread = await spreadModel(context, model, 1);
     disposeModel(model);
-    return { model: spread, spent: 0 };
+    return biased(context, spread);
   },
 };
 
@@ -139,7 +140,8 @@ const translation = (name: string): Method => ({
   start: async context => {
     const learned = await learn(context, name, sparseLayer);
     const plan = await learned.plan().finally(learned.dispose);
-    return { ...(await translatedStart(context, plan)), spent: learned.spent };
+    const start = await translatedStart(context, plan);
+    return { ...start, spent: learned.spent + start.spent };
   },
 });
 
@@ -215,19 +217,40 @@ export async function modelFromPlan(model: Transformer, plan: Plan): Promise<Tra
   return withEnds(model, { embedding: await translated('embedding'), head: await translated('head') });
 }
 
-/** What rows are spread by: no training. */
-type StartContext = Pick<Context, 'source' | 'target' | 'settings'>;
+/** What a start is made of without training. */
+type StartContext = Pick<Context, 'source' | 'target' | 'settings' | 'train'>;
 
 /**
  * What a plan makes of the source model, and what finetuning starts from, where the settings ask for rows that are
  * drawn about the translated ones.
  */
-export async function translatedStart(context: StartContext, plan: Plan): Promise<Omit<Start, 'spent'>> {
+export async function translatedStart(context: StartContext, plan: Plan): Promise<Start> {
   const { source, settings } = context;
-  const model = await modelFromPlan(source.model, plan);
-  if (settings.spread === 'none') return { model, plan };
-  const finetuned = await spreadModel(context, model, textShare(plan));
-  return { model, finetuned, plan };
+  const translated = await modelFromPlan(source.model, plan);
+  const spread = settings.spread === 'none' ? null : await spreadModel(context, translated, textShare(plan));
+  const { model, spent } = await biased(context, translated, settings.headScale);
+  if (!spread) return { model, plan, spent };
+  const finetuned = await biased(context, spread);
+  return { model, finetuned: finetuned.model, plan, spent: finetuned.spent };
+}
+
+/**
+ * The model with the head's rows scaled, but for special tokens, and with the log frequencies of tokens as mean logits;
+ * the model itself where the settings do not ask for that. `model` is gone then.
+ */
+async function biased(context: StartContext, model: Transformer, scale = 1): Promise<Omit<Start, 'finetuned'>> {
+  if (!hasFrequencies(context)) return { model, spent: 0 };
+  const { source, target, settings, train } = context;
+  const { width } = model.config;
+  const { sequences, spent } = frequencySample(train.target, settings);
+  const bias = await headBias(model, train.target, sequences);
+  const rows = Float32Array.from((await model.head.data()) as Float32Array);
+  for (const id of tokenMap(source.tokenizer, target).targetIds)
+    for (let c = 0; c < width; c++) rows[id * width + c] *= scale;
+  const head = tensor(withFrequencies(rows, bias), { shape: model.head.shape, requiresGrad: true });
+  const result = withEnds(model, { embedding: copyOf(model.embedding), head });
+  disposeModel(model);
+  return { model: result, spent };
 }
 
 /**
@@ -235,7 +258,7 @@ export async function translatedStart(context: StartContext, plan: Plan): Promis
  * is what part of a translated row the text of its token says.
  */
 async function spreadModel(
-  { source, target, settings }: StartContext,
+  { source, target, settings }: Omit<StartContext, 'train'>,
   translated: Transformer,
   share: number,
 ): Promise<Transformer> {

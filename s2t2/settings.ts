@@ -35,7 +35,12 @@ export interface Settings extends PlanSettings, Rates, TrainSettings {
   readonly noise: number;
   /** What finetuning starts from: the translated rows, or rows drawn about them at the source's scale (`spread.ts`). */
   readonly spread: 'none' | 'isotropic';
-  /** Scale of the head's spread rows, in units of the source's: a head that is half noise had better say less. */
+  /** Whether a start gives the head the log frequencies of the target's tokens (`frequencies.ts`). */
+  readonly headBias: 'none' | 'frequencies';
+  /**
+   * Scale of the head's rows, in units of the source's, where they are spread or know frequencies: a head that is half
+   * noise had better say less.
+   */
   readonly headScale: number;
 }
 
@@ -63,15 +68,27 @@ export interface Rates {
 export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
 
 /** What the form of the method is made of. */
-export type Form = Pick<Settings, 'smoothing' | 'rowNormalisation' | 'headNormalisation' | 'spread'>;
+export type Form = Pick<Settings, 'smoothing' | 'rowNormalisation' | 'headNormalisation' | 'spread' | 'headBias'>;
 
 /**
  * Ours, and the paper's as we read it: uniform marginals, a start from noise, E' = diag(1/μ) P E and L' = P diag(1/ν)
  * L.
  */
 export const presets = {
-  default: { smoothing: 0.25, rowNormalisation: 'actual', headNormalisation: 'rows', spread: 'isotropic' },
-  paper: { smoothing: 1, rowNormalisation: 'nominal', headNormalisation: 'columns', spread: 'none' },
+  default: {
+    smoothing: 0.25,
+    rowNormalisation: 'actual',
+    headNormalisation: 'rows',
+    spread: 'isotropic',
+    headBias: 'frequencies',
+  },
+  paper: {
+    smoothing: 1,
+    rowNormalisation: 'nominal',
+    headNormalisation: 'columns',
+    spread: 'none',
+    headBias: 'none',
+  },
 } as const satisfies Readonly<Record<string, Form>>;
 
 /** Chosen on validation data: README.md in this folder has the figures. */

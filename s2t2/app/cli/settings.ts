@@ -43,7 +43,7 @@ export function withSettings(command: Command): Command {
     .addOption(
       new Option(
         '--preset <name>',
-        "form of the method: ours (default) or the paper's; the next three options override parts of it",
+        "form of the method: ours (default) or the paper's; the next four options override parts of it",
       )
         .choices(Object.keys(presets))
         .default('default'),
@@ -52,6 +52,12 @@ export function withSettings(command: Command): Command {
     .addOption(new Option('--head-normalisation <name>', 'sums that the head divides by').choices(['columns', 'rows']))
     .addOption(
       new Option('--spread <name>', 'how embedding rows are spread before finetuning').choices(['none', 'isotropic']),
+    )
+    .addOption(
+      new Option('--head-bias <name>', 'what the new head knows of how often tokens come').choices([
+        'none',
+        'frequencies',
+      ]),
     )
     .addOption(
       new Option('--variant <name>', 'variant of the sparse Sinkhorn layer')
@@ -127,7 +133,7 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   ...(flags.train === 'lora' && {
     lora: { rank: flags.loraRank, alpha: flags.loraAlpha, targets: flags.loraTargets },
   }),
-  ...given(flags, ['smoothing', 'headNormalisation', 'spread', 'evalEvery']),
+  ...given(flags, ['smoothing', 'headNormalisation', 'spread', 'headBias', 'evalEvery']),
 });
 
 /**

@@ -8,7 +8,7 @@ import { variants } from '../../sinkhorn.ts';
 import { runCells, type Bench } from './cells.ts';
 
 /** A setting that ablations vary. */
-export type AblationName = 'alpha' | 'T' | 'variant' | 'noise' | 'prior' | 'share' | 'head' | 'spread';
+export type AblationName = 'alpha' | 'T' | 'variant' | 'noise' | 'prior' | 'share' | 'head' | 'spread' | 'bias';
 
 /** The values of a setting that are tried. */
 const choices: Readonly<
@@ -27,6 +27,7 @@ const choices: Readonly<
       vary: { headNormalisation },
     })),
   spread: () => (['none', 'isotropic'] as const).map(spread => ({ value: spread, vary: { spread } })),
+  bias: () => (['none', 'frequencies'] as const).map(headBias => ({ value: headBias, vary: { headBias } })),
 };
 
 /** The settings that ablations can vary. */

@@ -7,7 +7,7 @@ import { score } from '../../../models/score.ts';
 
 import { readBlosum62 } from '../data/blosum.ts';
 import { metrics } from '../../evaluate.ts';
-import { modelFromPlan } from '../../methods.ts';
+import { modelFromPlan, translatedStart } from '../../methods.ts';
 import type { Plan } from '../../plan.ts';
 import type { Prepared } from '../prepare.ts';
 import type { Rates, Settings } from '../../settings.ts';
@@ -51,8 +51,10 @@ export function shuffledRows(plan: Plan): Plan {
 }
 
 async function frozen({ prepared, signal }: Bench, plan: Plan): Promise<number> {
-  const model = await modelFromPlan(prepared.source.model, plan);
-  const { bitsPerByte } = metrics(await score(model, prepared.sequences.test.target, { signal }));
+  const { source, target, settings, sequences } = prepared;
+  const context = { source, target, settings: { ...settings, spread: 'none' as const }, train: sequences.train };
+  const { model } = await translatedStart(context, plan);
+  const { bitsPerByte } = metrics(await score(model, sequences.test.target, { signal }));
   disposeModel(model);
   return bitsPerByte;
 }

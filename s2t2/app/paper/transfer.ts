@@ -61,7 +61,7 @@ export async function transfer({ test, model, settings, rates, seeds }: Transfer
       vocabulary: 'target',
       learnsPlan: false,
       before: true,
-      start: async context => ({ ...(await translatedStart(context, await plan())), spent: 0 }),
+      start: async context => translatedStart(context, await plan()),
     };
     return [
       ...['source', 'truncated', 'random', 'fvt', 'fvt-spread', 's2t2']

@@ -200,7 +200,12 @@ test('rows spread for finetuning are those that a run of the same seed starts fr
     await translateCheckpoint({ model, ...paths, out, spread: { seed, headScale: 0.25 } });
     const loaded = await loadModel(model);
     const { finetuned } = await translatedStart(
-      { source: loaded, target: targetTokenizer, settings: { ...defaults, alpha: 1, seed, headScale: 0.25 } },
+      {
+        source: loaded,
+        target: targetTokenizer,
+        settings: { ...defaults, alpha: 1, seed, headScale: 0.25, headBias: 'none' },
+        train: { source: [], target: [] },
+      },
       examplePlan(),
     );
     await saveModel(`${model}-in-memory`, { model: finetuned!, tokenizer: targetTokenizer }, 'F32');

@@ -422,6 +422,10 @@ test('ablations vary one setting each, around the settings they are given', asyn
       ['none', { spread: 'none' }],
       ['isotropic', { spread: 'isotropic' }],
     ],
+    bias: [
+      ['none', { headBias: 'none' }],
+      ['frequencies', { headBias: 'frequencies' }],
+    ],
   };
   for (const [name, values] of Object.entries(expected)) {
     const bench = await benchOf();
