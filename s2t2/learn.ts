@@ -69,7 +69,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     ? [{ ...settings, rowNormalisation: 'nominal' as const }, matmul]
     : [settings, sparseMatmul];
   const translated = () => translateEnds(make().plan, mu, nu, source.model, map, division, product);
-  const bias = hasFrequencies(context) ? await biasOf(context, map, translated) : null;
+  let bias: Bias | null = null;
   const ends = () => {
     const { embedding, head } = translated();
     return { embedding, head: bias ? head.mul(bias.scale).add(bias.shift) : head };
@@ -86,7 +86,9 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
   const loss = (batch: Parameters<typeof batchLoss>[1]) => batchLoss(source.model, batch, ends(), recompute);
   const [first] = batches;
   try {
-    await checkStart(context, name, first && (() => loss(makeBatch(first))), layer, stored);
+    if (!layer.signed) await stored(); // throws where it has an empty line
+    if (hasFrequencies(context)) bias = await biasOf(context, map, translated);
+    if (first) await checkStart(context, name, () => loss(makeBatch(first)));
     const training = {
       parameters: { cost },
       batches,
@@ -119,11 +121,17 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
  * What a head L' becomes while the plan is learned, scale · L' + shift, so that it begins with the log frequencies of
  * tokens as mean logits (`frequencies.ts`): scale (V, 1), shift (V, C).
  */
+interface Bias {
+  readonly scale: Tensor;
+  readonly shift: Tensor;
+  readonly spent: number;
+}
+
 async function biasOf(
   { source, target, settings, train }: Context,
   { targetIds }: TokenMap,
   translated: () => Ends,
-): Promise<{ readonly scale: Tensor; readonly shift: Tensor; readonly spent: number }> {
+): Promise<Bias> {
   const { sequences, spent } = frequencySample(train.target, settings);
   const { embedding, head } = noGrad(() => scope(translated));
   const config = { ...source.model.config, vocabSize: target.vocabSize };
@@ -149,16 +157,8 @@ function initialCost({ values, mu, nu }: Coupling, layer: Layer, settings: Setti
   return values.map(entry => layer.costOf(entry, size, settings) + settings.noise * random.normal());
 }
 
-/** Says before phase 1 where a plan starts worse than a uniform guess; throws where it has an empty line. */
-async function checkStart(
-  { target, log }: Context,
-  name: string,
-  loss: (() => Tensor) | undefined,
-  layer: Layer,
-  stored: () => Promise<Plan>,
-): Promise<void> {
-  if (!layer.signed) await stored();
-  if (!loss) return;
+/** Says before phase 1 where a plan starts worse than a uniform guess. */
+async function checkStart({ target, log }: Context, name: string, loss: () => Tensor): Promise<void> {
   const first = noGrad(() => scope(loss));
   const nats = await first.item();
   first.dispose();

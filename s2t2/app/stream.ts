@@ -12,7 +12,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../models/checkpoint.ts';
-import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
+import { loadModel, loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { carriedOver } from '../../models/node/carried.ts';
@@ -26,10 +26,15 @@ import { type Checkpoint, type TensorSource } from '../../models/safetensors/sou
 import { type TensorData } from '../../models/safetensors/write.ts';
 import { Tokenizer } from '../../models/tokenizer/index.ts';
 import { storedEnds, storedTensors } from '../../models/stored.ts';
+import { longestSequence } from '../../models/transformer-config.ts';
 import { describeSource, translatedCard } from './card.ts';
+import { encodeInTwo } from './encode.ts';
+import { hasFrequencies } from '../frequencies.ts';
 import { withLock } from './lock.ts';
+import { translatedStart } from '../methods.ts';
 import { loadPlan } from './plan-file.ts';
 import { textShare, type Plan } from '../plan.ts';
+import { defaults, type Settings } from '../settings.ts';
 import { rowVariance, spreadEnd, type SpreadSettings } from '../spread.ts';
 import { isExtension, planApplication, targetSize } from '../translate.ts';
 
@@ -44,6 +49,8 @@ export interface CheckpointTranslation {
   readonly out: string;
   /** Writes rows for finetuning, drawn about the translated ones at the source's scale, in place of these. */
   readonly spread?: SpreadSettings;
+  /** The head to write in place of the plan's, such as one that knows frequencies (`headWithFrequencies`). */
+  readonly head?: Float32Array<ArrayBuffer>;
   /** The command that does it, for the model's card. */
   readonly command?: string;
   readonly signal?: AbortSignal;
@@ -63,6 +70,7 @@ export async function translateCheckpoint({
   target: targetPath,
   out,
   spread,
+  head,
   command,
   signal,
   log,
@@ -86,13 +94,14 @@ export async function translateCheckpoint({
     plan: await sha256File(planFile),
     config: sha256(JSON.stringify(config)),
     spread,
+    head: head && sha256(new Uint8Array(head.buffer)),
     files: await Promise.all(
       Array.from(checkpoint.shards, async ([file, shard]) => [file, ...(await identity(shard.path))]),
     ),
   };
   await withLock(out, async () => {
     await claim(out, record);
-    const index = await writeWeights({ checkpoint, ends, plan, out, spread, signal, onProgress });
+    const index = await writeWeights({ checkpoint, ends, plan, out, spread, head, signal, onProgress });
     const { files: carried, more, skipped } = await carriedOver(model);
     if (skipped.length > 0) log?.(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
     const keeps = isExtension(source, target);
@@ -121,13 +130,40 @@ export async function translateCheckpoint({
   });
 }
 
+/**
+ * The head (target size, width) that `translatedStart` makes of a plan: with the frequencies of target tokens in texts,
+ * for rows that are spread or translated. It reads the whole model into memory.
+ *
+ * @throws UserError for a target vocabulary that keeps the source's tokens, whose logits stay as they are.
+ */
+export async function headWithFrequencies(
+  { model: path, plan: planFile, target: targetPath, spread }: Omit<CheckpointTranslation, 'out'>,
+  texts: readonly string[],
+): Promise<Float32Array<ArrayBuffer>> {
+  const source = await loadModel(path);
+  const target = await loadTokenizer(targetPath);
+  const plan = await loadPlan(planFile, { source: source.tokenizer.hash, target: target.hash });
+  const { seed, headScale } = { ...defaults, ...spread };
+  const form = { spread: spread ? ('isotropic' as const) : ('none' as const), headBias: 'frequencies' as const };
+  const settings: Settings = { ...defaults, alpha: plan.settings.alpha, seed, headScale, ...form };
+  const context = { source, target, settings };
+  if (!hasFrequencies(context))
+    throw new UserError(`${targetPath}: keeps the source's tokens, whose logits stay as they are; leave out --data`);
+  const { sequences } = await encodeInTwo(texts, target, longestSequence(source.model.config));
+  const { model, finetuned = model } = await translatedStart(
+    { ...context, train: { source: [], target: sequences } },
+    plan,
+  );
+  return Float32Array.from((await finetuned.head.data()) as Float32Array);
+}
+
 /** The files that weights lie in; what is one file becomes `model.safetensors`. */
 async function shardsOf(files: ModelFiles): Promise<Checkpoint> {
   const source = await files.tensors();
   return { shards: new Map([['model.safetensors', source]]), ...source };
 }
 
-interface Weights extends Pick<CheckpointTranslation, 'out' | 'spread' | 'signal' | 'onProgress'> {
+interface Weights extends Pick<CheckpointTranslation, 'out' | 'spread' | 'head' | 'signal' | 'onProgress'> {
   readonly checkpoint: Checkpoint;
   readonly ends: StoredEnds;
   readonly plan: Plan;
@@ -262,7 +298,7 @@ function piecesOf(shard: TensorSource, { embedding, head, headName, prefix }: St
 
 /** Writes a file that is not one of the source's: the translated ends, and the rest block by block. */
 async function writeShard(
-  { checkpoint, ends: { width }, plan, out, spread, signal }: Weights,
+  { checkpoint, ends: { width }, plan, out, spread, head, signal }: Weights,
   file: string,
   pieces: readonly Piece[],
   onBytes: (written: number) => void,
@@ -280,6 +316,8 @@ async function writeShard(
   const ordinary = new Set(plan.sourceIds);
   for (const { name, stored, entry, end } of pieces) {
     if (end === undefined) tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => copied(stored) });
+    else if (end === 'head' && head)
+      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: head });
     else {
       const application = planApplication(plan, end, width);
       const variance = rowVariance(width);

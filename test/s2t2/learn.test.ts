@@ -53,7 +53,13 @@ test('X starts at the prior coupling, and noise of the deviation asked for is ad
 });
 
 test('with nothing learned and little smoothing the ends are those of fvt; on the head as well, by rows', async () => {
-  const { model, plan, spent } = await starting('s2t2', { planShare: 0, noise: 0, smoothing: 1e-6, spread: 'none' });
+  const { model, plan, spent } = await starting('s2t2', {
+    planShare: 0,
+    noise: 0,
+    smoothing: 1e-6,
+    spread: 'none',
+    headBias: 'none',
+  });
   expect(spent).toBe(0);
   expect(plan!.settings.headNormalisation).toBe('rows');
   const fvt = (await methods.fvt.start(context)).model;

@@ -3,16 +3,20 @@ import type { Command } from 'commander';
 import { loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
 import { explainPlan } from '../../explain.ts';
+import { cutAll } from '../../corpus/sequences.ts';
 import { defaults } from '../../settings.ts';
 import { loadPlan } from '../plan-file.ts';
-import { translateCheckpoint } from '../stream.ts';
+import { headWithFrequencies, translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
 import { commandLine, requiredOption, whole } from './arguments.ts';
+import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
 import { log, print, stop, withSignals } from './process.ts';
 
-interface TranslateFlags extends Record<'model' | 'plan' | 'target' | 'out', string> {
+interface TranslateFlags extends CorpusFlags, Record<'model' | 'plan' | 'target' | 'out', string> {
   readonly spread?: true;
   readonly seed: number;
+  readonly data?: string;
+  readonly maxBytes: number;
 }
 
 /** Adds `explain` and `translate`. */
@@ -54,9 +58,12 @@ export function addPlanCommands(program: Command): void {
       },
     );
 
-  program
+  const translate = program
     .command('translate')
-    .description('apply a plan to a model of any size that shares the source vocabulary, one block in memory at a time')
+    .description(
+      'apply a plan to a model of any size that shares the source vocabulary, one block in memory at a time',
+    );
+  withCorpus(translate)
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory'))
     .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
     .addOption(requiredOption('--target <dir>', "directory with the plan's target tokenizer, or its tokenizer.json"))
@@ -71,15 +78,25 @@ export function addPlanCommands(program: Command): void {
       "rows for finetuning, drawn about the translated ones at the source's scale; without it the translated rows, " +
         'for a model that stays frozen',
     )
-    .option('--seed <n>', 'of --spread', whole(0), defaults.seed)
-    .action(async ({ spread, seed, ...options }: TranslateFlags) => {
+    .option('--seed <n>', 'of --spread and of the sample of --data', whole(0), defaults.seed)
+    .option(
+      '--data <file>',
+      'texts of the domain, - reads standard input: the head gets the frequencies of their tokens, which a plan does ' +
+        'not hold; reads the whole model into memory',
+    )
+    .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .action(async ({ spread: isSpread, seed, data, maxBytes, format, field, strict, ...options }: TranslateFlags) => {
       const started = performance.now();
+      const spread = isSpread && { seed, headScale: defaults.headScale };
+      const texts = data === undefined ? undefined : (await readWithNotice(data, { format, field, strict })).texts;
+      const head = texts && (await headWithFrequencies({ ...options, spread }, cutAll(texts, maxBytes)));
       let bar: ProgressBar | undefined;
       let bytes = 0;
       await withSignals(() =>
         translateCheckpoint({
           ...options,
-          spread: spread && { seed, headScale: defaults.headScale },
+          spread,
+          head,
           command: commandLine(),
           log,
           signal: stop.signal,
