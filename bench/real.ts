@@ -149,7 +149,7 @@ function table(cells: readonly Finished[], domain: string): string {
   ].join('\n\n');
 }
 
-/** The rate of the lowest figure: of `rates`, and from there by factors of two until neighbours on both sides are higher. */
+/** The rate of the lowest figure: of `rates`, and from there by factors of two until both its neighbours are higher. */
 async function bestRate(rates: readonly number[], figureAt: (rate: number) => Promise<number>): Promise<number> {
   const figures = new Map<number, number>();
   for (const rate of rates) figures.set(rate, await figureAt(rate));

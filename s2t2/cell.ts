@@ -13,7 +13,7 @@ import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { Training, TrainingResult } from '../models/train.ts';
 import { disposeModel, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
-import type { Context, Learner, Method, Vocabulary } from './method.ts';
+import { nothing, type Context, type Learner, type Method, type Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
 import { cyclesOf, type Settings } from './settings.ts';
 import { rateOf, trained, type Trained } from './trained.ts';
@@ -170,13 +170,16 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
   const test = sequences.test[method.vocabulary];
 
   const total = (pick: (s: TrainingResult) => number) => stages.reduce((sum, { result }) => sum + pick(result), 0);
+  /** Text that the start has read and not learned from. */
+  let read = nothing;
   const spent = (): Spent => ({
-    tokens: total(s => s.tokens),
-    bytes: total(s => s.bytes),
+    tokens: read.tokens + total(s => s.tokens),
+    bytes: read.bytes + total(s => s.bytes),
     seconds: total(s => s.seconds),
   });
 
   const start = await method.start(context);
+  read = { tokens: start.spent.tokens - total(s => s.tokens), bytes: start.spent.bytes - total(s => s.bytes) };
   const begun = start.finetuned ?? start.model;
   let learner: Trained | undefined;
   try {
@@ -191,7 +194,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
       const all = planBatches(
         sequences.train[method.vocabulary],
         settings.batchTokens,
-        { ...budget, amount: budget.amount - start.spent },
+        { ...budget, amount: budget.amount - start.spent[budget.unit] },
         new Random(settings.seed).split('finetuning batches'),
       );
       const batches = earlier ? all.after(earlier) : all;

@@ -15,7 +15,7 @@ import { batchTensors, makeBatch, planBatches } from '../models/batches.ts';
 import { scoredTokens, sumOver, type Sequence, type Sequences } from '../models/sequences.ts';
 import { forward } from '../models/transformer.ts';
 import type { Transformer } from '../models/weights.ts';
-import type { Context } from './method.ts';
+import { nothing, plus, type Amount, type Context } from './method.ts';
 import type { Settings } from './settings.ts';
 import { isExtension } from './translate.ts';
 
@@ -44,24 +44,22 @@ const sampleShare = 0.05;
 /** λ in units of the mean eigenvalue of H. */
 const ridge = 0.01;
 
-/** Target text whose hidden states are read, and what that takes of the budget, in its unit. */
+/** Target text whose hidden states are read, and what that takes of the budget. */
 export interface FrequencySample {
   readonly sequences: readonly Sequence[];
-  readonly spent: number;
+  readonly spent: Amount;
 }
 
 /** A sample of the training text. */
 export function frequencySample(train: Sequences, { budget, batchTokens, seed }: SampleSettings): FrequencySample {
   const share = { ...budget, amount: sampleShare * budget.amount };
   const random = new Random(seed).split('frequencies');
-  const spentOn = budget.unit === 'tokens' ? scoredTokens : (s: Sequence) => s.bytes;
   const sequences: Sequence[] = [];
-  let [spent, tokens] = [0, 0];
+  let spent = nothing;
   for (const sequence of [...planBatches(train, batchTokens, share, random)].flat()) {
-    if (tokens >= sampleTokens || spent >= share.amount) break;
+    if (spent.tokens >= sampleTokens || spent[budget.unit] >= share.amount) break;
     sequences.push(sequence);
-    spent += spentOn(sequence);
-    tokens += scoredTokens(sequence);
+    spent = plus(spent, { tokens: scoredTokens(sequence), bytes: sequence.bytes });
   }
   return { sequences, spent };
 }

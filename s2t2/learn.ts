@@ -10,7 +10,7 @@ import { batchLoss } from '../models/score.ts';
 import { Interrupted, type Training } from '../models/train.ts';
 import type { Ends } from '../models/weights.ts';
 import { frequencySample, frequencyShift, hasFrequencies, headBias } from './frequencies.ts';
-import type { Context } from './method.ts';
+import { nothing, plus, type Amount, type Context } from './method.ts';
 import { compress, dualityGap, emptyLine, type Plan } from './plan.ts';
 import { priorCoupling, type Coupling } from './prior.ts';
 import type { Settings } from './settings.ts';
@@ -50,8 +50,8 @@ export interface Learned {
   readonly ends: () => Ends;
   /** The plan as it is stored; all later use reads this and not the cost. */
   readonly plan: () => Promise<Plan>;
-  /** Of the budget, in its unit. */
-  readonly spent: number;
+  /** Of the budget: text that was learned from, or read. */
+  readonly spent: Amount;
   readonly dispose: () => void;
 }
 
@@ -101,8 +101,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
     };
     const learner = layer.signed ? {} : { plan: () => storePlan(context, map, prior, make, false) };
     const stage = await context.runStage(`${name}.plan`, training, learner);
-    const spent = (settings.budget.unit === 'tokens' ? stage.tokens : stage.bytes) + (bias?.spent ?? 0);
-    return { ends, plan: stored, spent, dispose };
+    return { ends, plan: stored, spent: plus(stage, bias?.spent ?? nothing), dispose };
   } catch (error) {
     // A plan that lost a row makes the loss NaN; report the row if that is the cause.
     const cause: unknown =
@@ -124,7 +123,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
 interface Bias {
   readonly scale: Tensor;
   readonly shift: Tensor;
-  readonly spent: number;
+  readonly spent: Amount;
 }
 
 async function biasOf(

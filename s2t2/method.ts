@@ -36,6 +36,18 @@ export interface Learner {
 /** Which tokenizer cuts the texts. */
 export type Vocabulary = 'source' | 'target';
 
+/** An amount of training text. */
+export interface Amount {
+  readonly tokens: number;
+  readonly bytes: number;
+}
+
+/** No text. */
+export const nothing: Amount = { tokens: 0, bytes: 0 };
+
+/** Two amounts together. */
+export const plus = (a: Amount, b: Amount): Amount => ({ tokens: a.tokens + b.tokens, bytes: a.bytes + b.bytes });
+
 /** What a method starts finetuning from, and what it has spent of the budget. */
 export interface Start {
   /** What is evaluated before finetuning. */
@@ -43,8 +55,8 @@ export interface Start {
   /** What finetuning starts from, where that is another. */
   readonly finetuned?: Transformer;
   readonly plan?: Plan;
-  /** Of the budget, in its unit. */
-  readonly spent: number;
+  /** Of the budget: text that was learned from, or read. */
+  readonly spent: Amount;
 }
 
 /** A way to start a model in a new domain. */

@@ -8,7 +8,7 @@ import { initTransformer } from '../models/init.ts';
 import { assemble, disposeModel, parameters, type Ends, type Transformer } from '../models/weights.ts';
 import { frequencySample, hasFrequencies, headBias, withFrequencies } from './frequencies.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
-import type { Context, Method, Start } from './method.ts';
+import { nothing, plus, type Context, type Method, type Start } from './method.ts';
 import { textShare, type Plan } from './plan.ts';
 import { presets } from './settings.ts';
 import { rowVariance, spreadEnd } from './spread.ts';
@@ -37,7 +37,7 @@ const source: Method = {
   vocabulary: 'source',
   learnsPlan: false,
   before: true,
-  start: async ({ source: { model } }) => ({ model: copyModel(model), spent: 0 }),
+  start: async ({ source: { model } }) => ({ model: copyModel(model), spent: nothing }),
 };
 
 /** Each target token takes the rows of the source token at its place: the head of the matrices, cut off. */
@@ -70,7 +70,7 @@ const random: Method = {
       embedding: await randomEnd(context, 'embedding'),
       head: await randomEnd(context, 'head'),
     }),
-    spent: 0,
+    spent: nothing,
   }),
 };
 
@@ -124,7 +124,7 @@ const scratch: Method = {
       { ...source.model.config, vocabSize: target.vocabSize, tied: false },
       new Random(settings.seed).split('scratch'),
     ),
-    spent: 0,
+    spent: nothing,
   }),
 };
 
@@ -141,7 +141,7 @@ const translation = (name: string): Method => ({
     const learned = await learn(context, name, sparseLayer);
     const plan = await learned.plan().finally(learned.dispose);
     const start = await translatedStart(context, plan);
-    return { ...start, spent: learned.spent + start.spent };
+    return { ...start, spent: plus(learned.spent, start.spent) };
   },
 });
 
@@ -203,7 +203,7 @@ async function withRows(
   const { embedding, head } = source.model;
   return {
     model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }),
-    spent: 0,
+    spent: nothing,
   };
 }
 
@@ -239,7 +239,7 @@ export async function translatedStart(context: StartContext, plan: Plan): Promis
  * the model itself where the settings do not ask for that. `model` is gone then.
  */
 async function biased(context: StartContext, model: Transformer, scale = 1): Promise<Omit<Start, 'finetuned'>> {
-  if (!hasFrequencies(context)) return { model, spent: 0 };
+  if (!hasFrequencies(context)) return { model, spent: nothing };
   const { source, target, settings, train } = context;
   const { width } = model.config;
   const { sequences, spent } = frequencySample(train.target, settings);

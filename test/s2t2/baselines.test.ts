@@ -70,7 +70,7 @@ describe.each(['plain', 'dense'])('%s', name => {
     const mean = (part: readonly number[]) => part.reduce((a, b) => a + b, 0) / part.length;
     expect(mean(losses.slice(-5))).toBeLessThan(mean(losses.slice(0, 5)) - 0.05);
     expect(plan).toBeUndefined();
-    expect(spent).toBeGreaterThanOrEqual(context.settings.budget.amount);
+    expect(spent.tokens).toBeGreaterThanOrEqual(context.settings.budget.amount);
     expect(Object.keys(parameters(model)).length).toBeGreaterThan(2);
     disposeModel(model);
     expect(memory()).toEqual(before);

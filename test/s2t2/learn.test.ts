@@ -4,7 +4,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { full, memory, Random, tensor, type Tensor } from '../../engine/index.ts';
 import { UserError } from '../../models/errors.ts';
 import { train, type Training } from '../../models/train.ts';
-import type { Context } from '../../s2t2/method.ts';
+import { nothing, type Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
 import { compress, emptyLine } from '../../s2t2/plan.ts';
 import { priorCoupling } from '../../s2t2/prior.ts';
@@ -60,7 +60,7 @@ test('with nothing learned and little smoothing the ends are those of fvt; on th
     spread: 'none',
     headBias: 'none',
   });
-  expect(spent).toBe(0);
+  expect(spent).toEqual(nothing);
   expect(plan!.settings.headNormalisation).toBe('rows');
   const fvt = (await methods.fvt.start(context)).model;
   for (const end of ['embedding', 'head'] as const) {

@@ -5,7 +5,7 @@ import type { LanguageModel } from '../../models/checkpoint.ts';
 import { train } from '../../models/train.ts';
 
 import { score } from '../../models/score.ts';
-import type { Context } from '../../s2t2/method.ts';
+import { nothing, type Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
 import { defaults } from '../../s2t2/settings.ts';
 import { tokenMap } from '../../s2t2/translate.ts';
@@ -89,7 +89,7 @@ describe('starts', () => {
       });
       // fvt-spread reads hidden states of a sample.
       const reads = method.learnsPlan || method.name === 'fvt-spread';
-      expect([stages.length, spent > 0]).toEqual([method.learnsPlan ? 1 : 0, reads]);
+      expect([stages.length, spent.tokens > 0]).toEqual([method.learnsPlan ? 1 : 0, reads]);
       disposeModel(model);
     },
   );
@@ -138,7 +138,7 @@ describe('starts', () => {
     const settings = { ...context.settings, planShare: 0, noise: 0, headBias: 'none' as const };
     const { finetuned } = await methods.s2t2.start({ ...context, settings });
     const { model, spent } = await methods['fvt-spread'].start({ ...context, settings });
-    expect(spent).toBe(0);
+    expect(spent).toEqual(nothing);
     // The variance of the source's rows about their mean, the head's at its scale.
     const map = tokenMap(source.tokenizer, context.target);
     const variance = async (end: 'embedding' | 'head', of: LanguageModel['model'], ids: ArrayLike<number>) => {
