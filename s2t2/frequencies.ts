@@ -56,11 +56,12 @@ export function frequencySample(train: Sequences, { budget, batchTokens, seed }:
   const random = new Random(seed).split('frequencies');
   const sequences: Sequence[] = [];
   let spent = nothing;
-  for (const sequence of [...planBatches(train, batchTokens, share, random)].flat()) {
-    if (spent.tokens >= sampleTokens || spent[budget.unit] >= share.amount) break;
-    sequences.push(sequence);
-    spent = plus(spent, { tokens: scoredTokens(sequence), bytes: sequence.bytes });
-  }
+  for (const group of planBatches(train, batchTokens, share, random))
+    for (const sequence of group) {
+      if (spent.tokens >= sampleTokens || spent[budget.unit] >= share.amount) return { sequences, spent };
+      sequences.push(sequence);
+      spent = plus(spent, { tokens: scoredTokens(sequence), bytes: sequence.bytes });
+    }
   return { sequences, spent };
 }
 
@@ -92,19 +93,19 @@ export interface Moments {
 export async function hiddenMoments(model: Transformer, sample: readonly Sequence[]): Promise<Moments> {
   const { width: C } = model.config;
   const identity = Float32Array.from({ length: C * C }, (_, e) => (e % (C + 1) === 0 ? 1 : 0));
-  const { inputs, targets, shape, ...batch } = makeBatch(sample);
+  const batch = makeBatch(sample);
   const logits = noGrad(() =>
     scope(() => {
-      const { ids } = batchTensors({ inputs, targets, shape, ...batch });
-      return forward(model, ids, { embedding: model.embedding, head: tensor(identity, { shape: [C, C] }) }).logits;
+      const head = tensor(identity, { shape: [C, C] });
+      return forward(model, batchTensors(batch).ids, { embedding: model.embedding, head }).logits;
     }),
   ); // (B, T, C)
   const states = (await logits.data()) as Float32Array;
   logits.dispose();
   const mean = new Float64Array(C);
   const second = new Float64Array(C * C);
-  for (let t = 0; t < targets.length; t++) {
-    if (targets[t] < 0) continue;
+  for (let t = 0; t < batch.targets.length; t++) {
+    if (batch.targets[t] < 0) continue;
     const h = states.subarray(t * C, (t + 1) * C);
     for (let a = 0; a < C; a++) {
       const x = h[a] / batch.tokens;
