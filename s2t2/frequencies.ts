@@ -17,7 +17,7 @@ import { forward } from '../models/transformer.ts';
 import type { Transformer } from '../models/weights.ts';
 import { nothing, plus, type Amount, type Context } from './method.ts';
 import type { Settings } from './settings.ts';
-import { isExtension } from './translate.ts';
+import { isExtension, tokenMap } from './translate.ts';
 
 /** Whether a start gives the head log frequencies: where tokens are kept, their logits stay as they are. */
 export const hasFrequencies = ({
@@ -127,17 +127,47 @@ export function constantDirection({ mean, second }: Moments): Float64Array {
   return scale > 0 ? w.map(x => x / scale) : w.fill(0);
 }
 
+/** What a start makes of a head's rows lᵢ: scaleᵢ lᵢ + moveᵢ w, whose mean logits are log frequencies. */
+export interface HeadChange {
+  /** (V): as asked, and 1 for special tokens. */
+  readonly scale: Float32Array<ArrayBuffer>;
+  /** (V). */
+  readonly move: Float64Array;
+  /** w (C). */
+  readonly direction: Float64Array;
+  /** Text that was read. */
+  readonly spent: Amount;
+}
+
+/** The change that a model's head takes, from a sample of its hidden states; ordinary rows are scaled by `scale`. */
+export async function headChange(
+  { source, target, settings, train }: Pick<Context, 'source' | 'target' | 'settings' | 'train'>,
+  model: Transformer,
+  scale: number,
+): Promise<HeadChange> {
+  const { sequences, spent } = frequencySample(train.target, settings);
+  const bias = await headBias(model, train.target, sequences);
+  const scales = new Float32Array(target.vocabSize).fill(1);
+  for (const id of tokenMap(source.tokenizer, target).targetIds) scales[id] = scale;
+  const scaled = scaleRows((await model.head.data()) as Float32Array, scales);
+  return { scale: scales, move: frequencyShift(scaled, bias), direction: bias.direction, spent };
+}
+
+/** A head (V, C) after its change. */
+export function changedHead(head: Float32Array, { scale, move, direction }: HeadChange): Float32Array<ArrayBuffer> {
+  const C = direction.length;
+  return scaleRows(head, scale).map((x, e) => x + move[Math.floor(e / C)] * direction[e % C]);
+}
+
+function scaleRows(rows: Float32Array, scale: Float32Array): Float32Array<ArrayBuffer> {
+  const C = rows.length / scale.length;
+  return Float32Array.from(rows, (x, e) => x * scale[Math.floor(e / C)]);
+}
+
 /** What takes the mean logit of each row of a head (V, C) to the token's log frequency, (V): log pᵢ − lᵢ·h̄. */
 export function frequencyShift(head: Float32Array, { logs, mean }: HeadBias): Float64Array {
   const C = mean.length;
   return logs.map((log, i) => log - dot(mean, head.subarray(i * C, (i + 1) * C)));
-}
-
-/** A head (V, C) whose mean logits are log frequencies. */
-export function withFrequencies(head: Float32Array, bias: HeadBias): Float32Array<ArrayBuffer> {
-  const C = bias.mean.length;
-  const shift = frequencyShift(head, bias);
-  return Float32Array.from(head, (x, e) => x + shift[Math.floor(e / C)] * bias.direction[e % C]);
 }
 
 /** The solution x (d) of A x = b, with A (d, d) symmetric and positive definite, by Cholesky's factors. */

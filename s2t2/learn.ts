@@ -9,7 +9,7 @@ import { UserError } from '../models/errors.ts';
 import { batchLoss } from '../models/score.ts';
 import { Interrupted, type Training } from '../models/train.ts';
 import type { Ends } from '../models/weights.ts';
-import { frequencySample, frequencyShift, hasFrequencies, headBias } from './frequencies.ts';
+import { hasFrequencies, headChange } from './frequencies.ts';
 import { nothing, plus, type Amount, type Context } from './method.ts';
 import { compress, dualityGap, emptyLine, type Plan } from './plan.ts';
 import { priorCoupling, type Coupling } from './prior.ts';
@@ -87,7 +87,7 @@ export async function learn(context: Context, name: string, layer: Layer): Promi
   const [first] = batches;
   try {
     if (!layer.signed) await stored(); // throws where it has an empty line
-    if (hasFrequencies(context)) bias = await biasOf(context, map, translated);
+    if (hasFrequencies(context)) bias = await biasOf(context, translated);
     if (first) await checkStart(context, name, () => loss(makeBatch(first)));
     const training = {
       parameters: { cost },
@@ -126,25 +126,20 @@ interface Bias {
   readonly spent: Amount;
 }
 
-async function biasOf(
-  { source, target, settings, train }: Context,
-  { targetIds }: TokenMap,
-  translated: () => Ends,
-): Promise<Bias> {
-  const { sequences, spent } = frequencySample(train.target, settings);
+async function biasOf(context: Context, translated: () => Ends): Promise<Bias> {
+  const { source, target, settings } = context;
   const { embedding, head } = noGrad(() => scope(translated));
   const config = { ...source.model.config, vocabSize: target.vocabSize };
-  const bias = await headBias({ ...source.model, config, embedding, head }, train.target, sequences);
-  const { width } = config;
-  const scale = new Float32Array(target.vocabSize).fill(1);
-  for (const id of targetIds) scale[id] = settings.headScale;
-  const rows = ((await head.data()) as Float32Array).map((x, e) => x * scale[Math.floor(e / width)]);
+  const model = { ...source.model, config, embedding, head };
+  const { scale, move, direction, spent } = await headChange(context, model, settings.headScale);
   [embedding, head].forEach(t => t.dispose());
-  const moves = frequencyShift(rows, bias);
-  const shift = rows.map((_, e) => moves[Math.floor(e / width)] * bias.direction[e % width]);
+  const [V, C] = [scale.length, direction.length];
   return {
-    scale: tensor(scale, { shape: [target.vocabSize, 1] }),
-    shift: tensor(shift, { shape: [target.vocabSize, width] }),
+    scale: tensor(scale, { shape: [V, 1] }),
+    shift: tensor(
+      Float32Array.from({ length: V * C }, (_, e) => move[Math.floor(e / C)] * direction[e % C]),
+      { shape: [V, C] },
+    ),
     spent,
   };
 }

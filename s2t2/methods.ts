@@ -6,7 +6,7 @@
 import { noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { initTransformer } from '../models/init.ts';
 import { assemble, disposeModel, parameters, type Ends, type Transformer } from '../models/weights.ts';
-import { frequencySample, hasFrequencies, headBias, withFrequencies } from './frequencies.ts';
+import { changedHead, hasFrequencies, headChange } from './frequencies.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
 import { nothing, plus, type Context, type Method, type Start } from './method.ts';
 import { textShare, type Plan } from './plan.ts';
@@ -240,17 +240,12 @@ export async function translatedStart(context: StartContext, plan: Plan): Promis
  */
 async function biased(context: StartContext, model: Transformer, scale = 1): Promise<Omit<Start, 'finetuned'>> {
   if (!hasFrequencies(context)) return { model, spent: nothing };
-  const { source, target, settings, train } = context;
-  const { width } = model.config;
-  const { sequences, spent } = frequencySample(train.target, settings);
-  const bias = await headBias(model, train.target, sequences);
-  const rows = Float32Array.from((await model.head.data()) as Float32Array);
-  for (const id of tokenMap(source.tokenizer, target).targetIds)
-    for (let c = 0; c < width; c++) rows[id * width + c] *= scale;
-  const head = tensor(withFrequencies(rows, bias), { shape: model.head.shape, requiresGrad: true });
+  const change = await headChange(context, model, scale);
+  const rows = changedHead((await model.head.data()) as Float32Array, change);
+  const head = tensor(rows, { shape: model.head.shape, requiresGrad: true });
   const result = withEnds(model, { embedding: copyOf(model.embedding), head });
   disposeModel(model);
-  return { model: result, spent };
+  return { model: result, spent: change.spent };
 }
 
 /**

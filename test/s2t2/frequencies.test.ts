@@ -9,13 +9,14 @@ import { train } from '../../models/train.ts';
 import { forward } from '../../models/transformer.ts';
 import type { Transformer } from '../../models/weights.ts';
 import {
+  changedHead,
   constantDirection,
   frequencySample,
   frequencyShift,
   headBias,
+  headChange,
   hiddenMoments,
   logFrequencies,
-  withFrequencies,
 } from '../../s2t2/frequencies.ts';
 import { nothing, plus, type Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
@@ -156,16 +157,21 @@ describe('on a model', () => {
     }
   });
 
-  test('a head with frequencies has them as mean logits; a row moves along the direction alone', async () => {
+  test('a changed head has frequencies as mean logits; a row is scaled and moves along the direction alone', async () => {
     const { model } = await methods.fvt.start(context);
-    const bias = await headBias(model, context.train.target, context.train.target as Sequence[]);
+    const { sequences } = frequencySample(context.train.target, context.settings);
+    const bias = await headBias(model, context.train.target, sequences);
+    const change = await headChange(context, model, 0.5);
+    const ordinary = new Set(context.target.ordinaryIds());
+    change.scale.forEach((scale, i) => expect(scale).toBe(ordinary.has(i) ? 0.5 : 1));
     const head = model.head.dataSync() as Float32Array;
-    const moved = withFrequencies(head, bias);
+    const moved = changedHead(head, change);
     const C = bias.mean.length;
     const largest = Math.max(...Array.from(moved, Math.abs)) * Math.sqrt(dot(bias.mean, bias.mean));
     frequencyShift(moved, bias).forEach(left => expect(Math.abs(left)).toBeLessThan(C * largest * 2 ** -23));
-    const shift = frequencyShift(head, bias);
-    moved.forEach((x, e) => expect(x).toBe(Math.fround(head[e] + shift[Math.floor(e / C)] * bias.direction[e % C])));
+    const { scale, move, direction } = change;
+    const row = (e: number) => Math.floor(e / C);
+    moved.forEach((x, e) => expect(x).toBe(Math.fround(head[e] * scale[row(e)] + move[row(e)] * direction[e % C])));
   });
 
   const start = async (name: string, settings: Partial<Context['settings']>) => {
