@@ -205,7 +205,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
         loss: batch => batchLoss(model, batch, model, recompute),
         rate: settings.rate,
         warmup: Math.ceil(settings.warmupShare * batches.length),
-        optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate) }),
+        optimizer: weights => new AdamW(weights, { rateOf: rateOf(settings.bodyRate, model.config) }),
         ...(judged &&
           evalEvery && {
             validation: { every: evalEvery, score: () => bitsOf(model, judged, settings.batchTokens, host.signal) },

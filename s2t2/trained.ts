@@ -1,6 +1,7 @@
 /** What finetuning changes of a model: all of it, its two ends, or the ends and low-rank adapters in its layers. */
 import { Random, type Tensor } from '../engine/index.ts';
 import { loraDefaults, mergeLora, withLora, type LoraOptions } from '../models/lora.ts';
+import type { TransformerConfig } from '../models/transformer-config.ts';
 import { parameters, type Transformer } from '../models/weights.ts';
 
 /** What finetuning changes: all weights, the ends alone, or the ends and low-rank updates. */
@@ -43,8 +44,18 @@ export function trained(model: Transformer, { seed, train = 'all', lora = loraDe
   };
 }
 
-/** The share of the learning rate that a parameter takes, where what lies between the ends learns at its own. */
+/** The width of the models that rates are given for: the bundled one's. */
+const ratedWidth = 160;
+
+/**
+ * The share of the learning rate that a parameter takes: what lies between the ends learns at its own. A step of Adam
+ * changes each weight by about the rate, and so what a matrix makes of C inputs in proportion to C. In a wider model
+ * the layers and the head learn at a rate that is lower by as much; a row of the embedding is read alone, where it is
+ * no head as well (µP: Yang et al. 2021, table 3).
+ */
 export const rateOf =
-  (bodyRate: number) =>
-  (name: string): number =>
-    name === 'embedding' || name === 'head' || name.includes('.lora.') ? 1 : bodyRate;
+  (bodyRate: number, { width, tied }: Pick<TransformerConfig, 'width' | 'tied'>) =>
+  (name: string): number => {
+    if (name.includes('.lora.') || (name === 'embedding' && !tied)) return 1;
+    return Math.min(1, ratedWidth / width) * (name === 'embedding' || name === 'head' ? 1 : bodyRate);
+  };

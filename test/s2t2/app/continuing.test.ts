@@ -113,7 +113,7 @@ test('the second cycle trains the finished model on the batches that follow, wit
     loss: batch => batchLoss(model, batch),
     rate: settings.rate,
     warmup: Math.ceil(settings.warmupShare * batches.length),
-    optimizer: w => new AdamW(w, { rateOf: rateOf(settings.bodyRate) }),
+    optimizer: w => new AdamW(w, { rateOf: rateOf(settings.bodyRate, model.config) }),
   });
   for (const [name, w] of Object.entries(parameters(continued)))
     expect(parameters(model)[name].dataSync(), name).toEqual(w.dataSync());
