@@ -30,7 +30,7 @@ interface Cell {
   readonly split: 'validation' | 'test';
   /** Training budget. */
   readonly tokens: number;
-  /** Peak learning rate of the ends; the layers between them have `bodyRate` times that. */
+  /** Peak learning rates, as `--rate` and `--body-rate` of `adapt` take them. */
   readonly rate: number;
   readonly bodyRate: number;
 }
@@ -191,8 +191,8 @@ await new Command('bench:real')
   .option('--model <file>', 'GGUF file or model directory', 'runs/smollm2.gguf')
   .option('--domain <name>', 'bundled domain', 'proteins')
   .option('--methods <names>', 'rows', 'fvt-spread,truncated,fvt,s2t2,source,random,paper')
-  .option('--rates <list>', 'peak learning rates of the ends to begin with', '1e-3,2e-3')
-  .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.25)
+  .option('--rates <list>', 'peak learning rates to begin with', '4e-3,8e-3')
+  .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.5)
   .option('--grid-tokens <n>', 'budget of a cell of the grid', Number, 30000)
   .option('--tokens <n>', 'budget of a row', Number, 150000)
   .option('--texts <n>', 'validation or test texts to score', Number, 60)

@@ -56,7 +56,7 @@ export function cyclesOf({ continuedFrom = [], ...settings }: Settings): [Settin
 
 /** Peak learning rates. */
 export interface Rates {
-  /** Of finetuning, or of training from scratch. */
+  /** Of finetuning, or of training from scratch, for a model of the bundled one's width (`rateOf` in `trained.ts`). */
   readonly rate: number;
   /** Of the plan's cost. */
   readonly planRate: number;

@@ -1,6 +1,7 @@
 /** A cell of a table: what it says it spent, and its learning curve, against the sequences themselves. */
 import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { score } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
@@ -8,6 +9,7 @@ import { train } from '../../../models/train.ts';
 import { runExperiment } from '../../../s2t2/app/experiment.ts';
 import { metrics } from '../../../s2t2/evaluate.ts';
 import { methods } from '../../../s2t2/methods.ts';
+import { rateOf } from '../../../s2t2/trained.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
 import { tinyContext } from '../fixture.ts';
 import { scoredTokens, sumOver } from '../../../models/sequences.ts';
@@ -67,6 +69,24 @@ test('of many steps the curve has about forty stretches of equal length, the las
   const [first, last] = [row.curve[0], row.curve.at(-1)!];
   expect(first.tokens).toBeGreaterThan((0.75 * last.tokens) / row.curve.length);
   if (row.steps % stretch === 0) expect(last).toMatchObject({ tokens: row.tokens, bytes: row.bytes });
+});
+
+test('a step changes what head and layers compute by as much in a wide model as in the bundled one', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 160, max: 8192 }), fc.double({ min: 0, max: 2, noNaN: true }), (width, bodyRate) => {
+      const [bundled, wide] = [160, width].map(w => rateOf(bodyRate, { width: w, tied: false }));
+      expect(bundled('head')).toBe(1);
+      expect(bundled('layers.0.up')).toBe(bodyRate);
+      // Adam changes each of C weights of a sum by the rate.
+      for (const name of ['head', 'layers.0.up']) expect(wide(name) * width).toBeCloseTo(bundled(name) * 160, 9);
+      expect(wide('embedding')).toBe(1);
+      expect(wide('layers.0.up.lora.a')).toBe(1);
+      // Tied ends are a head.
+      expect(rateOf(bodyRate, { width, tied: true })('embedding')).toBe(wide('head'));
+      // Narrow models learn at the rates that they are given.
+      expect(rateOf(bodyRate, { width: Math.ceil(width / 64), tied: false })('head')).toBe(1);
+    }),
+  );
 });
 
 test('what lies between the ends learns at its own rate: at 0 it stays as it was', async () => {
