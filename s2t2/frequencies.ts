@@ -129,7 +129,7 @@ export function constantDirection({ mean, second }: Moments): Float64Array {
 
 /** What a start makes of a head's rows lᵢ: scaleᵢ lᵢ + moveᵢ w, whose mean logits are log frequencies. */
 export interface HeadChange {
-  /** (V): as asked, and 1 for special tokens. */
+  /** (V). */
   readonly scale: Float32Array<ArrayBuffer>;
   /** (V). */
   readonly move: Float64Array;
@@ -139,7 +139,10 @@ export interface HeadChange {
   readonly spent: Amount;
 }
 
-/** The change that a model's head takes, from a sample of its hidden states; ordinary rows are scaled by `scale`. */
+/**
+ * The change that a model's head takes, from a sample of its hidden states. Ordinary rows are scaled by `scale`; the
+ * special ones, which were copied, always to the size that the others have in the end, or they would drown them.
+ */
 export async function headChange(
   { source, target, settings, train }: Pick<Context, 'source' | 'target' | 'settings' | 'train'>,
   model: Transformer,
@@ -147,7 +150,7 @@ export async function headChange(
 ): Promise<HeadChange> {
   const { sequences, spent } = frequencySample(train.target, settings);
   const bias = await headBias(model, train.target, sequences);
-  const scales = new Float32Array(target.vocabSize).fill(1);
+  const scales = new Float32Array(target.vocabSize).fill(settings.headScale);
   for (const id of tokenMap(source.tokenizer, target).targetIds) scales[id] = scale;
   const scaled = scaleRows((await model.head.data()) as Float32Array, scales);
   return { scale: scales, move: frequencyShift(scaled, bias), direction: bias.direction, spent };

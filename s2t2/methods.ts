@@ -235,8 +235,8 @@ export async function translatedStart(context: StartContext, plan: Plan): Promis
 }
 
 /**
- * The model with the head's rows scaled, but for special tokens, and with the log frequencies of tokens as mean logits;
- * the model itself where the settings do not ask for that. `model` is gone then.
+ * The model with the head's rows scaled and with the log frequencies of tokens as mean logits (`headChange`); the model
+ * itself where the settings do not ask for that. `model` is gone then.
  */
 async function biased(context: StartContext, model: Transformer, scale = 1): Promise<Omit<Start, 'finetuned'>> {
   if (!hasFrequencies(context)) return { model, spent: nothing };

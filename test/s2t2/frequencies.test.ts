@@ -163,7 +163,7 @@ describe('on a model', () => {
     const bias = await headBias(model, context.train.target, sequences);
     const change = await headChange(context, model, 0.5);
     const ordinary = new Set(context.target.ordinaryIds());
-    change.scale.forEach((scale, i) => expect(scale).toBe(ordinary.has(i) ? 0.5 : 1));
+    change.scale.forEach((scale, i) => expect(scale).toBe(ordinary.has(i) ? 0.5 : context.settings.headScale));
     const head = model.head.dataSync() as Float32Array;
     const moved = changedHead(head, change);
     const C = bias.mean.length;
@@ -195,22 +195,36 @@ describe('on a model', () => {
     const logs = logFrequencies(context.train.target, context.target.vocabSize);
     const scored = (context.train.target as Sequence[]).flatMap(({ ids }) => Array.from(ids.slice(1)));
     const entropy = scored.reduce((sum, id) => sum - logs[id], 0) / scored.length;
-    // Special tokens keep their rows, and w·h is 1 only on average.
+    // w·h is 1 only on average.
     expect(Math.abs((await loss.item()) - entropy)).toBeLessThan(0.1);
   });
 
-  test('the frozen head is the translated one, scaled (special tokens not) and moved along w', async () => {
+  test('the frozen head is the translated one, scaled and moved along w', async () => {
     const { settings } = context;
     const { model, all } = await start('s2t2', { planShare: 0, spread: 'none' });
     const { model: translated } = await start('s2t2', { planShare: 0, spread: 'none', headBias: 'none' });
     const { sequences } = frequencySample(context.train.target, all.settings);
     const { logs, mean, direction } = await headBias(model, context.train.target, sequences);
     const [head, plain] = [model.head.dataSync(), translated.head.dataSync()];
+    const C = mean.length;
+    for (let i = 0; i < context.target.vocabSize; i++) {
+      const l = Array.from(plain.subarray(i * C, (i + 1) * C), x => settings.headScale * x);
+      const shift = logs[i] - dot(l, mean);
+      for (let c = 0; c < C; c++) expect(Math.abs(head[i * C + c] - l[c] - shift * direction[c])).toBeLessThan(1e-5);
+    }
+  });
+
+  test('a spread head has its special tokens at the size of the others', async () => {
+    const { model, all } = await start('fvt-spread', {});
+    const { model: plain } = await start('fvt-spread', { headBias: 'none' });
+    const { sequences } = frequencySample(context.train.target, all.settings);
+    const { logs, mean, direction } = await headBias(model, context.train.target, sequences);
+    const [head, copied] = [model.head.dataSync(), plain.head.dataSync()];
     const ordinary = new Set(context.target.ordinaryIds());
     const C = mean.length;
     for (let i = 0; i < context.target.vocabSize; i++) {
-      const scale = ordinary.has(i) ? settings.headScale : 1;
-      const l = Array.from(plain.subarray(i * C, (i + 1) * C), x => scale * x);
+      const scale = ordinary.has(i) ? 1 : all.settings.headScale;
+      const l = Array.from(copied.subarray(i * C, (i + 1) * C), x => scale * x);
       const shift = logs[i] - dot(l, mean);
       for (let c = 0; c < C; c++) expect(Math.abs(head[i * C + c] - l[c] - shift * direction[c])).toBeLessThan(1e-5);
     }
