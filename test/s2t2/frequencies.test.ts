@@ -157,7 +157,7 @@ describe('on a model', () => {
     }
   });
 
-  test('a changed head has frequencies as mean logits; a row is scaled and moves along the direction alone', async () => {
+  test('a changed head has frequencies as mean logits; a row is scaled and moves along w alone', async () => {
     const { model } = await methods.fvt.start(context);
     const { sequences } = frequencySample(context.train.target, context.settings);
     const bias = await headBias(model, context.train.target, sequences);

@@ -53,6 +53,9 @@ async function curves(backend: Backend): Promise<number[]> {
       alpha: 1 / 270,
       budget: { unit: 'tokens', amount: 400 },
       planShare: 1,
+      // At the default the head of an untrained model says next to nothing: gradients would be near roundoff, and Adam
+      // takes their signs.
+      headScale: 1,
       planRate: 0.05,
       batchTokens: 64,
     },
