@@ -3,6 +3,8 @@ import { mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { Random } from '../../../engine/index.ts';
+import { initTransformer } from '../../../models/init.ts';
 import { score } from '../../../models/score.ts';
 import { train } from '../../../models/train.ts';
 
@@ -126,6 +128,38 @@ test('what lies between the ends learns at its own rate: at 0 it stays as it was
     })
   ).model;
   for (const name of ends) expect(still[name].dataSync(), name).not.toEqual(start[name].dataSync());
+});
+
+test('a first step moves the layers and the head of a model of width 320 by half of what it moves others', async () => {
+  const { source, ...rest } = await tinyContext();
+  const wide = { ...source, model: initTransformer({ ...source.model.config, width: 320 }, new Random(1)) };
+  const settings = { ...rest.settings, bodyRate: 0.5, budget: { unit: 'tokens' as const, amount: 20 } };
+  const context = { ...rest, source: wide, settings };
+  const start = (await methods.truncated.start(context)).model;
+  const before = Object.fromEntries(Object.entries(parameters(start)).map(([name, w]) => [name, w.dataSync().slice()]));
+  const { row, model } = await runExperiment(
+    {
+      ...context,
+      fingerprint: '',
+      work: await mkdtemp(join(directory, 'run-')),
+      sequences: { train: rest.train, test: rest.train },
+    },
+    methods.truncated,
+  );
+  expect(row.steps).toBe(1);
+  const moved = (name: string) => {
+    const now = parameters(model)[name].dataSync() as Float32Array;
+    return now.reduce((most, x, i) => Math.max(most, Math.abs(x - before[name][i])), 0);
+  };
+  // Adam's first step is the rate, and a tenth of it times the weight, which is below 1, decays.
+  for (const [name, share] of [
+    ['embedding', 1],
+    ['head', 0.5],
+    ['layers.0.feedForward.up.weight', 0.25],
+  ] as const) {
+    expect(moved(name)).toBeGreaterThan(0.9 * share * settings.rate);
+    expect(moved(name)).toBeLessThan(1.1 * share * settings.rate);
+  }
 });
 
 test('the plan is what is evaluated before, and its spread rows are what finetuning starts from', async () => {
