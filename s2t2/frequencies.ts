@@ -141,7 +141,7 @@ export interface HeadChange {
 
 /**
  * The change that a model's head takes, from a sample of its hidden states. Ordinary rows are scaled by `scale`; the
- * special ones, which were copied, always to the size that the others have in the end, or they would drown them.
+ * special ones, which are copies of the source's, by `headScale`, since their logits would drown all others.
  */
 export async function headChange(
   { source, target, settings, train }: Pick<Context, 'source' | 'target' | 'settings' | 'train'>,

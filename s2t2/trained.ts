@@ -49,7 +49,7 @@ const ratedWidth = 160;
 
 /**
  * The share of the learning rate that a parameter takes: what lies between the ends learns at its own. A step of Adam
- * changes each weight by about the rate, and so what a matrix makes of C inputs in proportion to C. In a wider model
+ * changes each weight by about the rate, and so what a matrix makes of C inputs in proportion to C. In a wider model,
  * the layers and the head learn at a rate that is lower by as much; a row of the embedding is read alone, where it is
  * no head as well (µP: Yang et al. 2021, table 3).
  */

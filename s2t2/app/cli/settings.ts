@@ -31,8 +31,8 @@ export function withSettings(command: Command): Command {
     .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
     .option(
       '--rate <x>',
-      'peak learning rate of finetuning; in models wider than 160 layers and head take less, in proportion to the ' +
-        "width; default: each method's own (s2t2/data/rates.jsonl)",
+      'peak learning rate of finetuning; layers and head of a model wider than 160 take less, in proportion to ' +
+        "its width; default: each method's own (s2t2/data/rates.jsonl)",
       positive,
     )
     .option(
