@@ -53,8 +53,8 @@ async function curves(backend: Backend): Promise<number[]> {
       alpha: 1 / 270,
       budget: { unit: 'tokens', amount: 400 },
       planShare: 1,
-      // Adam's first step takes the sign of a gradient. At the default scale one of 1,298 is roundoff here, and its sign
-      // differs between backends; at this scale none is.
+      // Adam's first step takes the sign of a gradient. At the default scale one of 1,298 is roundoff here, and its
+      // sign differs between backends; at this scale none does.
       headScale: 1,
       planRate: 0.05,
       batchTokens: 64,
