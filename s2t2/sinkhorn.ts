@@ -6,7 +6,9 @@
  *     U(μ, ν) = { P ≥ 0, P 1 = μ, Pᵀ 1 = ν },    argmin over U of ⟨P, C⟩ + (α/2) ‖P‖²    (arXiv 2411.00593, section 3)
  *
  * reached by `iterations` rounds of projections on one marginal at a time, each of them a scaled sparsemax, rows
- * first. Gradients flow to X through all rounds; the marginals are constants.
+ * first. Gradients flow to X through all rounds; the marginals are constants. P is piecewise linear in X: where a cell
+ * enters the support of a projection its gradient jumps, so two backends agree on it to roundoff except where a cell's
+ * margin is roundoff itself.
  */
 import { checkpoint, type Tensor } from '../engine/index.ts';
 

@@ -16,9 +16,9 @@ export function place({ min, max, log }: Scale, x: number): number {
 /** A place as SVG's percentage. */
 export const percent = (fraction: number): string => `${Number((100 * fraction).toFixed(2))}%`;
 
-/** Round numbers on the scale, about `count` of them. */
+/** Round numbers on the scale, about `count` of them; none where nothing was measured. */
 export function ticks({ min, max, log }: Scale, count: number): number[] {
-  if (!(max > min)) return [min];
+  if (!(max > min)) return [min].filter(Number.isFinite);
   if (log && max / min >= 10) {
     const decades = Array.from(
       { length: Math.floor(Math.log10(max)) - Math.ceil(Math.log10(min)) + 1 },

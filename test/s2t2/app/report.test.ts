@@ -236,6 +236,7 @@ test('ticks lie at the roundest numbers, with names of four digits at most', () 
   expect(ticks({ min: -1, max: 3, log: false }, 4)).toEqual([-1, 0, 1, 2, 3]);
   expect(ticks({ min: 0, max: 4.9, log: false }, 1)).toEqual([0]); // 5 is the step, and 10 comes after it
   expect(ticks({ min: 7, max: 7, log: false }, 4)).toEqual([7]);
+  expect(ticks({ min: Infinity, max: -Infinity, log: false }, 4)).toEqual([]); // of nothing
   expect(ticks({ min: 1, max: 1000, log: true }, 4)).toEqual([1, 10, 100, 1000]);
   expect(ticks({ min: 1, max: 100, log: true }, 4)).toEqual([1, 10, 100]);
   expect(ticks({ min: 1, max: 60, log: true }, 4)).toEqual([1, 2, 5, 10, 20, 50]);
