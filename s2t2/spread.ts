@@ -4,13 +4,15 @@
  * the first steps of finetuning go into telling them apart. A trained matrix looks like a sample, not like its mean. So
  * take the translated rows as what is known of the sample and draw the rest:
  *
- *     row ← (row − m) V diag(√(min(λ, σ²) / λ)) Vᵀ  +  z V diag(√(σ² − min(λ, σ²))) Vᵀ,   z normal
+ *     kᵢ  = (rowᵢ − m) V diag(√(min(λ, σ²) / λ)) Vᵀ                    what is kept
+ *     vᵢ  = max(0, d σ² − |kᵢ|²)                                       what row i lacks of a source row's square
+ *     rowᵢ ← kᵢ + √(vᵢ / v̄) zᵢ V diag(√(σ² − min(λ, σ²))) Vᵀ           z normal, v̄ the mean of vᵢ
  *
- * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows and σ² the source rows' variance about
- * their mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of what the text
- * says in each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε first. Rows of
- * the result have mean 0 and covariance σ² I: distinct, and on the source's scale. Where the translation says nothing
- * (λ = 0) they are the `random` baseline. Ours.
+ * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows (d columns) and σ² the source rows'
+ * variance about their mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of
+ * what the text says in each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε
+ * first. Rows of the result have mean 0, covariance σ² I and the same square: distinct, on the source's scale, and the
+ * less noisy the more their text says. Where the translation says nothing (λ = 0) they are the `random` baseline. Ours.
  */
 import { Random } from '../engine/index.ts';
 import { symmetricEigen } from './eigen.ts';
@@ -125,6 +127,15 @@ function product(rows: Float64Array, matrix: Float64Array, d: number): Float64Ar
   return out;
 }
 
+/** √(vᵢ / v̄) of each of the rows that are kept (n, d): how much noise it takes. */
+export function noiseShares(kept: Float64Array, width: number, variance: number): Float64Array {
+  const lacking = new Float64Array(kept.length / width).fill(width * variance);
+  kept.forEach((x, e) => (lacking[Math.floor(e / width)] -= x * x));
+  const rest = lacking.map(v => Math.max(0, v));
+  const mean = rest.reduce((sum, v) => sum + v / rest.length, 0);
+  return rest.map(v => (mean > 0 ? Math.sqrt(v / mean) : 0));
+}
+
 /**
  * An end (V, width) whose rows `ids` are spread to a variance and then scaled; other rows, special tokens, are copied.
  */
@@ -139,9 +150,12 @@ export function spreadRows(
     drawn,
     width,
   );
+  const shares = noiseShares(kept, width, variance);
   const out = Float32Array.from(rows.values);
-  for (let i = 0; i < rows.ids.length; i++)
-    for (let c = 0; c < width; c++) out[rows.ids[i] * width + c] = scale * (kept[i * width + c] + noise[i * width + c]);
+  shares.forEach((share, i) => {
+    for (let c = 0; c < width; c++)
+      out[rows.ids[i] * width + c] = scale * (kept[i * width + c] + share * noise[i * width + c]);
+  });
   return out;
 }
 

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
-import { isotropicParts, rowVariance, spreadRows } from '../../s2t2/spread.ts';
+import { isotropicParts, noiseShares, rowVariance, spreadRows } from '../../s2t2/spread.ts';
 
 const width = 4;
 const covariance = (rows: ArrayLike<number>, a: number, b: number) => {
@@ -69,6 +69,45 @@ test('identical rows are drawn again, normal with the requested variance, and sc
         (5 * Math.SQRT2 * scale ** 2 * variance) / Math.sqrt(n),
       );
     }
+});
+
+test('a row takes the more noise the less of it is kept, none where enough is, and on average as much as before', () => {
+  fc.assert(
+    fc.property(cases, ({ n, variance, values }) => {
+      const { kept } = isotropicParts({ values, ids: ids(n) }, width, variance);
+      const shares = noiseShares(kept, width, variance);
+      const squares = Array.from(ids(n), i =>
+        kept.subarray(i * width, (i + 1) * width).reduce((sum, x) => sum + x * x, 0),
+      );
+      const rounding = 2 ** -40 * (variance + Math.max(...squares));
+      const lacking = squares.map(square => Math.max(0, width * variance - square));
+      if (Math.max(...lacking) <= rounding) return;
+      expect(Math.abs(shares.reduce((sum, x) => sum + x * x, 0) - n)).toBeLessThan(n * 2 ** -40);
+      for (let i = 0; i < n; i++) {
+        if (lacking[i] === 0) expect(shares[i]).toBe(0);
+        for (let j = 0; j < n; j++)
+          if (squares[i] < squares[j] - rounding) expect(shares[i]).toBeGreaterThanOrEqual(shares[j]);
+      }
+    }),
+  );
+});
+
+test('where no row is longer than a source row, all have its square, on average over the noise', () => {
+  fc.assert(
+    fc.property(cases, ({ n, variance, values }) => {
+      const { kept, drawn } = isotropicParts({ values, ids: ids(n) }, width, variance);
+      const shares = noiseShares(kept, width, variance);
+      const squares = Array.from(ids(n), i =>
+        kept.subarray(i * width, (i + 1) * width).reduce((sum, x) => sum + x * x, 0),
+      );
+      fc.pre(Math.max(...squares) <= width * variance);
+      const drawnSquare = drawn.reduce((sum, x) => sum + x * x, 0);
+      squares.forEach((square, i) => {
+        const expected = square + shares[i] ** 2 * drawnSquare;
+        expect(Math.abs(expected - width * variance)).toBeLessThan((variance + 9 * width) * n * 2 ** -36);
+      });
+    }),
+  );
 });
 
 test('other rows of the matrix are copied; one seed gives one result, another seed another', () => {
