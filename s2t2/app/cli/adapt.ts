@@ -164,7 +164,7 @@ function splitRandomly(
   const n = Math.round(share * order.length);
   if (n < 1 || n >= order.length)
     throw new UserError(
-      `${file}: ${order.length} texts cannot be split into training and test; give a test file with --test`,
+      `${file}: too few texts (${order.length}) to hold out a share of ${share}; give a test file with --test`,
     );
   return { train: order.slice(n), test: order.slice(0, n) };
 }

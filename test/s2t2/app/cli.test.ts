@@ -615,6 +615,11 @@ describe('mistakes give one line, exit code 2, and write nothing', () => {
       /missing.*no such file/,
     ],
     ['an empty FASTA file', () => withData('empty.fasta', ''), /empty\.fasta: is empty/],
+    [
+      'too few texts to hold one out',
+      () => withData('one.fasta', '>a\nMKVLAAGIVGLCAKV\n'),
+      /one\.fasta: too few texts \(1\) to hold out a share of 0\.\d+; give a test file with --test/,
+    ],
     ['a FASTA file with digits', () => withData('digits.fasta', '>a\nMKV\n>b\nMK3V\n'), /digits\.fasta:4: /],
     [
       'truncated weights',
