@@ -110,6 +110,15 @@ test('where no row is longer than a source row, all have its square, on average 
   );
 });
 
+test('a row that stands out is kept without noise, whatever the seed', () => {
+  const values = new Float32Array(8 * width);
+  values[0] = 100; // kept: a square of 7 σ², and 4 σ² is a source row's
+  const spread = (seed: number) =>
+    spreadRows({ values, ids: ids(8) }, width, { variance: 1, scale: 1, random: new Random(seed) });
+  expect(spread(0).slice(0, width)).toEqual(spread(1).slice(0, width));
+  expect(spread(0).slice(width)).not.toEqual(spread(1).slice(width));
+});
+
 test('other rows of the matrix are copied; one seed gives one result, another seed another', () => {
   const values = Float32Array.from({ length: 5 * width }, (_, e) => Math.sin(e));
   const rows = { values, ids: Int32Array.of(0, 3, 4) };
