@@ -9,10 +9,11 @@
  *     rowᵢ ← kᵢ + √(vᵢ / v̄) zᵢ V diag(√(σ² − min(λ, σ²))) Vᵀ           z normal, v̄ the mean of vᵢ
  *
  * with m and V diag(λ) Vᵀ the mean and the covariance of the translated rows (d columns) and σ² the source rows'
- * variance about their mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε of
- * what the text says in each row, and ε of the mean of all source rows, which m takes away: rows are divided by 1 − ε
- * first. Rows of the result have mean 0, covariance σ² I and the same square: distinct, on the source's scale, and the
- * less noisy the more their text says. Where the translation says nothing (λ = 0) they are the `random` baseline. Ours.
+ * variance about their mean, averaged over dimensions. A plan that was mixed with ε of the uniform coupling has 1 − ε
+ * of what the text says in each row, and ε of the mean of all source rows, which m takes away: rows are divided by
+ * 1 − ε first. Rows of the result have mean 0, covariance σ² I and, unless what is kept has more, the square d σ², all
+ * on average over the noise: distinct, on the source's scale, and the less noisy the more their text says. Where the
+ * translation says nothing (λ = 0) they are the `random` baseline. Ours.
  */
 import { Random } from '../engine/index.ts';
 import { symmetricEigen } from './eigen.ts';

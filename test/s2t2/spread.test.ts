@@ -71,7 +71,7 @@ test('identical rows are drawn again, normal with the requested variance, and sc
     }
 });
 
-test('a row takes the more noise the less of it is kept, none where enough is, and on average as much as before', () => {
+test('a row takes the more noise the less of it is kept, none where enough is, and the mean square is 1', () => {
   fc.assert(
     fc.property(cases, ({ n, variance, values }) => {
       const { kept } = isotropicParts({ values, ids: ids(n) }, width, variance);
