@@ -39,22 +39,29 @@ const duration = (seconds: number): string => {
 };
 
 /**
- * Work done by this process: what an earlier one had done before a resume counts neither for rate nor for time left.
+ * Work done by this process from its first report on: what an earlier one had done before a resume counts neither for
+ * rate nor for time left, nor does the time until that report, which cannot be told from it.
  */
 class Meter {
-  readonly #started = performance.now();
-  #earlier: number | null = null;
+  #started: number;
+  #earlier: number | null;
+
+  constructor(earlier: number | null = null) {
+    this.#started = performance.now();
+    this.#earlier = earlier;
+  }
 
   /** Units a second, NaN before any are done. */
   rate(done: number): number {
-    this.#earlier ??= done;
+    if (this.#earlier === null) [this.#earlier, this.#started] = [done, performance.now()];
     const rate = (done - this.#earlier) / ((performance.now() - this.#started) / 1000);
     return rate > 0 ? rate : Number.NaN;
   }
 
-  /** Takes work as done that this process did not do. */
-  skip(work: number): void {
+  /** Takes work as done that this process did not do, and milliseconds as spent on something else. */
+  skip(work: number, time = 0): void {
     this.#earlier = (this.#earlier ?? 0) + work;
+    this.#started += time;
   }
 }
 
@@ -80,18 +87,19 @@ export function progressBar(label: string, total: number, unit: string): Progres
 /** Shows the progress of a run of `total` units of work, stage by stage. */
 export function runProgress(total: number): RunProgress {
   if (hidden) return { stage: () => nothing, stop() {} };
-  const run = new Meter();
+  let meterOfRun: Meter | undefined; // from the first stage on: what was prepared before it is not done again
   const line = openLine(total, 'run ');
-  run.rate(0);
   let before = 0; // work of finished stages
   return {
     stage(label, stageTotal, unit, weight = 1) {
       const meter = new Meter();
+      const run = (meterOfRun ??= new Meter(0));
+      const opened = performance.now();
       let isFirst = true;
       let done = 0;
       return {
         update(now, note = '') {
-          if (isFirst) run.skip(weight * (now > 0 && now < stageTotal ? now : 0));
+          if (isFirst && now < stageTotal) run.skip(weight * now, performance.now() - opened);
           isFirst = false;
           done = now;
           const work = Math.min(total, before + weight * now);

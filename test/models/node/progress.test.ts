@@ -38,8 +38,8 @@ describe('progress in plain lines', () => {
     bar.stop();
     expect(written).toEqual([
       'work  0%  loss 7\n',
-      'work  11%  100 tokens/s  1 min 29 s left  loss 6\n',
-      'work  100%  833 tokens/s  0 s left\n',
+      'work  11%  110 tokens/s  1 min 21 s left  loss 6\n',
+      'work  100%  909 tokens/s  0 s left\n',
     ]);
   });
 
@@ -89,10 +89,27 @@ describe('progress of a run', () => {
     training.stop();
     expect(written).toEqual([
       'source.finetune 33%  run 40%\n',
-      'source.finetune 50%  run 55%  33 s left  5 tokens/s  loss 2\n',
-      'source.finetune 100%  run 100%  0 s left  18 tokens/s\n',
+      'source.finetune 50%  run 55%  30 s left  5 tokens/s  loss 2\n',
+      'source.finetune 100%  run 100%  0 s left  20 tokens/s\n',
     ]);
   });
+});
+
+test('neither what is prepared before a stage nor its first report counts as slow work', () => {
+  const written: string[] = [];
+  let now = 0;
+  vi.spyOn(process.stderr, 'write').mockImplementation(text => written.push(String(text)) > 0);
+  vi.spyOn(performance, 'now').mockImplementation(() => now);
+  const run = runProgress(1000);
+  now += 60_000;
+  const scoring = run.stage('fvt before', 100, 'tokens');
+  now += 20_000;
+  scoring.update(20);
+  now += 10_000;
+  scoring.update(50);
+  vi.restoreAllMocks();
+  // 30 in ten seconds, and 950 are left.
+  expect(written).toEqual(['fvt before 20%  run 2%\n', 'fvt before 50%  run 5%  5 min 17 s left  3 tokens/s\n']);
 });
 
 test('the bar fits the terminal: parts are left out from the end', () => {
