@@ -110,7 +110,7 @@ function spectrum(X: Float64Array, n: number, d: number): { values: Float64Array
   const negligible = 1e-13 * Math.max(...values);
   for (let j = 0; j < k; j++)
     for (let i = 0; i < k; i++) {
-      const u = eigen.vectors[i * k + j];
+      const u = eigen.vectors[j * k + i];
       if (!few) vectors[j * d + i] = u;
       else if (values[j] > negligible) {
         const scale = u / Math.sqrt(n * values[j]);

@@ -1,4 +1,4 @@
-/** Jacobi's rotations against the definition of eigenvalues, on matrices of any rank. */
+/** The eigenvalues of a symmetric matrix against the definition of eigenvalues, on matrices of any rank. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { symmetricEigen } from '../../s2t2/eigen.ts';
@@ -24,10 +24,10 @@ test('A = V diag(λ) Vᵀ with orthonormal V', () => {
         for (let b = 0; b < d; b++) {
           let [product, inner] = [0, 0];
           for (let k = 0; k < d; k++) {
-            product += vectors[a * d + k] * values[k] * vectors[b * d + k];
-            inner += vectors[k * d + a] * vectors[k * d + b];
+            product += vectors[k * d + a] * values[k] * vectors[k * d + b];
+            inner += vectors[a * d + k] * vectors[b * d + k];
           }
-          // Entries up to 6, a few sweeps of d² / 2 rotations of two roundings each.
+          // Entries up to 6, d reflections and a few times d² rotations of as many roundings each.
           expect(Math.abs(product - matrix[a * d + b])).toBeLessThan(6 * d ** 3 * 2 ** -46);
           expect(Math.abs(inner - (a === b ? 1 : 0))).toBeLessThan(d ** 3 * 2 ** -46);
         }
@@ -38,4 +38,18 @@ test('A = V diag(λ) Vᵀ with orthonormal V', () => {
 test('a 2×2 matrix by its characteristic polynomial', () => {
   const { values } = symmetricEigen([2, 1, 1, 2], 2);
   expect([...values].sort()).toEqual([expect.closeTo(1, 14), expect.closeTo(3, 14)]);
+});
+
+test('a matrix with numbers that are not finite gives NaN, and ends', () => {
+  for (const x of [NaN, Infinity])
+    expect(symmetricEigen([1, x, 2, x, 1, x, 2, x, 3], 3).values.some(Number.isNaN)).toBe(true);
+});
+
+test('the eigenvalues of a path of 300 vertices', { timeout: 20_000 }, () => {
+  const d = 300;
+  const matrix = Float64Array.from({ length: d * d }, (_, e) => (Math.abs(Math.floor(e / d) - (e % d)) === 1 ? 1 : 0));
+  const values = symmetricEigen(matrix, d).values.sort();
+  values.forEach((lambda, k) =>
+    expect(Math.abs(lambda - 2 * Math.cos(((d - k) * Math.PI) / (d + 1)))).toBeLessThan(d * 2 ** -48),
+  );
 });
