@@ -53,6 +53,7 @@ export async function score(model: Transformer, sequences: Sequences, options: S
   const all = [...sequences];
   const scores = new Map<Sequence, Score>();
   for (const group of groupByLength(all, batchTokens)) {
+    await nextTurn();
     options.signal?.throwIfAborted();
     const batch = makeBatch(group);
     const losses = noGrad(() => scope(() => tokenLosses(model, batch, ends))); // (B·T)
@@ -69,7 +70,6 @@ export async function score(model: Transformer, sequences: Sequences, options: S
       scores.set(s, { nats, endNats: end, tokens: scoredTokens(s) - (endToken ? 1 : 0), bytes: s.bytes });
     });
     options.onProgress?.(batch.tokens);
-    await nextTurn();
   }
   return all.map(s => scores.get(s)!);
 }

@@ -5,6 +5,7 @@
  */
 import { noGrad, Random, scope, tensor, type Tensor } from '../engine/index.ts';
 import { initTransformer } from '../models/init.ts';
+import { nextTurn } from '../models/turn.ts';
 import { assemble, disposeModel, parameters, type Ends, type Transformer } from '../models/weights.ts';
 import { changedHead, hasFrequencies, headChange } from './frequencies.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
@@ -260,6 +261,7 @@ async function spreadModel(
   const { targetIds, sourceIds } = tokenMap(source.tokenizer, target);
   const { width } = source.model.config;
   const spread = async (end: keyof Ends): Promise<Tensor> => {
+    await nextTurn(); // an end of a wide model takes seconds
     const from = (await source.model[end].data()) as Float32Array;
     const variance = rowVariance(width);
     for (const id of sourceIds) variance.add(from.subarray(id * width, (id + 1) * width));

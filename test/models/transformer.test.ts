@@ -250,6 +250,20 @@ describe('score', () => {
     });
   });
 
+  test('hears what came before its first batch, and between two', async () => {
+    const sequences: Sequence[] = [3, 9, 5].map(n => ({ ids: idsOf(n), bytes: n }));
+    for (const batches of [0, 1, 2]) {
+      const stop = new AbortController();
+      const abort = () => setImmediate(() => stop.abort(new Error('stopped')));
+      let seen = 0;
+      if (batches === 0) abort();
+      const onProgress = () => void (++seen === batches && abort());
+      const scoring = score(model, sequences, { batchTokens: 1, signal: stop.signal, onProgress });
+      await expect(scoring).rejects.toThrow('stopped');
+      expect(seen).toBe(batches);
+    }
+  });
+
   test('leaves out what is context only', async () => {
     const ids = idsOf(12);
     const [whole, start, rest] = await score(
