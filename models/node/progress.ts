@@ -46,6 +46,7 @@ class Meter {
   #started: number;
   #earlier: number | null;
 
+  /** `earlier`: the work already done; null, the work of the first report. */
   constructor(earlier: number | null = null) {
     this.#started = performance.now();
     this.#earlier = earlier;

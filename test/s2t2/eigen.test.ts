@@ -1,4 +1,4 @@
-/** The eigenvalues of a symmetric matrix against the definition of eigenvalues, on matrices of any rank. */
+/** Eigenvalues and eigenvectors against their definition, on symmetric matrices of any rank. */
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { symmetricEigen } from '../../s2t2/eigen.ts';
