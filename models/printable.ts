@@ -66,3 +66,6 @@ export function cutToColumns(text: string, most: number): string {
   }
   return `${cut}…`;
 }
+
+/** "1 text", "3,000 texts": how many of a thing whose plural ends in s. */
+export const counted = (n: number, unit: string): string => `${n.toLocaleString('en')} ${unit}${n === 1 ? '' : 's'}`;

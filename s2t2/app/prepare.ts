@@ -6,7 +6,7 @@ import { getBackend } from '../../engine/index.ts';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import { UserError } from '../../models/errors.ts';
 import { sumOver } from '../../models/sequences.ts';
-import { sha256, sha256Of } from '../../models/sha256.ts';
+import { sha256, sha256Large, sha256Of } from '../../models/sha256.ts';
 import { extendBPE, isExtension, trainBPEAsync, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
 import { utf8 } from '../../models/utf8.ts';
@@ -205,6 +205,6 @@ export const describeUnknown = ({ tokens, texts, first }: Unknown, what: string,
 async function modelHash({ model, tokenizer }: LanguageModel): Promise<string> {
   const parts = [JSON.stringify(model.config), tokenizer.hash];
   for (const weight of Object.values(parameters(model)))
-    parts.push(sha256(new Uint8Array((await weight.data()).buffer)));
+    parts.push(await sha256Large(new Uint8Array((await weight.data()).buffer)));
   return sha256(parts.join(' '));
 }

@@ -5,6 +5,7 @@
  * dropped is counted and never silent.
  */
 import { UserError } from '../../models/errors.ts';
+import { counted } from '../../models/printable.ts';
 import type { Document, DocumentReader, Sink } from './document.ts';
 import { type Alphabet, fastaReader } from './fasta.ts';
 import { detectFormat, headBytes, type CorpusFormat } from './format.ts';
@@ -186,21 +187,21 @@ export class CorpusReader {
     if (lines === 0) throw new UserError(`${path}: is empty; give a file with text or sequences`);
     if (seen === 0) throw new UserError(`${path}: holds no document; ${this.format} needs ${UNITS[this.format!]}`);
     if (seen === skipped.empty)
-      throw new UserError(`${path}: all of its ${seen} documents are empty; give a file with text or sequences`);
+      throw new UserError(`${path}: ${counted(seen, 'document')}, all empty; give a file with text or sequences`);
     if (seen === skipped.empty + skipped.stops)
-      throw new UserError(`${path}: all of its ${seen} sequences are empty or have a "*" inside`);
+      throw new UserError(`${path}: ${counted(seen, 'sequence')}, all empty or with "*" inside`);
     if (documents === 0)
       throw new UserError(
-        `${path}: none of its ${seen} documents is ${minLength} to ${maxLength} long (${skipped.tooShort} ` +
-          `are shorter, ${skipped.tooLong} longer); change the limits`,
+        `${path}: ${counted(seen, 'document')}, none ${minLength} to ${maxLength} long (${skipped.tooShort} shorter, ` +
+          `${skipped.tooLong} longer); change the limits`,
       );
   }
 }
 
 const NAMES: Readonly<Record<CorpusFormat, readonly [string, string]>> = {
-  fasta: ['FASTA', 'sequences'],
-  text: ['plain text', 'texts'],
-  jsonl: ['JSON Lines', 'texts'],
+  fasta: ['FASTA', 'sequence'],
+  text: ['plain text', 'text'],
+  jsonl: ['JSON Lines', 'text'],
 };
 
 /** The summary in one line: format, counts, what was left out and why. */
@@ -216,11 +217,11 @@ export function describeCorpus({ path, format, documents, skipped, gaps, finalSt
   const total = reasons.reduce((n, [k]) => n + k, 0);
   const because = reasons.filter(([n]) => n > 0).map(([n, reason]) => `${count(n)} ${reason}`);
   const dropped = [
-    ...(gaps > 0 ? [`${count(gaps)} gap characters`] : []),
-    ...(finalStops > 0 ? [`"*" at ${count(finalStops)} ends`] : []),
+    ...(gaps > 0 ? [counted(gaps, 'gap character')] : []),
+    ...(finalStops > 0 ? [`"*" at ${counted(finalStops, 'end')}`] : []),
   ];
   return [
-    `${path}: ${name}, ${count(documents)} ${unit}`,
+    `${path}: ${name}, ${counted(documents, unit)}`,
     ...(total > 0 ? [`${count(total)} skipped (${because.join(', ')})`] : []),
     ...(dropped.length > 0 ? [`${dropped.join(' and ')} dropped`] : []),
   ].join(', ');

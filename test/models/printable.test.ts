@@ -2,7 +2,15 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { oneLine, show } from '../../models/errors.ts';
-import { columnsOf, cutToColumns, printable, printableJson, printableLines, visible } from '../../models/printable.ts';
+import {
+  columnsOf,
+  counted,
+  cutToColumns,
+  printable,
+  printableJson,
+  printableLines,
+  visible,
+} from '../../models/printable.ts';
 
 /** Text with what terminals and pages stumble over. */
 const hostile = fc
@@ -96,4 +104,11 @@ describe('columns', () => {
       }),
     );
   });
+});
+
+test('a count has the plural of its unit, but for one', () => {
+  const law = fc.property(fc.nat(), n => {
+    expect(counted(n, 'text')).toBe(`${n.toLocaleString('en')} ${n === 1 ? 'text' : 'texts'}`);
+  });
+  fc.assert(law, { examples: [[0], [1], [2], [1000]] });
 });

@@ -6,6 +6,7 @@ import { getBackend, Random } from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
 import { loadModel, loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { explain, sha256File } from '../../../models/node/files.ts';
+import { counted } from '../../../models/printable.ts';
 import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
@@ -77,7 +78,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const domain = { ...split, ...withValidation(split.train, flags), format };
   const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
   log(
-    `${getBackend().describe()}\n${domain.train.length} training texts, ` +
+    `${getBackend().describe()}\n${counted(domain.train.length, 'training text')}, ` +
       `${domain.validation ? `${domain.validation.length} for validation, ` : ''}${domain.test.length} held out; ` +
       `results go to ${flags.out}`,
   );

@@ -1,5 +1,6 @@
 /** The documents of a file in memory, plain or gzipped, by the parsers that the command line has. */
 import { UserError } from '../../../models/errors.ts';
+import { counted } from '../../../models/printable.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import { checkUnpacked, CorpusReader, isGzip, magicBytes, type CorpusFormat } from '../../corpus/index.ts';
 import type { DroppedFile } from '../protocol.ts';
@@ -31,9 +32,9 @@ export async function readDocuments({ name, file }: DroppedFile, limitBytes: num
   const { format, skipped, gaps } = reader.summary;
   const notes = [
     more && `${name} holds more text than is used; the slider sets the limit`,
-    skipped.empty > 0 && `${skipped.empty} empty documents were left out`,
-    skipped.stops > 0 && `${skipped.stops} sequences with a "*" inside were left out`,
-    gaps > 0 && `${gaps} gap characters were dropped from sequences`,
+    skipped.empty > 0 && `left out: ${counted(skipped.empty, 'empty document')}`,
+    skipped.stops > 0 && `left out: ${counted(skipped.stops, 'sequence')} with "*" inside`,
+    gaps > 0 && `dropped from sequences: ${counted(gaps, 'gap character')}`,
   ].filter(note => note !== false);
   return { format, texts, notes };
 }

@@ -46,7 +46,7 @@ test('lengths filter and are counted', async () => {
     finalStops: 1,
   });
   expect(await refusal(readCorpus(path, { minLength: 9 }))).toBe(
-    `${path}: none of its 6 documents is 9 to Infinity long (4 are shorter, 0 longer); change the limits`,
+    `${path}: 6 documents, none 9 to Infinity long (4 shorter, 0 longer); change the limits`,
   );
 });
 
@@ -59,7 +59,7 @@ describe('an error', () => {
     ['blank.txt', '\n \n', ': holds no document; text needs a line with text'],
     ['blank.jsonl', '\n \n', ': holds no document; jsonl needs a line with an object'],
     ['blank', '\n \n', ': holds no document; text needs a line with text'],
-    ['names.fa', '>a\n>b\n', ': all of its 2 documents are empty; give a file with text or sequences'],
+    ['names.fa', '>a\n>b\n', ': 2 documents, all empty; give a file with text or sequences'],
   ];
   test.each(cases)('for %s', async (name, content, message) => {
     const path = await file(name, content);

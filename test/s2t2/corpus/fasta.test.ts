@@ -59,9 +59,9 @@ test('a record with a "*" inside is left out and counted, an end marked by one i
   ]);
   expect([corpus.skipped.stops, corpus.finalStops]).toEqual([4, 1]);
   expect(describeCorpus({ ...corpus, documents: 2 })).toBe(
-    `${path}: FASTA, 2 sequences, 4 skipped (4 with "*" inside), "*" at 1 ends dropped`,
+    `${path}: FASTA, 2 sequences, 4 skipped (4 with "*" inside), "*" at 1 end dropped`,
   );
-  expect(await refusal(read('>a\nM*K\n>b\n\n'))).toBe(`${path}: all of its 2 sequences are empty or have a "*" inside`);
+  expect(await refusal(read('>a\nM*K\n>b\n\n'))).toBe(`${path}: 2 sequences, all empty or with "*" inside`);
 });
 
 test('names: the first word, or where the record begins', async () => {

@@ -117,8 +117,8 @@ test('a requested format is used, whatever the content', async () => {
 
 test('one line says what a corpus is and what was skipped', async () => {
   expect((await read('>a\nM-K*\n>b\n>c\nM*K\n>d\nMKVLAAG\n', { maxLength: 5 })).said).toBe(
-    'a: FASTA, 1 sequences, 3 skipped (1 empty, 1 too long, 1 with "*" inside), 1 gap characters and "*" at 1 ' +
-      'ends dropped',
+    'a: FASTA, 1 sequence, 3 skipped (1 empty, 1 too long, 1 with "*" inside), 1 gap character and "*" at 1 end ' +
+      'dropped',
   );
   expect((await read('one\n\ntwo\n')).said).toBe('a: plain text, 2 texts');
   expect((await read(`${'{"text": "a"}\n'.repeat(1234)}`)).said).toBe('a: JSON Lines, 1,234 texts');
