@@ -1,7 +1,7 @@
 /**
  * A published model adapted to a bundled domain, fairly: each method's rate is the best of those tried on validation
- * data at a small budget, by factors of two until the best lies between two others; with it the method trains on the
- * whole budget and meets the test data once.
+ * data at a small budget, by factors of two until the best lies between two others (or `--only-rates`); with it the
+ * method trains on the whole budget and meets the test data once.
  *
  *     npm run bench:real -- --model smollm2.gguf --domain proteins     trains the missing cells
  *     npm run bench:real -- --table                                    the table of finished cells
@@ -50,6 +50,7 @@ interface Flags {
   readonly domain: string;
   readonly methods: string;
   readonly rates: string;
+  readonly onlyRates?: true;
   readonly bodyRate: number;
   readonly gridTokens: number;
   readonly tokens: number;
@@ -149,16 +150,23 @@ function table(cells: readonly Finished[], domain: string): string {
   ].join('\n\n');
 }
 
-/** The rate of the lowest figure: of `rates`, and from there by factors of two until both its neighbours are higher. */
-async function bestRate(rates: readonly number[], figureAt: (rate: number) => Promise<number>): Promise<number> {
+/**
+ * The rate of the lowest figure: of `rates` and, where the search goes `beyond`, from there by factors of two until
+ * both its neighbours are higher.
+ */
+async function bestRate(
+  rates: readonly number[],
+  beyond: boolean,
+  figureAt: (rate: number) => Promise<number>,
+): Promise<number> {
   const figures = new Map<number, number>();
   for (const rate of rates) figures.set(rate, await figureAt(rate));
   for (;;) {
     const tried = [...figures.keys()].toSorted((a, b) => a - b);
     const best = tried.reduce((a, b) => (figures.get(b)! < figures.get(a)! ? b : a));
-    const beyond = best === tried[0] ? best / 2 : best === tried.at(-1) ? best * 2 : null;
-    if (beyond === null) return best;
-    figures.set(beyond, await figureAt(beyond));
+    const next = best === tried[0] ? best / 2 : best === tried.at(-1) ? best * 2 : null;
+    if (next === null || !beyond) return best;
+    figures.set(next, await figureAt(next));
   }
 }
 
@@ -179,7 +187,8 @@ async function main(flags: Flags): Promise<void> {
     const bitsAt = async (method: string, rate: number): Promise<number> =>
       (await finish({ ...common, method, split: 'validation', tokens: flags.gridTokens, rate })).finetuned;
     for (const method of names) {
-      const rate = await bestRate(flags.rates.split(',').map(Number), rate => bitsAt(method, rate));
+      const rates = flags.rates.split(',').map(Number);
+      const rate = await bestRate(rates, !flags.onlyRates, rate => bitsAt(method, rate));
       await finish({ ...common, method, split: 'test', tokens: flags.tokens, rate });
     }
   }
@@ -192,6 +201,7 @@ await new Command('bench:real')
   .option('--domain <name>', 'bundled domain', 'proteins')
   .option('--methods <names>', 'rows', 'fvt-spread,truncated,fvt,s2t2,source,random,paper')
   .option('--rates <list>', 'peak learning rates to begin with', '4e-3,8e-3')
+  .option('--only-rates', 'try no others where the best of them is the first or the last')
   .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.5)
   .option('--grid-tokens <n>', 'budget of a cell of the grid', Number, 30000)
   .option('--tokens <n>', 'budget of a row', Number, 150000)
