@@ -1,7 +1,7 @@
 /**
- * `npm run bench:paired -- RUN ROW`: bits per byte of every row of a run less those of one of them, paired over texts.
- * RUN is a directory of `adapt`, `start` or `paper`. README quotes it for `npm start`:
- * `npm run bench:paired -- runs/proteins fvt-spread`.
+ * `npm run bench:paired -- RUN ROW`: bits per byte of every row of a run less those of one of them, paired over texts
+ * and, where there are several, seeds. RUN is a directory of `adapt`, `start` or `paper`. README quotes it for
+ * `npm start`: `npm run bench:paired -- runs/proteins fvt-spread`.
  */
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';

@@ -35,7 +35,10 @@ interface Cell {
   readonly bodyRate: number;
 }
 
-interface Finished extends Cell, TextScores {
+interface Finished extends Cell {
+  /** −ln p of every text that was scored, and its bytes. */
+  readonly nats: readonly number[];
+  readonly bytes: readonly number[];
   /** Bits per byte. */
   readonly frozen: number | null;
   readonly finetuned: number;
@@ -111,7 +114,10 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
 
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
   const row = results.methods.find(m => m.name === cell.method)!;
-  const { nats, bytes } = await finetunedScores(out, cell.method);
+  const {
+    nats: [nats],
+    bytes,
+  } = await finetunedScores(out, cell.method);
   await rm(join(out, 'work'), { recursive: true });
   await rm(join(out, 'model'), { recursive: true, force: true });
   return {
@@ -127,6 +133,8 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
   };
 }
 
+const scoresOf = ({ nats, bytes }: Finished): TextScores => ({ nats: [nats], bytes });
+
 function table(cells: readonly Finished[], domain: string): string {
   const tested = cells.filter(c => c.split === 'test' && c.domain === domain);
   const own = tested.find(c => c.method === 's2t2');
@@ -135,7 +143,7 @@ function table(cells: readonly Finished[], domain: string): string {
       c.method,
       c.frozen?.toFixed(3) ?? '',
       c.finetuned.toFixed(3),
-      own && c !== own ? pairedDifference(c, own) : '',
+      own && c !== own ? pairedDifference(scoresOf(c), scoresOf(own)) : '',
       c.tokensPerByte.toFixed(3),
       String(c.rate),
       String(c.seconds),

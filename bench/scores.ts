@@ -7,9 +7,9 @@ import { loadDomain } from '../s2t2/app/data/domains.ts';
 import { Bootstrap } from '../s2t2/app/paper/statistics.ts';
 import { cutAll } from '../s2t2/corpus/index.ts';
 
-/** −ln p and bytes of every held-out text. */
+/** −ln p of every held-out text, for each seed, and its bytes. */
 export interface TextScores {
-  readonly nats: readonly number[];
+  readonly nats: readonly (readonly number[])[];
   readonly bytes: readonly number[];
 }
 
@@ -19,7 +19,7 @@ export async function finetunedScores(run: string, row: string): Promise<TextSco
     record: { scores: { nats: number; bytes: number }[] };
   };
   const { scores } = file.record;
-  return { nats: scores.map(s => s.nats), bytes: scores.map(s => s.bytes) };
+  return { nats: [scores.map(s => s.nats)], bytes: scores.map(s => s.bytes) };
 }
 
 interface Cell {
@@ -30,7 +30,7 @@ interface Cell {
   };
 }
 
-/** Scores after finetuning of every row of a table that `paper` made of one bundled domain, of the lowest seed. */
+/** Scores after finetuning of every row of a table that `paper` made of one bundled domain, in the order of seeds. */
 export async function tableScores(run: string): Promise<Map<string, TextScores>> {
   const read = async <T>(...names: string[]) => JSON.parse(await readFile(join(run, ...names), 'utf8')) as T;
   const { domain } = await read<{ domain: { name: string } }>('results.json');
@@ -41,21 +41,20 @@ export async function tableScores(run: string): Promise<Map<string, TextScores>>
   for (const { record } of cells.toSorted((a, b) => a.record.settings.seed - b.record.settings.seed)) {
     const name = record.key.replace(/ \d+$/, '');
     const { after: nats, row } = record.result;
-    if (rows.has(name)) continue;
     const bytes = cutAll(test, record.settings.maxBytes).slice(0, nats.length).map(utf8Length);
     const sum = (all: readonly number[]) => all.reduce((a, b) => a + b, 0);
     if (Math.abs(sum(nats) / Math.LN2 / sum(bytes) - row.after.bitsPerByte) > 1e-9)
       throw new Error(`bench: ${run} was not made of the bundled domain '${domain.name}'`);
-    rows.set(name, { nats, bytes });
+    rows.set(name, { nats: [...(rows.get(name)?.nats ?? []), nats], bytes });
   }
   return rows;
 }
 
 export const isTable = (run: string): boolean => existsSync(join(run, 'test/cells'));
 
-/** Bits per byte of a row less those of another, with the 95 % interval of a bootstrap over texts. */
+/** Bits per byte of a row less those of another, with the 95 % interval of a bootstrap over texts and seeds. */
 export function pairedDifference(row: TextScores, other: TextScores): string {
-  const { mean, low, high } = new Bootstrap(other.bytes, 1).difference([row.nats], [other.nats]);
+  const { mean, low, high } = new Bootstrap(other.bytes, other.nats.length).difference(row.nats, other.nats);
   const signed = (x: number) => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`;
   return `${signed(mean)} [${signed(low)}, ${signed(high)}]`;
 }
