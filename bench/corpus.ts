@@ -51,6 +51,13 @@ const stages: Readonly<Record<string, (path: string, kind: Kind, clock: Clock) =
     await train(texts, kind);
     return texts.reduce((n, text) => n + utf8Length(text), 0);
   },
+  /** A tokenizer for the whole file, from a sample of it. */
+  async 'read, sample, train'(path, kind, clock) {
+    clock.restart();
+    const sample = await sampleOf(path, sampleBytes);
+    await train(sample.texts, kind);
+    return sample.total;
+  },
 };
 
 async function sampleOf(path: string, bytes: number): Promise<TextSample> {
