@@ -45,7 +45,7 @@ export function trained(model: Transformer, { seed, train = 'all', lora = loraDe
 }
 
 /** The width of the models that rates are given for: the bundled one's. */
-const ratedWidth = 160;
+export const ratedWidth = 160;
 
 /**
  * The share of the learning rate that a parameter takes: what lies between the ends learns at its own. A step of Adam

@@ -16,6 +16,7 @@ import type { FloatDType } from '../../models/config.ts';
 import { carriedOver } from '../../models/node/carried.ts';
 import { saveModel } from '../../models/node/checkpoint.ts';
 import { withTemplate } from '../../models/roles.ts';
+import type { TransformerConfig } from '../../models/transformer-config.ts';
 import type { Transformer } from '../../models/weights.ts';
 import { adaptedCard, describeSource } from './card.ts';
 import * as v from 'valibot';
@@ -40,6 +41,7 @@ import { fingerprintOf, prepare, type Domain, type Prepared, type TargetOptions 
 import { readSealed, writeSealed } from './records.ts';
 import { rowSchema } from './results.ts';
 import { cyclesOf, type Rates, type Settings } from '../settings.ts';
+import { ratedWidth } from '../trained.ts';
 import { isExtension } from '../translate.ts';
 
 /** A run of `adapt`: model, texts, settings, rows, and where they go. */
@@ -88,6 +90,16 @@ export interface Adapted {
   readonly target: Tokenizer;
   readonly plan: Plan | null;
 }
+
+/**
+ * The rows of a run where nobody names any: the source, and the start that finetunes best. Models like the bundled one
+ * gain from rows that are spread; a published one, as far as it was measured, can read its own rows and had better keep
+ * them (README.md of s2t2/, SmolLM2).
+ */
+export const defaultRows = ({ width }: Pick<TransformerConfig, 'width'>): string[] => [
+  'source',
+  width > ratedWidth ? 'fvt' : 'fvt-spread',
+];
 
 /** @throws UserError for a row that is not a method, or a model to save that is not among the rows. */
 export function checkRows({ methods: names, save }: Pick<Adaptation, 'methods' | 'save'>): void {

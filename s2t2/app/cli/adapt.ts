@@ -9,9 +9,10 @@ import { explain, sha256File } from '../../../models/node/files.ts';
 import { counted } from '../../../models/printable.ts';
 import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
-import { methods } from '../../methods.ts';
+import { methods as allMethods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
-import { adapt, checkRows } from '../adapt.ts';
+import { ratedWidth } from '../../trained.ts';
+import { adapt, checkRows, defaultRows } from '../adapt.ts';
 import { fitMemory, parkingFor } from '../memory.ts';
 import { targetSizes } from '../prepare.ts';
 import { dataFolder } from '../data/tools.ts';
@@ -38,7 +39,8 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
   readonly testShare: number;
   readonly out: string;
   readonly dtype?: keyof typeof dtypes;
-  readonly methods: readonly string[];
+  /** Missing: `defaultRows` of the model. */
+  readonly methods?: readonly string[];
   readonly maxTest?: number;
   readonly save?: string;
   readonly log?: string;
@@ -46,7 +48,8 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const { memoryLimit } = getBackend();
-  checkRows(flags);
+  let methods = flags.methods ?? [];
+  if (flags.methods) checkRows({ methods, save: flags.save });
   checkStandardInput({ '--data': flags.data, '--test': flags.test, '--keep': flags.keep });
   if (flags.evalTexts !== undefined && flags.evalEvery === undefined)
     throw new UserError('--eval-texts is for --eval-every N, the steps between two looks at them');
@@ -54,12 +57,17 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const source = await loadModel(flags.model, {
     // Before a weight is read: a run that will not fit ends here.
     parking: ({ config, tokenizer }) => {
+      if (!flags.methods) {
+        methods = defaultRows(config);
+        checkRows({ methods, save: flags.save });
+        log(`rows: ${methods.join(', ')}; --methods names others`);
+      }
       const v = tokenizer.ordinaryIds().length;
       fitMemory(
         {
           config,
           settings: settingsFrom(flags, v),
-          methods: flags.methods,
+          methods,
           v,
           ...(target.target
             ? targetSizes(tokenizer, target.target)
@@ -91,8 +99,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     source,
     domain,
     settings,
-    ratesFor: budget => ratesFrom(flags, flags.methods, budget),
-    methods: flags.methods,
+    ratesFor: budget => ratesFrom(flags, methods, budget),
+    methods,
     origin: { model: flags.model, data: flags.data, command: commandLine() },
     dtype: flags.dtype && dtypes[flags.dtype],
     out: flags.out,
@@ -198,7 +206,7 @@ export function addAdaptCommands(program: Command): void {
     .addOption(adaptedDType)
     .option('--out <dir>', 'run directory', 'runs/proteins')
     .option('--max-test <n>', 'maximum number of test sequences', whole(2), 100)
-    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
+    .option('--methods <names>', `rows of the table: ${Object.keys(allMethods).join(', ')}`, nameList, [
       'source',
       'random',
       'fvt',
@@ -235,10 +243,12 @@ export function addAdaptCommands(program: Command): void {
     )
     .addOption(requiredOption('--out <dir>', 'run directory'))
     .addOption(adaptedDType)
-    .option('--methods <names>', `rows of the table: ${Object.keys(methods).join(', ')}`, nameList, [
-      'source',
-      'fvt-spread',
-    ])
+    .option(
+      '--methods <names>',
+      `rows of the table: ${Object.keys(allMethods).join(', ')}; default: source, and fvt-spread, or fvt for a model wider ` +
+        `than ${ratedWidth}`,
+      nameList,
+    )
     .addOption(saveOption())
     .addOption(logOption())
     .action(runAdaptation);

@@ -13,6 +13,7 @@ import { sha256 } from '../../../models/sha256.ts';
 import { sha256File } from '../../../models/node/files.ts';
 import { parseTokenizerJson } from '../../../models/tokenizer/index.ts';
 import type { Results } from '../../../s2t2/cell.ts';
+import { defaultRows } from '../../../s2t2/app/adapt.ts';
 import type { Paper } from '../../../s2t2/app/paper/paper.ts';
 import { readCorpus } from '../../../s2t2/app/corpus.ts';
 import { explainPlan } from '../../../s2t2/explain.ts';
@@ -265,6 +266,21 @@ describe('the whole job', () => {
     expect([code, stderr.includes('Error')]).toEqual([0, false]);
     expect((await readdir(at('afresh'))).sort()).toEqual(['model', 'report.html', 'results.json', 'work']);
     expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual([]);
+  });
+
+  test('where no rows are named they are the source and the start for a model of its width', async () => {
+    expect([160, 161].map(width => defaultRows({ width }))).toEqual([
+      ['source', 'fvt-spread'],
+      ['source', 'fvt'],
+    ]);
+    const named = job(at('unnamed'), '--tokens', '1');
+    const unnamed = named.toSpliced(named.indexOf('--methods'), 2);
+    const { stderr, code } = await s2t2(unnamed);
+    expect([code, stderr]).toEqual([0, expect.stringContaining('rows: source, fvt-spread; --methods names others')]);
+    const { methods } = JSON.parse(await readFile(at('unnamed', 'results.json'), 'utf8')) as Results;
+    expect(methods.map(({ name }) => name)).toEqual(['uniform', 'order0', 'unigram', 'source', 'fvt-spread']);
+    const refused = await s2t2([...unnamed, '--save', 's2t2']);
+    expect([refused.code, refused.stderr]).toEqual([2, expect.stringContaining("no model of 's2t2' to save")]);
   });
 
   test('without a test file a part of the data is held out, and a part of the rest for validation', async () => {
