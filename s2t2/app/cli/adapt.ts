@@ -60,7 +60,6 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       if (!flags.methods) {
         methods = defaultRows(config);
         checkRows({ methods, save: flags.save });
-        log(`rows: ${methods.join(', ')}; --methods names others`);
       }
       const v = tokenizer.ordinaryIds().length;
       fitMemory(
@@ -90,6 +89,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       `${domain.validation ? `${domain.validation.length} for validation, ` : ''}${domain.test.length} held out; ` +
       `results go to ${flags.out}`,
   );
+  if (!flags.methods) log(`rows: ${methods.join(', ')}; --methods names others`);
   const {
     results,
     target: tokenizer,
@@ -245,8 +245,8 @@ export function addAdaptCommands(program: Command): void {
     .addOption(adaptedDType)
     .option(
       '--methods <names>',
-      `rows of the table: ${Object.keys(allMethods).join(', ')}; default: source, and fvt-spread, or fvt for a model wider ` +
-        `than ${ratedWidth}`,
+      `rows of the table: ${Object.keys(allMethods).join(', ')}; default: source, and fvt-spread, or fvt for a ` +
+        `model wider than ${ratedWidth}`,
       nameList,
     )
     .addOption(saveOption())
