@@ -1,6 +1,6 @@
 /**
- * How a source model cuts the tokens of a domain, and whether it knows the pieces: what decides whether rows had better
- * stay as they are or be spread (s2t2/README.md).
+ * How a source model cuts the tokens of a domain, and whether it knows the pieces: what may decide whether rows had
+ * better stay as they are or be spread (s2t2/README.md).
  *
  *     npm run bench:pieces -- [--model FILE_OR_DIRECTORY] [DOMAIN…]
  *

@@ -99,7 +99,7 @@ const fvt: Method = {
 
 /**
  * The same rows, spread to the source's scale (`spread.ts`), with a head that knows frequencies (`frequencies.ts`): the
- * start that ends lowest where everything is finetuned. It learns nothing.
+ * start that ends lowest where a model like the bundled one is finetuned. It learns nothing.
  */
 const fvtSpread: Method = {
   name: 'fvt-spread',

@@ -91,7 +91,7 @@ export const presets = {
   },
 } as const satisfies Readonly<Record<string, Form>>;
 
-/** Chosen on validation data: README.md in this folder has the figures. */
+/** Chosen on validation data: data/results.md has the figures. */
 export const defaults: Omit<Settings, 'alpha'> = {
   seed: 0,
   vocabSize: 512,

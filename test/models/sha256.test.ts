@@ -1,3 +1,4 @@
+/** SHA-256, in JavaScript and by the host, against that of Node. */
 import fc from 'fast-check';
 import { createHash } from 'node:crypto';
 import { afterEach, expect, test, vi } from 'vitest';

@@ -48,8 +48,7 @@ interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {
 
 async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const { memoryLimit } = getBackend();
-  let methods = flags.methods ?? [];
-  if (flags.methods) checkRows({ methods, save: flags.save });
+  if (flags.methods) checkRows({ methods: flags.methods, save: flags.save });
   checkStandardInput({ '--data': flags.data, '--test': flags.test, '--keep': flags.keep });
   if (flags.evalTexts !== undefined && flags.evalEvery === undefined)
     throw new UserError('--eval-texts is for --eval-every N, the steps between two looks at them');
@@ -57,10 +56,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   const source = await loadModel(flags.model, {
     // Before a weight is read: a run that will not fit ends here.
     parking: ({ config, tokenizer }) => {
-      if (!flags.methods) {
-        methods = defaultRows(config);
-        checkRows({ methods, save: flags.save });
-      }
+      const methods = flags.methods ?? defaultRows(config);
+      checkRows({ methods, save: flags.save });
       const v = tokenizer.ordinaryIds().length;
       fitMemory(
         {
@@ -77,6 +74,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       return parkingFor(config, memoryLimit);
     },
   });
+  const methods = flags.methods ?? defaultRows(source.model.config);
   const { texts, format } = await readWithNotice(flags.data, flags);
   const split =
     flags.test === undefined

@@ -185,7 +185,7 @@ describe.each(familyNames)('%s', family => {
       tied: false,
       text: '<s>MKVLAAG',
       again: [...ids],
-      special: targetTokenizer.specialTokens,
+      special: { bos: 0, eos: 1, pad: 2, unk: 3 },
       generation: { bos_token_id: 0, eos_token_id: 1, pad_token_id: 2 },
     });
   });
