@@ -26,6 +26,7 @@ import { finetunedScores, pairedDifference, type TextScores } from './scores.ts'
 interface Cell {
   readonly model: string;
   readonly domain: string;
+  /** A method, and options of `adapt` that it is run with: 's2t2 --spread isotropic'. */
   readonly method: string;
   readonly split: 'validation' | 'test';
   /** Training budget. */
@@ -87,12 +88,13 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
     .map((text, i) => (isSequence ? `>${i}\n${text}\n` : `${JSON.stringify({ text })}\n`));
   await writeFile(held, lines.join(''));
   const data = dataFolder(`${cell.domain}.train.${isSequence ? 'fasta' : 'jsonl'}.gz`);
+  const [method, ...more] = cell.method.split(' ');
   const options = {
     model: flags.model,
     data,
     test: held,
     out,
-    methods: cell.method,
+    methods: method,
     tokens: cell.tokens,
     rate: cell.rate,
     'body-rate': cell.bodyRate,
@@ -100,6 +102,7 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
   };
   const cli = fileURLToPath(new URL('../s2t2/app/cli.js', import.meta.url));
   const args = Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]);
+  args.push(...more);
   if (flags.threads !== undefined) args.unshift('--threads', flags.threads);
   const child = spawn(process.execPath, ['--import', peakHook, cli, 'adapt', ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -113,11 +116,11 @@ async function run(cell: Cell, flags: Flags): Promise<Finished> {
   if (code !== 0) throw new Error(`bench: ${keyOf(cell)} ended with code ${String(code)}; the same command resumes`);
 
   const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
-  const row = results.methods.find(m => m.name === cell.method)!;
+  const row = results.methods.find(m => m.name === method)!;
   const {
     nats: [nats],
     bytes,
-  } = await finetunedScores(out, cell.method);
+  } = await finetunedScores(out, method);
   await rm(join(out, 'work'), { recursive: true });
   await rm(join(out, 'model'), { recursive: true, force: true });
   return {
@@ -207,7 +210,11 @@ await new Command('bench:real')
   .description('A published model adapted to a bundled domain: rates by a grid on validation data, then the table.')
   .option('--model <file>', 'GGUF file or model directory', 'runs/smollm2.gguf')
   .option('--domain <name>', 'bundled domain', 'proteins')
-  .option('--methods <names>', 'rows', 'fvt-spread,truncated,fvt,s2t2,source,random,paper')
+  .option(
+    '--methods <names>',
+    'rows; with options of adapt after a name, if any',
+    'fvt-spread,truncated,fvt,s2t2,source,random,paper',
+  )
   .option('--rates <list>', 'peak learning rates to begin with', '4e-3,8e-3')
   .option('--only-rates', 'try no others where the best of them is the first or the last')
   .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.5)

@@ -1,7 +1,22 @@
 /** Everything that fixes an adaptation, in one typed record; with the data and the source model it names a run. */
 import type { Budget } from '../models/batches.ts';
+import type { LoraOptions } from '../models/lora.ts';
+import type { TransformerConfig } from '../models/transformer-config.ts';
 import type { PlanSettings } from './plan.ts';
-import type { TrainSettings } from './trained.ts';
+
+/** What finetuning changes: all weights, the ends alone, or the ends and low-rank updates. */
+export const trainModes = ['all', 'ends', 'lora'] as const;
+/** One of `trainModes`. */
+export type TrainMode = (typeof trainModes)[number];
+
+/** What finetuning changes, and how. */
+export interface TrainSettings {
+  readonly seed: number;
+  /** Missing: all. */
+  readonly train?: TrainMode;
+  /** Of `lora`; missing: its defaults. */
+  readonly lora?: LoraOptions;
+}
 
 /** Everything that fixes an adaptation but its data and models. */
 export interface Settings extends PlanSettings, Rates, TrainSettings {
@@ -54,6 +69,9 @@ export function cyclesOf({ continuedFrom = [], ...settings }: Settings): [Settin
   })) as [Settings, ...Settings[]];
 }
 
+/** The width of the models that rates and forms are given for: the bundled one's. */
+export const ratedWidth = 160;
+
 /** Peak learning rates. */
 export interface Rates {
   /** Of finetuning, or of training from scratch, for a model of the bundled one's width (`rateOf` in `trained.ts`). */
@@ -91,7 +109,17 @@ export const presets = {
   },
 } as const satisfies Readonly<Record<string, Form>>;
 
-/** Chosen on validation data: data/results.md has the figures. */
+/**
+ * The form of a preset for a source model of this width. Models like the bundled one gain from rows that are spread; a
+ * wider, published one, as far as it was measured, can read its own rows and had better keep them (README.md,
+ * SmolLM2).
+ */
+export const formOf = (preset: keyof typeof presets, { width }: Pick<TransformerConfig, 'width'>): Form => ({
+  ...presets[preset],
+  ...(width > ratedWidth && { spread: 'none' }),
+});
+
+/** Chosen on validation data, for models of the bundled one's width: data/results.md has the figures. */
 export const defaults: Omit<Settings, 'alpha'> = {
   seed: 0,
   vocabSize: 512,

@@ -1,22 +1,9 @@
 /** What finetuning changes of a model: all of it, its two ends, or the ends and low-rank adapters in its layers. */
 import { Random, type Tensor } from '../engine/index.ts';
-import { loraDefaults, mergeLora, withLora, type LoraOptions } from '../models/lora.ts';
+import { loraDefaults, mergeLora, withLora } from '../models/lora.ts';
 import type { TransformerConfig } from '../models/transformer-config.ts';
 import { parameters, type Transformer } from '../models/weights.ts';
-
-/** What finetuning changes: all weights, the ends alone, or the ends and low-rank updates. */
-export const trainModes = ['all', 'ends', 'lora'] as const;
-/** One of `trainModes`. */
-export type TrainMode = (typeof trainModes)[number];
-
-/** What finetuning changes, and how. */
-export interface TrainSettings {
-  readonly seed: number;
-  /** Missing: all. */
-  readonly train?: TrainMode;
-  /** Of `lora`; missing: its defaults. */
-  readonly lora?: LoraOptions;
-}
+import { ratedWidth, type TrainSettings } from './settings.ts';
 
 /** A model under finetuning, and the parameters that change. */
 export interface Trained {
@@ -43,9 +30,6 @@ export function trained(model: Transformer, { seed, train = 'all', lora = loraDe
     dispose: () => Object.values(adapted.adapters).forEach(t => t.dispose()),
   };
 }
-
-/** The width of the models that rates are given for: the bundled one's. */
-export const ratedWidth = 160;
 
 /**
  * The share of the learning rate that a parameter takes: what lies between the ends learns at its own. A step of Adam

@@ -40,8 +40,7 @@ import { loadPlan, savePlan } from './plan-file.ts';
 import { fingerprintOf, prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
 import { readSealed, writeSealed } from './records.ts';
 import { rowSchema } from './results.ts';
-import { cyclesOf, type Rates, type Settings } from '../settings.ts';
-import { ratedWidth } from '../trained.ts';
+import { cyclesOf, formOf, type Rates, type Settings } from '../settings.ts';
 import { isExtension } from '../translate.ts';
 
 /** A run of `adapt`: model, texts, settings, rows, and where they go. */
@@ -91,14 +90,10 @@ export interface Adapted {
   readonly plan: Plan | null;
 }
 
-/**
- * The rows of a run where nobody names any: the source, and the start that finetunes best. Models like the bundled one
- * gain from rows that are spread; a published one, as far as it was measured, can read its own rows and had better keep
- * them (README.md of s2t2/, SmolLM2).
- */
-export const defaultRows = ({ width }: Pick<TransformerConfig, 'width'>): string[] => [
+/** The rows of a run where nobody names any: the source, and the start that finetunes best (`formOf`). */
+export const defaultRows = (config: Pick<TransformerConfig, 'width'>): string[] => [
   'source',
-  width > ratedWidth ? 'fvt' : 'fvt-spread',
+  formOf('default', config).spread === 'none' ? 'fvt' : 'fvt-spread',
 ];
 
 /** @throws UserError for a row that is not a method, or a model to save that is not among the rows. */

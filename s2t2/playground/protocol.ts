@@ -78,6 +78,7 @@ export interface ModelSummary {
   readonly parameters: number;
   readonly vocabulary: number;
   readonly context: number;
+  readonly width: number;
 }
 
 /** A file in memory. */

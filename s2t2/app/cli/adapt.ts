@@ -11,7 +11,7 @@ import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods as allMethods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
-import { ratedWidth } from '../../trained.ts';
+import { ratedWidth } from '../../settings.ts';
 import { adapt, checkRows, defaultRows } from '../adapt.ts';
 import { fitMemory, parkingFor } from '../memory.ts';
 import { targetSizes } from '../prepare.ts';
@@ -62,7 +62,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       fitMemory(
         {
           config,
-          settings: settingsFrom(flags, v),
+          settings: settingsFrom(flags, { config, tokenizer }),
           methods,
           v,
           ...(target.target
@@ -81,7 +81,7 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       ? splitRandomly(texts, flags.testShare, flags.seed, flags.data)
       : { train: texts, test: (await readWithNotice(flags.test, flags)).texts.slice(0, flags.maxTest) };
   const domain = { ...split, ...withValidation(split.train, flags), format };
-  const settings = settingsFrom(flags, source.tokenizer.ordinaryIds().length);
+  const settings = settingsFrom(flags, { config: source.model.config, tokenizer: source.tokenizer });
   log(
     `${getBackend().describe()}\n${counted(domain.train.length, 'training text')}, ` +
       `${domain.validation ? `${domain.validation.length} for validation, ` : ''}${domain.test.length} held out; ` +

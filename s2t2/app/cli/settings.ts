@@ -1,10 +1,22 @@
 /** The options that fix an adaptation, and the settings they stand for. */
 import { Option, type Command } from 'commander';
-import { defaultAlpha, defaults, presets, type Form, type Rates, type Settings } from '../../settings.ts';
+import {
+  defaultAlpha,
+  defaults,
+  formOf,
+  presets,
+  ratedWidth,
+  trainModes,
+  type Form,
+  type Rates,
+  type Settings,
+  type TrainMode,
+} from '../../settings.ts';
 import { linearNames, type LinearName } from '../../../models/families.ts';
 import { loraDefaults } from '../../../models/lora.ts';
+import type { Tokenizer } from '../../../models/tokenizer/index.ts';
+import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { variants, type Variant } from '../../sinkhorn.ts';
-import { trainModes, type TrainMode } from '../../trained.ts';
 import { dataFolder } from '../data/tools.ts';
 import { chosenRates, readGrid } from '../rates.ts';
 import { batchTokens, fraction, linearList, positive, positiveFraction, whole } from './arguments.ts';
@@ -52,7 +64,11 @@ export function withSettings(command: Command): Command {
     .option('--smoothing <x>', 'share of the uniform coupling in the initial plan, in (0, 1]', positiveFraction)
     .addOption(new Option('--head-normalisation <name>', 'sums that the head divides by').choices(['columns', 'rows']))
     .addOption(
-      new Option('--spread <name>', 'how embedding rows are spread before finetuning').choices(['none', 'isotropic']),
+      new Option(
+        '--spread <name>',
+        'how embedding rows are spread before finetuning; default: isotropic, or none for a model wider than ' +
+          `${ratedWidth}`,
+      ).choices(['none', 'isotropic']),
     )
     .addOption(
       new Option('--head-bias <name>', 'what the new head knows of how often tokens come').choices([
@@ -116,8 +132,11 @@ export interface SettingsFlags
   readonly fresh?: boolean;
 }
 
-/** The settings that the options ask for; `sourceTokens` gives the default of alpha. */
-export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settings => ({
+/** The settings that the options ask for, with defaults for a source model of this shape. */
+export const settingsFrom = (
+  flags: SettingsFlags,
+  { config, tokenizer }: { config: TransformerConfig; tokenizer: Tokenizer },
+): Settings => ({
   ...defaults,
   seed: flags.seed,
   vocabSize: flags.vocabSize,
@@ -127,8 +146,8 @@ export const settingsFrom = (flags: SettingsFlags, sourceTokens: number): Settin
   maxBytes: flags.maxBytes,
   variant: flags.variant,
   iterations: flags.iterations,
-  alpha: flags.alpha ?? defaultAlpha(sourceTokens),
-  ...presets[flags.preset],
+  alpha: flags.alpha ?? defaultAlpha(tokenizer.ordinaryIds().length),
+  ...formOf(flags.preset, config),
   // Missing where everything learns, so that such runs keep the name they have had.
   ...(flags.train !== 'all' && { train: flags.train }),
   ...(flags.train === 'lora' && {

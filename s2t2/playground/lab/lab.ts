@@ -231,6 +231,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
         parameters: Object.values(parameters(model)).reduce((n, w) => n + w.size, 0),
         vocabulary: config.vocabSize,
         context: config.context,
+        width: config.width,
       };
     },
     async loadDomain(from, limitBytes) {

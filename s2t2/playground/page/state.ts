@@ -3,7 +3,7 @@ import { batch, computed, effect, signal } from '@preact/signals';
 import type { Results, Row } from '../../cell.ts';
 import type { Metrics } from '../../evaluate.ts';
 import type { PlanReport } from '../../plan.ts';
-import { defaultAlpha, defaults, type Settings } from '../../settings.ts';
+import { defaultAlpha, defaults, formOf, ratedWidth, type Settings } from '../../settings.ts';
 import type { PictureView } from '../../view/picture.ts';
 import type {
   BackendReport,
@@ -115,6 +115,7 @@ export const settings = computed((): Settings => {
   const { vocabulary, tokens, planShare, variant, iterations, alpha, seed } = choices.value;
   return {
     ...defaults,
+    ...formOf('default', model.value.value ?? { width: ratedWidth }),
     seed,
     vocabSize: vocabulary,
     budget: { unit: 'tokens', amount: tokens },
