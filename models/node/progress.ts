@@ -28,7 +28,8 @@ export function showProgress(shown: boolean): void {
 
 const nothing: ProgressBar = { update() {}, stop() {} };
 
-const duration = (seconds: number): string => {
+/** A time for people: seconds, minutes or hours. */
+export const duration = (seconds: number): string => {
   if (!Number.isFinite(seconds)) return '?';
   const s = Math.round(seconds);
   return s < 60

@@ -24,21 +24,20 @@ import { getBackend } from '../../engine/index.ts';
 import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
 import { runProgress } from '../../models/node/progress.ts';
 import { UserError } from '../../models/errors.ts';
-import { scoredTokens, sumOver, type Sequences } from '../../models/sequences.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { floors, selectedBy, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
 import { claimRun } from './continuing.ts';
-import { runExperiment, trainingWork, type Experiment, type StepRecord } from './experiment.ts';
+import { runExperiment, type Experiment, type StepRecord } from './experiment.ts';
 import { encodeInTwo } from './encode.ts';
 import { withLock } from './lock.ts';
 import { describeForecast } from './memory.ts';
-import type { Method } from '../method.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
 import { loadPlan, savePlan } from './plan-file.ts';
 import { fingerprintOf, prepare, type Domain, type Prepared, type TargetOptions } from './prepare.ts';
 import { readSealed, writeSealed } from './records.ts';
+import { describeTime, workOf } from './time.ts';
 import { rowSchema } from './results.ts';
 import { cyclesOf, formOf, type Rates, type Settings } from '../settings.ts';
 import { isExtension } from '../translate.ts';
@@ -147,6 +146,12 @@ async function runMethods(
     );
   const rates = await adaptation.ratesFor?.(first.amount);
   if (experiment.forecast) log(describeForecast(experiment.forecast));
+  const time = describeTime(
+    names.map(name => methods[name]),
+    experiment,
+    experiment.shape,
+  );
+  if (time !== undefined) log(time);
   const { rows: earlier, smaller } = await readRows(work, names, settings);
   if (smaller.length > 0)
     log(`left out, of a smaller budget: ${smaller.join(', ')}; name them in --methods to continue them as well`);
@@ -251,15 +256,6 @@ async function keepRows(
     rowsFile(work),
     finished.map(f => ({ ...f, saved: f.row.name === saved })),
   );
-}
-
-/** The work of a method's row, in tokens scored: what the bar of the run counts. */
-function workOf({ vocabulary, before }: Method, { sequences, settings: { budget } }: Experiment): number {
-  const tokens = (all: Sequences) => sumOver(all, scoredTokens);
-  const train = sequences.train[vocabulary];
-  const perByte = tokens(train) / sumOver(train, s => s.bytes);
-  const training = budget.unit === 'tokens' ? budget.amount : budget.amount * perByte;
-  return trainingWork * training + (before ? 2 : 1) * tokens(sequences.test[vocabulary]);
 }
 
 const count = (n: number): string => n.toLocaleString('en');

@@ -12,6 +12,7 @@ import { trainStep } from '../../models/train.ts';
 import { longestSequence, type TransformerConfig } from '../../models/transformer-config.ts';
 import { assemble, parameterShapes, type Transformer } from '../../models/weights.ts';
 import { sparseLayer } from '../learn.ts';
+import type { Vocabulary } from '../method.ts';
 import { copyModel, methods as table, withEnds } from '../methods.ts';
 import type { Settings } from '../settings.ts';
 import { trained } from '../trained.ts';
@@ -83,33 +84,38 @@ function hollowSource(config: TransformerConfig, memoryLimit: number): Transform
 }
 
 /** The widest batch: as many tokens as requested, or one long text. */
-function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, tokens = batchTokens): Batch {
+export function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, tokens = batchTokens): Batch {
   const length = Math.min(maxBytes + 1, longestSequence(config), Math.max(tokens, 1));
   const rows = Math.max(1, Math.floor(tokens / length));
   return makeBatch(Array.from({ length: rows }, () => ({ ids: new Int32Array(length + 1), bytes: length })));
 }
 
-function finetune(
-  { config, settings, u, kept = 0, testTokens = evaluated }: RunShape,
-  vocabulary: 'source' | 'target',
+function finetune(shape: RunShape, vocabulary: Vocabulary, recompute: boolean, memoryLimit: number): void {
+  const { config, settings, testTokens = evaluated } = shape;
+  const model = twoSteps(hollowSource(config, memoryLimit), shape, vocabulary, recompute);
+  noGrad(() => scope(() => batchLoss(model, widest(config, settings, Math.min(evaluated, testTokens)))));
+}
+
+/**
+ * Two steps of finetuning with the widest batch, from a copy of `source` whose ends have the size of the vocabulary;
+ * `step` runs each.
+ */
+export function twoSteps(
+  source: Transformer,
+  { config, settings, u, kept = 0 }: RunShape,
+  vocabulary: Vocabulary,
   recompute: boolean,
-  memoryLimit: number,
-): void {
-  const source = hollowSource(config, memoryLimit);
+  step = (work: () => void) => work(),
+): Transformer {
   const end = () => zeros([u + kept, config.width], { requiresGrad: true });
   const model = vocabulary === 'target' ? withEnds(source, { embedding: end(), head: end() }) : copyModel(source);
   const learner = trained(model, settings);
   const optimizer = new AdamW(learner.parameters);
   const batch = widest(config, settings);
-  for (let step = 0; step < 2; step++)
-    trainStep(
-      () => batchLoss(learner.model, batch, learner.model, recompute),
-      Object.values(learner.parameters),
-      optimizer,
-      1,
-    ).dispose();
+  const loss = () => batchLoss(learner.model, batch, learner.model, recompute);
+  for (let i = 0; i < 2; i++) step(() => trainStep(loss, Object.values(learner.parameters), optimizer, 1).dispose());
   optimizer.dispose();
-  noGrad(() => scope(() => batchLoss(learner.model, widest(config, settings, Math.min(evaluated, testTokens)))));
+  return learner.model;
 }
 
 function learnPlan(
@@ -139,7 +145,8 @@ function learnPlan(
 /** The share of the backend's memory above which layers are computed again. */
 const roomy = 0.9;
 
-const gibibytes = (bytes: number): string => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+const gibibytes = (bytes: number): string =>
+  bytes < 2 ** 27 ? `${Math.ceil(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** A change of a run that may make it fit, in the words of its host. */
 export type Remedy = readonly [name: string, shape: RunShape];
@@ -191,10 +198,10 @@ export function fitMemory(
   );
 }
 
-/** One line for people. */
+/** One line for people, of the backend's memory; the process has texts and copies of weights beside it. */
 export function describeForecast(found: Forecast): string {
   const { stage, need } = fullest(found);
-  return `memory: at most ${gibibytes(need.memory)}, ${gibibytes(need.tensors)} of it tensors, while ${stage}${
+  return `memory of the backend: at most ${gibibytes(need.memory)}, ${gibibytes(need.tensors)} of it tensors, while ${stage}${
     found.recompute ? '; layers are computed again in the backward pass to fit' : ''
   }`;
 }

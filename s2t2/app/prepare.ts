@@ -51,6 +51,8 @@ export const defaultTokenizerSample = 64e6;
 /** An experiment but for where it is kept. */
 export interface Prepared
   extends Pick<Experiment, 'source' | 'target' | 'sequences' | 'settings' | 'recompute' | 'fingerprint'> {
+  /** What its need of memory and time depends on. */
+  readonly shape: RunShape;
   /** What the run will need; null where the backend has no limit. */
   readonly forecast: Forecast | null;
   /** Pieces of at most `maxBytes` bytes. */
@@ -136,7 +138,7 @@ export async function prepare(
   const forecast = fitMemory(shape, getBackend().memoryLimit, remedies);
   const recompute = forecast?.recompute;
   const texts = { train, test, ...(validation && { validation }) };
-  return { source, target, sequences, settings, recompute, forecast, identity, fingerprint, texts };
+  return { source, target, sequences, settings, recompute, shape, forecast, identity, fingerprint, texts };
 }
 
 /** Tokens of a target vocabulary that a plan translates, and those that it keeps of the source's. */

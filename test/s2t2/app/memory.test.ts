@@ -134,7 +134,7 @@ describe('what fits', () => {
     expect(found.recompute).toBe(false);
     expect(fullest(found).need.memory).toBeLessThan(3.5 * 2 ** 30);
     expect(describeForecast(found)).toMatch(
-      /^memory: at most [23]\.\d GiB, [23]\.\d GiB of it tensors, while finetuning in/,
+      /^memory of the backend: at most [23]\.\d GiB, [23]\.\d GiB of it tensors, while finetuning in/,
     );
   });
 
