@@ -201,7 +201,7 @@ export function fitMemory(
 /** One line for people, of the backend's memory; the process has texts and copies of weights beside it. */
 export function describeForecast(found: Forecast): string {
   const { stage, need } = fullest(found);
-  return `memory of the backend: at most ${gibibytes(need.memory)}, ${gibibytes(need.tensors)} of it tensors, while ${stage}${
-    found.recompute ? '; layers are computed again in the backward pass to fit' : ''
-  }`;
+  const again = found.recompute ? '; layers are computed again in the backward pass to fit' : '';
+  const [memory, tensors] = [gibibytes(need.memory), gibibytes(need.tensors)];
+  return `memory of the backend: at most ${memory}, ${tensors} of it tensors, while ${stage}${again}`;
 }

@@ -74,6 +74,8 @@ export interface ReportData {
   /** Label and value. */
   readonly facts: readonly (readonly [string, string])[];
   readonly tables: readonly ReportTable[];
+  /** What it was made from and by. */
+  readonly provenance?: ReportTable;
   readonly curves: readonly CurvePlot[];
   readonly plan?: { readonly plan: Plan; readonly source: Tokenizer; readonly target: Tokenizer };
   /** A text to show as the tokens of both vocabularies. */

@@ -1,6 +1,6 @@
 /** What the report of one adaptation says, from its results. */
 import type { Tokenizer } from '../../models/tokenizer/index.ts';
-import type { Results, Row } from '../cell.ts';
+import type { Provenance, Results, Row } from '../cell.ts';
 import type { Metrics } from '../evaluate.ts';
 import type { Plan } from '../plan.ts';
 import type { Cell, CurvePlot, CurvePlotPoint, ReportData, ReportTable } from './data.ts';
@@ -149,6 +149,29 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
 }
 
+/** What a run was made from and by. Rows that an earlier command made have its command, not this one. */
+function provenanceTable({ model, data, settings, command, version, backend }: Provenance): ReportTable {
+  const file = (what: string, path: string, sha256: string | null) => [
+    [what, path],
+    [`${what}, SHA-256`, sha256 ?? 'not known: read once, from standard input'],
+  ];
+  const isRate = (name: string) => ['rate', 'planRate', 'bodyRate'].includes(name);
+  const shared = Object.entries(settings).filter(([name]) => !isRate(name));
+  return {
+    title: 'Model, data and settings',
+    note: 'Settings of all rows; each has learning rates of its own. The command is the last one of this directory.',
+    columns: ['what', 'value'],
+    rows: [
+      ...file('model', model.path, model.sha256),
+      ...data.flatMap(({ use, path, sha256 }) => file(`${use} texts`, path, sha256)),
+      ['command', ['s2t2', ...command].join(' ')],
+      ['version', version],
+      ['backend', backend],
+      ...shared.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+    ].map(cells => ({ cells })),
+  };
+}
+
 /** The report of a run. */
 export function describeRun({ results, source, target, plan, names = namesOf(results) }: RunParts): ReportData {
   const { methods, plan: report } = results;
@@ -187,6 +210,7 @@ export function describeRun({ results, source, target, plan, names = namesOf(res
     } Seed ${results.seed}.`,
     facts,
     tables: [resultsTable(methods)],
+    provenance: results.provenance && provenanceTable(results.provenance),
     curves: curvePlots(methods),
     plan: plan && target ? { plan, source, target } : undefined,
     sample: target ? { text: results.sample, source, target } : undefined,

@@ -47,7 +47,8 @@ const renderFacts = (facts: ReportData['facts']): Html =>
   html`<dl class="facts">${facts.map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`;
 
 /** The page. `script` is the bundle of live/report.ts. */
-export function reportPage({ title, lead, facts, tables, curves, plan, sample }: ReportData, script: string): string {
+export function reportPage(data: ReportData, script: string): string {
+  const { title, lead, facts, tables, provenance, curves, plan, sample } = data;
   const names = seriesNames(curves);
   const headingOf = ({ section = 'Learning curves' }: CurvePlot) => section;
   const headings = [...new Set(curves.map(headingOf))];
@@ -67,9 +68,14 @@ export function reportPage({ title, lead, facts, tables, curves, plan, sample }:
   }
   if (sample) add('tokens', 'One text, both ways', renderSample(sample.text, sample.source, sample.target));
 
+  if (provenance) add('made', 'How it was made', renderTable(provenance, 'table-made'));
+
   const payload: ReportPayload = {
     plots,
-    tables: Object.fromEntries(tables.map((table, i) => [`table-${i}`, table])),
+    tables: {
+      ...Object.fromEntries(tables.map((table, i) => [`table-${i}`, table])),
+      ...(provenance && { 'table-made': provenance }),
+    },
     picture: picture && packPicture(picture),
     tokenizers: sample && { source: tokenizerToJson(sample.source), target: tokenizerToJson(sample.target) },
   };

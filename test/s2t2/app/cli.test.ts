@@ -451,6 +451,11 @@ describe('what people take away', () => {
       ],
       settings: { vocabSize: 64, maxBytes: 100, budget: { unit: 'tokens', amount: 1500 } },
     });
+    // The report says the same to people.
+    const text = (await readFile(at('whole', 'report.html'), 'utf8')).replaceAll(/<[^>]*>/g, '\n');
+    const { version, command, backend, model, data } = provenance!;
+    const said = [version, ['s2t2', ...command].join(' '), backend, model.sha256, data[0].path, data[1].sha256!, '64'];
+    for (const value of said) expect(text.split('\n')).toContain(value);
   });
 
   test('rows of a later run join the table, --save chooses the model, --log has every step', async () => {

@@ -58,6 +58,7 @@ export function exampleReport(pool: readonly string[], plan: Plan, size: number)
         rows: [{ cells: [text(), { mean: 1.5, low: 1.25, high: 2, digits: 2 }, `cell ${text()}`], emphasis: true }],
       },
     ],
+    provenance: { title: text(), columns: [text(), text()], rows: [{ cells: [text(), text()] }] },
     curves: [
       {
         title: text(),
