@@ -153,7 +153,9 @@ function table(cells: readonly Finished[], domain: string): string {
       c.peakGiB.toFixed(2),
     ];
   });
-  const grid = cells.filter(c => c.split === 'validation' && c.domain === domain);
+  const grid = cells
+    .filter(c => c.split === 'validation' && c.domain === domain)
+    .toSorted((a, b) => (a.method === b.method ? a.rate - b.rate : a.method < b.method ? -1 : 1));
   const gridRows = grid.map(c => [c.method, String(c.rate), c.frozen?.toFixed(3) ?? '', c.finetuned.toFixed(3)]);
   return [
     renderTable(['method', 'frozen', 'finetuned', 'less s2t2', 'tokens/byte', 'rate', 'seconds', 'peak GiB'], rows),

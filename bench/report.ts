@@ -64,6 +64,13 @@ export function disturbance(before: Peak, after: Peak): string {
     : '';
 }
 
+/** A line for work of ours that ran above the peak, which then was measured too low. Empty if none did. */
+export function aboveThePeak(rows: readonly Measurement[], { plain, relaxed }: Peak): string {
+  const most = 1.01 * (relaxed ?? plain); // medians of a quiet machine differ by less
+  const found = rows.filter(r => r.peer === undefined && r.gflops > most).map(r => `${r.op} ${r.size}`);
+  return found.length > 0 ? `\nNOT QUIET: faster than the peak: ${found.join(', ')}; it was measured too low` : '';
+}
+
 const time = (s: number): string =>
   s < 1e-3 ? `${(s * 1e6).toFixed(1)} µs` : s < 1 ? `${(s * 1e3).toFixed(2)} ms` : `${s.toFixed(2)} s`;
 const key = (m: Measurement): string => [m.op, m.size, m.peer ?? m.backend].join(' ');
@@ -111,7 +118,7 @@ export function renderReport({ machine, rows }: Report, before?: Report): string
   const peaks = [
     `${peak.plain.toFixed(1)} GFLOP/s multiply and add`,
     ...(peak.relaxed ? [`${peak.relaxed.toFixed(1)} fused`] : []),
-    `triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}`,
+    `triad ${peak.triad.toFixed(1)} GB/s${disturbance(peak, machine.peakAfter)}${aboveThePeak(rows, peak)}`,
   ].join(', ');
   const facts = `${machine.cpu}, ${machine.cores} cores, Node ${machine.node}
 ${machine.backend}

@@ -2,7 +2,14 @@
 import { describe, expect, onTestFinished, test, vi } from 'vitest';
 import { interleaved, timed } from '../../bench/clock.ts';
 import { agree } from '../../bench/peers.ts';
-import { disturbance, renderReport, shareOfRoofline, type Measurement, type Report } from '../../bench/report.ts';
+import {
+  aboveThePeak,
+  disturbance,
+  renderReport,
+  shareOfRoofline,
+  type Measurement,
+  type Report,
+} from '../../bench/report.ts';
 
 const peak = { threads: 1, plain: 50, relaxed: null, triad: 10 };
 const row = (more: Partial<Measurement>): Measurement => ({
@@ -52,6 +59,17 @@ describe('the report', () => {
     expect(disturbance(peak, { ...peak, plain: 47 })).toBe('');
     expect(disturbance(peak, { ...peak, plain: 100 })).toMatch(/NOT QUIET.*multiply and add 50\.0 then 100\.0/);
     expect(disturbance(peak, { ...peak, triad: 5 })).toMatch(/NOT QUIET.*triad 10\.0 then 5\.0/);
+  });
+
+  test('work above the peak says that the peak was measured too low; a peer says nothing of ours', () => {
+    const fused = { ...peak, relaxed: 59 };
+    expect(aboveThePeak([row({ gflops: 50.4 })], peak)).toBe('');
+    expect(aboveThePeak([row({ gflops: 51.5 })], peak)).toBe(
+      '\nNOT QUIET: faster than the peak: matmul 64; it was measured too low',
+    );
+    expect(aboveThePeak([row({ gflops: 51.5 })], fused)).toBe('');
+    expect(aboveThePeak([row({ gflops: 60, size: 8 }), row({ gflops: 60, peer: 'x' })], fused)).toContain('matmul 8;');
+    expect(renderReport(report(row({ gflops: 51.5 })))).toContain('faster than the peak');
   });
 
   test('a peer with a different answer, too few numbers or NaN is rejected', () => {
