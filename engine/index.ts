@@ -19,7 +19,7 @@ export * from './parking.ts';
 export * from './random.ts';
 export * from './reference.ts';
 export * from './rehearsal.ts';
-export { createWasmBackend } from './wasm/index.ts';
+export { createWasmBackend, OutOfMemory, type WasmOptions } from './wasm/index.ts';
 export {
   arange,
   full,

@@ -21,6 +21,9 @@ export interface Score {
   readonly bytes: number;
 }
 
+/** Padded tokens in one forward pass, unless the caller says otherwise. */
+export const evaluationTokens = 2048;
+
 /** With which ends sequences are scored, and how many at once. */
 export interface ScoreOptions {
   readonly ends?: Ends;
@@ -49,7 +52,7 @@ function tokenLosses(model: Transformer, batch: Batch, ends: Ends, recompute = f
  * where it is aborted.
  */
 export async function score(model: Transformer, sequences: Sequences, options: ScoreOptions = {}): Promise<Score[]> {
-  const { ends = model, endToken = true, batchTokens = 2048 } = options;
+  const { ends = model, endToken = true, batchTokens = evaluationTokens } = options;
   const all = [...sequences];
   const scores = new Map<Sequence, Score>();
   for (const group of groupByLength(all, batchTokens)) {

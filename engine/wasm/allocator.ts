@@ -22,6 +22,15 @@ interface Region {
 /** No block of the requested size is left. */
 export class OutOfMemory extends Error {
   override readonly name = 'OutOfMemory';
+  /** Bytes. */
+  readonly requested: number;
+  readonly used: number;
+  readonly limit: number;
+
+  constructor(message: string, { requested, used, limit }: Pick<OutOfMemory, 'requested' | 'used' | 'limit'>) {
+    super(message);
+    [this.requested, this.used, this.limit] = [requested, used, limit];
+  }
 }
 
 /** Large blocks are few, and what they leave unused is much. */
@@ -78,6 +87,7 @@ export class Allocator {
       throw new OutOfMemory(
         `out of memory: ${bytes} bytes requested, ${this.liveBytes} of ${this.limit} in use and the ` +
           `largest block that would fit is ${this.largest()}; free tensors sooner, or raise memoryLimit`,
+        { requested: bytes, used: this.liveBytes, limit: this.limit },
       );
     }
     this.live.set(pointer, size);

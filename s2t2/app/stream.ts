@@ -12,7 +12,7 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../models/checkpoint.ts';
-import { loadModel, loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
+import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { carriedOver } from '../../models/node/carried.ts';
@@ -29,6 +29,7 @@ import { storedEnds, storedTensors } from '../../models/stored.ts';
 import { longestSequence } from '../../models/transformer-config.ts';
 import { describeSource, translatedCard } from './card.ts';
 import { encodeInTwo } from './encode.ts';
+import { loadFrozen } from './frozen.ts';
 import { hasFrequencies } from '../frequencies.ts';
 import { withLock } from './lock.ts';
 import { translatedStart } from '../methods.ts';
@@ -132,7 +133,7 @@ export async function translateCheckpoint({
 
 /**
  * The head (target size, width) that `translatedStart` makes of a plan: with the frequencies of target tokens in texts,
- * for rows that are spread or translated. It reads the whole model into memory.
+ * for rows that are spread or translated. It reads the whole model into the process's memory.
  *
  * @throws UserError for a target vocabulary that keeps the source's tokens, whose logits stay as they are.
  */
@@ -140,7 +141,7 @@ export async function headWithFrequencies(
   { model: path, plan: planFile, target: targetPath, spread }: Omit<CheckpointTranslation, 'out'>,
   texts: readonly string[],
 ): Promise<Float32Array<ArrayBuffer>> {
-  const source = await loadModel(path);
+  const source = await loadFrozen(path);
   const target = await loadTokenizer(targetPath);
   const plan = await loadPlan(planFile, { source: source.tokenizer.hash, target: target.hash });
   const { seed, headScale } = { ...defaults, ...spread };

@@ -3,20 +3,20 @@ import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
-import { loadModel } from '../../../models/node/checkpoint.ts';
 import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
-import { score, type Score } from '../../../models/score.ts';
+import { evaluationTokens, score, type Score } from '../../../models/score.ts';
 import { scoredTokens, sumOver } from '../../../models/sequences.ts';
 import { longestSequence } from '../../../models/transformer-config.ts';
 import { metrics } from '../../evaluate.ts';
 import { defaults } from '../../settings.ts';
 import { cutAll } from '../../corpus/sequences.ts';
 import { encodeInTwo } from '../encode.ts';
+import { loadFrozen } from '../frozen.ts';
 import { describeUnknown } from '../prepare.ts';
 import { evaluationTable } from '../tables.ts';
-import { dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
+import { batchTokens, dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
 import { log, print, stop, stoppedCode, withSignals } from './process.ts';
 
@@ -24,6 +24,7 @@ interface EvaluateFlags extends CorpusFlags {
   readonly model: string;
   readonly data: string;
   readonly maxBytes: number;
+  readonly batchTokens: number;
   readonly perText?: string;
 }
 
@@ -57,10 +58,11 @@ export function addModelCommands(program: Command): void {
     .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
     .addOption(requiredOption('--data <file>', 'texts; - reads standard input'))
     .option('--max-bytes <n>', 'cut longer texts into pieces of this many bytes', whole(1), defaults.maxBytes)
+    .option('--batch-tokens <n>', 'tokens per batch', batchTokens, evaluationTokens)
     .option('--per-text <file>', 'write the score of every text to this file as a line of JSON')
-    .action(async ({ model: directory, data, maxBytes, ...flags }: EvaluateFlags) => {
+    .action(async ({ model: directory, data, maxBytes, batchTokens: tokensAtOnce, ...flags }: EvaluateFlags) => {
       if (flags.perText !== undefined) await prepareToWrite(flags.perText);
-      const { model, tokenizer } = await loadModel(directory);
+      const { model, tokenizer } = await loadFrozen(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
       const context = longestSequence(model.config);
       const { sequences, unknown } = await encodeInTwo(texts, tokenizer, context, stop.signal);
@@ -69,6 +71,7 @@ export function addModelCommands(program: Command): void {
       const started = performance.now();
       let done = 0;
       const scores = await score(model, sequences, {
+        batchTokens: tokensAtOnce,
         signal: stop.signal,
         onProgress: n => bar.update((done += n)),
       }).finally(() => bar.stop());
@@ -122,7 +125,7 @@ export function addModelCommands(program: Command): void {
         topP: number;
         seed: number;
       }) => {
-        const { model, tokenizer, endTokens } = await loadModel(directory);
+        const { model, tokenizer, endTokens } = await loadFrozen(directory);
         const start = encodePrompt(tokenizer, prompt);
         const ids: number[] = [];
         const options = { maxTokens, temperature, topP, stop: endTokens, random: new Random(seed) };

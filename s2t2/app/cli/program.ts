@@ -3,7 +3,15 @@
  * code 2; Ctrl-C and SIGTERM save what there is to save and give 130 and 143; any other failure is a bug and throws.
  */
 import { Command, CommanderError, Option } from 'commander';
-import { backendNames, openBackend, setBackend, type Backend, type BackendName } from '../../../engine/index.ts';
+import {
+  backendNames,
+  openBackend,
+  OutOfMemory,
+  setBackend,
+  type Backend,
+  type BackendName,
+  type WasmOptions,
+} from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
 import { enableRelaxedSimd } from '../../../models/node/relaxed.ts';
 import { Interrupted } from '../../../models/train.ts';
@@ -17,9 +25,16 @@ import { addPlanCommands } from './plan.ts';
 import { addPretrainCommand } from './pretrain.ts';
 import { complain, configureOutput, packageVersion, stop, stoppedCode } from './process.ts';
 
-/** Runs one command and returns its exit code; the backend it opens is closed again. */
-export async function runCommandLine(args: readonly string[]): Promise<number> {
+/**
+ * Runs one command and returns its exit code; the backend it opens is closed again. `wasm` holds options of that
+ * backend for which the command line has no flag.
+ */
+export async function runCommandLine(
+  args: readonly string[],
+  wasm: Pick<WasmOptions, 'memoryLimit'> = {},
+): Promise<number> {
   let opened = null as Backend | null;
+  let running = null as Command | null;
   const program = new Command('s2t2')
     .description(
       'Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.',
@@ -31,6 +46,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
     .option('--quiet', 'print only results and errors, no progress or notes')
     .hook('preAction', async (_, command) => {
       checkRequired(command);
+      running = command;
       configureOutput(command.optsWithGlobals());
       const {
         backend,
@@ -39,7 +55,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
         plainSimd = false,
       } = command.optsWithGlobals<{ backend: BackendName; threads?: number; jobs?: number; plainSimd?: boolean }>();
       const relaxedSimd = !plainSimd && enableRelaxedSimd();
-      opened = await openBackend(backend, { threads, relaxedSimd }).catch((error: Error) => {
+      opened = await openBackend(backend, { ...wasm, threads, relaxedSimd }).catch((error: Error) => {
         throw new UserError(error.message);
       });
       setBackend(opened);
@@ -67,6 +83,10 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
       complain(`s2t2: ${error.message}`);
       return 2;
     }
+    if (error instanceof OutOfMemory && running) {
+      complain(`s2t2: ${describeOutOfMemory(running, error)}`);
+      return 2;
+    }
     if (error instanceof Interrupted || stop.signal.aborted) {
       complain('stopped; run the same command again to resume');
       return stoppedCode();
@@ -75,4 +95,26 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
   } finally {
     opened?.close?.();
   }
+}
+
+/** What an option does for a command that ran out of memory, by its long name. */
+const savesMemory: Readonly<Record<string, string>> = {
+  '--batch-tokens': 'make --batch-tokens smaller',
+  '--max-bytes': 'make --max-bytes smaller',
+  '--max-tokens': 'make --max-tokens smaller',
+  '--prompt': 'shorten --prompt',
+  '--train': 'give --train ends',
+};
+
+/** One line: what ran out, how much there is, and which of the command's own options would help. */
+function describeOutOfMemory(command: Command, { requested, used, limit }: OutOfMemory): string {
+  const size = (bytes: number) =>
+    bytes < 2 ** 30 ? `${(bytes / 2 ** 20).toFixed(1)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const remedies = command.options
+    .filter(({ long }) => long !== '--train' || command.getOptionValue('train') !== 'ends')
+    .flatMap(({ long }) => savesMemory[long ?? ''] ?? []);
+  return (
+    `${command.name()}: the backend is out of memory: it has ${size(limit)}, ${size(used)} are in use, and a tensor ` +
+    `of ${size(requested)} does not fit; ${[...remedies, 'take a smaller model'].join(', or ')}`
+  );
 }

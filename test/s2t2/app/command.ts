@@ -33,19 +33,22 @@ export function spawned(args: readonly string[], node: readonly string[] = []): 
   });
 }
 
+/** Options of the backend. */
+type Options = [options?: Parameters<typeof runCommandLine>[1]];
+
 let last: Promise<unknown> = Promise.resolve();
 
 /**
  * Runs the command line in this process, one call after another; what it would print is returned. Always with plain
  * SIMD: the flag that brings the relaxed one would stay.
  */
-export function command(args: readonly string[]): Promise<Ended> {
-  const run = last.then(() => captured(args));
+export function command(args: readonly string[], ...options: Options): Promise<Ended> {
+  const run = last.then(() => captured(args, ...options));
   last = run.catch(() => {});
   return run;
 }
 
-async function captured(args: readonly string[]): Promise<Ended> {
+async function captured(args: readonly string[], ...options: Options): Promise<Ended> {
   const { argv, stdout, stderr, exitCode } = process;
   const backend = getBackend();
   const texts = [stdout, stderr].map(stream => {
@@ -65,7 +68,7 @@ async function captured(args: readonly string[]): Promise<Ended> {
   });
   process.argv = [process.execPath, cli, ...args];
   try {
-    const code = await runCommandLine(args.length === 0 ? args : ['--plain-simd', ...args]);
+    const code = await runCommandLine(args.length === 0 ? args : ['--plain-simd', ...args], ...options);
     return { code, signal: null, stdout: texts[0].read(), stderr: texts[1].read() };
   } finally {
     for (const text of texts) text.restore();
