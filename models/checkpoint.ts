@@ -30,6 +30,8 @@ export interface LanguageModel {
 export interface ModelFiles {
   /** Names the file `name` in errors. */
   path(name: string): string;
+  /** Whether a file is there. */
+  has(name: string): Promise<boolean>;
   /** The text of a file; undefined where there is none. */
   text(name: string): Promise<string | undefined>;
   /** The weights, in one file or in shards. */
@@ -125,14 +127,32 @@ export async function readModel(files: ModelFiles, options: ReadOptions = {}): P
 
 /** The tokenizer of `tokenizer.json`, whose tokens play the parts that the other files give them (roles.ts). */
 export async function readTokenizer(
-  files: Pick<ModelFiles, 'path' | 'text'>,
+  files: Pick<ModelFiles, 'path' | 'has' | 'text'>,
   name = 'tokenizer.json',
 ): Promise<Tokenizer> {
+  if (name === 'tokenizer.json' && !(await files.has(name))) await rejectOlderTokenizer(files);
   const tokenizer = parseTokenizerJson(await required(files, name), files.path(name));
   return withRoles(tokenizer, {
     named: await roleFiles(files, 'tokenizer_config.json', 'special_tokens_map.json'),
     numbered: await roleFiles(files, 'generation_config.json', 'config.json'),
   });
+}
+
+/** Files of tokenizers from before `tokenizer.json`: those of a group belong together. */
+const olderTokenizers = [['vocab.json', 'merges.txt'], ['tokenizer.model'], ['spiece.model']];
+
+/** Throws a `UserError` with the command that writes `tokenizer.json`, where there is what it is made from. */
+async function rejectOlderTokenizer(files: Pick<ModelFiles, 'path' | 'has'>): Promise<void> {
+  for (const names of olderTokenizers) {
+    if (!(await Promise.all(names.map(name => files.has(name)))).every(Boolean)) continue;
+    const path = files.path('tokenizer.json');
+    const directory = path.replace(/[/\\]?tokenizer\.json$/, '') || '.';
+    const convert = `AutoTokenizer.from_pretrained("${directory}").save_pretrained("${directory}")`;
+    throw new UserError(
+      `${path}: no such file, and the older form of a tokenizer (${names.join(' and ')}) is not read; convert ` +
+        `it with python -c 'from transformers import AutoTokenizer; ${convert}'`,
+    );
+  }
 }
 
 const roleFiles = (files: Pick<ModelFiles, 'path' | 'text'>, ...names: string[]): Promise<RoleFile[]> =>

@@ -40,6 +40,7 @@ export async function ggufFiles(path: string, size: number, range: ByteRange): P
   };
   return {
     path: name => `${path} (${name})`,
+    has: async name => Object.hasOwn(contents, name),
     text: async name => (Object.hasOwn(contents, name) ? `${JSON.stringify(contents[name](), null, 1)}\n` : undefined),
     tensors: async () => weights(path, tensors, range),
   };

@@ -10,6 +10,7 @@ import { openCheckpoint, writeSafetensors } from './safetensors.ts';
 
 const modelFiles = (directory: string): ModelFiles => ({
   path: name => join(directory, name),
+  has: name => exists(join(directory, name)),
   text: async name => ((await exists(join(directory, name))) ? readText(join(directory, name)) : undefined),
   tensors: () => openCheckpoint(directory),
 });

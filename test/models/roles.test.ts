@@ -36,6 +36,7 @@ function tokenizerWith(...tokens: [content: string, special: boolean][]): string
 const read = (tokenizer: string, files: Readonly<Record<string, object>> = {}): Promise<Tokenizer> =>
   readTokenizer({
     path: name => `model/${name}`,
+    has: async name => name === 'tokenizer.json' || name in files,
     text: async name =>
       name === 'tokenizer.json' ? tokenizer : name in files ? JSON.stringify(files[name]) : undefined,
   });
@@ -170,7 +171,11 @@ describe('a model whose end tokens are a list', async () => {
     'tokenizer_config.json': JSON.stringify({ bos_token: '<|begin|>', eos_token: '<|end|>' }),
     'tokenizer.json': three,
   };
-  const files = { path: (name: string) => name, text: async (name: string) => texts[name] };
+  const files = {
+    path: (name: string) => name,
+    has: async (name: string) => name in texts,
+    text: async (name: string) => texts[name],
+  };
 
   test('generation_config.json counts before config.json, beside the tokenizer’s own', async () => {
     const tokenizer = await readTokenizer(files);

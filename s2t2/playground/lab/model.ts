@@ -36,6 +36,7 @@ async function openBlob(blob: Blob, name: string): Promise<TensorSource> {
 function filesOf(blobs: ReadonlyMap<string, Blob>): ModelFiles {
   return {
     path: name => name,
+    has: async name => blobs.has(name),
     text: async name => blobs.get(name)?.text(),
     tensors: async () => {
       const open = async (name: string) => {

@@ -2,7 +2,7 @@
  * Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit
  * is rejected.
  */
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
@@ -304,6 +304,40 @@ test('tokenizer_config.json gives the role of each special token; names give the
     await roles({ bos_token: '<pad>', eos_token: { content: '<s>', lstrip: false }, pad_token: null, unk_token: 'to' }),
   ).toEqual({ bos: 2, eos: 0, pad: 2, unk: 3 });
   expect((await loadTokenizer(join(path, 'tokenizer.json'))).specialTokens).toEqual({ bos: 2, eos: 0, pad: 2, unk: 3 });
+});
+
+describe('a tokenizer in its older form is told with the command that converts it', () => {
+  test.each([
+    [['vocab.json', 'merges.txt'], 'vocab.json and merges.txt'],
+    [['tokenizer.model', 'tokenizer_config.json'], 'tokenizer.model'],
+    [['spiece.model'], 'spiece.model'],
+    [['vocab.json'], undefined],
+    [['tokenizer_config.json'], undefined],
+  ])('%j', async (names, older) => {
+    const path = join(directory, `older-${names.join('-').replaceAll('.', '-')}`);
+    await saveModel(path, original);
+    await rm(join(path, 'tokenizer.json'));
+    for (const name of names) await writeFile(join(path, name), name.endsWith('.json') ? '{}' : Uint8Array.of(255, 0));
+    const missing = `${path}/tokenizer.json: no such file`;
+    const convert = `AutoTokenizer.from_pretrained("${path}").save_pretrained("${path}")`;
+    const message =
+      older === undefined
+        ? `${missing} or directory; check the path`
+        : `${missing}, and the older form of a tokenizer (${older}) is not read; convert it with ` +
+          `python -c 'from transformers import AutoTokenizer; ${convert}'`;
+    expect(await refusal(loadModel(path))).toBe(message);
+    expect(await refusal(loadTokenizer(path))).toBe(message);
+  });
+
+  test('not where tokenizer.json is there too, or another file was named', async () => {
+    const path = join(directory, 'both-forms');
+    await saveModel(path, original);
+    await writeFile(join(path, 'tokenizer.model'), Uint8Array.of(255, 0));
+    expect((await loadModel(path)).tokenizer.hash).toBe(tokenizer.hash);
+    expect(await refusal(loadTokenizer(join(path, 'other.json')))).toBe(
+      `${join(path, 'other.json')}: no such file or directory; check the path`,
+    );
+  });
 });
 
 describe('directories that do not fit together', () => {
