@@ -7,6 +7,7 @@ import { FLOAT_CODECS } from '../safetensors/codec.ts';
 import { DTYPE_BYTES } from '../safetensors/header.ts';
 import type { TensorSource } from '../safetensors/source.ts';
 import type { TensorData } from '../safetensors/write.ts';
+import { carriedAlong } from './carried.ts';
 import { openModel } from './checkpoint.ts';
 import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { writeSafetensors } from './safetensors.ts';
@@ -22,10 +23,13 @@ export interface ImportOptions {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** The files of a directory beside the weights. */
+/** The files beside the weights that a GGUF file holds too. */
 const texts = ['config.json', 'generation_config.json', 'tokenizer.json', 'tokenizer_config.json'] as const;
 
-/** Writes the model whole or not at all, tensor by tensor: memory holds one of them. The dtype that was written. */
+/**
+ * Writes the model whole or not at all, tensor by tensor: memory holds one of them. Files of a directory that are not
+ * the model's come along. Returns what was written, and the names in the directory that were not.
+ */
 export async function importModel(path: string, { out, dtype: asked, signal, onProgress }: ImportOptions) {
   const files = await openModel(path);
   const headers = await readHeaders(files);
@@ -45,15 +49,17 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
     };
     tensors.set(name, { dtype, shape, data });
   }
+  const { files: others, skipped } = await carriedAlong(path);
   await writeDirectoryAtomic(out, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
+    for (const [name, content] of Object.entries(others)) await writeFileAtomic(join(temporary, name), content);
     for (const name of texts) {
       const text = await files.text(name);
       if (text !== undefined)
         await writeFileAtomic(join(temporary, name), name === 'config.json' ? withDType(text, dtype) : text);
     }
   });
-  return { dtype, bytes: total };
+  return { dtype, bytes: total, skipped };
 }
 
 const withDType = (config: string, dtype: FloatDType): string => {

@@ -33,7 +33,10 @@ export function addModelCommands(program: Command): void {
   program
     .command('import')
     .description('write the model of a GGUF file as a Hugging Face model directory')
-    .argument('<file>', 'GGUF file, or a model directory to convert to another --dtype')
+    .argument(
+      '<file>',
+      'GGUF file, or a model directory to convert to another --dtype; its licence, card and templates come along',
+    )
     .addOption(requiredOption('--out <dir>', 'model directory to write'))
     .addOption(dtypeOption("dtype of the weights; default: the source's, or float16 if that is quantised"))
     .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
@@ -42,9 +45,10 @@ export function addModelCommands(program: Command): void {
         bar ??= progressBar('importing', total / 1e6, 'MB');
         bar.update(done / 1e6);
       };
-      const written = await withSignals(() =>
+      const { skipped, ...written } = await withSignals(() =>
         importModel(file, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
       ).finally(() => bar?.stop());
+      if (skipped.length > 0) log(`not carried over: ${skipped.join(', ')}`);
       print(
         { ...written, out },
         `${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`,

@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { copyFile, cp, readdir, readFile, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { tensor } from '../../../engine/index.ts';
@@ -431,6 +431,32 @@ test('a GGUF file is imported, and is accepted wherever a model directory is', a
       .slice(0, 6);
   expect(direct.code).toBe(0);
   expect(figures(direct)).toEqual(figures(directory));
+});
+
+test('import of a directory carries over all that is not weights, and names the rest', async () => {
+  const [from, out] = [at('to-import'), at('imported-directory')];
+  await cp(oracle('huggingface/olmo'), from, { recursive: true });
+  const carried = ['LICENSE', 'README.md', 'chat_template.jinja', 'special_tokens_map.json', 'tokenizer.model'];
+  const others = ['pytorch_model.bin', 'training_args.bin'];
+  const content = (name: string) => (name.endsWith('.json') ? '{"x": 1}' : `the ${name}`);
+  for (const name of [...carried, ...others]) await writeFile(join(from, name), content(name));
+  await writeFile(join(from, 'merges.txt'), new Uint8Array(2 ** 20 + 1));
+  await writeFile(join(from, 'picture.png'), new Uint8Array(2 ** 20 + 1));
+  await mkdir(join(from, 'onnx'));
+  await symlink(join(from, 'nothing'), join(from, 'link'));
+  const { code, stdout, stderr } = await s2t2(['import', from, '--out', out, '--dtype', 'float16', '--json']);
+  expect([code, stderr.split('\n').filter(line => line.startsWith('not carried'))]).toEqual([
+    0,
+    ['not carried over: link, onnx, picture.png, pytorch_model.bin, training_args.bin'],
+  ]);
+  expect(JSON.parse(stdout)).toMatchObject({ dtype: 'F16', out });
+  for (const name of carried) expect(await readFile(join(out, name), 'utf8')).toBe(content(name));
+  const own = (await readdir(oracle('huggingface/olmo'))).filter(name => !/safetensors/.test(name));
+  expect((await readdir(out)).sort()).toEqual([...own, ...carried, 'merges.txt', 'model.safetensors'].sort());
+  for (const name of own.filter(name => name !== 'config.json'))
+    expect(JSON.parse(await readFile(join(out, name), 'utf8'))).toEqual(
+      JSON.parse(await readFile(join(from, name), 'utf8')),
+    );
 });
 
 const oracle = (name: string) => new URL(`../../oracles/${name}`, import.meta.url).pathname;
