@@ -216,23 +216,53 @@ function formatTokenizerConfig(tokenizer: Tokenizer) {
 
 const json = (value: unknown): string => `${JSON.stringify(value, null, 2)}\n`;
 
-/** The texts beside the weights of a written model, by file name. `more` are fields of `tokenizer_config.json`. */
+/** What a written model has of the fields of the model that it came from; those that are written here come first. */
+export interface KeptFields {
+  /** Of `tokenizer_config.json`: a chat template. */
+  readonly more?: Fields;
+  /** Of `generation_config.json`: how tokens are drawn. */
+  readonly generation?: Fields;
+}
+
+/** The texts beside the weights of a written model, by file name. */
 export const modelTexts = (
   { model, tokenizer, endTokens: ends = [] }: LanguageModel,
   dtype: FloatDType,
-  more: Fields = {},
+  { more = {}, generation = {} }: KeptFields = {},
 ): Record<string, string> => {
-  const { bos = null, eos = null, pad = null } = tokenizer.specialTokens;
+  const { bos, eos, pad } = tokenizer.specialTokens;
   return {
     'config.json': configText(formatConfig(model.config, tokenizer, dtype)),
     'generation_config.json': json({
-      bos_token_id: bos,
-      eos_token_id: ends.length > 1 ? ends : eos,
-      pad_token_id: pad,
+      ...generation,
+      bos_token_id: bos ?? generation.bos_token_id ?? null,
+      eos_token_id: ends.length > 1 ? ends : (eos ?? generation.eos_token_id ?? null),
+      pad_token_id: pad ?? generation.pad_token_id ?? null,
     }),
     ...tokenizerTexts(tokenizer, more),
   };
 };
+
+/** Fields that name tokens of a vocabulary by their ids. */
+const tokenFields = new Set([
+  'bos_token_id',
+  'eos_token_id',
+  'pad_token_id',
+  'sep_token_id',
+  'decoder_start_token_id',
+  'suppress_tokens',
+  'begin_suppress_tokens',
+  'bad_words_ids',
+  'force_words_ids',
+  'sequence_bias',
+  'forced_bos_token_id',
+  'forced_eos_token_id',
+  'forced_decoder_ids',
+]);
+
+/** The fields of a configuration that stay true in another vocabulary. */
+export const withoutTokens = (fields: Fields): Fields =>
+  Object.fromEntries(Object.entries(fields).filter(([key]) => !tokenFields.has(key)));
 
 /** `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`. */
 export function tokenizerTexts(tokenizer: Tokenizer, more: Fields = {}): Record<string, string> {
@@ -240,7 +270,7 @@ export function tokenizerTexts(tokenizer: Tokenizer, more: Fields = {}): Record<
   const named = Object.entries(roles).filter(([, name]) => name !== null);
   return {
     'tokenizer.json': tokenizerToJson(tokenizer),
-    'tokenizer_config.json': json({ ...others, ...roles, ...more }),
+    'tokenizer_config.json': json({ ...others, ...more, ...roles }),
     'special_tokens_map.json': json(Object.fromEntries(named)),
   };
 }

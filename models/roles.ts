@@ -134,6 +134,14 @@ export function withTemplate(tokenizer: Tokenizer, source: Tokenizer): Tokenizer
   return new Tokenizer({ ...tokenizer.parts, postProcessor });
 }
 
+/** Added tokens of `source` that occur in chat templates and are no tokens of `target`. */
+export function lostTokens(templates: readonly string[], source: Tokenizer, target: Tokenizer): string[] {
+  const there = new Set(target.parts.added.map(({ content }) => content));
+  return source.parts.added
+    .map(({ content }) => content)
+    .filter(name => name.trim() !== '' && !there.has(name) && templates.some(text => text.includes(name)));
+}
+
 /** Whether the post-processor of a `tokenizer.json` adds the begin token before a text and the end token after it. */
 export function marksTexts(tokenizer: Tokenizer): { readonly begin: boolean; readonly end: boolean } {
   const { bos, eos } = tokenizer.specialTokens;

@@ -1,7 +1,7 @@
 /** Hugging Face model directories and GGUF files on disk. */
 import { basename, dirname, join } from 'node:path';
 import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
-import type { LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
+import type { KeptFields, LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
 import type { Fields, FloatDType } from '../config.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { exists, readText, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
@@ -35,28 +35,23 @@ export async function saveTokenizer(directory: string, tokenizer: Tokenizer, mor
     await writeFileAtomic(join(directory, name), text);
 }
 
-/**
- * Writes a model directory whole or not at all. `extra` files (a record, a licence) go in beside; `more` are fields of
- * `tokenizer_config.json`.
- */
+/** Writes a model directory whole or not at all. */
 export async function saveModel(
   directory: string,
   model: LanguageModel,
   dtype: FloatDType = model.dtype ?? 'F32',
-  { files = {}, more = {} }: Companions = {},
+  { files = {}, ...kept }: Companions = {},
 ): Promise<void> {
   const tensors = await modelTensors(model.model, dtype);
   await writeDirectoryAtomic(directory, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
-    for (const [name, content] of Object.entries({ ...modelTexts(model, dtype, more), ...files }))
+    for (const [name, content] of Object.entries({ ...modelTexts(model, dtype, kept), ...files }))
       await writeFileAtomic(join(temporary, name), content);
   });
 }
 
 /** What a written model has beside itself. */
-export interface Companions {
+export interface Companions extends KeptFields {
   /** Files by name: a record, a licence, a model card. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
-  /** Fields of `tokenizer_config.json`: a chat template. */
-  readonly more?: Fields;
 }

@@ -268,15 +268,17 @@ async function saveAdapted(
   model: Transformer,
   rows: readonly Row[],
 ): Promise<void> {
-  const { files, more, skipped } = origin ? await carriedOver(origin.model) : { files: {}, more: {}, skipped: [] };
-  if (skipped.length > 0) log(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
   const keeps = methods[method].vocabulary === 'source' || isExtension(source.tokenizer, target);
   const written = methods[method].vocabulary === 'source' ? source.tokenizer : target;
   const tokenizer = keeps ? written : withTemplate(written, source.tokenizer);
+  const change = { source: source.tokenizer, target: tokenizer, keeps };
+  const carried = origin && (await carriedOver(origin.model, change));
+  carried?.notices.forEach(line => log(line));
   const card = origin && {
     'README.md': adaptedCard({
       source: await describeSource(origin.model),
-      tokenizers: { source: source.tokenizer, target: tokenizer },
+      tokenizers: change,
+      lost: carried?.lost,
       method,
       texts: { train: texts.train.length, test: texts.test.length },
       data: origin.data,
@@ -287,8 +289,9 @@ async function saveAdapted(
   };
   const kept = keeps ? { endTokens: source.endTokens } : {};
   await saveModel(join(out, 'model'), { model, tokenizer, ...kept }, dtype ?? source.dtype, {
-    files: { ...files, ...card },
-    more,
+    files: { ...carried?.files, ...card },
+    more: carried?.more,
+    generation: carried?.generation,
   });
 }
 

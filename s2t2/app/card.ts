@@ -16,6 +16,8 @@ import { isExtension } from '../translate.ts';
 export interface Card {
   readonly source: CardSource;
   readonly tokenizers: { readonly source: Tokenizer; readonly target: Tokenizer };
+  /** Special tokens of the source's chat template that the target does not have. */
+  readonly lost?: readonly string[];
   readonly command?: string;
 }
 
@@ -100,7 +102,7 @@ const nameOf = (path: string): string =>
 
 /** The text of `README.md`: a table of `facts`, and what comes `after` it. */
 function modelCard(
-  { source, tokenizers, command }: Card,
+  { source, tokenizers, lost = [], command }: Card,
   done: string,
   { after, ...facts }: Readonly<Record<string, string>>,
 ): string {
@@ -130,6 +132,11 @@ function modelCard(
   const marks =
     `The tokenizer adds ${added.length > 0 ? added.join(' and ') : 'neither'}` +
     (end ? ",\nas the source's does: a prompt to be continued is without it." : ', so that a prompt can be continued.');
+  const names = lost.map(name => `\`${name}\``).join(', ');
+  const chat =
+    lost.length > 0
+      ? `\nThe chat template is the source's, and this vocabulary reads as ordinary text: ${names}\n`
+      : '';
   return `---
 ${head.join('\n')}
 ---
@@ -148,7 +155,7 @@ ${Object.entries(table)
 ${after}
 
 Every text began with the begin token in training and ended with the end token. ${marks}
-
+${chat}
 \`\`\`python
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer

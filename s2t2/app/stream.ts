@@ -11,7 +11,7 @@
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fieldsOf, requiredFields, withRows, type ModelFiles } from '../../models/checkpoint.ts';
+import { requiredFields, withoutTokens, withRows, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
 import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
@@ -103,15 +103,15 @@ export async function translateCheckpoint({
   await withLock(out, async () => {
     await claim(out, record);
     const index = await writeWeights({ checkpoint, ends, plan, out, spread, head, signal, onProgress });
-    const { files: carried, more, skipped } = await carriedOver(model);
-    if (skipped.length > 0) log?.(`not carried over, larger than 1 MB: ${skipped.join(', ')}`);
     const keeps = isExtension(source, target);
     const written = keeps
       ? new Tokenizer({ ...target.parts, roles: source.specialTokens })
       : withTemplate(target, source);
-    await saveTokenizer(out, written, more);
     const tokenizers = { source, target: written };
-    const card = translatedCard({ source: await describeSource(model), tokenizers, command }, plan, planFile);
+    const { files: carried, more, generation, lost, notices } = await carriedOver(model, { ...tokenizers, keeps });
+    for (const line of notices) log?.(line);
+    await saveTokenizer(out, written, more);
+    const card = translatedCard({ source: await describeSource(model), tokenizers, lost, command }, plan, planFile);
     for (const [name, content] of Object.entries({ ...carried, 'README.md': card }))
       await writeFileAtomic(join(out, name), content);
     const write = (name: string, content: unknown) =>
@@ -119,9 +119,7 @@ export async function translateCheckpoint({
     if (!checkpoint.shards.has('model.safetensors')) await write('model.safetensors.index.json', index);
     // Where the source's tokens are kept, so is what names them.
     const rewritten = (fields: Fields) => (keeps ? fields : withTokens(fields, target));
-    const generation = await files.text('generation_config.json');
-    if (generation !== undefined)
-      await write('generation_config.json', rewritten(fieldsOf(generation, files.path('generation_config.json'))));
+    if (generation !== undefined) await write('generation_config.json', rewritten(generation));
     const translated = {
       ...rewritten(config),
       vocab_size: target.vocabSize,
@@ -362,24 +360,10 @@ async function* rowsOf(
   }
 }
 
-/** Fields that name tokens of the old vocabulary and have no counterpart in a new one. */
-const tokenFields = new Set([
-  'suppress_tokens',
-  'begin_suppress_tokens',
-  'bad_words_ids',
-  'force_words_ids',
-  'sequence_bias',
-  'forced_bos_token_id',
-  'forced_eos_token_id',
-  'decoder_start_token_id',
-  'sep_token_id',
-]);
-
 /** A configuration with the special tokens of another vocabulary. */
 function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokenizer): Fields {
-  const kept = Object.entries(fields).filter(([key]) => !tokenFields.has(key));
   return {
-    ...Object.fromEntries(kept),
+    ...withoutTokens(fields),
     bos_token_id: bos ?? null,
     eos_token_id: eos ?? null,
     pad_token_id: pad ?? null,

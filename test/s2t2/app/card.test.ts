@@ -4,8 +4,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
-import { expect, test } from 'vitest';
-import { tokenizerTexts } from '../../../models/checkpoint.ts';
+import { describe, expect, test } from 'vitest';
+import { Random } from '../../../engine/index.ts';
+import { modelTexts, tokenizerTexts } from '../../../models/checkpoint.ts';
+import { initTransformer } from '../../../models/init.ts';
 import { carriedOver } from '../../../models/node/carried.ts';
 import { withTemplate } from '../../../models/roles.ts';
 import { extendBPE, Tokenizer, trainBPE } from '../../../models/tokenizer/index.ts';
@@ -55,12 +57,81 @@ test('licence, chat template and other files come along; weights, vocabularies a
   for (const name of [...small, ...others]) await writeFile(join(path, name), name);
   await writeFile(join(path, 'picture.png'), new Uint8Array(2 ** 20 + 1));
   await writeFile(join(path, 'tokenizer_config.json'), '{"chat_template": "{{ x }}", "model_max_length": 8}');
-  const { files, more, skipped } = await carriedOver(path);
+  const change = { source: tokenizer, target: tokenizer, keeps: false };
+  const { files, more, skipped, notices } = await carriedOver(path, change);
   expect(Object.keys(files).sort()).toEqual(small);
   expect(Buffer.from(files.LICENSE as Uint8Array).toString()).toBe('LICENSE');
   expect([more, skipped]).toEqual([{ chat_template: '{{ x }}' }, ['picture.png']]);
   const gguf = new URL('../../oracles/gguf/llama.gguf', import.meta.url).pathname;
-  expect(await carriedOver(gguf)).toEqual({ files: {}, more: {}, skipped: [] });
+  expect(await carriedOver(gguf, change)).toMatchObject({ files: {}, more: {}, skipped: [], notices: [] });
+  expect(notices).toEqual(['not carried over, larger than 1 MB: picture.png']);
+});
+
+describe('options of generation and of the tokenizer', () => {
+  const source = trainBPE(['<|im_start|> the model'], { vocabSize: 270, alphabet: 'bytes' });
+  const names = ['<|im_start|>', '<|im_end|>', '<|unused|>', '  '];
+  const added = names.map((content, i) => ({ ...source.parts.added[0], content, id: source.vocabSize + i }));
+  const chat = new Tokenizer({
+    ...source.parts,
+    tokens: [...source.parts.tokens, ...added.map(() => undefined)],
+    added: [...source.parts.added, ...added],
+  });
+  const template = "{{ '<|im_start|>' + bos_token }}  <s>";
+  const options = { model_max_length: 8, padding_side: 'left', add_bos_token: true, chat_template: template };
+  const named = { tokenizer_class: 'LlamaTokenizer', added_tokens_decoder: {}, bos_token: 'x', pad_token: '<pad>' };
+  const sampling = { temperature: 0.6, top_p: 0.9, repetition_penalty: 1.1, max_new_tokens: 7 };
+  const tokens = { bos_token_id: 7, eos_token_id: [7, 8], pad_token_id: 9, suppress_tokens: [3] };
+
+  const tiny = initTransformer(
+    {
+      family: 'llama',
+      vocabSize: 280,
+      width: 8,
+      layers: 1,
+      heads: 1,
+      keyValueHeads: 1,
+      feedForward: 8,
+      context: 8,
+      rotaryBase: 1e4,
+      normEps: 1e-5,
+      tied: true,
+    },
+    new Random(1),
+  );
+  async function written(keeps: boolean, target: Tokenizer) {
+    const path = join(directory, `options-${keeps}`);
+    await mkdir(path, { recursive: true });
+    await writeFile(join(path, 'tokenizer_config.json'), JSON.stringify({ ...named, ...options }));
+    await writeFile(join(path, 'generation_config.json'), JSON.stringify({ ...sampling, ...tokens }));
+    await writeFile(join(path, 'chat_template.jinja'), '{{ "<|im_end|>" }}');
+    const carried = await carriedOver(path, { source: chat, target, keeps });
+    const endTokens = keeps ? [1, 8] : undefined;
+    const texts = modelTexts({ model: tiny, tokenizer: target, endTokens }, 'F32', carried);
+    const read = (name: string) => JSON.parse(texts[name]) as object;
+    return { carried, generation: read('generation_config.json'), tokenizer: read('tokenizer_config.json') };
+  }
+  const roles = { bos_token: '<s>', eos_token: '</s>', pad_token: '<pad>', unk_token: '<unk>' };
+  const own = { tokenizer_class: 'PreTrainedTokenizerFast', clean_up_tokenization_spaces: false, ...roles };
+
+  test('a new vocabulary keeps how tokens are drawn, with its own ids, and loses tokens of the template', async () => {
+    const { carried, generation, tokenizer: config } = await written(false, tokenizer);
+    const [bos_token_id, eos_token_id, pad_token_id] = [0, 1, 2];
+    expect(generation).toEqual({ ...sampling, bos_token_id, eos_token_id, pad_token_id });
+    expect(config).toEqual({ ...own, chat_template: template });
+    expect(carried.lost).toEqual(['<|im_start|>', '<|im_end|>']);
+    expect(carried.notices).toEqual([
+      'the chat template uses tokens that the new vocabulary does not have, ordinary text now: ' +
+        '<|im_start|>, <|im_end|>',
+    ]);
+  });
+
+  test('a vocabulary that is kept keeps all options but those of the class', async () => {
+    const { carried, generation, tokenizer: config } = await written(true, chat);
+    const ends = { bos_token_id: 0, eos_token_id: [1, 8], pad_token_id: 2 };
+    expect(generation).toEqual({ ...sampling, suppress_tokens: [3], ...ends });
+    expect(config).toEqual({ ...own, ...options, unk_token: null }); // bytes have no unknown
+    expect([carried.lost, carried.notices]).toEqual([[], []]);
+  });
 });
 
 test('the card names base model, licence, data, method, figures and command, with the metadata of the hub', () => {
@@ -109,6 +180,9 @@ test('the card names base model, licence, data, method, figures and command, wit
   expect(plain).toContain('# mine, adapted by s2t2');
   expect(plain).toContain('its licence is not stated there');
   expect(/^(base_model|license):/m.test(plain)).toBe(false);
+  const lost = "The chat template is the source's, and this vocabulary reads as ordinary text: `<|a|>`, `<|b|>`\n";
+  expect(adaptedCard({ ...card, lost: ['<|a|>', '<|b|>'] })).toContain(`\n${lost}`);
+  expect(text).not.toContain('chat template');
 });
 
 test('the card says of a model that was continued, chosen by validation and extended that it was', async () => {

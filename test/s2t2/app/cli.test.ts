@@ -459,6 +459,42 @@ test('import of a directory carries over all that is not weights, and names the 
     );
 });
 
+test('an adapted model keeps how its source draws tokens; what its chat template loses is said', async () => {
+  const model = at('chat');
+  await cp(fixture.model, model, { recursive: true });
+  const change = async (name: string, fields: object) => {
+    const there = JSON.parse(await readFile(join(model, name), 'utf8')) as object;
+    await writeFile(join(model, name), JSON.stringify({ ...there, ...fields }));
+  };
+  const { added_tokens } = JSON.parse(await readFile(join(model, 'tokenizer.json'), 'utf8')) as {
+    added_tokens: readonly object[];
+  };
+  const turn = { ...added_tokens[0], id: 320, content: '<|im_start|>' };
+  await change('tokenizer.json', { added_tokens: [...added_tokens, turn] });
+  await change('generation_config.json', { temperature: 0.6, eos_token_id: [1, 320] });
+  await change('tokenizer_config.json', { chat_template: '<|im_start|>', model_max_length: 128 });
+  const results = await Promise.all(
+    ['fvt', 'source'].map(async save => {
+      const out = at(`chat-${save}`);
+      const { code, stderr } = await s2t2(job(out, '--model', model, '--methods', 'source,fvt', '--save', save));
+      expect(code, stderr).toBe(0);
+      const read = (name: string) => readFile(join(out, 'model', name), 'utf8');
+      const options = JSON.parse(await read('tokenizer_config.json')) as { model_max_length?: number };
+      return {
+        generation: JSON.parse(await read('generation_config.json')) as object,
+        options: options.model_max_length,
+        said: stderr.includes('new vocabulary does not have, ordinary text now: <|im_start|>\n'),
+        card: (await read('README.md')).includes('as ordinary text: `<|im_start|>`\n'),
+      };
+    }),
+  );
+  const generation = { temperature: 0.6, bos_token_id: 0, eos_token_id: 1, pad_token_id: 2 };
+  expect(results).toEqual([
+    { generation, options: undefined, said: true, card: true },
+    { generation: { ...generation, eos_token_id: [1, 320] }, options: 128, said: false, card: false },
+  ]);
+});
+
 const oracle = (name: string) => new URL(`../../oracles/${name}`, import.meta.url).pathname;
 
 describe('what people take away', () => {
