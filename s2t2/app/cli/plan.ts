@@ -64,7 +64,7 @@ export function addPlanCommands(program: Command): void {
       'apply a plan to a model of any size that shares the source vocabulary, one block in memory at a time',
     );
   withCorpus(translate)
-    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory'))
+    .addOption(requiredOption('--model <dir>', 'Hugging Face model directory or GGUF file'))
     .addOption(requiredOption('--plan <file>', 'plan.safetensors of a run'))
     .addOption(requiredOption('--target <dir>', "directory with the plan's target tokenizer, or its tokenizer.json"))
     .addOption(

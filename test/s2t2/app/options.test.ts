@@ -40,3 +40,8 @@ test('--field of texts that have no fields', async () => {
   );
   expect((await readWithNotice(path, {})).texts).toEqual(['MKVL']);
 });
+
+test.each(['adapt', 'evaluate', 'generate', 'translate'])('%s --help: a model may be a GGUF file', async name => {
+  const { code, stdout } = await command([name, '--help']);
+  expect([code, stdout]).toEqual([0, expect.stringMatching(/--model <dir> +[^-]*GGUF\s+file/)]);
+});

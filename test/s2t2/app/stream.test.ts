@@ -7,7 +7,7 @@ import { cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'nod
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
-import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
+import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
 import { type FloatDType } from '../../../models/config.ts';
 import { type LanguageModel } from '../../../models/checkpoint.ts';
 import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
@@ -18,6 +18,7 @@ import { initTransformer } from '../../../models/init.ts';
 import { withTemplate } from '../../../models/roles.ts';
 import { forward } from '../../../models/transformer.ts';
 import type { TransformerConfig } from '../../../models/transformer-config.ts';
+import { parameters } from '../../../models/weights.ts';
 import { modelFromPlan, translatedStart } from '../../../s2t2/methods.ts';
 import { defaults } from '../../../s2t2/settings.ts';
 import { tokenMap } from '../../../s2t2/translate.ts';
@@ -331,6 +332,20 @@ async function large(name: string, files: number, bytesEach: number): Promise<st
   await writeFile(join(model, 'model.safetensors.index.json'), JSON.stringify({ weight_map: weightMap }));
   return model;
 }
+
+test.each(['olmo', 'llama', 'gpt2'])('%s: a GGUF file is translated to what its directory is', async name => {
+  const oracle = (path: string) => new URL(`../../oracles/${path}`, import.meta.url).pathname;
+  const plan = at(`${name}-plan.safetensors`);
+  await savePlan(plan, examplePlan(await loadTokenizer(oracle(`huggingface/${name}`))));
+  const [fromFile, fromDirectory] = [at(`${name}-gguf-out`), at(`${name}-directory-out`)];
+  await translateCheckpoint({ ...paths, plan, model: oracle(`gguf/${name}.gguf`), out: fromFile });
+  await translateCheckpoint({ ...paths, plan, model: oracle(`huggingface/${name}`), out: fromDirectory });
+  const [one, other] = [await loadModel(fromFile), await loadModel(fromDirectory)];
+  expect(one.model.config).toEqual(other.model.config);
+  const values = ({ model }: LanguageModel) =>
+    Object.entries(parameters(model)).map(([weight, w]) => [weight, Array.from(w.dataSync())]);
+  expect(values(one)).toEqual(values(other));
+});
 
 test('memory holds one block of a tensor, however large', async () => {
   const model = await source('body', llama, 'F32');
