@@ -9,7 +9,7 @@
  *     runs/NAME/report.html        all of it to look at, written by the command line
  *     runs/NAME/work/              states of training and finished rows, by which a run resumes
  */
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { LanguageModel } from '../../models/checkpoint.ts';
 import type { FloatDType } from '../../models/config.ts';
@@ -146,11 +146,10 @@ async function runMethods(
     );
   const rates = await adaptation.ratesFor?.(first.amount);
   if (experiment.forecast) log(describeForecast(experiment.forecast));
-  const time = describeTime(
-    names.map(name => methods[name]),
-    experiment,
-    experiment.shape,
-  );
+  const begun = await readdir(work);
+  const isNew = (name: string) => !begun.some(file => file.startsWith(`${name}.`));
+  const rowsToRun = names.map(name => methods[name]);
+  const time = names.every(isNew) ? describeTime(rowsToRun, experiment, experiment.shape) : undefined;
   if (time !== undefined) log(time);
   const { rows: earlier, smaller } = await readRows(work, names, settings);
   if (smaller.length > 0)

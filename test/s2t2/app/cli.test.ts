@@ -268,6 +268,15 @@ describe('the whole job', () => {
     expect((await readdir(at('afresh', 'work'))).filter(name => !/^(rows|run|truncated)\./.test(name))).toEqual([]);
   });
 
+  test('a run that is not short says how long it will take, and does not when it resumes', async () => {
+    const long = job(at('long'), '--tokens', '7000', '--batch-tokens', '64', '--methods', 'truncated');
+    const [first, again] = [await s2t2(long), await s2t2(long)];
+    expect([first.code, again.code]).toEqual([0, 0]);
+    expect(first.stderr).toMatch(/^time: about \d+ s for all rows; a step takes [\d.e-]+ s in the target vocabulary$/m);
+    expect(again.stderr).not.toContain('time:');
+    expect(again.stdout).toBe(first.stdout);
+  });
+
   test('where no rows are named they are the source and the start for a model of its width', async () => {
     expect([160, 161].map(width => defaultRows({ width }))).toEqual([
       ['source', 'fvt-spread'],
