@@ -126,3 +126,15 @@ test.each([
   const line = `the backend is out of memory: it has 0\\.1 MiB, ${size} are in use, and a tensor of ${size}`;
   expect(stderr).toMatch(new RegExp(`^s2t2: ${args[0]}: ${line} does not fit; ${remedies}\n$`));
 });
+
+test('evaluate fits with smaller batches where the usual ones do not, and finds the same', async () => {
+  await saved;
+  await writeFile(at('many.txt'), 'that is the question\n\n'.repeat(60));
+  const evaluate = ['evaluate', '--model', at('F32'), '--data', at('many.txt'), '--quiet', '--json'];
+  const whole = await command(evaluate);
+  const full = await command(evaluate, { memoryLimit });
+  const small = await command([...evaluate, '--batch-tokens', '64'], { memoryLimit });
+  expect([whole.code, full.code, small.code], small.stderr).toEqual([0, 2, 0]);
+  const bits = ({ stdout }: typeof whole) => (JSON.parse(stdout) as { bitsPerByte: number }).bitsPerByte;
+  expect(bits(small)).toBeCloseTo(bits(whole), 6);
+});
