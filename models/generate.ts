@@ -18,6 +18,8 @@ export interface GenerateOptions {
   /** Tokens that end the generation; they are not part of the result. */
   readonly stop?: number | readonly number[];
   readonly random: Random;
+  /** The ids that may be drawn; missing: all. */
+  readonly ids?: Int32Array;
 }
 
 /**
@@ -28,7 +30,7 @@ export interface GenerateOptions {
 export async function* generate(
   model: Transformer,
   prompt: Int32Array<ArrayBuffer>,
-  { maxTokens, temperature = 1, topP = 1, stop, random }: GenerateOptions,
+  { maxTokens, temperature = 1, topP = 1, stop, random, ids }: GenerateOptions,
 ): AsyncGenerator<number> {
   const longest = longestSequence(model.config);
   if (prompt.length === 0) throw new UserError('generate: the prompt is empty; give at least the begin token');
@@ -55,7 +57,9 @@ export async function* generate(
         throw new UserError(
           `generate: the logits after ${prompt.length + made} tokens are not finite; are the model's weights damaged?`,
         );
-      const id = sample(logits, temperature, topP, random);
+      const drawable = ids ? Float32Array.from(ids, i => logits[i]) : logits;
+      const drawn = sample(drawable, temperature, topP, random);
+      const id = ids ? ids[drawn] : drawn;
       if (ends.includes(id)) return;
       await nextTurn(); // signals arrive here
       yield id;
@@ -74,6 +78,17 @@ export function encodePrompt(tokenizer: Tokenizer, text: string): Int32Array<Arr
   const { bos } = tokenizer.specialTokens;
   const ids = tokenizer.encode(text, { allowSpecial: true });
   return bos === undefined || ids[0] === bos ? ids : Int32Array.of(bos, ...ids);
+}
+
+/**
+ * The rows of a model that stand for a token; undefined where all do. Models often have more rows than tokens, up to a
+ * multiple of 64 or 128, and what has no text is no continuation.
+ */
+export function rowsOfTokens(tokenizer: Tokenizer, rows: number): Int32Array | undefined {
+  const { tokens, added } = tokenizer.parts;
+  const others = new Set(added.map(({ id }) => id));
+  const ids = Int32Array.from({ length: rows }, (_, id) => id).filter(id => tokens[id] !== undefined || others.has(id));
+  return ids.length < rows ? ids : undefined;
 }
 
 /**

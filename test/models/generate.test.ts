@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { memory, noGrad, Random, scope, tensor } from '../../engine/index.ts';
-import { continuationText, encodePrompt, generate, sample } from '../../models/generate.ts';
+import { continuationText, encodePrompt, generate, rowsOfTokens, sample } from '../../models/generate.ts';
 import { loadTokenizer } from '../../models/node/checkpoint.ts';
 import { score } from '../../models/score.ts';
 import { huggingFace } from '../oracles/families.ts';
@@ -134,6 +134,16 @@ describe('generate', () => {
     expect(await all({ temperature: 3, topP: 0.4, random: new Random(7) })).toEqual(ids.slice(5));
   });
 
+  test('draws no other ids than it may, and as if the others had no probability', async () => {
+    const ids = Int32Array.from({ length: 19 }, (_, i) => i).filter(id => id % 3 > 0);
+    const drawn = [];
+    for (let seed = 0; seed < 20; seed++) drawn.push(...(await all({ temperature: 9, random: new Random(seed), ids })));
+    expect(new Set(drawn)).toEqual(new Set(ids));
+    expect(await all({ temperature: 9, ids: Int32Array.from({ length: 19 }, (_, i) => i) })).toEqual(
+      await all({ temperature: 9 }),
+    );
+  });
+
   test('fills the context and no more: the last token is drawn from the last position', async () => {
     expect(await all({ maxTokens: 100 })).toHaveLength(12 - 5 + 1);
   });
@@ -169,6 +179,16 @@ describe('text', () => {
   const tokenizers = Promise.all(
     ['llama', 'gpt2', 'qwen3'].map(async name => [name, await loadTokenizer(join(huggingFace, name))] as const),
   );
+
+  test('the rows of tokens are those that can be decoded', async () => {
+    for (const [name, tokenizer] of await tokenizers) {
+      expect([name, rowsOfTokens(tokenizer, tokenizer.vocabSize)]).toEqual([name, undefined]);
+      const ids = rowsOfTokens(tokenizer, tokenizer.vocabSize + 7)!;
+      for (const id of ids) expect(tokenizer.decode([id])).toBeTypeOf('string');
+      for (let id = 0; id < tokenizer.vocabSize + 7; id++)
+        if (!ids.includes(id)) expect(() => tokenizer.decode([id])).toThrow('is not a token');
+    }
+  });
 
   test('a prompt and its continuation are the text that all ids stand for', async () => {
     for (const [name, tokenizer] of await tokenizers) {

@@ -2,7 +2,7 @@
 import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
 import { dtypeNames } from '../../../models/config.ts';
-import { continuationText, encodePrompt, generate } from '../../../models/generate.ts';
+import { continuationText, encodePrompt, generate, rowsOfTokens } from '../../../models/generate.ts';
 import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
@@ -132,7 +132,14 @@ export function addModelCommands(program: Command): void {
         const { model, tokenizer, endTokens } = await loadFrozen(directory);
         const start = encodePrompt(tokenizer, prompt);
         const ids: number[] = [];
-        const options = { maxTokens, temperature, topP, stop: endTokens, random: new Random(seed) };
+        const options = {
+          maxTokens,
+          temperature,
+          topP,
+          stop: endTokens,
+          random: new Random(seed),
+          ids: rowsOfTokens(tokenizer, model.config.vocabSize),
+        };
         await withSignals(async () => {
           for await (const id of generate(model, start, options)) {
             ids.push(id);

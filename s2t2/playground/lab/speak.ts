@@ -1,7 +1,7 @@
 /** An adapted model at work: it generates, and says how surprised it is by each token. */
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
 import { UserError } from '../../../models/errors.ts';
-import { generate } from '../../../models/generate.ts';
+import { generate, rowsOfTokens } from '../../../models/generate.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { forward } from '../../../models/transformer.ts';
 import type { Transformer } from '../../../models/weights.ts';
@@ -62,6 +62,7 @@ export async function speak(
     temperature,
     stop: tokenizer.specialTokens.eos,
     random,
+    ids: rowsOfTokens(tokenizer, model.config.vocabSize),
   }))
     ids.push(id);
   if (ids.length === 1) return { method, tokens: [], bitsPerByte: Number.NaN };
