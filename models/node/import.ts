@@ -28,7 +28,7 @@ const texts = ['config.json', 'generation_config.json', 'tokenizer.json', 'token
 
 /**
  * Writes the model whole or not at all, tensor by tensor: memory holds one of them. Files of a directory that are not
- * the model's come along. Returns what was written, and the names in the directory that were not.
+ * the model's come along. Returns what was written, and the files and tensors that were not.
  */
 export async function importModel(path: string, { out, dtype: asked, signal, onProgress }: ImportOptions) {
   const files = await openModel(path);
@@ -50,6 +50,8 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
     tensors.set(name, { dtype, shape, data });
   }
   const { files: others, skipped } = await carriedAlong(path);
+  const used = new Set(Array.from(stored, ([, from]) => from));
+  const unused = [...source.tensors.keys()].filter(name => !used.has(name));
   await writeDirectoryAtomic(out, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
     for (const [name, content] of Object.entries(others)) await writeFileAtomic(join(temporary, name), content);
@@ -59,7 +61,7 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
         await writeFileAtomic(join(temporary, name), name === 'config.json' ? withDType(text, dtype) : text);
     }
   });
-  return { dtype, bytes: total, skipped };
+  return { dtype, bytes: total, skipped, unused };
 }
 
 const withDType = (config: string, dtype: FloatDType): string => {

@@ -45,10 +45,14 @@ export function addModelCommands(program: Command): void {
         bar ??= progressBar('importing', total / 1e6, 'MB');
         bar.update(done / 1e6);
       };
-      const { skipped, ...written } = await withSignals(() =>
+      const { skipped, unused, ...written } = await withSignals(() =>
         importModel(file, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
       ).finally(() => bar?.stop());
       if (skipped.length > 0) log(`not carried over: ${skipped.join(', ')}`);
+      if (unused.length > 0) {
+        const more = unused.length > 5 ? ` and ${unused.length - 5} more` : '';
+        log(`left out, since the model does not compute with them: ${unused.slice(0, 5).join(', ')}${more}`);
+      }
       print(
         { ...written, out },
         `${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`,

@@ -4,11 +4,13 @@
  */
 import { spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { copyFile, cp, mkdir, readdir, readFile, symlink, truncate, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, readdir, readFile, rename, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { tensor } from '../../../engine/index.ts';
 import { loadModel, saveModel } from '../../../models/node/checkpoint.ts';
+import { readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
+import type { TensorData } from '../../../models/safetensors/write.ts';
 import { sha256 } from '../../../models/sha256.ts';
 import { sha256File } from '../../../models/node/files.ts';
 import { parseTokenizerJson } from '../../../models/tokenizer/index.ts';
@@ -453,11 +455,24 @@ test('import of a directory carries over all that is not weights, and names the 
   await writeFile(join(from, 'picture.png'), new Uint8Array(2 ** 20 + 1));
   await mkdir(join(from, 'onnx'));
   await symlink(join(from, 'nothing'), join(from, 'link'));
+  // Seven more tensors than the model has.
+  const weights = await readSafetensors(join(from, 'model.safetensors'));
+  const tensors = new Map<string, TensorData>();
+  for (const [name, { dtype, shape }] of weights.tensors)
+    tensors.set(name, { dtype, shape, data: () => weights.blocks(name) });
+  const one = { dtype: 'F32' as const, shape: [1], data: Float32Array.of(1) };
+  for (let i = 0; i < 7; i++) tensors.set(`value_head.${i}`, one);
+  await writeSafetensors(join(from, 'more.safetensors'), tensors);
+  await rename(join(from, 'more.safetensors'), join(from, 'model.safetensors'));
   const { code, stdout, stderr } = await s2t2(['import', from, '--out', out, '--dtype', 'float16', '--json']);
   expect([code, stderr.split('\n').filter(line => line.startsWith('not carried'))]).toEqual([
     0,
     ['not carried over: link, onnx, picture.png, pytorch_model.bin, training_args.bin'],
   ]);
+  expect(stderr).toContain(
+    'left out, since the model does not compute with them: value_head.0, value_head.1, value_head.2, value_head.3, ' +
+      'value_head.4 and 2 more\n',
+  );
   expect(JSON.parse(stdout)).toMatchObject({ dtype: 'F16', out });
   for (const name of carried) expect(await readFile(join(out, name), 'utf8')).toBe(content(name));
   const own = (await readdir(oracle('huggingface/olmo'))).filter(name => !/safetensors/.test(name));
