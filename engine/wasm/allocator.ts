@@ -4,7 +4,8 @@
  * Blocks come in size classes, so that a training loop, which asks for the same sizes over and over, finds every block
  * on a list: four classes to an octave for small blocks, of which at most a fifth is unused, and multiples of 64 KiB
  * for large ones. Beyond the lists memory is handed out from its end. Before the end moves by a large block, and when
- * it has reached the limit, free neighbours are joined and split again.
+ * it has reached the limit, free neighbours are joined and split again. Where that is not enough, blocks can be moved
+ * together (`compact`).
  *
  * A block has `slack` bytes more than were requested: kernels read and write whole vectors at ragged ends.
  */
@@ -17,6 +18,13 @@ type Grow = (bytes: number) => boolean;
 interface Region {
   start: number;
   bytes: number;
+}
+
+/** A block that gets another place, further to the front. */
+export interface Move {
+  readonly from: number;
+  readonly to: number;
+  readonly bytes: number;
 }
 
 /** No block of the requested size is left. */
@@ -47,10 +55,11 @@ export function classOf(bytes: number): number {
 
 /** Hands out and takes back blocks of one memory. */
 export class Allocator {
+  private readonly start: number;
   private readonly limit: number;
   private readonly grow: Grow;
   private readonly free_ = new Map<number, number[]>();
-  private readonly live = new Map<number, number>();
+  private live = new Map<number, number>();
   /** Free memory of no class, by address; made by joining neighbours. */
   private regions: Region[] = [];
   private end: number;
@@ -60,7 +69,8 @@ export class Allocator {
   private loose = false;
 
   constructor(start: number, limit: number, grow: Grow) {
-    this.end = Math.ceil(start / alignment) * alignment;
+    this.start = Math.ceil(start / alignment) * alignment;
+    this.end = this.start;
     this.limit = limit;
     this.grow = grow;
   }
@@ -104,6 +114,31 @@ export class Allocator {
     const list = this.free_.get(size);
     if (list) list.push(pointer);
     else this.free_.set(size, [pointer]);
+  }
+
+  /** Whether so many bytes would fit if no free memory lay between blocks. */
+  fitsCompacted(bytes: number): boolean {
+    return this.start + this.liveBytes + classOf(bytes + slack) <= this.limit;
+  }
+
+  /**
+   * Moves all blocks to the front, so that what is free lies in one piece behind them. The caller moves what is in
+   * them, in this order.
+   */
+  compact(): Move[] {
+    const moves: Move[] = [];
+    const live = [...this.live].sort(([a], [b]) => a - b);
+    this.live = new Map();
+    this.end = this.start;
+    for (const [from, bytes] of live) {
+      if (from !== this.end) moves.push({ from, to: this.end, bytes });
+      this.live.set(this.end, bytes);
+      this.end += bytes;
+    }
+    this.free_.clear();
+    this.regions = [];
+    this.loose = false;
+    return moves;
   }
 
   private fromEnd(size: number): number | undefined {

@@ -4,7 +4,7 @@
  * constants of the module, and from `heapStart` on the blocks of the allocator.
  */
 import type { DType, Storage, TypedArray } from '../backend.ts';
-import { Allocator } from './allocator.ts';
+import { Allocator, OutOfMemory } from './allocator.ts';
 
 /** Where constants of the module begin, in bytes; below are the mailbox and 64 unused bytes. */
 export const constantsStart = 4096;
@@ -14,11 +14,14 @@ const pageBytes = 65536;
 /** Memory grows by at least this much: growing is a system call, untouched pages cost nothing. */
 const leastGrowth = 16 * 1024 * 1024;
 
-/** A block of linear memory. */
+/** A block of linear memory. It may move between two calls of the backend, so a pointer is read within one call. */
 export interface WasmStorage extends Storage {
   readonly dtype: 'float32' | 'int32';
   readonly pointer: number;
 }
+
+/** As this file sees it. */
+type Movable = { -readonly [K in keyof WasmStorage]: WasmStorage[K] };
 
 /** How a kernel's work is cut: into `items`, of which at least `grain` make a share worth a thread. */
 export interface Split {
@@ -53,8 +56,10 @@ export class Machine {
   private intHeap: Int32Array;
   private work = 0;
   private workBytes = 0;
+  /** All blocks, by their places. */
+  private storages = new Map<number, Movable>();
   /** Blocks allocated by the call that is running; see `allOrNothing`. */
-  private made = new Set<number>();
+  private made = new Set<WasmStorage>();
 
   constructor(memory: Machine['memory'], limit: number, runner: Runner) {
     this.memory = memory;
@@ -80,35 +85,69 @@ export class Machine {
   allocate(dtype: DType, size: number): WasmStorage {
     if (dtype === 'float64') throw new Error("backend 'wasm' has no float64");
     const pointer = this.allocator.allocate(size * 4);
-    this.made.add(pointer);
-    return { dtype, size, pointer };
+    const x: Movable = { dtype, size, pointer };
+    this.storages.set(pointer, x);
+    this.made.add(x);
+    return x;
   }
 
   free(x: WasmStorage): void {
-    this.made.delete(x.pointer);
+    this.made.delete(x);
     this.allocator.free(x.pointer);
+    this.storages.delete(x.pointer);
   }
 
   /** Lets a block live on when the call that allocated it fails. */
   keep(x: WasmStorage): WasmStorage {
-    this.made.delete(x.pointer);
+    this.made.delete(x);
     return x;
   }
 
-  /** The same functions; one that fails (out of memory, say) frees every block it has allocated. */
+  /**
+   * The same functions; one that fails frees every block it has allocated. One that runs out of memory is called again
+   * with all blocks moved together, if that can help.
+   */
   allOrNothing<F extends object>(functions: F): F {
     const wrap =
       (fn: (...args: unknown[]) => unknown) =>
-      (...args: unknown[]) => {
-        this.made.clear();
-        try {
-          return fn(...args);
-        } catch (error) {
-          for (const pointer of this.made) this.allocator.free(pointer);
-          throw error;
-        }
-      };
+      (...args: unknown[]) =>
+        this.compacting(() => {
+          this.made.clear();
+          try {
+            return fn(...args);
+          } catch (error) {
+            for (const x of this.made) this.free(x);
+            throw error;
+          }
+        });
     return Object.fromEntries(Object.entries(functions).map(([name, fn]) => [name, wrap(fn)])) as F;
+  }
+
+  /** Calls `work`, which leaves nothing behind where it fails; again with all blocks moved together, if that can help. */
+  compacting<R>(work: () => R): R {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof OutOfMemory) || !this.allocator.fitsCompacted(error.requested)) throw error;
+    }
+    this.compact();
+    return work();
+  }
+
+  private compact(): void {
+    const moved = new Map<number, Movable>();
+    for (const { from, to, bytes } of this.allocator.compact()) {
+      this.floatHeap.copyWithin(to / 4, from / 4, (from + bytes) / 4);
+      const x = this.storages.get(from);
+      if (x === undefined) {
+        this.work = to; // the only block that is no storage
+        continue;
+      }
+      this.storages.delete(from);
+      x.pointer = to;
+      moved.set(to, x);
+    }
+    for (const [pointer, x] of moved) this.storages.set(pointer, x);
   }
 
   /** Memory that `use` may write to while it runs. */

@@ -76,6 +76,47 @@ describe('Allocator', () => {
     );
   });
 
+  test('compacted, what is in use alone decides what fits: blocks move to the front in order, none over another', () => {
+    const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), {
+      minLength: 1,
+      maxLength: 200,
+      size: 'max',
+    });
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2000 }), steps, (first, asked) => {
+        const limit = 60_000;
+        const allocator = new Allocator(first, limit, () => true);
+        const live: number[] = [];
+        for (const { bytes, drop } of asked) {
+          if (allocator.fitsCompacted(bytes))
+            try {
+              live.push(allocator.allocate(bytes));
+            } catch {
+              // fragmented
+            }
+          if (drop % 2 === 0 && live.length > 0) allocator.free(live.splice(drop % live.length, 1)[0]);
+        }
+        const used = allocator.used;
+        const places = new Map(live.map(start => [start, start]));
+        let front = 0;
+        for (const { from, to, bytes } of allocator.compact()) {
+          expect(to).toBeLessThan(from);
+          expect(to).toBeGreaterThanOrEqual(front); // nothing that is still to move lies there
+          front = to + bytes;
+          places.set(from, to);
+        }
+        expect(allocator.used).toBe(used);
+        const start = Math.ceil(first / 64) * 64;
+        let bytes = limit - start - used;
+        while (bytes >= 0 && !allocator.fitsCompacted(bytes)) bytes--;
+        if (bytes >= 0) expect(allocator.allocate(bytes)).toBe(start + used);
+        for (const place of places.values()) allocator.free(place);
+        expect(allocator.compact()).toHaveLength(bytes >= 0 && used > 0 ? 1 : 0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+
   test('memory that does not grow is an error', () => {
     const allocator = new Allocator(0, 1 << 20, bytes => bytes <= 4096);
     const block = allocator.allocate(3000);
@@ -130,6 +171,30 @@ describe('the backend', () => {
     expect(() => backend.upload(new Float32Array(3 * 2 ** 20))).toThrow(/out of memory: 12582912 bytes requested/);
     const x = backend.upload(new Float32Array(2 ** 18));
     backend.free(x);
+  });
+
+  test.each([1, 2])('fragmented, it moves its tensors together: values stay, %i threads', async threads => {
+    const backend = createWasmBackend({ memoryLimit: 8 * 2 ** 20, threads });
+    const make = (i: number, size: number) =>
+      tensor(
+        Float32Array.from({ length: size }, (_, j) => i + j / size),
+        { backend, shape: [size] },
+      );
+    const [n, size] = [24, 2 ** 16];
+    const all = Array.from({ length: n }, (_, i) => make(i, size));
+    const kept = all.filter((_, i) => i % 2 > 0);
+    all.filter((_, i) => i % 2 === 0).forEach(t => t.dispose());
+    // 3 MiB are in use and no 2 MiB lie together.
+    const one = tensor(Float32Array.of(2), { backend, shape: [1] });
+    const large = scope(() => mul(one, make(100, 2 ** 19)));
+    const values = await large.data();
+    expect([values[0], values[2 ** 18]]).toEqual([200, 201]);
+    for (const [k, t] of kept.entries()) {
+      const i = 2 * k + 1;
+      expect(await t.data()).toEqual(Float32Array.from({ length: size }, (_, j) => i + j / size));
+      expect(scope(() => mul(one, t).dataSync()[0])).toBe(2 * i);
+    }
+    backend.close?.();
   });
 
   test('a row that runs out of memory, forward or backward, leaks nothing', () => {
