@@ -123,7 +123,7 @@ export class Machine {
     return Object.fromEntries(Object.entries(functions).map(([name, fn]) => [name, wrap(fn)])) as F;
   }
 
-  /** Calls `work`, which leaves nothing behind where it fails; again with all blocks moved together, if that can help. */
+  /** Calls `work`, which leaves nothing behind if it fails; once more with all blocks moved together, if that helps. */
   compacting<R>(work: () => R): R {
     try {
       return work();

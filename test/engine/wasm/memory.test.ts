@@ -76,7 +76,7 @@ describe('Allocator', () => {
     );
   });
 
-  test('compacted, what is in use alone decides what fits: blocks move to the front in order, none over another', () => {
+  test('compacted, what is in use decides what fits: blocks move to the front in order, none over another', () => {
     const steps = fc.array(fc.record({ bytes: fc.integer({ min: 0, max: 5000 }), drop: fc.nat() }), {
       minLength: 1,
       maxLength: 200,
