@@ -15,7 +15,7 @@ import { disposeModel, type Transformer } from '../models/weights.ts';
 import { metrics, orderZero, tokensPerByte, uniformFloor, unigram, type Metrics } from './evaluate.ts';
 import { nothing, type Context, type Learner, type Method, type Vocabulary } from './method.ts';
 import type { Plan, PlanReport } from './plan.ts';
-import { cyclesOf, type Settings } from './settings.ts';
+import { cyclesOf, ratesOf, type Rates, type Settings } from './settings.ts';
 import { rateOf, trained, type Trained } from './trained.ts';
 
 /** What all cells of a table share. */
@@ -70,6 +70,8 @@ export interface Row {
   readonly tokens: number;
   readonly bytes: number;
   readonly seconds: number;
+  /** Peak learning rates; missing in rows that nothing trains, and in those of earlier versions. */
+  readonly rates?: Rates;
   /** What was spent when `before` was measured: on learning the plan, or nothing. */
   readonly spentBefore?: Spent;
   /** Bits per byte of the training batches in the course of training, each before the model learns from it. */
@@ -142,6 +144,7 @@ export interface Provenance {
   readonly model: { readonly path: string; readonly sha256: string };
   /** Files of texts, and what each was used for. */
   readonly data: readonly DataFile[];
+  /** Those that all rows share; rates are each row's. */
   readonly settings: Readonly<Record<string, unknown>>;
 }
 
@@ -227,6 +230,7 @@ export async function runCell(cell: Cell, method: Method, host: CellHost): Promi
       tokensPerByte: tokensPerByte(after),
       steps: total(s => s.steps),
       ...spent(),
+      rates: ratesOf(settings),
       ...(before && { spentBefore }),
       curve: curveOf(stages),
       ...(selection.length > 0 && { selection }),

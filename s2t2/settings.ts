@@ -82,6 +82,15 @@ export interface Rates {
   readonly bodyRate: number;
 }
 
+/** The rates of settings, alone. */
+export const ratesOf = ({ rate, planRate, bodyRate }: Rates): Rates => ({ rate, planRate, bodyRate });
+
+/** What all rows of a run share: each has rates of its own. */
+export function withoutRates(settings: Settings): Omit<Settings, keyof Rates> {
+  const rates = Object.keys(ratesOf(settings));
+  return Object.fromEntries(Object.entries(settings).filter(([name]) => !rates.includes(name))) as Settings;
+}
+
 /** α̂ = 1/v, so that row logits X/μ are −Ĉ: of order one. It depends on the source vocabulary. */
 export const defaultAlpha = (sourceTokens: number): number => 1 / sourceTokens;
 

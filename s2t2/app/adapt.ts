@@ -39,7 +39,7 @@ import { fingerprintOf, prepare, type Domain, type Prepared, type TargetOptions 
 import { readSealed, writeSealed } from './records.ts';
 import { describeTime, workOf } from './time.ts';
 import { rowSchema } from './results.ts';
-import { cyclesOf, formOf, type Rates, type Settings } from '../settings.ts';
+import { cyclesOf, formOf, withoutRates, type Rates, type Settings } from '../settings.ts';
 import { isExtension } from '../translate.ts';
 
 /** A run of `adapt`: model, texts, settings, rows, and where they go. */
@@ -217,7 +217,7 @@ const provenanceOf = ({ provenance, origin }: Adaptation, { identity, settings }
     ...provenance,
     backend: getBackend().describe(),
     model: { path: origin.model, sha256: String(identity.model) },
-    settings: { ...settings },
+    settings: withoutRates(settings),
   };
 
 const finishedRow = v.object({

@@ -30,6 +30,7 @@ export const rowSchema: v.GenericSchema<unknown, Row> = v.object({
   tokensPerByte: positive,
   steps: count,
   ...spent,
+  rates: v.optional(v.object({ rate: finite, planRate: finite, bodyRate: finite })),
   spentBefore: v.optional(v.object(spent)),
   curve: v.array(curvePoint),
   selection: v.optional(v.pipe(v.array(curvePoint), v.minLength(1))),

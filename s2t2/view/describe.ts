@@ -3,6 +3,7 @@ import type { Tokenizer } from '../../models/tokenizer/index.ts';
 import type { Provenance, Results, Row } from '../cell.ts';
 import type { Metrics } from '../evaluate.ts';
 import type { Plan } from '../plan.ts';
+import type { Rates } from '../settings.ts';
 import type { Cell, CurvePlot, CurvePlotPoint, ReportData, ReportTable } from './data.ts';
 
 /** What a report of a run is made from. */
@@ -149,17 +150,21 @@ function curvePlots(rows: readonly Row[]): CurvePlot[] {
   return [plot('tokens', 'By tokens trained on'), plot('bytes', 'By bytes of text'), plot('seconds', 'By time')];
 }
 
+const ratesText = ({ rate, planRate, bodyRate }: Rates): string =>
+  `peak ${rate}, ${bodyRate} of it between the ends; of the plan's cost ${planRate}`;
+
 /** What a run was made from and by. Rows that an earlier command made have its command, not this one. */
-function provenanceTable({ model, data, settings, command, version, backend }: Provenance): ReportTable {
+function provenanceTable({ methods }: Results, made: Provenance): ReportTable {
+  const { model, data, settings, command, version, backend } = made;
   const file = (what: string, path: string, sha256: string | null) => [
     [what, path],
     [`${what}, SHA-256`, sha256 ?? 'not known: read once, from standard input'],
   ];
-  const isRate = (name: string) => ['rate', 'planRate', 'bodyRate'].includes(name);
-  const shared = Object.entries(settings).filter(([name]) => !isRate(name));
+  const shown = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
+  const ratesOf = ({ name, rates }: Row) => (rates ? [[`rates of ${name}`, ratesText(rates)]] : []);
   return {
     title: 'Model, data and settings',
-    note: 'Settings of all rows; each has learning rates of its own. The command is the last one of this directory.',
+    note: 'The command is the last one of this directory; rows of earlier ones stay.',
     columns: ['what', 'value'],
     rows: [
       ...file('model', model.path, model.sha256),
@@ -167,7 +172,8 @@ function provenanceTable({ model, data, settings, command, version, backend }: P
       ['command', ['s2t2', ...command].join(' ')],
       ['version', version],
       ['backend', backend],
-      ...shared.map(([name, value]) => [name, typeof value === 'string' ? value : JSON.stringify(value)]),
+      ...methods.flatMap(ratesOf),
+      ...Object.entries(settings).map(([name, value]) => [name, shown(value)]),
     ].map(cells => ({ cells })),
   };
 }
@@ -210,7 +216,7 @@ export function describeRun({ results, source, target, plan, names = namesOf(res
     } Seed ${results.seed}.`,
     facts,
     tables: [resultsTable(methods)],
-    provenance: results.provenance && provenanceTable(results.provenance),
+    provenance: results.provenance && provenanceTable(results, results.provenance),
     curves: curvePlots(methods),
     plan: plan && target ? { plan, source, target } : undefined,
     sample: target ? { text: results.sample, source, target } : undefined,

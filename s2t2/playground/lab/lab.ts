@@ -15,7 +15,7 @@ import { cutAll } from '../../corpus/index.ts';
 import type { Provenance } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods } from '../../methods.ts';
-import type { Settings } from '../../settings.ts';
+import { withoutRates, type Settings } from '../../settings.ts';
 import { visible } from '../../../models/printable.ts';
 import type { BackendChoice, BackendReport, DroppedFile, GpuName, Lab, RunEvent, RunRequest } from '../protocol.ts';
 import { zip } from './archive.ts';
@@ -204,7 +204,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
       backend: getBackend().describe(),
       model: { path: modelName, sha256: String(identity.model) },
       data: [data],
-      settings: { ...settings },
+      settings: withoutRates(settings),
     };
   }
 

@@ -550,11 +550,15 @@ describe('what people take away', () => {
     const first = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
     expect([first.saved, first.plan]).toEqual(['truncated', null]);
     const log = at('steps.jsonl');
-    const second = await s2t2(job(out, '--methods', 'source,s2t2', '--save', 'best', '--log', log));
+    const second = await s2t2(job(out, '--methods', 'source,s2t2', '--save', 'best', '--log', log, '--rate', '0.005'));
     expect([second.code, second.stderr.includes('truncated')]).toEqual([0, false]);
     const results = JSON.parse(await readFile(join(out, 'results.json'), 'utf8')) as Results;
     expect(results.methods.map(m => m.name)).toEqual(['uniform', 'order0', 'unigram', 'truncated', 'source', 's2t2']);
     expect(results.methods[3]).toEqual(first.methods[3]);
+    // Each row says by which rates it was trained.
+    const [{ rate: fromGrid }, ...given] = results.methods.slice(3).map(m => m.rates!);
+    expect([fromGrid === 0.005, given.map(rates => rates.rate)]).toEqual([false, [0.005, 0.005]]);
+    expect(Object.keys(results.provenance!.settings).filter(name => /rate$/i.test(name))).toEqual([]);
     const trained = results.methods.slice(3);
     const least = Math.min(...trained.map(m => m.after.bitsPerByte));
     const best = trained.find(m => m.after.bitsPerByte === least)!.name;
