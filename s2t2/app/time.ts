@@ -1,5 +1,5 @@
 /** How long a run takes, told before it starts: a step is timed in each vocabulary. */
-import { scope } from '../../engine/index.ts';
+import { getBackend, scope } from '../../engine/index.ts';
 import { duration } from '../../models/node/progress.ts';
 import { scoredTokens, sumOver, type Sequences } from '../../models/sequences.ts';
 import type { Transformer } from '../../models/weights.ts';
@@ -40,13 +40,17 @@ function timeStep(source: Transformer, shape: RunShape, vocabulary: Vocabulary, 
 /** A run of fewer steps is soon over: timing one first would take a good part of it. */
 const worthTiming = 100;
 
-/** One line for people: the time of all rows, from a timed step; undefined for a short run. */
+/**
+ * One line for people: the time of all rows, from a timed step. Undefined for a short run, and on a backend that
+ * answers before it has computed.
+ */
 export function describeTime(rows: readonly Method[], cell: Cell, shape: RunShape): string | undefined {
   const { source, recompute, settings } = cell;
   const work = (vocabulary: Vocabulary) =>
     rows.filter(row => row.vocabulary === vocabulary).reduce((sum, row) => sum + workOf(row, cell), 0);
   const perStep = trainingWork * settings.batchTokens;
-  if (work('source') + work('target') < worthTiming * perStep) return undefined;
+  const isImmediate = getBackend().readSync !== undefined;
+  if (!isImmediate || work('source') + work('target') < worthTiming * perStep) return undefined;
   const timed = (['source', 'target'] as const)
     .filter(vocabulary => work(vocabulary) > 0)
     .map(vocabulary => {
