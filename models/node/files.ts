@@ -12,9 +12,21 @@
  */
 
 import { createHash } from 'node:crypto';
-import { access, constants, copyFile, mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises';
+import {
+  access,
+  constants,
+  copyFile,
+  mkdir,
+  open,
+  readdir,
+  realpath,
+  rename,
+  rm,
+  stat,
+  type FileHandle,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { basename, dirname, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve, sep } from 'node:path';
 import { getHeapStatistics } from 'node:v8';
 import { UserError } from '../errors.ts';
 import { limitJson, parseJson } from '../json.ts';
@@ -217,6 +229,13 @@ export const exists = (path: string): Promise<boolean> =>
     () => true,
     () => false,
   );
+
+/** Where a path leads, without symbolic links; undefined where nothing is. */
+export const realPath = (path: string): Promise<string | undefined> => realpath(path).catch(() => undefined);
+
+/** Whether a real path is another one, or below it. */
+export const isWithin = (path: string, other: string): boolean =>
+  path === other || path.startsWith(other.endsWith(sep) ? other : other + sep);
 
 async function isDirectory(path: string): Promise<boolean> {
   try {

@@ -21,7 +21,7 @@ import type { Transformer } from '../../models/weights.ts';
 import { adaptedCard, describeSource } from './card.ts';
 import * as v from 'valibot';
 import { getBackend } from '../../engine/index.ts';
-import { makeDirectory, writeFileAtomic } from '../../models/node/files.ts';
+import { isWithin, makeDirectory, realPath, writeFileAtomic } from '../../models/node/files.ts';
 import { runProgress } from '../../models/node/progress.ts';
 import { UserError } from '../../models/errors.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -102,6 +102,28 @@ export function checkRows({ methods: names, save }: Pick<Adaptation, 'methods' |
     throw new UserError(`unknown method '${unknown}'; expected names from: ${Object.keys(methods).join(', ')}`);
   if (save !== undefined && save !== 'best' && !names.includes(save))
     throw new UserError(`no model of '${save}' to save: it is not among the rows ${names.join(', ')}`);
+}
+
+/**
+ * @param inputs files and directories by the option that names them.
+ * @throws UserError for one that the run in `out` would replace or delete, whichever symbolic links lead there.
+ */
+export async function checkInputs(out: string, inputs: Readonly<Record<string, string | undefined>>): Promise<void> {
+  const written = outputs.map(name => join(out, name));
+  const taken = await Promise.all(written.map(realPath));
+  for (const [option, path] of Object.entries(inputs)) {
+    if (path === undefined) continue;
+    const inside = await readdir(path).catch(() => []);
+    for (const file of [path, ...inside.map(name => join(path, name))]) {
+      const real = await realPath(file);
+      const i = taken.findIndex(other => real !== undefined && other !== undefined && isWithin(real, other));
+      if (i >= 0)
+        throw new UserError(
+          `${file}: belongs to ${option}, and this run writes ${written[i]} anew; give another --out, or copy the ` +
+            'input to another place',
+        );
+    }
+  }
 }
 
 /** Runs an adaptation, or resumes it, and writes its directory. Mistakes are a `UserError`. */
@@ -294,8 +316,10 @@ async function saveAdapted(
   });
 }
 
+/** What a run writes into its directory. */
+const outputs = ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json'];
+
 /** Forgets what an earlier run left. */
 async function startAfresh(out: string): Promise<void> {
-  for (const name of ['work', 'model', 'plan.safetensors', 'results.json', 'report.html', 'tokenizer.json'])
-    await rm(join(out, name), { recursive: true, force: true });
+  for (const name of outputs) await rm(join(out, name), { recursive: true, force: true });
 }

@@ -12,7 +12,7 @@ import { explainPlan } from '../../explain.ts';
 import { methods as allMethods } from '../../methods.ts';
 import type { PlanReport } from '../../plan.ts';
 import { ratedWidth } from '../../settings.ts';
-import { adapt, checkRows, defaultRows } from '../adapt.ts';
+import { adapt, checkInputs, checkRows, defaultRows } from '../adapt.ts';
 import { fitMemory, parkingFor } from '../memory.ts';
 import { targetSizes } from '../prepare.ts';
 import { dataFolder } from '../data/tools.ts';
@@ -52,6 +52,14 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
   checkStandardInput({ '--data': flags.data, '--test': flags.test, '--keep': flags.keep });
   if (flags.evalTexts !== undefined && flags.evalEvery === undefined)
     throw new UserError('--eval-texts is for --eval-every N, the steps between two looks at them');
+  await checkInputs(flags.out, {
+    '--model': flags.model,
+    '--data': flags.data,
+    '--test': flags.test,
+    '--keep': flags.keep,
+    // The run writes the tokenizer that it was given, but --fresh deletes it first.
+    '--tokenizer': flags.fresh ? flags.tokenizer : undefined,
+  });
   const target = await targetOptions(flags);
   const source = await loadModel(flags.model, {
     // Before a weight is read: a run that will not fit ends here.

@@ -1,7 +1,8 @@
 /** Options that exclude or need each other: told in one line before a model is read. */
-import { writeFile } from 'node:fs/promises';
+import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { checkInputs } from '../../../s2t2/app/adapt.ts';
 import { readWithNotice } from '../../../s2t2/app/cli/data.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { command } from './command.ts';
@@ -30,6 +31,62 @@ test.each([
     ...options.split(' '),
   ]);
   expect([code, stdout, stderr]).toEqual([2, '', expect.stringContaining(message)]);
+});
+
+describe('adapt never writes over its inputs', () => {
+  const at = (...names: string[]) => join(directory, 'inputs', ...names);
+  const adapt = (...options: string[]) => command(['adapt', ...options, '--methods', 'fvt']);
+  beforeAll(async () => {
+    for (const name of ['run/model', 'run/work', 'elsewhere', 'linked']) await mkdir(at(name), { recursive: true });
+    for (const name of ['run/model/tokenizer.json', 'run/tokenizer.json', 'run/work/d.txt', 'run/mine.txt'])
+      await writeFile(at(name), 'mine');
+    await symlink(at('run'), at('link'));
+    await symlink(at('elsewhere'), at('linked/model'));
+    await mkdir(at('files'));
+    await symlink(at('run/model/tokenizer.json'), at('files/tokenizer.json'));
+  });
+
+  test.each([
+    ['the model of its own directory', 'run', ['--model', 'run/model', '--data', 'd'], 'run/model'],
+    ['with --fresh', 'run', ['--model', 'run/model', '--data', 'd', '--fresh'], 'run/model'],
+    ['the directory by another name', 'link', ['--model', 'run/model', '--data', 'd'], 'run/model'],
+    ['a model that the directory links to', 'linked', ['--model', 'elsewhere', '--data', 'd'], 'elsewhere'],
+    ['the directory itself', 'run', ['--model', 'run', '--data', 'd'], 'run/model'],
+    ['a model of links', 'run', ['--model', 'files', '--data', 'd'], 'files/tokenizer.json'],
+    ['training texts', 'run', ['--model', 'm', '--data', 'run/work/d.txt'], 'run/work/d.txt'],
+    ['test texts', 'run', ['--model', 'm', '--data', 'd', '--test', 'run/work/d.txt'], 'run/work/d.txt'],
+    [
+      'a tokenizer that --fresh deletes',
+      'run',
+      ['--model', 'm', '--data', 'd', '--fresh', '--tokenizer', 'run/tokenizer.json'],
+      'run/tokenizer.json',
+    ],
+  ])('%s', async (_, out, options, named) => {
+    const paths = options.map(word => (word.startsWith('--') ? word : at(word)));
+    const { code, stdout, stderr } = await adapt('--out', at(out), ...paths);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toMatch(
+      /^s2t2: [^\n]+: belongs to --\w+, and this run writes [^\n]+ anew; give another --out[^\n]+\n$/,
+    );
+    expect(stderr).toContain(`s2t2: ${at(named)}: `);
+    expect(await readFile(at('run/model/tokenizer.json'), 'utf8')).toBe('mine');
+    expect(await readFile(at('run/work/d.txt'), 'utf8')).toBe('mine');
+  });
+
+  test('other files in the directory, and the tokenizer that the run writes again, may be inputs', async () => {
+    await checkInputs(at('run'), { '--data': at('run/mine.txt'), '--test': '-', '--keep': undefined });
+    const { stderr } = await adapt(
+      '--out',
+      at('run'),
+      '--model',
+      at('m'),
+      '--data',
+      at('d'),
+      '--tokenizer',
+      at('run/tokenizer.json'),
+    );
+    expect(stderr).toContain('tokenizer.json: not valid JSON');
+  });
 });
 
 test('--field of texts that have no fields', async () => {
