@@ -4,7 +4,7 @@
  * Training runs are killed, disks fill up and two runs may share a directory. Everything the project writes goes
  * first to a temporary name beside its target, is flushed to the disk, and takes the target's name in one rename:
  * a reader sees the old file or the new one. What a killed process left behind is removed by the next write to the
- * same target.
+ * same target. A symbolic link stays: the file it leads to is written. A device or a pipe is written to as it is.
  *
  * Honest limits: POSIX renames one directory onto another only when that one is empty, so replacing a full directory
  * takes two renames. A kill between them leaves the old directory under the name `NAME.HOST-PID-N.old`, and
@@ -19,6 +19,7 @@ import {
   mkdir,
   open,
   readdir,
+  readlink,
   realpath,
   rename,
   rm,
@@ -49,6 +50,8 @@ const REASONS: Readonly<Record<string, string>> = {
   ENOTEMPTY: 'is a directory with files in it; choose another name',
   ENAMETOOLONG: 'the name is too long; choose a shorter one',
   ELOOP: 'too many symbolic links; check the path',
+  EPIPE: 'nobody reads from it any more; run again',
+  ENXIO: 'cannot be written to; choose another name',
   EMFILE: 'too many open files; raise the limit with ulimit -n',
 };
 
@@ -110,11 +113,12 @@ export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>;
  * Writes `data`, or chunk after chunk of it, to `path`: afterwards the whole of it is there, or what was there before.
  */
 export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promise<void> {
+  const chunks = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
+  if (await isSpecial(path)) return writeInto(path, chunks);
   return putInPlace(path, async temporary => {
     const handle = await open(temporary, 'wx');
     try {
-      for await (const chunk of typeof data === 'string' || data instanceof Uint8Array ? [data] : data)
-        await handle.appendFile(chunk);
+      for await (const chunk of chunks) await handle.appendFile(chunk);
       await handle.sync();
     } finally {
       await handle.close();
@@ -124,6 +128,7 @@ export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promi
 
 /** As `writeFileAtomic`, with the bytes of another file, moved by the system and, where it can, not moved at all. */
 export async function copyFileAtomic(from: string, path: string): Promise<void> {
+  if (await isSpecial(path)) return writeInto(path, (await openFile(from)).handle.createReadStream());
   return putInPlace(path, async temporary => {
     await copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     const handle = await open(temporary);
@@ -135,8 +140,9 @@ export async function copyFileAtomic(from: string, path: string): Promise<void> 
   });
 }
 
-async function putInPlace(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+async function putInPlace(name: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   try {
+    const path = await targetOf(name);
     await removeLeftovers(path, 'tmp');
     const temporary = temporaryName(path, 'tmp');
     try {
@@ -148,8 +154,39 @@ async function putInPlace(path: string, fill: (temporary: string) => Promise<voi
     }
     await syncDirectory(dirname(path));
   } catch (error) {
+    throw explain(error, name);
+  }
+}
+
+/** Whether a device, a pipe or a socket has this name: it takes bytes, and no file may take its place. */
+const isSpecial = (path: string): Promise<boolean> =>
+  stat(path).then(
+    info => !info.isFile() && !info.isDirectory(),
+    () => false,
+  );
+
+async function writeInto(path: string, chunks: Chunks): Promise<void> {
+  try {
+    const handle = await open(path, 'w');
+    try {
+      for await (const chunk of chunks) await handle.writeFile(chunk);
+    } finally {
+      await handle.close();
+    }
+  } catch (error) {
     throw explain(error, path);
   }
+}
+
+/** The path itself, or where the symbolic links there lead, whether anything is there or not. */
+async function targetOf(path: string): Promise<string> {
+  let target = path;
+  for (let links = 0; links < 40; links++) {
+    const next = await readlink(target).catch(() => undefined);
+    if (next === undefined) return target;
+    target = resolve((await realPath(dirname(target))) ?? dirname(target), next);
+  }
+  throw new UserError(`${path}: ${REASONS.ELOOP}`);
 }
 
 /**
@@ -157,8 +194,9 @@ async function putInPlace(path: string, fill: (temporary: string) => Promise<voi
  * what was there before. An older directory is replaced only when every name in it is in the new one as well, so
  * that a wrong path never costs a user's other files.
  */
-export async function writeDirectoryAtomic(path: string, fill: (temporary: string) => Promise<void>): Promise<void> {
+export async function writeDirectoryAtomic(name: string, fill: (temporary: string) => Promise<void>): Promise<void> {
   try {
+    const path = await targetOf(name);
     await recoverDirectory(path);
     await removeLeftovers(path, 'tmp');
     await removeLeftovers(path, 'old');
@@ -189,7 +227,7 @@ export async function writeDirectoryAtomic(path: string, fill: (temporary: strin
     await syncDirectory(dirname(path));
     await rm(older, { recursive: true, force: true });
   } catch (error) {
-    throw explain(error, path);
+    throw explain(error, name);
   }
 }
 
@@ -216,7 +254,8 @@ export async function makeDirectory(path: string): Promise<void> {
 
 /** Creates the directory of a file to be written and checks that it is writable, before the work starts. */
 export async function prepareToWrite(path: string): Promise<void> {
-  const directory = dirname(path);
+  if (await isSpecial(path)) return;
+  const directory = dirname(await targetOf(path));
   await makeDirectory(directory);
   await access(directory, constants.W_OK).catch((error: unknown) => {
     throw explain(error, path);
@@ -236,6 +275,18 @@ export const realPath = (path: string): Promise<string | undefined> => realpath(
 /** Whether a real path is another one, or below it. */
 export const isWithin = (path: string, other: string): boolean =>
   path === other || path.startsWith(other.endsWith(sep) ? other : other + sep);
+
+/** Whether two names, links or not, are one file; false where nothing has one of them. */
+export async function isSameFile(one: string, other: string): Promise<boolean> {
+  const [a, b] = await Promise.all([one, other].map(path => stat(path, { bigint: true }).catch(() => undefined)));
+  return a !== undefined && b !== undefined && a.dev === b.dev && a.ino === b.ino;
+}
+
+/** A path, and what lies directly in it where it is a directory. */
+export const filesOf = async (path: string): Promise<string[]> => [
+  path,
+  ...(await readdir(path).catch(() => [])).map(name => join(path, name)),
+];
 
 async function isDirectory(path: string): Promise<boolean> {
   try {

@@ -21,7 +21,7 @@ import type { Transformer } from '../../models/weights.ts';
 import { adaptedCard, describeSource } from './card.ts';
 import * as v from 'valibot';
 import { getBackend } from '../../engine/index.ts';
-import { isWithin, makeDirectory, realPath, writeFileAtomic } from '../../models/node/files.ts';
+import { filesOf, isWithin, makeDirectory, realPath, writeFileAtomic } from '../../models/node/files.ts';
 import { runProgress } from '../../models/node/progress.ts';
 import { UserError } from '../../models/errors.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -113,8 +113,7 @@ export async function checkInputs(out: string, inputs: Readonly<Record<string, s
   const taken = await Promise.all(written.map(realPath));
   for (const [option, path] of Object.entries(inputs)) {
     if (path === undefined) continue;
-    const inside = await readdir(path).catch(() => []);
-    for (const file of [path, ...inside.map(name => join(path, name))]) {
+    for (const file of await filesOf(path)) {
       const real = await realPath(file);
       const i = taken.findIndex(other => real !== undefined && other !== undefined && isWithin(real, other));
       if (i >= 0)

@@ -21,6 +21,7 @@ import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
 import { commandLine, dtypeOption, dtypes, fraction, nameList, requiredOption, whole } from './arguments.ts';
 import {
+  checkOutput,
   checkStandardInput,
   readWithNotice,
   targetOptions,
@@ -60,6 +61,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     // The run writes the tokenizer that it was given, but --fresh deletes it first.
     '--tokenizer': flags.fresh ? flags.tokenizer : undefined,
   });
+  const { model, data, test, keep } = flags;
+  await checkOutput(['--log', flags.log], { '--model': model, '--data': data, '--test': test, '--keep': keep });
   const target = await targetOptions(flags);
   const source = await loadModel(flags.model, {
     // Before a weight is read: a run that will not fit ends here.
@@ -266,6 +269,8 @@ export function addAdaptCommands(program: Command): void {
     .addOption(requiredOption('--source <dir>', 'source model directory, or its tokenizer.json'))
     .option('--out <file>', 'HTML file to write; default: report.html in the run directory')
     .action(async ({ run, source, out }: { run: string; source: string; out?: string }) => {
+      const written = ['results.json', 'plan.safetensors', 'tokenizer.json'].map(name => join(run, name));
+      await checkOutput(['--out', out], { '--source': source, ...Object.fromEntries(written.map(f => [f, f])) });
       const report = await writeRunReport(run, await loadTokenizer(source), out);
       print({ report }, report);
     });

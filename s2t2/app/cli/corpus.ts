@@ -11,7 +11,15 @@ import { makeDomain, type MakeOptions } from '../data/make.ts';
 import { withLock } from '../lock.ts';
 import { trainOnSample } from '../prepare.ts';
 import { requiredOption, whole } from './arguments.ts';
-import { corpusOptions, targetOptions, withCorpus, withTraining, type CorpusFlags, type TargetFlags } from './data.ts';
+import {
+  checkOutput,
+  corpusOptions,
+  targetOptions,
+  withCorpus,
+  withTraining,
+  type CorpusFlags,
+  type TargetFlags,
+} from './data.ts';
 import { log, print, stop } from './process.ts';
 
 interface TokenizeFlags extends CorpusFlags, TargetFlags {
@@ -30,6 +38,7 @@ export function addCorpusCommands(program: Command): void {
     .option('--vocab-size <n>', 'size of the vocabulary', whole(4), defaults.vocabSize)
     .addOption(requiredOption('--out <file>', 'tokenizer.json to write'))
     .action(async ({ data, vocabSize, out, ...flags }: TokenizeFlags) => {
+      await checkOutput(['--out', out], { '--data': data });
       await prepareToWrite(out);
       const sample = new TextSample(flags.tokenizerSample);
       const check = heapCheck(data);

@@ -2,6 +2,7 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { UserError } from '../../../models/errors.ts';
 import { loadTokenizer } from '../../../models/node/checkpoint.ts';
+import { filesOf, isSameFile } from '../../../models/node/files.ts';
 import { compilePattern } from '../../../models/tokenizer/index.ts';
 import { corpusFormats, type CorpusFormat } from '../../corpus/format.ts';
 import { describeCorpus, readTexts, standardInput, type CorpusOptions } from '../corpus.ts';
@@ -104,6 +105,22 @@ export const withTarget = (command: Command): Command =>
 export function checkStandardInput(paths: Readonly<Record<string, string | undefined>>): void {
   const names = Object.keys(paths).filter(name => paths[name] === standardInput);
   if (names.length > 1) throw new UserError(`only one of ${names.join(', ')} can be standard input (-)`);
+}
+
+/**
+ * @param output the option, or what else names a file to write, and its path.
+ * @param inputs files and directories likewise.
+ * @throws UserError where the output is one of the inputs, or a file in one, under whatever name.
+ */
+export async function checkOutput(
+  [name, path]: readonly [string, string | undefined],
+  inputs: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  if (path === undefined) return;
+  for (const [input, given] of Object.entries(inputs))
+    for (const file of given === undefined || given === standardInput ? [] : await filesOf(given))
+      if (await isSameFile(path, file))
+        throw new UserError(`${path}: ${name} would be written over ${input}; give it another name`);
 }
 
 /** @throws UserError for options that exclude each other. */

@@ -17,7 +17,7 @@ import { loadFrozen } from '../frozen.ts';
 import { describeUnknown } from '../prepare.ts';
 import { evaluationTable } from '../tables.ts';
 import { batchTokens, dtypeOption, dtypes, fraction, nonNegative, requiredOption, whole } from './arguments.ts';
-import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
+import { checkOutput, readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
 import { log, print, stop, stoppedCode, withSignals } from './process.ts';
 
 interface EvaluateFlags extends CorpusFlags {
@@ -40,6 +40,7 @@ export function addModelCommands(program: Command): void {
     .addOption(requiredOption('--out <dir>', 'model directory to write'))
     .addOption(dtypeOption("dtype of the weights; default: the source's, or float16 if that is quantised"))
     .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
+      await checkOutput(['--out', out], { 'the model to import': file });
       let bar: ProgressBar | undefined;
       const onProgress = (done: number, total: number) => {
         bar ??= progressBar('importing', total / 1e6, 'MB');
@@ -69,6 +70,7 @@ export function addModelCommands(program: Command): void {
     .option('--batch-tokens <n>', 'tokens per batch', batchTokens, evaluationTokens)
     .option('--per-text <file>', 'write the score of every text to this file as a line of JSON')
     .action(async ({ model: directory, data, maxBytes, batchTokens: tokensAtOnce, ...flags }: EvaluateFlags) => {
+      await checkOutput(['--per-text', flags.perText], { '--data': data, '--model': directory });
       if (flags.perText !== undefined) await prepareToWrite(flags.perText);
       const { model, tokenizer } = await loadFrozen(directory);
       const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);

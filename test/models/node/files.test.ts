@@ -1,18 +1,34 @@
 /** Writing: the new file or the old one, never half of one, even after SIGKILL. Reading: mistakes told in one line. */
 
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rename, stat, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  link,
+  lstat,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rename,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   copyFileAtomic,
+  isSameFile,
+  isWithin,
   makeDirectory,
+  prepareToWrite,
   readJson,
   readText,
   recoverDirectory,
@@ -113,6 +129,52 @@ describe('writeFileAtomic', () => {
     expect(await readText(path)).toBe('new');
   });
 
+  test('writes through symbolic links, to a file that is there or not yet', async () => {
+    const directory = await fresh();
+    for (const name of ['far', 'near']) await mkdir(join(directory, name));
+    await writeFile(join(directory, 'far/file'), 'old');
+    await symlink('../far/file', join(directory, 'near/link'));
+    await symlink('link', join(directory, 'near/chain'));
+    await symlink('../far/new', join(directory, 'near/dangling'));
+    await symlink('near', join(directory, 'here'));
+    await prepareToWrite(join(directory, 'here/chain'));
+    await writeFileAtomic(join(directory, 'here/chain'), 'one');
+    expect(await readText(join(directory, 'far/file'))).toBe('one');
+    await copyFileAtomic(join(directory, 'far/file'), join(directory, 'here/dangling'));
+    expect(await readText(join(directory, 'far/new'))).toBe('one');
+    for (const name of ['link', 'chain', 'dangling'])
+      expect((await lstat(join(directory, 'near', name))).isSymbolicLink()).toBe(true);
+    expect((await readdir(join(directory, 'far'))).sort()).toEqual(['file', 'new']);
+    expect((await readdir(join(directory, 'near'))).sort()).toEqual(['chain', 'dangling', 'link']);
+    await symlink('circle', join(directory, 'circle'));
+    expect(await refusal(writeFileAtomic(join(directory, 'circle'), ''))).toBe(
+      `${directory}/circle: too many symbolic links; check the path`,
+    );
+  });
+
+  test.skipIf(process.platform === 'win32')('writes to a pipe, which stays', async () => {
+    const directory = await fresh();
+    const [pipe, from] = [join(directory, 'pipe'), join(directory, 'from')];
+    await promisify(execFile)('mkfifo', [pipe]);
+    await writeFile(from, 'copied');
+    await symlink('pipe', join(directory, 'link'));
+    for (const [write, expected] of [
+      [() => writeFileAtomic(pipe, ['half and ', 'half']), 'half and half'],
+      [() => writeFileAtomic(join(directory, 'link'), 'linked'), 'linked'],
+      [() => copyFileAtomic(from, pipe), 'copied'],
+    ] as const) {
+      await prepareToWrite(pipe);
+      const read = promisify(execFile)('cat', [pipe]);
+      await write();
+      if ((await lstat(pipe)).isFIFO()) expect((await read).stdout).toBe(expected);
+      else {
+        read.child.kill();
+        throw new Error('the pipe was replaced');
+      }
+    }
+    expect((await readdir(directory)).sort()).toEqual(['from', 'link', 'pipe']);
+  });
+
   test('reports what is wrong with a target', async () => {
     const directory = await fresh();
     expect(await refusal(writeFileAtomic(join(directory, 'no', 'file'), ''))).toBe(
@@ -141,6 +203,16 @@ describe('writeDirectoryAtomic', () => {
     expect(await readdir(directory)).toEqual(['model']);
     expect(await readdir(model)).toEqual(['a', 'b', 'c']);
     expect(await readText(join(model, 'a'))).toBe('two');
+  });
+
+  test('replaces the directory that a symbolic link leads to', async () => {
+    const directory = await fresh();
+    await mkdir(join(directory, 'far'));
+    await symlink('far', join(directory, 'model'));
+    await writeDirectoryAtomic(join(directory, 'model'), fill(['a'], 'one'));
+    expect((await lstat(join(directory, 'model'))).isSymbolicLink()).toBe(true);
+    expect(await readText(join(directory, 'far', 'a'))).toBe('one');
+    expect((await readdir(directory)).sort()).toEqual(['far', 'model']);
   });
 
   test('leaves the old directory, and nothing else, when filling fails', async () => {
@@ -241,6 +313,24 @@ describe('makeDirectory', () => {
       );
     },
   );
+});
+
+test('one file under two names; a path below another', async () => {
+  const directory = await fresh();
+  const [file, other, linked, hard] = ['file', 'other', 'linked', 'hard'].map(name => join(directory, name));
+  await writeFile(file, '');
+  await writeFile(other, '');
+  await symlink('file', linked);
+  await link(file, hard);
+  for (const name of [file, linked, hard]) expect(await isSameFile(file, name)).toBe(true);
+  for (const name of [other, directory, join(directory, 'none')]) expect(await isSameFile(file, name)).toBe(false);
+  expect(await isSameFile(join(directory, 'none'), join(directory, 'none'))).toBe(false);
+  expect([isWithin('/a/b', '/a'), isWithin('/a', '/a'), isWithin('/a', '/'), isWithin('/ab', '/a')]).toEqual([
+    true,
+    true,
+    true,
+    false,
+  ]);
 });
 
 describe('reading', () => {

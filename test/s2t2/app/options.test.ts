@@ -89,6 +89,39 @@ describe('adapt never writes over its inputs', () => {
   });
 });
 
+describe('an output that is an input', () => {
+  const at = (...names: string[]) => join(directory, 'same', ...names);
+  beforeAll(async () => {
+    await mkdir(at('model'), { recursive: true });
+    for (const name of ['d.txt', 'model/tokenizer.json', 'x.gguf']) await writeFile(at(name), 'mine');
+    await symlink(at('d.txt'), at('link'));
+  });
+
+  test.each([
+    ['tokenize --data d.txt --out d.txt', 'd.txt: --out would be written over --data'],
+    ['tokenize --data d.txt --out link', 'link: --out would be written over --data'],
+    ['evaluate --model model --data link --per-text d.txt', 'd.txt: --per-text would be written over --data'],
+    [
+      'evaluate --model model --data d.txt --per-text model/tokenizer.json',
+      'model/tokenizer.json: --per-text would be written over --model',
+    ],
+    ['import x.gguf --out x.gguf', 'x.gguf: --out would be written over the model to import'],
+    ['import model --out model', 'model: --out would be written over the model to import'],
+    ['adapt --model model --data d.txt --out run --log d.txt', 'd.txt: --log would be written over --data'],
+    [
+      'report --run run --source model --out model/tokenizer.json',
+      'model/tokenizer.json: --out would be written over --source',
+    ],
+  ])('%s', async (line, message) => {
+    const [name, ...options] = line.split(' ');
+    const paths = options.map(word => (word.startsWith('--') ? word : at(word)));
+    const { code, stdout, stderr } = await command([name, ...paths]);
+    expect([code, stdout, stderr]).toEqual([2, '', `s2t2: ${at(message)}; give it another name\n`]);
+    for (const file of ['d.txt', 'model/tokenizer.json', 'x.gguf'])
+      expect(await readFile(at(file), 'utf8')).toBe('mine');
+  });
+});
+
 test('--field of texts that have no fields', async () => {
   const path = join(directory, 'x.fasta');
   await writeFile(path, '>a\nMKVL\n');
