@@ -22,6 +22,15 @@ export const printable = (text: string): string =>
 /** As `printable`, line by line. */
 export const printableLines = (text: string): string => text.split('\n').map(printable).join('\n');
 
+/**
+ * Text of several lines as a result: what shapes it and moves nothing else stays, which are tabs, the selectors of a
+ * character's form, and the joiners that scripts and emoji need.
+ */
+export const printableText = (text: string): string =>
+  text.replace(hidden, character => (shaping.test(character) ? character : (named[character] ?? byNumber(character))));
+
+const shaping = /[\n\t\p{Variation_Selector}\p{Join_Control}]/u;
+
 /** A token as something to look at: a space as ␣, nothing as ∅, a combining mark on a dotted circle. */
 export const visible = (token: string): string =>
   token === ''

@@ -9,6 +9,7 @@ import {
   printable,
   printableJson,
   printableLines,
+  printableText,
   visible,
 } from '../../models/printable.ts';
 
@@ -48,6 +49,19 @@ describe('printable', () => {
         for (const shown of [printable(text), visible(text), oneLine(text), show(text), printableJson(text)])
           expect(shown).not.toMatch(dangerous);
         expect(printableLines(text).replaceAll('\n', '')).not.toMatch(dangerous);
+      }),
+    );
+  });
+
+  test('a result keeps what shapes its text, and nothing else that is hidden', () => {
+    const shaping = 'if (x)\n\treturn; می\u200cخواهم क्\u200dष ❤\ufe0f 👩\u200d👧 葛\u{e0100}';
+    expect(printableText(shaping)).toBe(shaping);
+    const moving = '\u001b[31m \u0007 \r \u007f \u009b \u200e \u200f \u202e \u2066 \u061c \u2028 \ufeff';
+    expect(printableText(moving)).toBe(printable(moving));
+    fc.assert(
+      fc.property(hostile, text => {
+        expect(printableText(text).replaceAll(/[\n\t]/g, '')).not.toMatch(dangerous);
+        expect(printable(printableText(text))).toBe(printable(text));
       }),
     );
   });

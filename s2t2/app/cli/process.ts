@@ -2,13 +2,14 @@
  * The process as a command sees it: what it prints, and the signals that stop it.
  *
  * Results go to standard output, as text or, with `--json`, as one JSON object; what a person reads meanwhile goes to
- * standard error, unless `--quiet`. Nothing printed can hold a control character other than a line break.
+ * standard error, unless `--quiet`. Nothing printed can hold a control character other than a line break, or a tab in
+ * a result.
  *
  * A signal ends the process immediately, in whatever stage it is, because files appear whole or not at all and locks of
  * ended processes are ignored. Only work that has a state to save asks for time: see `withSignals`.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { printable, printableJson, printableLines } from '../../../models/printable.ts';
+import { printable, printableJson, printableLines, printableText } from '../../../models/printable.ts';
 import { showProgress } from '../../../models/node/progress.ts';
 import { explain } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
@@ -32,12 +33,12 @@ export function configureOutput({ json = false, quiet = false }: { json?: boolea
 
 /** Prints a command's result: the text, or with `--json` the value as one line of JSON. */
 export function print(value: unknown, text: string): void {
-  process.stdout.write(`${options.json ? printableJson(value) : printableLines(text)}\n`);
+  process.stdout.write(`${options.json ? printableJson(value) : printableText(text)}\n`);
 }
 
 /** Prints text that is part of a result, as it is made; nothing with `--json`. */
 export function printPart(text: string): void {
-  if (!options.json) process.stdout.write(`${printableLines(text)}\n`);
+  if (!options.json) process.stdout.write(`${printableText(text)}\n`);
 }
 
 /** Tells the person at the terminal; nothing with `--quiet`. */
@@ -47,6 +48,12 @@ export function log(text: string): void {
 
 /** Tells what went wrong, in one line, `--quiet` or not. */
 export const complain = (text: string): void => void process.stderr.write(`${printable(text)}\n`);
+
+/** An error of the parser of arguments, which may quote them: one line, and a suggestion on a line of its own. */
+export function printableMistake(text: string): string {
+  const [, mistake, suggestion = ''] = /^([^]*?)(\n\(Did you mean [^\n]*\))?\n?$/.exec(text)!;
+  return `${printable(mistake)}${suggestion}\n`;
+}
 
 /** Exit codes of processes that a signal ended, as shells count them. */
 const signalled = { SIGINT: 130, SIGPIPE: 141, SIGTERM: 143 };

@@ -23,7 +23,7 @@ import { addModelCommands } from './model.ts';
 import { addPaperCommand } from './paper.ts';
 import { addPlanCommands } from './plan.ts';
 import { addPretrainCommand } from './pretrain.ts';
-import { complain, configureOutput, packageVersion, stop, stoppedCode } from './process.ts';
+import { complain, configureOutput, packageVersion, printableMistake, stop, stoppedCode } from './process.ts';
 
 /**
  * Runs one command and returns its exit code; the backend it opens is closed again. `wasm` holds options of that
@@ -61,7 +61,7 @@ export async function runCommandLine(
       setBackend(opened);
     })
     .showHelpAfterError('(--help lists the options)')
-    .configureOutput({ outputError: (text, write) => write(text) })
+    .configureOutput({ outputError: (text, write) => write(printableMistake(text)) })
     .exitOverride();
 
   addAdaptCommands(program);

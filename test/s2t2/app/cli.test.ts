@@ -649,6 +649,29 @@ describe('the terminal', () => {
     expect(stderr).toContain('\\x1b[31m\\x9b\\u{202e}');
   });
 
+  test.each([
+    ['a command', ['\u001b[31mfoo'], "error: unknown command '\\x1b[31mfoo'"],
+    ['an option', ['adapt', '--\u001b[31m'], "error: unknown option '--\\x1b[31m'"],
+    ['a number', ['adapt', '--seed', '\u009b2J'], "argument '\\x9b2J' is invalid"],
+    ['a choice', ['evaluate', '--format', '\u202ex'], "argument '\\u{202e}x' is invalid"],
+    ['a pattern', ['tokenize', '--pattern', '(\u0007'], "argument '(\\x07' is invalid"],
+    ['a domain', ['data', 'a\n\u001b[2J'], "value 'a\\n\\x1b[2J' is invalid"],
+  ])('a mistake that quotes %s shows its control characters', async (_, args, message) => {
+    const { code, stdout, stderr } = await s2t2(args);
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr).toContain(message);
+    expect(stderr).toMatch(/^error: [ -~\p{L}]+\n(\(Did you mean [^\n]+\)\n)?\(--help lists the options\)\n$/u);
+  });
+
+  test('a continued prompt keeps its tabs, selectors and joiners', async () => {
+    await whole();
+    const model = ['--model', at('whole', 'model'), '--max-tokens', '1'];
+    const prompt = 'MK\n\tVL ❤\ufe0f می\u200cخ 👩\u200d👧';
+    const { code, stdout, stderr } = await s2t2(['generate', ...model, '--prompt', `${prompt}\u001b[31m`]);
+    expect([code, stderr]).toEqual([0, '']);
+    expect(stdout.startsWith(`${prompt}\\x1b[31m`)).toBe(true);
+  });
+
   test('a temperature of 0.0 is 0', async () => {
     await whole();
     const at0 = (temperature: string) =>
