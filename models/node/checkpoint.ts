@@ -2,7 +2,9 @@
 import { basename, dirname, join } from 'node:path';
 import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
 import type { KeptFields, LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
-import type { Fields, FloatDType } from '../config.ts';
+import { dtypeNames, type Fields, type FloatDType } from '../config.ts';
+import { UserError } from '../errors.ts';
+import { BeyondDType } from '../safetensors/write.ts';
 import type { Tokenizer } from '../tokenizer/index.ts';
 import { exists, readText, writeDirectoryAtomic, writeFileAtomic } from './files.ts';
 import { isGguf, openGguf } from './gguf.ts';
@@ -40,18 +42,25 @@ export async function saveModel(
   directory: string,
   model: LanguageModel,
   dtype: FloatDType = model.dtype ?? 'F32',
-  { files = {}, ...kept }: Companions = {},
+  { files = {}, remedy = 'lower --rate, or give --dtype float32', ...kept }: Companions = {},
 ): Promise<void> {
   const tensors = await modelTensors(model.model, dtype);
   await writeDirectoryAtomic(directory, async temporary => {
-    await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' });
+    await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' }).catch((error: unknown) => {
+      // The directory of its path is a temporary one.
+      if (!(error instanceof BeyondDType)) throw error;
+      throw new UserError(
+        `${directory}: weights have grown beyond what ${dtypeNames[dtype]} holds (tensor "${error.tensor}"); ${remedy}`,
+      );
+    });
     for (const [name, content] of Object.entries({ ...modelTexts(model, dtype, kept), ...files }))
       await writeFileAtomic(join(temporary, name), content);
   });
 }
 
-/** What a written model has beside itself. */
+/** What a written model has beside itself, and what to do where its weights do not fit into their dtype. */
 export interface Companions extends KeptFields {
   /** Files by name: a record, a licence, a model card. */
   readonly files?: Readonly<Record<string, string | Uint8Array>>;
+  readonly remedy?: string;
 }

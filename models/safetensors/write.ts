@@ -14,6 +14,16 @@ export interface TensorData {
   readonly data: Float32Array | Int32Array | Uint8Array | (() => Iterable<Uint8Array> | AsyncIterable<Uint8Array>);
 }
 
+/** A value does not fit into the dtype that a tensor is written in. */
+export class BeyondDType extends UserError {
+  readonly tensor: string;
+
+  constructor(path: string, tensor: string, dtype: SafetensorsDType) {
+    super(`${path}: tensor ${quote(tensor)} holds a value that ${dtype} cannot; write a wider dtype`);
+    this.tensor = tensor;
+  }
+}
+
 /** Tensors by name, in the order in which they are written. */
 export type NamedTensors = Readonly<Record<string, TensorData>> | ReadonlyMap<string, TensorData>;
 
@@ -78,8 +88,7 @@ async function* encode(path: string, name: string, { dtype, data }: TensorData):
     const block = data.slice(at, at + BLOCK_BYTES / 8);
     const encoded =
       block instanceof Float32Array ? FLOAT_CODECS[dtype]?.encode(block) : INT_CODECS[dtype]?.encode(block);
-    if (encoded === undefined)
-      throw new UserError(`${path}: tensor ${quote(name)} holds a value that ${dtype} cannot; write a wider dtype`);
+    if (encoded === undefined) throw new BeyondDType(path, name, dtype);
     yield new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
   }
 }

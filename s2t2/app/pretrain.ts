@@ -238,6 +238,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
     samples,
   };
   await saveModel(options.out, { model, tokenizer }, 'F16', {
+    remedy: `lower --rate (now ${rate})`,
     files: { 'record.json': `${JSON.stringify(record, null, 2)}\n` },
   });
   log(`${verdict(judged)}; written to ${options.out}`);

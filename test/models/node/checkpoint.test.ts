@@ -2,12 +2,13 @@
  * Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit
  * is rejected.
  */
+import { existsSync } from 'node:fs';
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { Random } from '../../../engine/index.ts';
+import { Random, tensor } from '../../../engine/index.ts';
 import { modelTensors, withRows, type LanguageModel } from '../../../models/checkpoint.ts';
 import { configText, formatConfig, parseConfig } from '../../../models/config.ts';
 import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
@@ -39,6 +40,22 @@ const config: TransformerConfig = {
 };
 const original: LanguageModel = { model: initTransformer(config, new Random(3)), tokenizer };
 const sequence = { ids: Int32Array.from([0, ...tokenizer.encode('to be that'), 1]), bytes: 10 };
+
+test('weights beyond float16: one line names the directory and what helps, and nothing is written', async () => {
+  const model = initTransformer(config, new Random(3));
+  const [weight] = Object.values(parameters(model));
+  weight.assign(tensor(new Float32Array(weight.size).fill(1e5), { shape: weight.shape }));
+  const path = join(directory, 'grown');
+  const grown = `${path}: weights have grown beyond what float16 holds (tensor "model.embed_tokens.weight"); `;
+  expect(await refusal(saveModel(path, { model, tokenizer }, 'F16'))).toBe(
+    `${grown}lower --rate, or give --dtype float32`,
+  );
+  expect(await refusal(saveModel(path, { model, tokenizer }, 'F16', { remedy: 'lower --rate' }))).toBe(
+    `${grown}lower --rate`,
+  );
+  expect(existsSync(path)).toBe(false);
+  await saveModel(path, { model, tokenizer }, 'BF16');
+});
 
 describe.each(familyNames)('%s', family => {
   const own: TransformerConfig = {
