@@ -5,7 +5,7 @@ import { tokenizerToJson } from '../../../models/tokenizer/index.ts';
 import { utf8Length } from '../../../models/utf8.ts';
 import { TextSample } from '../../corpus/sequences.ts';
 import { defaults } from '../../settings.ts';
-import { heapCheck, describeCorpus, streamCorpus } from '../corpus.ts';
+import { heapCheck, streamCorpus } from '../corpus.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { makeDomain, type MakeOptions } from '../data/make.ts';
 import { withLock } from '../lock.ts';
@@ -15,6 +15,7 @@ import {
   checkOutput,
   corpusOptions,
   targetOptions,
+  tellCorpus,
   withCorpus,
   withTraining,
   type CorpusFlags,
@@ -46,7 +47,7 @@ export function addCorpusCommands(program: Command): void {
         for (const { text } of batch) sample.add(text);
         check(sample.memory);
       });
-      log(describeCorpus(summary));
+      tellCorpus(summary, flags);
       const tokenizer = await trainOnSample(
         sample,
         summary.format,

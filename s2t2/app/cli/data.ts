@@ -5,7 +5,7 @@ import { loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { filesOf, isSameFile } from '../../../models/node/files.ts';
 import { compilePattern } from '../../../models/tokenizer/index.ts';
 import { corpusFormats, type CorpusFormat } from '../../corpus/format.ts';
-import { describeCorpus, readTexts, standardInput, type CorpusOptions } from '../corpus.ts';
+import { describeCorpus, readTexts, standardInput, type CorpusOptions, type CorpusSummary } from '../corpus.ts';
 import { defaultTokenizerSample, type TargetOptions } from '../prepare.ts';
 import { log, stop } from './process.ts';
 
@@ -39,12 +39,21 @@ export const corpusOptions = ({ format, field, strict }: CorpusFlags): CorpusOpt
 export async function readWithNotice(
   path: string,
   flags: CorpusFlags,
-): Promise<{ readonly texts: string[]; readonly format: CorpusFormat }> {
+): Promise<{ readonly texts: string[] } & Pick<CorpusSummary, 'format' | 'skipped'>> {
   const { texts, summary } = await readTexts(path, corpusOptions(flags));
+  tellCorpus(summary, flags);
+  return { texts, format: summary.format, skipped: summary.skipped };
+}
+
+/**
+ * Reports on standard error what was found and what was skipped.
+ *
+ * @throws UserError for a field of texts that have none.
+ */
+export function tellCorpus(summary: CorpusSummary, { field }: CorpusFlags): void {
   log(describeCorpus(summary));
-  if (flags.field !== undefined && summary.format !== 'jsonl')
+  if (field !== undefined && summary.format !== 'jsonl')
     throw new UserError(`${summary.path}: is not JSON Lines, and --field names a field of JSON Lines; leave it out`);
-  return { texts, format: summary.format };
 }
 
 /** Values of the options of `withTarget`. */

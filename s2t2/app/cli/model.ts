@@ -73,7 +73,8 @@ export function addModelCommands(program: Command): void {
       await checkOutput(['--per-text', flags.perText], { '--data': data, '--model': directory });
       if (flags.perText !== undefined) await prepareToWrite(flags.perText);
       const { model, tokenizer } = await loadFrozen(directory);
-      const texts = cutAll((await readWithNotice(data, flags)).texts, maxBytes);
+      const { texts: documents, format, skipped } = await readWithNotice(data, flags);
+      const texts = cutAll(documents, maxBytes);
       const context = longestSequence(model.config);
       const { sequences, unknown } = await encodeInTwo(texts, tokenizer, context, stop.signal);
       if (unknown) log(describeUnknown(unknown, data, "model's"));
@@ -102,7 +103,11 @@ export function addModelCommands(program: Command): void {
             (s, i) => `${JSON.stringify({ text: texts[i], ...s, bitsPerByte: s.nats / Math.LN2 / s.bytes })}\n`,
           ),
         );
-      print(result, evaluationTable(result));
+      const { tokens: unknownBytes = 0, texts: unknownTexts = 0 } = unknown ?? {};
+      print(
+        { ...result, format, skipped, unknown: { bytes: unknownBytes, texts: unknownTexts } },
+        evaluationTable(result),
+      );
     });
 
   program

@@ -608,6 +608,37 @@ describe('what people take away', () => {
   });
 });
 
+test('evaluate --json counts what it skipped and what is unknown to the model', async () => {
+  await whole();
+  await writeFile(at('stops.fasta'), '>a\nMKVLAA\n>b\nMK*VL\n');
+  await writeFile(at('strange.txt'), 'MKVL\n\nMKé\n\n€é\n');
+  const evaluated = async (file: string) => {
+    const { stdout } = await s2t2([
+      'evaluate',
+      '--model',
+      at('whole', 'model'),
+      '--data',
+      at(file),
+      '--json',
+      '--quiet',
+    ]);
+    return JSON.parse(stdout) as object;
+  };
+  const skipped = { empty: 0, tooShort: 0, tooLong: 0, stops: 0 };
+  expect(await evaluated('stops.fasta')).toMatchObject({
+    texts: 1,
+    format: 'fasta',
+    skipped: { ...skipped, stops: 1 },
+    unknown: { bytes: 0, texts: 0 },
+  });
+  expect(await evaluated('strange.txt')).toMatchObject({
+    texts: 3,
+    format: 'text',
+    skipped,
+    unknown: { bytes: 7, texts: 2 },
+  });
+});
+
 describe('the terminal', () => {
   test('without a command it prints help; a misspelt command or option gets a suggestion', async () => {
     const bare = await spawned([]);

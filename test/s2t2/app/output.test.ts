@@ -81,7 +81,16 @@ const commands: Readonly<Record<string, Row>> = {
     arguments: () => [at('model'), '--out', at('imported')],
     json: { bytes: anyNumber, out: anyString },
   },
-  evaluate: { arguments: () => [...model(), ...data()], json: { bitsPerByte: anyNumber, texts: 4 } },
+  evaluate: {
+    arguments: () => [...model(), ...data()],
+    json: {
+      bitsPerByte: anyNumber,
+      texts: 4,
+      format: 'fasta',
+      skipped: { empty: 0, tooShort: 0, tooLong: 0, stops: 0 },
+      unknown: { bytes: 0, texts: 0 },
+    },
+  },
   generate: {
     arguments: () => [...model(), '--prompt', 'MK', '--max-tokens', '2'],
     json: { prompt: 'MK', text: anyString, tokens: anyNumber },
