@@ -19,7 +19,7 @@ import { dataFolder } from '../data/tools.ts';
 import type { StepRecord } from '../experiment.ts';
 import { writeRunReport } from '../report/run.ts';
 import { explanationTable, resultsTable } from '../tables.ts';
-import { commandLine, dtypeOption, dtypes, fraction, nameList, requiredOption, whole } from './arguments.ts';
+import { commandLine, dtypeOption, dtypes, innerFraction, nameList, requiredOption, whole } from './arguments.ts';
 import {
   checkOutput,
   checkStandardInput,
@@ -246,7 +246,7 @@ export function addAdaptCommands(program: Command): void {
     )
     .addOption(
       new Option('--test-share <x>', 'share of the data to hold out where --test is not given')
-        .argParser(fraction)
+        .argParser(innerFraction)
         .default(0.05)
         .conflicts(['test']),
     )

@@ -1,5 +1,6 @@
 /** Parsers of option values, and required options. Each error is one line. */
 import { InvalidArgumentError, Option, type Command } from 'commander';
+import { UserError } from '../../../models/errors.ts';
 import { linearNames, type LinearName } from '../../../models/families.ts';
 import { domains, type DomainName } from '../data/domains.ts';
 import { ablationNames, type AblationName } from '../paper/ablations.ts';
@@ -55,8 +56,27 @@ export const positiveFraction = (text: string): number => {
   return value;
 };
 
-/** Names separated by commas. */
-export const nameList = (text: string): string[] => text.split(',').map(name => name.trim());
+/** A share of which neither part is empty. */
+export const innerFraction = (text: string): number => {
+  const value = number(text);
+  if (!(value > 0 && value < 1)) throw new InvalidArgumentError('Expected a number above 0 and below 1.');
+  return value;
+};
+
+/** A regulariser of a plan: with a million times the natural unit every plan is uniform. */
+export const regulariser = (text: string): number => {
+  const value = number(text);
+  if (!(value > 0 && value <= 1e6)) throw new InvalidArgumentError('Expected a number above 0 and at most 1,000,000.');
+  return value;
+};
+
+/** Different names separated by commas. */
+export const nameList = (text: string): string[] => {
+  const names = text.split(',').map(name => name.trim());
+  const twice = names.find((name, i) => names.indexOf(name) < i);
+  if (twice !== undefined) throw new InvalidArgumentError(`It names ${twice} twice.`);
+  return names;
+};
 
 /** Names of linear layers separated by commas. */
 export const linearList = (text: string): LinearName[] =>
@@ -111,6 +131,27 @@ export function checkRequired(command: Command): void {
   const missing = command.options.find(o => required.has(o) && command.getOptionValue(o.attributeName()) === undefined);
   if (missing)
     command.error(`error: option '${missing.flags}' is missing`, { code: 'commander.missingMandatoryOptionValue' });
+}
+
+const companions = new WeakMap<Option, string>();
+
+/** Marks options that count only beside another one (`--data`), or one value of it (`--train lora`). */
+export function onlyWith(command: Command, names: readonly string[], companion: string): Command {
+  for (const option of command.options) if (names.includes(option.long!)) companions.set(option, companion);
+  return command;
+}
+
+/** @throws UserError for an option that was given without the one beside which it counts. */
+export function checkCompanions(command: Command): void {
+  for (const option of command.options) {
+    const companion = companions.get(option);
+    if (companion === undefined || command.getOptionValueSource(option.attributeName()) !== 'cli') continue;
+    const [name, value] = companion.split(' ');
+    const other = command.options.find(({ long }) => long === name)!;
+    const given: unknown = command.getOptionValue(other.attributeName());
+    if (value === undefined ? given === undefined : given !== value)
+      throw new UserError(`${option.long} counts only with ${companion}; give that as well, or leave it out`);
+  }
 }
 
 /** Names of dtypes as Hugging Face writes them. */

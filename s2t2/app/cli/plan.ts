@@ -8,7 +8,7 @@ import { defaults } from '../../settings.ts';
 import { loadPlan } from '../plan-file.ts';
 import { headWithFrequencies, translateCheckpoint } from '../stream.ts';
 import { explanationTable } from '../tables.ts';
-import { commandLine, requiredOption, whole } from './arguments.ts';
+import { commandLine, onlyWith, requiredOption, whole } from './arguments.ts';
 import { readWithNotice, withCorpus, type CorpusFlags } from './data.ts';
 import { log, print, stop, withSignals } from './process.ts';
 
@@ -114,4 +114,5 @@ export function addPlanCommands(program: Command): void {
           `${(bytes / 1e6 / seconds).toFixed(0)} MB/s; written to ${options.out}`,
       );
     });
+  onlyWith(translate, ['--format', '--field', '--strict', '--max-bytes'], '--data');
 }

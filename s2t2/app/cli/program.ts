@@ -16,7 +16,7 @@ import { UserError } from '../../../models/errors.ts';
 import { enableRelaxedSimd } from '../../../models/node/relaxed.ts';
 import { Interrupted } from '../../../models/train.ts';
 import { addAdaptCommands } from './adapt.ts';
-import { checkRequired, whole } from './arguments.ts';
+import { checkCompanions, checkRequired, whole } from './arguments.ts';
 import { addCorpusCommands } from './corpus.ts';
 import { share } from './helpers.ts';
 import { addModelCommands } from './model.ts';
@@ -40,12 +40,13 @@ export async function runCommandLine(
       'Sparse Sinkhorn Token Translation: adapt a language model to a domain its tokenizer was not made for.',
     )
     .addOption(new Option('--backend <name>', 'backend of the tensor engine').choices(backendNames).default('auto'))
-    .option('--threads <n>', 'threads of the wasm backend; default: one per processor, at most 8', whole(1))
+    .option('--threads <n>', 'threads of the wasm backend; default: one per processor, at most 8', whole(1, 256))
     .option('--plain-simd', 'no fused multiply-add: slower, with the same bits on every machine')
     .option('--json', 'print the result as one JSON object')
     .option('--quiet', 'print only results and errors, no progress or notes')
     .hook('preAction', async (_, command) => {
       checkRequired(command);
+      checkCompanions(command);
       running = command;
       configureOutput(command.optsWithGlobals());
       const {
@@ -75,7 +76,7 @@ export async function runCommandLine(
 
   try {
     if (args.length === 0) program.outputHelp();
-    else await program.parseAsync(args, { from: 'user' });
+    else await program.parseAsync(wordsOf(program, args), { from: 'user' });
     return 0;
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? 0 : 2;
@@ -95,6 +96,13 @@ export async function runCommandLine(
   } finally {
     opened?.close?.();
   }
+}
+
+/** `help` of what is no command is the mistake that the command would be: the parser would print its own help. */
+function wordsOf(program: Command, args: readonly string[]): readonly string[] {
+  const [first, name] = program.parseOptions([...args]).operands;
+  const isMistaken = first === 'help' && name !== undefined && !program.commands.some(c => c.name() === name);
+  return isMistaken ? args.toSpliced(args.indexOf(first), 1) : args;
 }
 
 /** What an option does for a command that ran out of memory, by its long name. */

@@ -19,11 +19,20 @@ import type { TransformerConfig } from '../../../models/transformer-config.ts';
 import { variants, type Variant } from '../../sinkhorn.ts';
 import { dataFolder } from '../data/tools.ts';
 import { chosenRates, readGrid } from '../rates.ts';
-import { batchTokens, fraction, linearList, positive, positiveFraction, whole } from './arguments.ts';
+import {
+  batchTokens,
+  fraction,
+  linearList,
+  onlyWith,
+  positive,
+  positiveFraction,
+  regulariser,
+  whole,
+} from './arguments.ts';
 
 /** Options that fix an adaptation; `vocabSize` and others appear in `Settings` under the same names. */
 export function withSettings(command: Command): Command {
-  return command
+  command
     .option('--seed <n>', 'random seed; the same seed gives the same run', whole(0), defaults.seed)
     .option(
       '--vocab-size <n>',
@@ -82,7 +91,7 @@ export function withSettings(command: Command): Command {
         .default(defaults.variant),
     )
     .option('--iterations <n>', 'iterations of the sparse Sinkhorn layer', whole(1, 1000), defaults.iterations)
-    .option('--alpha <x>', 'regulariser in units of 1/(u v); default: 1/v', positive)
+    .option('--alpha <x>', 'regulariser in units of 1/(u v); default: 1/v', regulariser)
     .addOption(
       new Option(
         '--train <what>',
@@ -111,6 +120,7 @@ export function withSettings(command: Command): Command {
     )
     .option('--save-every <s>', 'seconds between saves of the training state', whole(0), 20)
     .option('--fresh', 'discard an earlier run in the same directory');
+  return onlyWith(command, ['--lora-rank', '--lora-alpha', '--lora-targets'], '--train lora');
 }
 
 /** Values of the options of `withSettings`. */

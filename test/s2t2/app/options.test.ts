@@ -1,4 +1,5 @@
 /** Options that exclude or need each other: told in one line before a model is read. */
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -8,6 +9,7 @@ import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { command } from './command.ts';
 
 const directory = temporaryDirectory();
+const words = (text: string) => text.split(' ');
 
 test.each([
   ['--data - --test -', 'only one of --data, --test can be standard input (-)'],
@@ -20,6 +22,15 @@ test.each([
   ['--data d --eval-texts 5', '--eval-texts is for --eval-every'],
   ['--data d --methods fvt-spraed', "unknown method 'fvt-spraed'; expected names from: source, "],
   ['--data d --methods fvt --save s2t2', "no model of 's2t2' to save"],
+  ['--data d --methods source,fvt,source', "argument 'source,fvt,source' is invalid. It names source twice."],
+  ['--data d --lora-rank 4', '--lora-rank counts only with --train lora; give that as well, or leave it out'],
+  ['--data d --train ends --lora-alpha 4', '--lora-alpha counts only with --train lora'],
+  ['--data d --lora-targets q', '--lora-targets counts only with --train lora'],
+  ['--data d --train lora --lora-rank 4', 'no-model'],
+  ['--data d --test-share 0', "argument '0' is invalid. Expected a number above 0 and below 1."],
+  ['--data d --test-share 1', "argument '1' is invalid. Expected a number above 0 and below 1."],
+  ['--data d --alpha 1e300', "argument '1e300' is invalid. Expected a number above 0 and at most 1,000,000."],
+  ['--data d --threads 1000000', "argument '1000000' is invalid. Expected a whole number from 1 to 256."],
   ['--data d --eval-every 0', 'Expected a whole number of 1 or more'],
 ])('adapt %s', async (options, message) => {
   const { code, stdout, stderr } = await command([
@@ -120,6 +131,40 @@ describe('an output that is an input', () => {
     for (const file of ['d.txt', 'model/tokenizer.json', 'x.gguf'])
       expect(await readFile(at(file), 'utf8')).toBe('mine');
   });
+});
+
+test.each(['--format text', '--field x', '--strict', '--max-bytes 9'])('translate %s without --data', async option => {
+  const paths = words('--model m --plan p --target t --out o').map(word =>
+    word.length > 1 ? word : join(directory, word),
+  );
+  const translate = (...more: string[]) => command(['translate', ...paths, ...words(option), ...more]);
+  expect(await translate()).toMatchObject({
+    code: 2,
+    stdout: '',
+    stderr: `s2t2: ${words(option)[0]} counts only with --data; give that as well, or leave it out\n`,
+  });
+  expect((await translate('--data', join(directory, 'd'))).stderr).not.toContain('counts only');
+});
+
+test.each([
+  ['help adpat', 2, /^error: unknown command 'adpat'\n\(Did you mean adapt\?\)\n\(--help lists the options\)\n$/],
+  ['help adapt', 0, /^Usage: s2t2 adapt /],
+  ['help', 0, /^Usage: s2t2 \[options\]/],
+])('%s', async (line, code, said) => {
+  const ended = await command(words(line));
+  expect([ended.code, ended.stdout + ended.stderr]).toEqual([code, expect.stringMatching(said)]);
+});
+
+test('tokenize --field of texts that have no fields', async () => {
+  const [data, out] = ['plain.txt', 'plain.json'].map(name => join(directory, name));
+  await writeFile(data, 'a b c\n');
+  const { code, stdout, stderr } = await command(['tokenize', '--data', data, '--out', out, '--field', 'x', '--quiet']);
+  expect([code, stdout, stderr]).toEqual([
+    2,
+    '',
+    `s2t2: ${data}: is not JSON Lines, and --field names a field of JSON Lines; leave it out\n`,
+  ]);
+  expect(existsSync(out)).toBe(false);
 });
 
 test('--field of texts that have no fields', async () => {
