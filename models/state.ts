@@ -14,10 +14,23 @@ import type { TensorData } from './safetensors/write.ts';
 export interface StateStore {
   /** Named in errors. */
   readonly name: string;
+  /** What its states depend on, kept with them: an error about another run's state names what differs. */
+  readonly settings?: Readonly<Record<string, number>>;
   /** The state kept last; null where there is none. */
   read(): Promise<TensorSource | null>;
   /** Keeps a state in place of the one before, whole or not at all. */
   write(tensors: Readonly<Record<string, TensorData>>, metadata: Readonly<Record<string, string>>): Promise<void>;
+}
+
+/** A kept state is another run's. */
+export class AnotherRun extends UserError {
+  /** The message without its advice, for those who have a better one. */
+  readonly what: string;
+
+  constructor(what: string) {
+    super(`${what}; delete it to train this part again`);
+    this.what = what;
+  }
 }
 
 /** How far a training run has come. */
@@ -84,7 +97,8 @@ export async function saveState(
   // Written last, when the sums are known.
   const count = 1 + Object.keys(tensors).length;
   tensors[sumsName] = { dtype: 'I32', shape: [count, 2], data: () => [new Uint8Array(Int32Array.from(sums).buffer)] };
-  await store.write(tensors, { fingerprint, progress: text });
+  const settings = store.settings && { settings: JSON.stringify(store.settings) };
+  await store.write(tensors, { fingerprint, progress: text, ...settings });
 }
 
 const sumsName = 'checksums';
@@ -100,8 +114,8 @@ export async function restoreState(
   const file = await store.read();
   if (file === null) return null;
   if (file.metadata.get('fingerprint') !== fingerprint)
-    throw new UserError(
-      `${store.name}: belongs to a run with other settings, data or backend; delete it to train this part again`,
+    throw new AnotherRun(
+      `${store.name}: belongs to a run with other settings${whatDiffers(store, file.metadata.get('settings'))}`,
     );
   const text = file.metadata.get('progress') ?? '';
   const progress = parseProgress(text, store.name, steps);
@@ -126,6 +140,18 @@ export async function restoreState(
     t.assign(tensor(await floats(name, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }));
   optimizer.steps = progress.step;
   return progress;
+}
+
+/** `: rate was 0.1, is 0.2`, where a state says what it depends on; a sum of what can differ, where it does not. */
+function whatDiffers({ name, settings = {} }: StateStore, kept: string | undefined): string {
+  const before = (kept === undefined ? {} : parseJson(kept, `${name}: its settings`)) as Readonly<
+    Record<string, unknown>
+  >;
+  const changes = Object.entries(settings).flatMap(([key, now]) => {
+    const was = before?.[key];
+    return typeof was === 'number' && was !== now ? [`${key} was ${was}, is ${now}`] : [];
+  });
+  return changes.length > 0 ? `: ${changes.join(', ')}` : ', learning rates, data or backend';
 }
 
 function parseProgress(text: string, state: string, steps: number): Progress {

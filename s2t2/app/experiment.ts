@@ -65,9 +65,14 @@ export function runExperiment(experiment: Experiment, method: Method): Promise<O
     signal,
     async runStage(stage, training, _, cycle = 0) {
       const bar = openBar(stage, tokensIn(training.batches), 'tokens', trainingWork);
+      const { rate, planRate, bodyRate } = experiment.settings;
+      const stateIn = (name: string) => ({
+        ...fileState(join(work, name)),
+        settings: { rate, planRate, bodyRate },
+      });
       return train(training, {
-        state: fileState(join(work, `${stage}.safetensors`)),
-        best: fileState(join(work, `${stage}.best.safetensors`)),
+        state: stateIn(`${stage}.safetensors`),
+        best: stateIn(`${stage}.best.safetensors`),
         fingerprint: sha256(`${fingerprints[cycle]} ${stage}`),
         saveEverySeconds,
         signal,

@@ -9,6 +9,7 @@ import { safetensorsBytes } from '../../models/safetensors/write.ts';
 import { checksum, restoreState, saveInterval, saveState, type StateStore } from '../../models/state.ts';
 import { Interrupted, train, type Training } from '../../models/train.ts';
 import { randomOfTests } from '../random.ts';
+import { refusal } from './temporary.ts';
 
 /** A store of bytes that a test can look at and damage. */
 interface MemoryStore extends StateStore {
@@ -81,6 +82,21 @@ describe('a state', () => {
     const again = inMemory();
     await saveState(again, '', back.optimizer, back.history, back.progress!);
     expect(again.bytes).toEqual(store.bytes);
+  });
+
+  test('of another run is refused with what differs', async () => {
+    const { store } = await stored(4);
+    const another = (settings?: Record<string, number>) =>
+      refusal(train(training(fresh()), { state: { ...store, settings }, fingerprint: 'another' }));
+    const refused = (what: string) =>
+      `memory: belongs to a run with other settings${what}; delete it to train this part again`;
+    const unknown = refused(', learning rates, data or backend');
+    expect(await another()).toBe(unknown);
+    expect(await another({ rate: 0.1 })).toBe(unknown);
+    await train(training(fresh()), { state: Object.assign(store, { bytes: null, settings: { rate: 0.1, share: 1 } }) });
+    expect(await another({ rate: 0.1, share: 1 })).toBe(unknown);
+    expect(await another({ rate: 0.2, share: 1 })).toBe(refused(': rate was 0.1, is 0.2'));
+    expect(await another({ rate: 0.2, share: 0.5 })).toBe(refused(': rate was 0.1, is 0.2, share was 1, is 0.5'));
   });
 
   test('at the end of a run holds no moments', async () => {

@@ -7,6 +7,7 @@ import { UserError } from '../../../models/errors.ts';
 import { loadModel, loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { explain, sha256File } from '../../../models/node/files.ts';
 import { counted } from '../../../models/printable.ts';
+import { AnotherRun } from '../../../models/state.ts';
 import type { DataFile } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
 import { methods as allMethods } from '../../methods.ts';
@@ -125,6 +126,10 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
     signal: stop.signal,
     interruptible: withSignals,
     log,
+  }).catch((error: unknown) => {
+    throw error instanceof AnotherRun
+      ? new UserError(`${error.what}; start again with --fresh, or give another --out`)
+      : error;
   });
   const report = await writeRunReport(flags.out, source.tokenizer);
   const files = [`results: ${join(flags.out, 'results.json')}`, `to look at: ${report}`];

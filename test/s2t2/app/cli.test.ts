@@ -927,6 +927,16 @@ describe('mistakes give one line, exit code 2, and write nothing', () => {
     });
   });
 
+  test('a state that was trained with another rate: one line names both, and --fresh', async () => {
+    await whole();
+    await cp(at('whole'), at('other-rate'), { recursive: true });
+    const { code, stdout, stderr } = await s2t2(job(at('other-rate'), '--rate', '0.5', '--methods', 'fvt'));
+    expect([code, stdout]).toEqual([2, '']);
+    expect(stderr.trim().split('\n').at(-1)).toMatch(
+      /^s2t2: .*fvt\.finetune\.safetensors: belongs to .*: rate was [\d.]+, is 0\.5; start again with --fresh, or/,
+    );
+  });
+
   test('the weights of another model do not load', async () => {
     await whole();
     const dir = await brokenModel('shapes', async d => {
