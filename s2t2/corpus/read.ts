@@ -92,7 +92,7 @@ export class CorpusReader {
     let head: Uint8Array[] = [];
     let bytes = 0;
     const begin = (whole: boolean) => {
-      this.open(head, bytes, whole);
+      this.open(head, whole);
       for (const chunk of head) lines.add(chunk);
       head = [];
     };
@@ -130,11 +130,15 @@ export class CorpusReader {
     };
   }
 
-  private open(head: readonly Uint8Array[], bytes: number, whole: boolean): void {
+  private open(head: readonly Uint8Array[], whole: boolean): void {
     const { format, override, alphabet = 'letters', strict = false, field = 'text', unit = 'paragraph' } = this.options;
     const decoder = new TextDecoder();
-    const text = head.map(chunk => decoder.decode(chunk, { stream: true })).join('');
-    this.format = format ?? detectFormat(this.path, text.slice(0, headBytes), whole && bytes <= headBytes, override);
+    let [text, seen] = ['', 0];
+    for (const chunk of head) {
+      text += decoder.decode(chunk.subarray(0, headBytes - seen), { stream: true });
+      seen += chunk.length; // short of `headBytes` but for the last chunk
+    }
+    this.format = format ?? detectFormat(this.path, text, whole, override);
     const sink: Sink = {
       emit: document => this.emit(document),
       keep: (piece, line) => this.keep(piece, line),
