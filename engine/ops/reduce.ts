@@ -125,7 +125,7 @@ const logsumexpKept: AlongDim = along(
   keepDim,
   ([x], { dim }) => {
     const top = x.amax(dim, { keepdim: true }).detach();
-    const m = where(top.eq(-Infinity), 0, top); // −∞ − −∞ is not a number
+    const m = where(top.sub(top).eq(0), top, 0); // ∞ − ∞ is not a number
     return m.add(x.sub(m).exp().sum(dim, { keepdim: true }).log());
   },
   // Where y is −∞ so are all x, and the gradient is 0.
@@ -134,7 +134,7 @@ const logsumexpKept: AlongDim = along(
 
 /**
  * log Σ e^x along `dim`, shifted by the maximum, so that it does not overflow. Of a line of −∞ it is −∞, with gradient
- * 0.
+ * 0; of a line with ∞ it is ∞, with gradient 0 but for that place, where it is NaN.
  */
 export const logsumexp: (x: Tensor, dim?: number, options?: ReduceOptions) => Tensor = (
   x,
@@ -165,7 +165,10 @@ export const logSoftmax: AlongDim = along(
   'logSoftmax',
   5,
   same,
-  ([x], { dim }) => x.sub(x.logsumexp(dim, { keepdim: true })),
+  ([x], { dim }) => {
+    const y = x.logsumexp(dim, { keepdim: true });
+    return x.sub(where(y.eq(Infinity), NaN, y)); // as softmax, which divides ∞ by ∞
+  },
   (g, _, y, { dim }) => [() => g.sub(y.exp().mul(g.sum(dim, { keepdim: true })))],
 );
 

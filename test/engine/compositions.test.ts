@@ -299,21 +299,30 @@ describe('dropout', () => {
   });
 });
 
-describe('logsumexp of a line of −∞', () => {
+describe('logsumexp of a line with infinities, as in PyTorch but for the gradient of −∞ alone', () => {
   test.each([
     ['reference', createReferenceBackend()],
     ['wasm', createWasmBackend({ threads: 1 })],
-  ])('is −∞ with gradient 0 on %s', (_, backend) => {
+  ])('on %s', (_, backend) => {
     const x = tensor(
       [
         [-Infinity, -Infinity],
         [0, -Infinity],
+        [1, Infinity],
+        [Infinity, -Infinity],
+        [Infinity, NaN],
       ],
       { backend, requiresGrad: true },
     );
     const y = x.logsumexp(1);
-    expect(list(y)).toEqual([-Infinity, 0]);
-    expect(list(grad(y, [x], { outputGrad: full([2], 1, { backend }) })[0])).toEqual([0, 0, 1, 0]);
+    expect(list(y)).toEqual([-Infinity, 0, Infinity, Infinity, NaN]);
+    expect(list(grad(y, [x], { outputGrad: full([5], 1, { backend }) })[0])).toEqual([
+      ...[0, 0],
+      ...[1, 0],
+      ...[0, NaN],
+      ...[NaN, 0],
+      ...[NaN, NaN],
+    ]);
   });
 });
 

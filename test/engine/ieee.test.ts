@@ -291,7 +291,14 @@ describe('a line', () => {
     ['softmax', [0, -Infinity], [1, 0]],
     ['logsumexp', [0, -Infinity], [0]],
     ['logsumexp', [-Infinity, -Infinity], [-Infinity]],
+    ['logsumexp', [1, Infinity], [Infinity]],
+    ['logsumexp', [Infinity, Infinity, -Infinity], [Infinity]],
+    ['logsumexp', [Infinity, NaN], [NaN]],
+    ['logsumexp', [-Infinity, NaN], [NaN]],
     ['logSoftmax', [0, -Infinity], [0, -Infinity]],
+    ['softmax', [1, Infinity], [NaN, NaN]],
+    ['logSoftmax', [1, Infinity], [NaN, NaN]],
+    ['logSoftmax', [-Infinity, -Infinity], [NaN, NaN]],
   ])('%s of %j', (name, line, expected) => {
     for (const actual of along(name, line)) expect((actual as number[]).map(x => x + 0)).toEqual(expected);
   });
