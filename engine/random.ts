@@ -5,7 +5,7 @@
  */
 import type { Shape } from './backend.ts';
 import { sizeOf } from './shape.ts';
-import { tensor, type Tensor, type TensorOptions } from './tensor.ts';
+import { checkFits, tensor, type Tensor, type TensorOptions } from './tensor.ts';
 
 const [M0, M1, W0, W1] = [0xd2511f53, 0xcd9e8d57, 0x9e3779b9, 0xbb67ae85];
 
@@ -106,16 +106,15 @@ export class Random {
   }
 }
 
-/** Standard normal values. */
+/** Standard normal values. A shape that does not fit is an immediate error. */
 export const randn = (random: Random, shape: Shape, options: TensorOptions = {}): Tensor =>
-  tensor(
-    Float64Array.from({ length: sizeOf(shape) }, () => random.normal()),
-    { dtype: 'float32', ...options, shape },
-  );
+  drawn('randn', shape, options, () => random.normal());
 
-/** Uniform values in [low, high). */
+/** Uniform values in [low, high). A shape that does not fit is an immediate error. */
 export const uniform = (random: Random, shape: Shape, low = 0, high = 1, options: TensorOptions = {}): Tensor =>
-  tensor(
-    Float64Array.from({ length: sizeOf(shape) }, () => low + (high - low) * random.uniform()),
-    { dtype: 'float32', ...options, shape },
-  );
+  drawn('uniform', shape, options, () => low + (high - low) * random.uniform());
+
+function drawn(user: string, shape: Shape, options: TensorOptions, draw: () => number): Tensor {
+  checkFits(user, shape, options);
+  return tensor(Float64Array.from({ length: sizeOf(shape) }, draw), { dtype: 'float32', ...options, shape });
+}

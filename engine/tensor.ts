@@ -379,13 +379,9 @@ export function written(shape: Shape, write: (to: Float32Array) => void, options
  * written: a shape that does not fit is an immediate error.
  */
 export function full(shape: Shape, value: number, options: TensorOptions = {}): Tensor {
-  checkShape('full', shape);
+  checkFits('full', shape, options);
   const { dtype = 'float32', backend = getBackend() } = options;
   const size = sizeOf(shape);
-  const bytes = size * bytesPerElement[dtype];
-  const limit = backend.memoryLimit ?? mostBytes;
-  if (bytes > limit)
-    throw new RangeError(`full: shape ${show(shape)} needs ${bytes} bytes; backend '${backend.name}' has ${limit}`);
   if (dtype === 'float32' && backend.floats.includes(dtype)) return written(shape, to => to.fill(value), options);
   return tensor(new arrays[dtype](size).fill(value), { ...options, shape });
 }
@@ -393,14 +389,26 @@ export function full(shape: Shape, value: number, options: TensorOptions = {}): 
 /** Where a backend names no limit: what one typed array can hold in today's engines. */
 const mostBytes = 2 ** 32;
 
+/** @internal Throws, naming `user`, where a shape is none or takes more memory than its backend has. */
+export function checkFits(user: string, shape: Shape, options: TensorOptions): void {
+  checkShape(user, shape);
+  const { dtype = 'float32', backend = getBackend() } = options;
+  const bytes = sizeOf(shape) * bytesPerElement[dtype];
+  const limit = backend.memoryLimit ?? mostBytes;
+  if (bytes > limit)
+    throw new RangeError(`${user}: shape ${show(shape)} needs ${bytes} bytes; backend '${backend.name}' has ${limit}`);
+}
+
 /** A tensor of zeros; `full` says the rest. */
 export const zeros = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 0, options);
 /** A tensor of ones; `full` says the rest. */
 export const ones = (shape: Shape, options?: TensorOptions): Tensor => full(shape, 1, options);
 
-/** 0, 1, … n−1. */
-export const arange = (n: number, options: TensorOptions = {}): Tensor =>
-  tensor(
+/** 0, 1, … n−1; `full` says the rest. */
+export function arange(n: number, options: TensorOptions = {}): Tensor {
+  checkFits('arange', [n], options);
+  return tensor(
     new arrays[options.dtype ?? 'float32'](n).map((_, i) => i),
     options,
   );
+}

@@ -2,6 +2,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  arange,
   argmax,
   argmin,
   clamp,
@@ -11,11 +12,13 @@ import {
   dropout,
   full,
   grad,
+  randn,
   Random,
   scope,
   setBackend,
   stack,
   tensor,
+  uniform,
   zeros,
   type Tensor,
 } from '../../engine/index.ts';
@@ -334,6 +337,26 @@ describe('full', () => {
         `full: shape [1048576, 1048576] needs ${4 * 2 ** 40} bytes; backend 'wasm' has ${2 ** 20}`,
       );
     expect(() => zeros([2 ** 30, 2 ** 10])).toThrow("backend 'reference' has 4294967296");
+  });
+
+  test('and so it is for arange and random values', () => {
+    const wasm = createWasmBackend({ threads: 1, memoryLimit: 2 ** 20 });
+    const random = new Random(1);
+    for (const [backend, limit] of [
+      [wasm, 2 ** 20],
+      [createReferenceBackend(), 2 ** 32],
+    ] as const) {
+      const said = (user: string, shape: string, bytes: number) =>
+        `${user}: shape ${shape} needs ${bytes} bytes; backend '${backend.name}' has ${limit}`;
+      expect(() => arange(1e11, { backend })).toThrow(said('arange', '[100000000000]', 4e11));
+      expect(() => randn(random, [1e5, 1e5], { backend })).toThrow(said('randn', '[100000, 100000]', 4e10));
+      expect(() => uniform(random, [1e5, 1e5], 0, 1, { backend, dtype: 'float64' })).toThrow(
+        said('uniform', '[100000, 100000]', 8e10),
+      );
+    }
+    expect(random.position).toBe(0);
+    expect(() => arange(1.5)).toThrow('arange: [1.5] is not a shape: lengths are integers of 0 or more');
+    expect(() => randn(random, [-1])).toThrow('randn: [-1] is not a shape');
   });
 
   test('gives one value on every backend and dtype', () => {
