@@ -7,14 +7,14 @@
  * `transformer.ts` cannot compute.
  *
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is
- * no model yet. The next run with the same input keeps the files that are there.
+ * no model yet. The next run with the same input keeps the files of weights that are what this one recorded.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requiredFields, withoutTokens, withRows, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
-import { copyFileAtomic, readText, sha256File, writeFileAtomic } from '../../models/node/files.ts';
+import { copyFileAtomic, exists, readJson, sha256File, writeFileAtomic } from '../../models/node/files.ts';
 import { carriedOver } from '../../models/node/carried.ts';
 import { withTemplate } from '../../models/roles.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -101,8 +101,8 @@ export async function translateCheckpoint({
     ),
   };
   await withLock(out, async () => {
-    await claim(out, record);
-    const index = await writeWeights({ checkpoint, ends, plan, out, spread, head, signal, onProgress });
+    const finished = await claim(out, record);
+    const index = await writeWeights({ checkpoint, ends, plan, out, finished, spread, head, signal, log, onProgress });
     const keeps = isExtension(source, target);
     const written = keeps
       ? new Tokenizer({ ...target.parts, roles: source.specialTokens })
@@ -162,15 +162,16 @@ async function shardsOf(files: ModelFiles): Promise<Checkpoint> {
   return { shards: new Map([['model.safetensors', source]]), ...source };
 }
 
-interface Weights extends Pick<CheckpointTranslation, 'out' | 'spread' | 'head' | 'signal' | 'onProgress'> {
+interface Weights extends Pick<CheckpointTranslation, 'out' | 'spread' | 'head' | 'signal' | 'log' | 'onProgress'> {
+  readonly finished: Finished;
   readonly checkpoint: Checkpoint;
   readonly ends: StoredEnds;
   readonly plan: Plan;
 }
 
-/** Writes every file of the weights that is not there yet; the content of `model.safetensors.index.json`. */
+/** Writes every file of the weights that is not finished yet; the content of `model.safetensors.index.json`. */
 async function writeWeights(weights: Weights): Promise<Fields> {
-  const { checkpoint, ends, plan, out, signal, onProgress } = weights;
+  const { checkpoint, ends, plan, out, finished, signal, log, onProgress } = weights;
   const total = sum(Array.from(checkpoint.shards.values(), bytesOf));
   const weightMap: Record<string, string> = {};
   let [done, size] = [0, 0];
@@ -180,10 +181,13 @@ async function writeWeights(weights: Weights): Promise<Fields> {
     const asItIs =
       pieces.length === shard.tensors.size &&
       pieces.every(piece => piece.end === undefined && piece.name === piece.stored);
-    if (await isThere(join(out, file))) {
-      // An earlier run has written it.
-    } else if (asItIs) await copyFileAtomic(shard.path, join(out, file));
-    else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file));
+    const path = join(out, file);
+    if (!(await finished.has(file))) {
+      if (await exists(path)) log?.(`${path}: does not match the record of an earlier run, and is written again`);
+      if (asItIs) await copyFileAtomic(shard.path, path);
+      else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file));
+      await finished.add(file);
+    }
     for (const { name, entry, end } of pieces) {
       weightMap[name] = file;
       size += end ? targetSize(plan) * ends.width * DTYPE_BYTES[entry.dtype] : entry.end - entry.begin;
@@ -370,29 +374,53 @@ function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokeni
   };
 }
 
+/** The files that runs of this translation have finished, as they left them. */
+interface Finished {
+  /** Whether a file is there, and is what was written. */
+  has(file: string): Promise<boolean>;
+  /** Records a file that has just been written. */
+  add(file: string): Promise<void>;
+}
+
 /** Makes the directory this translation's own; one that holds anything else is rejected. */
-async function claim(out: string, record: Fields): Promise<void> {
+async function claim(out: string, record: Fields): Promise<Finished> {
   const path = join(out, recordName);
-  const text = `${JSON.stringify(record, null, 2)}\n`;
   const names = (await readdir(out)).filter(name => !name.endsWith('.lock'));
+  let finished: Fields = {};
   if (names.includes(recordName)) {
-    if ((await readText(path)) !== text)
+    const { finished: kept, ...before } = Object(await readJson(path)) as Fields;
+    finished = Object(kept ?? {}) as Fields;
+    if (JSON.stringify(before) !== JSON.stringify(record))
       throw new UserError(
         `${path}: belongs to a translation of another model, plan or tokenizer; choose another directory or ` +
           'delete this one',
       );
   } else if (names.length > 0)
     throw new UserError(`${out}: holds ${names[0]} and is not an unfinished translation; choose an empty directory`);
-  await writeFileAtomic(path, text);
+  const keep = () => writeFileAtomic(path, `${JSON.stringify({ ...record, finished }, null, 2)}\n`);
+  await keep();
+  const contents = async (file: string) => {
+    const { size } = await stat(join(out, file));
+    return { size, sha256: await sha256File(join(out, file)) };
+  };
+  return {
+    async has(file) {
+      const known = finished[file];
+      return (
+        known !== undefined &&
+        (await exists(join(out, file))) &&
+        JSON.stringify(known) === JSON.stringify(await contents(file))
+      );
+    },
+    async add(file) {
+      finished = { ...finished, [file]: await contents(file) };
+      await keep();
+    },
+  };
 }
 
 /** Size and time of change: enough to see that a file is another one, without reading gigabytes. */
 const identity = (path: string): Promise<number[]> => stat(path).then(({ size, mtimeMs }) => [size, mtimeMs]);
-const isThere = (path: string): Promise<boolean> =>
-  stat(path).then(
-    () => true,
-    () => false,
-  );
 const sum = (numbers: readonly number[]): number => numbers.reduce((a, b) => a + b, 0);
 const bytesOf = (shard: TensorSource): number =>
   sum(Array.from(shard.tensors.values(), entry => entry.end - entry.begin));

@@ -388,7 +388,10 @@ describe('stopped', () => {
     const done = (await readdir(at('kill-out'))).filter(name => /^model-\d+\.safetensors$/.test(name));
     expect(done.length).toBeGreaterThan(0);
     expect(done.length).toBeLessThan(10);
-    const times = () => Promise.all(done.map(async name => (await stat(at('kill-out', name))).mtimeMs));
+    // The last one was killed as it took its name, before it was recorded: it is written again.
+    const recorded = Object.keys((await readJsonFile(at('kill-out'), 'translation.json')).finished as object);
+    expect(recorded).toHaveLength(done.length - 1);
+    const times = () => Promise.all(recorded.map(async name => (await stat(at('kill-out', name))).mtimeMs));
     const before = await times();
     const interrupted = await run(model, at('kill-out'), signalAt('SIGINT', { file: /model-6\.safetensors$/ }));
     expect([interrupted.code, interrupted.stderr.trim().split('\n').at(-1)]).toEqual([
@@ -434,6 +437,40 @@ describe('stopped', () => {
     await translateCheckpoint(options);
     expect(await contents(at('abort-out'))).toEqual(await contents(await inMemory(model, 'F32')));
   });
+});
+
+test('run again, it keeps files that are as it left them, and writes damaged ones again', async () => {
+  const model = await source('whole', llama, 'F32', 3);
+  const out = at('whole-out');
+  const translated = async () => {
+    const lines: string[] = [];
+    await translateCheckpoint({ model, ...paths, out, log: line => lines.push(line) });
+    return lines;
+  };
+  const file = (i: number) => join(out, `model-0000${i}-of-00003.safetensors`);
+  const times = () => Promise.all([1, 2, 3].map(async i => (await stat(file(i))).mtimeMs));
+  const again = (...files: number[]) =>
+    files.map(i => `${file(i)}: does not match the record of an earlier run, and is written again`);
+  expect(await translated()).toEqual([]);
+  const [expected, before] = [await contents(out), await times()];
+  expect(await translated()).toEqual([]);
+  expect(await times()).toEqual(before);
+
+  await truncate(file(1), 600);
+  const bytes = await readFile(file(2));
+  bytes[bytes.length - 1] ^= 1;
+  await writeFile(file(2), bytes);
+  expect(await translated()).toEqual(again(1, 2));
+  expect(await contents(out)).toEqual(expected);
+  expect((await times())[2]).toBe(before[2]);
+
+  // A run that was killed before it recorded a file, and one of an earlier version, which recorded none.
+  const { finished, ...record } = await readJsonFile(out, 'translation.json');
+  expect(Object.keys(finished as object)).toHaveLength(3);
+  await writeFile(join(out, 'translation.json'), JSON.stringify(record));
+  await rm(file(3));
+  expect(await translated()).toEqual(again(1, 2));
+  expect(await contents(out)).toEqual(expected);
 });
 
 describe('rejected', () => {
