@@ -118,7 +118,7 @@ export async function checkInputs(out: string, inputs: Readonly<Record<string, s
       const i = taken.findIndex(other => real !== undefined && other !== undefined && isWithin(real, other));
       if (i >= 0)
         throw new UserError(
-          `${file}: belongs to ${option}, and this run writes ${written[i]} anew; give another --out, or copy the ` +
+          `${file}: is an input (${option}), and this run writes ${written[i]} anew; give another --out, or copy the ` +
             'input to another place',
         );
     }

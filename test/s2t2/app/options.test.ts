@@ -77,7 +77,7 @@ describe('adapt never writes over its inputs', () => {
     const { code, stdout, stderr } = await adapt('--out', at(out), ...paths);
     expect([code, stdout]).toEqual([2, '']);
     expect(stderr).toMatch(
-      /^s2t2: [^\n]+: belongs to --\w+, and this run writes [^\n]+ anew; give another --out[^\n]+\n$/,
+      /^s2t2: [^\n]+: is an input \(--\w+\), and this run writes [^\n]+ anew; give another --out[^\n]+\n$/,
     );
     expect(stderr).toContain(`s2t2: ${at(named)}: `);
     expect(await readFile(at('run/model/tokenizer.json'), 'utf8')).toBe('mine');
