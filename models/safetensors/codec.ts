@@ -41,6 +41,27 @@ export const FLOAT_CODECS: Partial<Record<SafetensorsDType, Codec<Floats>>> = {
   },
 };
 
+/** The bits of exponents, all set in an infinity and in NaN, in a word of 32 bits: of a number, its upper half, or two. */
+const EXPONENTS: Partial<Record<SafetensorsDType, number>> = {
+  F32: 0x7f800000,
+  F64: 0x7ff00000,
+  F16: 0x7c007c00,
+  BF16: 0x7f807f80,
+};
+
+/** Whether none of the floats whose bytes these are, from the beginning of their buffer, is NaN or an infinity. */
+export function areFinite(dtype: SafetensorsDType, { buffer, length }: Uint8Array<ArrayBuffer>): boolean {
+  const exponents = EXPONENTS[dtype]!;
+  const carries = dtype === 'F16' || dtype === 'BF16' ? 0x80008000 | 0 : 0x80000000 | 0;
+  const words = new Int32Array(buffer, 0, length >> 2);
+  const step = dtype === 'F64' ? 2 : 1;
+  // Added to the bits that an exponent lacks, the exponent's bits carry into the sign's, unless it lacks none.
+  let all = carries;
+  for (let i = step - 1; i < words.length; i += step) all &= ((words[i] & exponents) ^ exponents) + exponents;
+  if (length % 4 > 0) all &= ((new Uint16Array(buffer, length - 2, 1)[0] & exponents) ^ exponents) + exponents;
+  return (all & carries) === carries;
+}
+
 /** Every integer dtype; a value beyond int32, or on the way back beyond the dtype, does not fit. */
 export const INT_CODECS: Partial<Record<SafetensorsDType, Codec<Ints>>> = {
   I8: small(Int8Array),

@@ -19,7 +19,7 @@ import { carriedOver } from '../../models/node/carried.ts';
 import { withTemplate } from '../../models/roles.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { show, UserError } from '../../models/errors.ts';
-import { FLOAT_CODECS } from '../../models/safetensors/codec.ts';
+import { areFinite, FLOAT_CODECS } from '../../models/safetensors/codec.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../../models/safetensors/header.ts';
 import { writeSafetensors } from '../../models/node/safetensors.ts';
 import { type Checkpoint, type TensorSource } from '../../models/safetensors/source.ts';
@@ -315,12 +315,19 @@ async function writeShard(
       onBytes((written += block.length));
     }
   };
+  const finite = (values: Float32Array<ArrayBuffer>, stored: string): Float32Array<ArrayBuffer> => {
+    if (areFinite('F32', new Uint8Array(values.buffer))) return values;
+    throw new UserError(
+      `${checkpoint.path}: tensor "${stored}" gives rows with NaN or infinite values; download or convert the model ` +
+        `again`,
+    );
+  };
   const tensors = new Map<string, TensorData>();
   const ordinary = new Set(plan.sourceIds);
   for (const { name, stored, entry, end } of pieces) {
     if (end === undefined) tensors.set(name, { dtype: entry.dtype, shape: entry.shape, data: () => copied(stored) });
     else if (end === 'head' && head)
-      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: head });
+      tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data: finite(head, stored) });
     else {
       const application = planApplication(plan, end, width);
       const variance = rowVariance(width);
@@ -329,7 +336,7 @@ async function writeShard(
         if (ordinary.has(id)) variance.add(row);
         application.add(id++, row);
       }
-      const values = application.result();
+      const values = finite(application.result(), stored);
       const rows = { values, ids: plan.targetIds, share: textShare(plan) };
       const data = spread ? spreadEnd(end, rows, width, variance.result(), spread) : values;
       tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data });

@@ -2,18 +2,19 @@
  * Model directories: what is written reads back the same, is what Hugging Face's files look like, and what does not fit
  * is rejected.
  */
-import { existsSync } from 'node:fs';
-import { readFile, rm, writeFile } from 'node:fs/promises';
+import { existsSync, truncateSync } from 'node:fs';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { Random, tensor } from '../../../engine/index.ts';
-import { modelTensors, withRows, type LanguageModel } from '../../../models/checkpoint.ts';
+import { memory, Random, tensor } from '../../../engine/index.ts';
+import { modelTensors, readModel, withRows, type LanguageModel, type ModelFiles } from '../../../models/checkpoint.ts';
 import { configText, formatConfig, parseConfig } from '../../../models/config.ts';
-import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
+import { loadModel, loadTokenizer, openModel, saveModel } from '../../../models/node/checkpoint.ts';
 import { score } from '../../../models/score.ts';
-import { writeSafetensors } from '../../../models/node/safetensors.ts';
+import { importModel } from '../../../models/node/import.ts';
+import { readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
 import type { TensorData } from '../../../models/safetensors/write.ts';
 import { Tokenizer, trainBPE } from '../../../models/tokenizer/index.ts';
 import { familyNames } from '../../../models/families.ts';
@@ -395,5 +396,95 @@ describe('directories that do not fit together', () => {
     );
     await writeFile(join(path, 'config.json'), JSON.stringify(formatConfig(config, tokenizer, 'F32')));
     expect((await loadModel(path)).model.config.vocabSize).toBe(48);
+  });
+});
+
+/** A model directory whose tensor `name` is another one. */
+async function withTensor(path: string, name: string, data: TensorData): Promise<string> {
+  await saveModel(path, original, data.dtype as 'F32');
+  const whole = await readSafetensors(join(path, 'model.safetensors'));
+  const tensors = new Map<string, TensorData>();
+  for (const [each, { dtype, shape }] of whole.tensors)
+    tensors.set(each, { dtype, shape, data: () => whole.blocks(each) });
+  expect(tensors.has(name)).toBe(true);
+  await writeSafetensors(join(path, 'other.safetensors'), tensors.set(name, data));
+  await rename(join(path, 'other.safetensors'), join(path, 'model.safetensors'));
+  return path;
+}
+
+describe('import rejects a tensor that is not finite', () => {
+  test.each([
+    ['F32', 'model.embed_tokens.weight', [48, 16], NaN, undefined],
+    ['F32', 'lm_head.weight', [48, 16], Infinity, 'F16'],
+    ['BF16', 'model.norm.weight', [16], -Infinity, 'F32'],
+    ['F16', 'lm_head.weight', [48, 16], NaN, undefined],
+  ] as const)('%s %s', async (dtype, name, shape, value, to) => {
+    const values = new Float32Array(shape.reduce<number>((a, b) => a * b, 1));
+    values[5] = value;
+    const path = await withTensor(join(directory, `not-finite-${dtype}-${name}`), name, {
+      dtype,
+      shape: [...shape],
+      data: values,
+    });
+    const out = `${path}-imported`;
+    expect(await refusal(importModel(path, { out, dtype: to }))).toBe(
+      `${path}/model.safetensors: tensor "${name}" holds a value that is NaN or infinite; download or convert the model again`,
+    );
+    expect(existsSync(out)).toBe(false);
+  });
+});
+
+describe('a model that is rejected leaves no tensor in memory', () => {
+  test('where a later tensor has another shape', async () => {
+    const path = await withTensor(join(directory, 'another-shape'), 'lm_head.weight', {
+      dtype: 'F32',
+      shape: [48, 15],
+      data: new Float32Array(48 * 15),
+    });
+    const before = memory();
+    expect(await refusal(loadModel(path))).toContain('lm_head.weight');
+    expect(memory()).toEqual(before);
+  });
+
+  test('where a later tensor is no float', async () => {
+    const path = await withTensor(join(directory, 'no-float'), 'lm_head.weight', {
+      dtype: 'F32',
+      shape: [48, 16],
+      data: new Float32Array(48 * 16),
+    });
+    const file = join(path, 'model.safetensors');
+    const bytes = await readFile(file);
+    const at = bytes.indexOf('F32', bytes.indexOf('"lm_head.weight"'));
+    await writeFile(file, Buffer.concat([bytes.subarray(0, at), Buffer.from('I32'), bytes.subarray(at + 3)]));
+    const before = memory();
+    expect(await refusal(loadModel(path))).toContain('lm_head.weight');
+    expect(memory()).toEqual(before);
+  });
+
+  test('where a file ends while it is read', async () => {
+    const path = join(directory, 'cut-while-read');
+    await saveModel(path, original);
+    const before = memory();
+    const files = await openModel(path);
+    let alive = 0;
+    const cut: ModelFiles = {
+      ...files,
+      async tensors() {
+        const source = await files.tensors();
+        return {
+          ...source,
+          readFloats(name) {
+            if (name === 'lm_head.weight') {
+              alive = memory().tensors - before.tensors;
+              truncateSync(join(path, 'model.safetensors'), 4096);
+            }
+            return source.readFloats(name);
+          },
+        };
+      },
+    };
+    expect(await refusal(readModel(cut))).toContain('model.safetensors');
+    expect(alive).toBeGreaterThan(1);
+    expect(memory()).toEqual(before);
   });
 });

@@ -192,6 +192,38 @@ describe.each(familyNames)('%s', family => {
   });
 });
 
+test('ends that are not finite are rejected by name, and rows that a plan does not read do not matter', async () => {
+  const saved = async (name: string, ends: Partial<Record<'embedding' | 'head', readonly [number, number]>>) => {
+    const { model, tokenizer } = { model: initTransformer(llama, new Random(3)), tokenizer: sourceTokenizer };
+    const changed = Object.fromEntries(
+      Object.entries(ends).map(([end, [row, value]]) => {
+        const values = (model[end as 'embedding' | 'head'].dataSync() as Float32Array).slice();
+        values[row * llama.width + 3] = value;
+        return [end, tensor(values, { shape: [llama.vocabSize, llama.width] })];
+      }),
+    );
+    await saveModel(at(name), { model: { ...model, ...changed }, tokenizer }, 'BF16');
+    return at(name);
+  };
+  const ordinary = sourceTokenizer.ordinaryIds()[5];
+  for (const [name, ends, tensorName, spread] of [
+    ['nan', { embedding: [ordinary, NaN] }, 'model.embed_tokens.weight', undefined],
+    ['infinite', { head: [ordinary, Infinity] }, 'lm_head.weight', undefined],
+    ['special', { embedding: [0, -Infinity] }, 'model.embed_tokens.weight', undefined],
+    ['spread', { head: [ordinary, NaN] }, 'lm_head.weight', { seed: 1, headScale: 1 }],
+  ] as const) {
+    const model = await saved(name, ends);
+    expect(await refusal(translateCheckpoint({ model, ...paths, out: `${model}-out`, spread }))).toBe(
+      `${model}/model.safetensors: tensor "${tensorName}" gives rows with NaN or infinite values; download or convert the model again`,
+    );
+    expect(existsSync(join(`${model}-out`, 'config.json'))).toBe(false);
+  }
+  // Of 48 rows, 44 have tokens.
+  const model = await saved('padding', { embedding: [47, NaN], head: [46, NaN] });
+  await translateCheckpoint({ model, ...paths, out: `${model}-out` });
+  expect(existsSync(join(`${model}-out`, 'config.json'))).toBe(true);
+});
+
 test('rows spread for finetuning are those that a run of the same seed starts from', async () => {
   for (const [tied, seed] of [
     [true, 0],
