@@ -58,3 +58,14 @@ describe('the packed package', () => {
     expect(await readdir(join(directory, 'node_modules'))).not.toContain('gpu.js');
   });
 });
+
+test('npm ci has nothing to warn of: of every package with an install script it is decided whether it runs', async () => {
+  const read = async (name: string) => JSON.parse(await readFile(join(root, name), 'utf8')) as Record<string, object>;
+  const { packages } = await read('package-lock.json');
+  const scripted = Object.entries(packages as Record<string, { hasInstallScript?: boolean }>)
+    .filter(([, { hasInstallScript }]) => hasInstallScript)
+    .map(([path]) => path.slice(path.lastIndexOf('node_modules/') + 'node_modules/'.length));
+  expect(scripted).toEqual(['webgpu']);
+  // It would download a binary that the package brings along.
+  expect((await read('package.json')).allowScripts).toEqual({ webgpu: false });
+});
