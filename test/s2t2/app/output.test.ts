@@ -2,6 +2,7 @@
  * What every command prints: with `--json` one object on standard output, with `--quiet` nothing else, never a colour,
  * and no table wider than the terminal. A command that is added fails the first test until it is in the table.
  */
+import { spawnSync } from 'node:child_process';
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
@@ -12,7 +13,7 @@ import { columnsOf } from '../../../models/printable.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { gridText } from '../../../s2t2/app/rates.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
-import { command } from './command.ts';
+import { cli, command } from './command.ts';
 import { englishPackages, japanesePages, unpack } from './data/packages.ts';
 
 const directory = temporaryDirectory();
@@ -139,6 +140,23 @@ const commands: Readonly<Record<string, Row>> = {
     isLong: true,
   },
 };
+
+/** On a terminal, which `script` of util-linux gives a command. */
+test.skipIf(process.platform !== 'linux')('on a terminal it has no colour, with NO_COLOR or FORCE_COLOR', () => {
+  const { NO_COLOR: _, FORCE_COLOR: __, ...plain } = process.env;
+  const shell = (...words: string[]) => words.map(word => `'${word}'`).join(' ');
+  const run = (args: readonly string[], env: Record<string, string>) =>
+    spawnSync('script', ['-qec', shell(process.execPath, cli, '--plain-simd', ...args), '/dev/null'], {
+      env: { ...plain, TERM: 'xterm-256color', ...env },
+      encoding: 'utf8',
+      input: '',
+    });
+  for (const env of [{ NO_COLOR: '1' }, { FORCE_COLOR: '1' }] as Record<string, string>[]) {
+    const { status, stdout } = run(['evaluate', ...model(), ...data()], env);
+    expect([status, stdout], JSON.stringify(env)).toEqual([0, expect.stringContaining('perplex')]);
+    expect(stdout.replaceAll('\u001b', 'ESC'), JSON.stringify(env)).not.toMatch(/ESC\[[\d;]*m/);
+  }
+});
 
 test('every command is in the table', async () => {
   const { stdout } = await command(['--help']);
