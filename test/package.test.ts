@@ -59,7 +59,7 @@ describe('the packed package', () => {
   });
 });
 
-test('npm ci has nothing to warn of: of every package with an install script it is decided whether it runs', async () => {
+test('npm ci has nothing to warn of: it is decided which install scripts run', async () => {
   const read = async (name: string) => JSON.parse(await readFile(join(root, name), 'utf8')) as Record<string, object>;
   const { packages } = await read('package-lock.json');
   const scripted = Object.entries(packages as Record<string, { hasInstallScript?: boolean }>)

@@ -41,7 +41,7 @@ export const FLOAT_CODECS: Partial<Record<SafetensorsDType, Codec<Floats>>> = {
   },
 };
 
-/** The bits of exponents, all set in an infinity and in NaN, in a word of 32 bits: of a number, its upper half, or two. */
+/** The bits of exponents, all set in an infinity and in NaN, in 32 bits: of a number, its upper half, or two. */
 const EXPONENTS: Partial<Record<SafetensorsDType, number>> = {
   F32: 0x7f800000,
   F64: 0x7ff00000,

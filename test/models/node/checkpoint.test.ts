@@ -428,7 +428,8 @@ describe('import rejects a tensor that is not finite', () => {
     });
     const out = `${path}-imported`;
     expect(await refusal(importModel(path, { out, dtype: to }))).toBe(
-      `${path}/model.safetensors: tensor "${name}" holds a value that is NaN or infinite; download or convert the model again`,
+      `${path}/model.safetensors: tensor "${name}" holds a value that is NaN or infinite; ` +
+        'download or convert the model again',
     );
     expect(existsSync(out)).toBe(false);
   });

@@ -214,7 +214,8 @@ test('ends that are not finite are rejected by name, and rows that a plan does n
   ] as const) {
     const model = await saved(name, ends);
     expect(await refusal(translateCheckpoint({ model, ...paths, out: `${model}-out`, spread }))).toBe(
-      `${model}/model.safetensors: tensor "${tensorName}" gives rows with NaN or infinite values; download or convert the model again`,
+      `${model}/model.safetensors: tensor "${tensorName}" gives rows with NaN or infinite values; ` +
+        'download or convert the model again',
     );
     expect(existsSync(join(`${model}-out`, 'config.json'))).toBe(false);
   }
