@@ -274,7 +274,9 @@ describe('the whole job', () => {
     const long = job(at('long'), '--tokens', '7000', '--batch-tokens', '64', '--methods', 'truncated');
     const [first, again] = [await s2t2(long), await s2t2(long)];
     expect([first.code, again.code]).toEqual([0, 0]);
-    expect(first.stderr).toMatch(/^time: about [\dhmins ]+ for all rows; a step takes [\d.e-]+ s in the target vocabulary$/m);
+    expect(first.stderr).toMatch(
+      /^time: about [\dhmins ]+ for all rows; a step takes [\d.e-]+ s in the target vocabulary$/m,
+    );
     expect(again.stderr).not.toContain('time:');
     expect(again.stdout).toBe(first.stdout);
   });
