@@ -205,7 +205,7 @@ export class Machine {
     const stride = Math.ceil(workBytes / 64) * 64;
     if (stride > this.workBytes) {
       if (this.work) this.allocator.free(this.work);
-      this.work = 0;
+      [this.work, this.workBytes] = [0, 0]; // stays so if there is no room
       this.work = this.allocator.allocate(stride * this.runner.threads);
       this.workBytes = stride;
     }

@@ -30,5 +30,6 @@ test('--spread overrides that, of any width', async () => {
     }),
     { numRuns: 20 },
   );
+  expect([ratedWidth, ratedWidth + 1].map(width => settings(width).spread)).toEqual(['isotropic', 'none']);
   expect(settings(8).alpha).toBe(1 / tokenizer.ordinaryIds().length);
 });
