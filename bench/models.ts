@@ -185,6 +185,7 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
       sourceIds: Int32Array.from({ length: v }, (_, i) => i),
       targetIds: Int32Array.from({ length: targetTokens }, (_, i) => i),
       specials: new Int32Array(0),
+      unseen: new Int32Array(),
       targetSize: targetTokens,
     };
     const uniform = (n: number) => tensor(new Float32Array(n).fill(1 / n));

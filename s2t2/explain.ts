@@ -2,7 +2,7 @@
 import { show, UserError } from '../models/errors.ts';
 import { visible } from '../models/printable.ts';
 import type { Tokenizer } from '../models/tokenizer/index.ts';
-import { rowSums, type Plan } from './plan.ts';
+import { rowSums, unseenIds, unseenShares, type Plan } from './plan.ts';
 
 /** What a target token is made of: its largest source tokens, and the mass they cover. */
 export interface Explanation {
@@ -42,11 +42,22 @@ export function explainPlan(
     };
   });
   if (tokens !== undefined) {
-    const named = (token: string) => rows.filter(r => r.token === token || visible(r.token) === token);
+    const all = [...rows, ...unseenRows(plan, source, target, top)];
+    const named = (token: string) => all.filter(r => r.token === token || visible(r.token) === token);
     const missing = tokens.find(token => named(token).length === 0);
     if (missing !== undefined)
       throw new UserError(`the plan has no target token ${show(missing)}; write it as the table of the plan shows it`);
     return [...new Set(tokens.flatMap(named))];
   }
   return rows.sort((a, b) => b.covered - a.covered).slice(0, count);
+}
+
+/** Tokens that the training text never shows: their rows are means, and no plan was learned for them. */
+function unseenRows(plan: Plan, source: Tokenizer, target: Tokenizer, top: number): Explanation[] {
+  const shares = unseenShares(plan);
+  return unseenIds(plan).map(id => {
+    const own = shares.filter(s => s.target === id);
+    const sources = own.slice(0, top).map(s => ({ token: source.token(s.source), probability: s.share }));
+    return { token: target.token(id), sources, covered: sources.length / own.length, support: own.length };
+  });
 }

@@ -11,11 +11,11 @@ import { Interrupted, type Training } from '../models/train.ts';
 import type { Ends } from '../models/weights.ts';
 import { hasFrequencies, headChange } from './frequencies.ts';
 import { nothing, plus, type Amount, type Context } from './method.ts';
-import { compress, dualityGap, emptyLine, type Plan } from './plan.ts';
+import { compress, dualityGap, emptyLine, unseenIds, type Plan } from './plan.ts';
 import { priorCoupling, type Coupling } from './prior.ts';
 import type { Settings } from './settings.ts';
 import { denseSinkhorn, sparseSinkhorn, type SinkhornResult } from './sinkhorn.ts';
-import { tokenMap, translateEnds, type TokenMap } from './translate.ts';
+import { tokenMap, tokensShown, translateEnds, type TokenMap } from './translate.ts';
 
 /** What makes a plan P (u, v) of the cost Ĉ (u, v), given marginals (u, 1) and (1, v). */
 export interface Layer {
@@ -58,8 +58,14 @@ export interface Learned {
 /** Phase 1 (arXiv 2411.00593): learns the cost by the loss of the frozen model, on the plan's share of the budget. */
 export async function learn(context: Context, name: string, layer: Layer): Promise<Learned> {
   const { settings, source, target, train, recompute } = context;
-  const map = tokenMap(source.tokenizer, target);
+  const map = tokenMap(source.tokenizer, target, tokensShown(train.target, target.vocabSize));
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
+  const unseen = unseenIds(map).length;
+  if (unseen > 0)
+    context.log(
+      `${name}: the training text never shows ${unseen} of ${u + unseen} target tokens; they are not in the plan, ` +
+        'and their rows are means of their source tokens',
+    );
   const prior = priorCoupling(source.tokenizer, target, map, settings.smoothing);
   const cost = tensor(initialCost(prior, layer, settings), { shape: [u, v], requiresGrad: true });
   const mu = tensor(prior.mu);
@@ -167,7 +173,7 @@ async function checkStart({ target, log }: Context, name: string, loss: () => Te
 /** Reads a plan off its layer, with its duality gap if it is to be certified; an empty row or column is an error. */
 async function storePlan(
   { settings, source, target }: Context,
-  { targetIds, sourceIds, specials }: TokenMap,
+  { targetIds, sourceIds, specials, unseen }: TokenMap,
   { mu, nu }: Coupling,
   make: () => SinkhornResult,
   certify: boolean,
@@ -185,6 +191,7 @@ async function storePlan(
     targetIds,
     sourceIds,
     specials,
+    unseen,
     target: target.hash,
     source: source.tokenizer.hash,
     settings: { variant, iterations, alpha, rowNormalisation, headNormalisation },

@@ -10,9 +10,9 @@ import { assemble, disposeModel, parameters, type Ends, type Transformer } from 
 import { changedHead, hasFrequencies, headChange } from './frequencies.ts';
 import { denseLayer, learn, plainLayer, sparseLayer, type Layer } from './learn.ts';
 import { nothing, plus, type Context, type Method, type Start } from './method.ts';
-import { textShare, type Plan } from './plan.ts';
+import type { Plan } from './plan.ts';
 import { presets } from './settings.ts';
-import { rowVariance, spreadEnd } from './spread.ts';
+import { rowsOfPlan, rowVariance, spreadEnd } from './spread.ts';
 import { applyPlan, isExtension, tokenMap, type TokenMap } from './translate.ts';
 
 /** A weight that can be trained without touching the original: a tensor over the same, never written, values. */
@@ -108,7 +108,7 @@ const fvtSpread: Method = {
   before: true,
   start: async context => {
     const { model } = await fvt.start(context);
-    const spread = await spreadModel(context, model, 1);
+    const spread = await spreadModel(context, model);
     disposeModel(model);
     return biased(context, spread);
   },
@@ -228,7 +228,7 @@ type StartContext = Pick<Context, 'source' | 'target' | 'settings' | 'train'>;
 export async function translatedStart(context: StartContext, plan: Plan): Promise<Start> {
   const { source, settings } = context;
   const translated = await modelFromPlan(source.model, plan);
-  const spread = settings.spread === 'none' ? null : await spreadModel(context, translated, textShare(plan));
+  const spread = settings.spread === 'none' ? null : await spreadModel(context, translated, plan);
   const { model, spent } = await biased(context, translated, settings.headScale);
   if (!spread) return { model, plan, spent };
   const finetuned = await biased(context, spread);
@@ -250,13 +250,13 @@ async function biased(context: StartContext, model: Transformer, scale = 1): Pro
 }
 
 /**
- * The model with the rows of both ends drawn about those of `translated`, at the source's scale (`spread.ts`). `share`
- * is what part of a translated row the text of its token says.
+ * The model with the rows of both ends drawn about those of `translated`, at the source's scale (`spread.ts`). Without
+ * a plan all of a translated row is what the text of its token says.
  */
 async function spreadModel(
   { source, target, settings }: Omit<StartContext, 'train'>,
   translated: Transformer,
-  share: number,
+  plan?: Plan,
 ): Promise<Transformer> {
   const { targetIds, sourceIds } = tokenMap(source.tokenizer, target);
   const { width } = source.model.config;
@@ -265,7 +265,8 @@ async function spreadModel(
     const from = (await source.model[end].data()) as Float32Array;
     const variance = rowVariance(width);
     for (const id of sourceIds) variance.add(from.subarray(id * width, (id + 1) * width));
-    const rows = { values: (await translated[end].data()) as Float32Array, ids: targetIds, share };
+    const made = (await translated[end].data()) as Float32Array;
+    const rows = plan ? rowsOfPlan(plan, made, variance.mean()) : { values: made, ids: targetIds };
     const values = spreadEnd(end, rows, width, variance.result(), settings);
     return tensor(values, { shape: [target.vocabSize, width], requiresGrad: true });
   };

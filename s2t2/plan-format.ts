@@ -5,17 +5,17 @@ import { quote } from '../models/safetensors/header.ts';
 import type { TensorSource } from '../models/safetensors/source.ts';
 import type { TensorData } from '../models/safetensors/write.ts';
 import { sha256 } from '../models/sha256.ts';
-import type { Plan, PlanSettings } from './plan.ts';
+import { unseenIds, type Plan, type PlanSettings } from './plan.ts';
 import { variants } from './sinkhorn.ts';
 
 const format = 's2t2-plan-2';
 
 /** SHA-256 of all that a plan says: a bit that flips on a disk would give another translation. */
 function checksum({ target, source, settings, gap, ...plan }: Plan): string {
-  const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials } = plan;
-  const sums = [pointers, columns, values, mu, nu, targetIds, sourceIds, specials].map(data =>
-    sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)),
-  );
+  const { pointers, columns, values, mu, nu, targetIds, sourceIds, specials, unseen } = plan;
+  const parts = [pointers, columns, values, mu, nu, targetIds, sourceIds, specials];
+  if (unseen.length > 0) parts.push(unseen); // plans of earlier versions know of none
+  const sums = parts.map(data => sha256(new Uint8Array(data.buffer, data.byteOffset, data.byteLength)));
   const fields = ['variant', 'iterations', 'alpha', 'rowNormalisation', 'headNormalisation'] as const;
   return sha256(JSON.stringify([...sums, target, source, fields.map(field => settings?.[field]), gap]));
 }
@@ -37,6 +37,7 @@ export function planTensors(plan: Plan): {
       target_ids: ints(plan.targetIds),
       source_ids: ints(plan.sourceIds),
       specials: ints(plan.specials),
+      unseen: ints(plan.unseen),
     },
     metadata: {
       format,
@@ -93,6 +94,7 @@ export async function parsePlan(file: TensorSource, expected: Vocabularies = {})
     targetIds: await ints('target_ids'),
     sourceIds: await ints('source_ids'),
     specials: await ints('specials'),
+    unseen: file.tensors.has('unseen') ? await ints('unseen') : new Int32Array(),
     target: metadata('target'),
     source: metadata('source'),
     settings: readSettings(parseJson(metadata('settings'), `${path}: metadata 'settings'`), path),
@@ -164,12 +166,13 @@ function checkEntries(path: string, { pointers, columns, values, mu, nu }: Plan)
  */
 function checkIds(
   path: string,
-  { mu, nu, targetIds, sourceIds, specials }: Plan,
+  { mu, nu, targetIds, sourceIds, specials, unseen }: Plan,
   { sourceSize = Infinity, targetSize }: Vocabularies,
 ): void {
   if (targetIds.length !== mu.length || sourceIds.length !== nu.length || specials.length % 2 !== 0)
     throw damaged(path, 'ids do not match marginals');
-  const specialsOf = (side: 0 | 1) => specials.filter((_, s) => s % 2 === side);
+  if (unseen.length % 2 !== 0) throw damaged(path, 'a token that is never shown has half a pair');
+  const sideOf = (pairs: Int32Array, side: 0 | 1) => pairs.filter((_, s) => s % 2 === side);
   const checkSide = (side: 'source' | 'target', ids: readonly number[], size: number) => {
     const seen = new Set<number>();
     for (const id of ids) {
@@ -179,10 +182,10 @@ function checkIds(
       seen.add(id);
     }
   };
-  const targets = [...targetIds, ...specialsOf(0)];
+  const targets = [...targetIds, ...sideOf(specials, 0), ...unseenIds({ unseen })];
   if (targetSize !== undefined && targets.length !== targetSize)
     throw damaged(path, `it has ${targets.length} target tokens and the vocabulary has ${targetSize}`);
   checkSide('target', targets, targets.length);
   checkSide('source', [...sourceIds], sourceSize);
-  checkSide('source', [...new Set(specialsOf(1))], sourceSize); // several may share one, which may be a column as well
+  checkSide('source', [...new Set([...sideOf(specials, 1), ...sideOf(unseen, 1)])], sourceSize); // may be shared, and columns as well
 }

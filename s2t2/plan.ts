@@ -3,7 +3,8 @@
  *
  * Rows are the ordinary tokens of the target vocabulary, or those that it adds to the source's, and columns those of
  * the source; special tokens, and kept ones, map one to one beside the plan, and padded rows of a model have no
- * column. Values are the joint probabilities P.
+ * column. A token that the training text never shows has no row either, since no loss says what it is made of. Values
+ * are the joint probabilities P.
  */
 import type { Variant } from './sinkhorn.ts';
 
@@ -36,6 +37,11 @@ export interface Plan {
   readonly sourceIds: Int32Array;
   /** Pairs (target id, source id) of tokens that map one to one, flat: special tokens, and kept ones. */
   readonly specials: Int32Array;
+  /**
+   * Pairs (target id, source id), flat, of the pieces of tokens that the training text never shows, those of a token
+   * together: its rows are the means of the source's.
+   */
+  readonly unseen: Int32Array;
   /** Hashes of the vocabularies. */
   readonly target: string;
   readonly source: string;
@@ -43,6 +49,32 @@ export interface Plan {
   /** Of a `dual` plan the duality gap after rounding to the marginals (`dualityGap`), null of others. */
   readonly gap: number | null;
 }
+
+/** A source row's share in that of a target token. */
+export interface Share {
+  readonly target: number;
+  readonly source: number;
+  readonly share: number;
+}
+
+/** The source rows whose means are the rows of tokens that are never shown. */
+export function unseenShares({ unseen }: Pick<Plan, 'unseen'>): Share[] {
+  const counts = new Map<number, number>();
+  for (let s = 0; s < unseen.length; s += 2) counts.set(unseen[s], (counts.get(unseen[s]) ?? 0) + 1);
+  return Array.from({ length: unseen.length / 2 }, (_, p) => {
+    const [target, source] = unseen.subarray(2 * p);
+    return { target, source, share: 1 / counts.get(target)! };
+  });
+}
+
+/** The tokens that are never shown, each once. */
+export const unseenIds = (plan: Pick<Plan, 'unseen'>): number[] => [
+  ...new Set(unseenShares(plan).map(({ target }) => target)),
+];
+
+/** By id, the target tokens whose rows are made of source rows: all but special and kept ones, which are copies. */
+export const madeIds = (plan: Pick<Plan, 'targetIds' | 'unseen'>): number[] =>
+  [...plan.targetIds, ...unseenIds(plan)].sort((a, b) => a - b);
 
 /** Compresses a dense plan (u, v), row-major. */
 export function compress(

@@ -17,6 +17,7 @@
  */
 import { Random } from '../engine/index.ts';
 import { symmetricEigen } from './eigen.ts';
+import { madeIds, textShare, unseenIds, type Plan } from './plan.ts';
 
 /** Rows of one end: which of a matrix with `width` columns. */
 export interface Rows {
@@ -43,6 +44,8 @@ function centre({ values, ids, share = 1 }: Rows, width: number): { mean: Float6
 export interface RowVariance {
   add(row: ArrayLike<number>): void;
   result(): number;
+  /** The mean (d) itself. */
+  mean(): Float64Array;
 }
 
 /** In one pass: mean of squares less square of the mean, in double precision. */
@@ -58,7 +61,25 @@ export function rowVariance(width: number): RowVariance {
       n++;
     },
     result: () => (squares - sums.reduce((total, x) => total + x * x, 0) / n) / (n * width),
+    mean: () => sums.map(x => x / n),
   };
+}
+
+/**
+ * The rows that a plan has made at one end (V, width). Those of tokens that are never shown are all text: they get the
+ * uniform part that the plan's own have, of the source rows' mean (d), so that all are divided by the same share.
+ */
+export function rowsOfPlan(
+  plan: Plan,
+  end: Float32Array,
+  mean: Float64Array,
+): Rows & { readonly values: Float32Array<ArrayBuffer> } {
+  const width = mean.length;
+  const share = textShare(plan);
+  const values = Float32Array.from(end);
+  for (const id of unseenIds(plan))
+    for (let c = 0; c < width; c++) values[id * width + c] += (1 - share) * (mean[c] - values[id * width + c]);
+  return { values, ids: madeIds(plan), share };
 }
 
 /** What of rows is kept, (n, d), and the square root of the covariance that is drawn, (d, d): kept + z · drawn. */

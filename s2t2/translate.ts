@@ -9,8 +9,9 @@
  */
 import { concat, noGrad, ones, scope, sparseMatmul, tensor, type Tensor } from '../engine/index.ts';
 import { isExtension, type Tokenizer } from '../models/tokenizer/index.ts';
+import type { Sequences } from '../models/sequences.ts';
 import type { Ends } from '../models/weights.ts';
-import { rowSums, type Plan, type PlanSettings } from './plan.ts';
+import { madeIds, rowSums, unseenIds, unseenShares, type Plan, type PlanSettings } from './plan.ts';
 
 /** Which rows of the source's ends a plan reads, and where its rows go in the target's. */
 export interface TokenMap {
@@ -19,6 +20,8 @@ export interface TokenMap {
   readonly targetIds: Int32Array;
   /** Pairs (target id, source id) of tokens that map one to one, flat: special tokens, and kept ones. */
   readonly specials: Int32Array;
+  /** Pairs (target id, source id) of the pieces of ordinary tokens that have no row, as `Plan.unseen`. */
+  readonly unseen: Int32Array;
   /** Rows of the target's ends. */
   readonly targetSize: number;
 }
@@ -27,14 +30,25 @@ export { isExtension };
 
 /**
  * Which tokens the plan translates, and the tokens that map one to one: special tokens by the part they play, or, where
- * the target extends the source, every token of the source to itself.
+ * the target extends the source, every token of the source to itself. A token that is not `shown` has no row in the
+ * plan; if none is, all have.
  */
-export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
+export function tokenMap(source: Tokenizer, target: Tokenizer, shown: (id: number) => boolean = () => true): TokenMap {
+  const split = (ids: Int32Array) => {
+    const rows = ids.filter(id => shown(id));
+    if (rows.length === 0) return { targetIds: ids, unseen: new Int32Array() };
+    const pieces = (id: number) => Array.from(source.encodeBytes(target.tokenBytes(id)), piece => [id, piece]);
+    const unseen = Array.from(
+      ids.filter(id => !shown(id)),
+      pieces,
+    );
+    return { targetIds: rows, unseen: Int32Array.from(unseen.flat(2)) };
+  };
   if (isExtension(source, target)) {
     const { vocabSize } = source;
     return {
       sourceIds: source.ordinaryIds(),
-      targetIds: Int32Array.from({ length: target.vocabSize - vocabSize }, (_, i) => vocabSize + i),
+      ...split(Int32Array.from({ length: target.vocabSize - vocabSize }, (_, i) => vocabSize + i)),
       specials: Int32Array.from({ length: 2 * vocabSize }, (_, i) => i >> 1),
       targetSize: target.vocabSize,
     };
@@ -50,19 +64,30 @@ export function tokenMap(source: Tokenizer, target: Tokenizer): TokenMap {
   }
   return {
     sourceIds: source.ordinaryIds(),
-    targetIds: target.ordinaryIds(),
+    ...split(target.ordinaryIds()),
     specials: Int32Array.from(specials),
     targetSize: target.vocabSize,
   };
 }
 
-/** For each target id its row in [translated ordinary tokens; copied special tokens]. */
-function placement({ targetIds, specials, targetSize }: TokenMap): Int32Array<ArrayBuffer> {
+/** Which tokens sequences of ids below `vocabSize` show. */
+export function tokensShown(sequences: Sequences, vocabSize: number): (id: number) => boolean {
+  const isShown = new Uint8Array(vocabSize);
+  for (const { ids } of sequences) for (const id of ids) isShown[id] = 1;
+  return id => isShown[id] === 1;
+}
+
+/** For each target id its row in [translated ordinary tokens; copied special tokens; tokens never shown]. */
+function placement(map: TokenMap): Int32Array<ArrayBuffer> {
+  const { targetIds, specials, targetSize } = map;
   const rows = new Int32Array(targetSize).fill(-1);
   targetIds.forEach((id, i) => {
     rows[id] = i;
   });
   for (let s = 0; s < specials.length; s += 2) rows[specials[s]] = targetIds.length + s / 2;
+  unseenIds(map).forEach((id, i) => {
+    rows[id] = targetIds.length + specials.length / 2 + i;
+  });
   const missing = rows.indexOf(-1);
   if (missing >= 0)
     throw new Error(`translate: target token ${missing} is neither a row of the plan nor a special token`);
@@ -103,8 +128,11 @@ export function translateEnds(
   const columns = tensor(Int32Array.from(map.sourceIds));
   const copied = tensor(Int32Array.from({ length: map.specials.length / 2 }, (_, i) => map.specials[2 * i + 1]));
   const place = tensor(placement(map));
-  const assemble = (translated: Tensor, end: Tensor) =>
-    place.embedding(concat([translated, noGrad(() => copied.embedding(end))])); // (target size, C)
+  const means = meansOf(map);
+  const assemble = (translated: Tensor, end: Tensor) => {
+    const beside = noGrad(() => [copied.embedding(end), ...means(end)]);
+    return place.embedding(concat([translated, ...beside])); // (target size, C)
+  };
   const C = source.embedding.shape[1];
   const byColumns = headNormalisation === 'columns';
   const sums = product(plan, sourceFactor(source, nu, columns, byColumns)); // (u, 2C + 1)
@@ -116,8 +144,19 @@ export function translateEnds(
   };
 }
 
+/** The rows of tokens that are never shown (tokens, C), the means of those of their pieces; nothing if there are none. */
+function meansOf(map: TokenMap): (end: Tensor) => Tensor[] {
+  const parts = unseenShares(map);
+  if (parts.length === 0) return () => [];
+  const rowOf = new Map(unseenIds(map).map((id, i) => [id, i]));
+  const rows = tensor(Int32Array.from(parts, p => rowOf.get(p.target)!));
+  const sources = tensor(Int32Array.from(parts, p => p.source));
+  const shares = tensor(Float32Array.from(parts, p => p.share)).unsqueeze(1); // (pieces, 1)
+  return end => [sources.embedding(end).mul(shares).scatterAdd(rows, rowOf.size)];
+}
+
 /** Rows of the ends that a plan makes: every token of the target vocabulary. */
-export const targetSize = ({ targetIds, specials }: Plan): number => targetIds.length + specials.length / 2;
+export const targetSize = (plan: Plan): number => madeIds(plan).length + plan.specials.length / 2;
 
 /**
  * A stored plan at work on one end of a model, on plain arrays and row by row, so that a matrix need not be in memory.
@@ -135,15 +174,19 @@ export function planApplication(plan: Plan, end: 'embedding' | 'head', width: nu
   const totals = settings.rowNormalisation === 'actual' ? rowSums(plan) : mu;
   const byColumns = end === 'head' && settings.headNormalisation === 'columns';
   /** By source id: the target ids that take something of its row, and how much. */
-  const uses = new Map<number, { readonly target: number; readonly weight: number }[]>(
-    Array.from(sourceIds, id => [id, []]),
-  );
+  const uses = new Map<number, { readonly target: number; readonly weight: number }[]>();
+  const use = (source: number, target: number, weight: number) => {
+    const list = uses.get(source);
+    if (list) list.push({ target, weight });
+    else uses.set(source, [{ target, weight }]);
+  };
   for (let i = 0; i < mu.length; i++) {
     for (let e = pointers[i]; e < pointers[i + 1]; e++) {
       const weight = values[e] / (byColumns ? nu[columns[e]] : totals[i]);
-      uses.get(sourceIds[columns[e]])!.push({ target: targetIds[i], weight });
+      use(sourceIds[columns[e]], targetIds[i], weight);
     }
   }
+  for (const { source, target, share } of unseenShares(plan)) use(source, target, share);
   const copies = new Map<number, number[]>();
   for (let s = 0; s < specials.length; s += 2)
     copies.set(specials[s + 1], [...(copies.get(specials[s + 1]) ?? []), specials[s]]);

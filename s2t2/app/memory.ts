@@ -132,6 +132,7 @@ function learnPlan(
     sourceIds: new Int32Array(v),
     targetIds: Int32Array.from({ length: u }, (_, i) => kept + i),
     specials: Int32Array.from({ length: 2 * kept }, (_, i) => i >> 1),
+    unseen: new Int32Array(),
     targetSize: u + kept,
   };
   const ends = () => translateEnds(sparseLayer.plan(cost, mu, nu, settings).plan, mu, nu, source, map, settings);

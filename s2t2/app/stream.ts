@@ -34,9 +34,9 @@ import { hasFrequencies } from '../frequencies.ts';
 import { withLock } from './lock.ts';
 import { translatedStart } from '../methods.ts';
 import { loadPlan } from './plan-file.ts';
-import { textShare, type Plan } from '../plan.ts';
+import type { Plan } from '../plan.ts';
 import { defaults, type Settings } from '../settings.ts';
-import { rowVariance, spreadEnd, type SpreadSettings } from '../spread.ts';
+import { rowsOfPlan, rowVariance, spreadEnd, type SpreadSettings } from '../spread.ts';
 import { isExtension, planApplication, targetSize } from '../translate.ts';
 
 /** A run of `translate`: a plan applied to a model on disk. */
@@ -337,8 +337,9 @@ async function writeShard(
         application.add(id++, row);
       }
       const values = finite(application.result(), stored);
-      const rows = { values, ids: plan.targetIds, share: textShare(plan) };
-      const data = spread ? spreadEnd(end, rows, width, variance.result(), spread) : values;
+      const data = spread
+        ? spreadEnd(end, rowsOfPlan(plan, values, variance.mean()), width, variance.result(), spread)
+        : values;
       tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data });
     }
   }

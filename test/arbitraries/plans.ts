@@ -29,16 +29,18 @@ export const plans = ({ maxRows = 5, maxColumns = 7 } = {}): fc.Arbitrary<PlanEx
       u: fc.integer({ min: 1, max: maxRows }),
       v: fc.integer({ min: 1, max: maxColumns }),
       specials: fc.integer({ min: 0, max: 3 }),
+      /** Pieces of each token that is never shown. */
+      pieces: fc.array(fc.integer({ min: 1, max: 3 }), { maxLength: 2 }),
       unused: fc.integer({ min: 0, max: 2 }),
     })
-    .chain(({ u, v, specials, unused }) =>
+    .chain(({ u, v, specials, pieces, unused }) =>
       fc
         .record({
           masses: fc.array(fc.integer({ min: 0, max: 8 }), { minLength: u * v, maxLength: u * v }),
           keep: fc.array(fc.nat(v - 1), { minLength: u, maxLength: u }),
           mu: marginal(u),
           nu: marginal(v),
-          targets: permutation(u + specials),
+          targets: permutation(u + specials + pieces.length),
           sources: permutation(v + specials + unused),
           rowNormalisation: fc.constantFrom('actual' as const, 'nominal' as const),
           headNormalisation: fc.constantFrom('columns' as const, 'rows' as const),
@@ -54,12 +56,20 @@ export const plans = ({ maxRows = 5, maxColumns = 7 } = {}): fc.Arbitrary<PlanEx
             nu,
             targetIds: Int32Array.from(targets.slice(0, u)),
             sourceIds: Int32Array.from(sources.slice(0, v)),
-            specials: Int32Array.from(targets.slice(u).flatMap((target, i) => [target, sources[v + i]])),
+            specials: Int32Array.from(targets.slice(u, u + specials).flatMap((target, i) => [target, sources[v + i]])),
+            unseen: Int32Array.from(
+              pieces.flatMap((n, i) =>
+                Array.from({ length: n }, (_, p) => [
+                  targets[u + specials + i],
+                  sources[(i + p) % sources.length],
+                ]).flat(),
+              ),
+            ),
             target: 'the target',
             source: 'the source',
             settings: { variant, iterations: 3, alpha: 0.5, rowNormalisation, headNormalisation },
             gap: variant === 'dual' ? 0.25 : null,
           };
-          return { plan, dense: dense.map(Math.fround), sourceSize: v + specials + unused, targetSize: u + specials };
+          return { plan, dense: dense.map(Math.fround), sourceSize: sources.length, targetSize: targets.length };
         }),
     );

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { explainPlan } from '../../s2t2/explain.ts';
 import { renderTable } from '../../models/node/table.ts';
 import { explanationTable, resultsTable } from '../../s2t2/app/tables.ts';
+import { unseenIds, unseenShares } from '../../s2t2/plan.ts';
 import { plans } from '../arbitraries/plans.ts';
 import { tokenizerOf } from './app/report-example.ts';
 
@@ -52,6 +53,15 @@ describe('explainPlan', () => {
 
           const named = rows.at(-1)!.token;
           expect(explainPlan(plan, source, target, { tokens: [named] }).map(e => e.token)).toEqual([named]);
+          // Tokens that the text never shows are no part of the table, and still can be asked for.
+          for (const id of unseenIds(plan)) {
+            const pieces = unseenShares(plan).filter(s => s.target === id);
+            const [own] = explainPlan(plan, source, target, { tokens: [`t${id}`], top });
+            expect(own.support).toBe(pieces.length);
+            expect(own.sources).toEqual(
+              pieces.slice(0, top).map(s => ({ token: `s${s.source}`, probability: 1 / pieces.length })),
+            );
+          }
           expect(() => explainPlan(plan, source, target, { tokens: [named, 'nosuch'] })).toThrow(
             'the plan has no target token "nosuch"; write it as the table of the plan shows it',
           );

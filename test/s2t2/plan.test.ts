@@ -25,6 +25,7 @@ const small: Plan = {
   targetIds: Int32Array.of(1, 2),
   sourceIds: Int32Array.of(1, 3, 4),
   specials: Int32Array.of(0, 0),
+  unseen: new Int32Array(),
   target: 't',
   source: 's',
   settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
@@ -168,6 +169,13 @@ describe('a damaged plan is rejected:', () => {
     ['a marginal that does not sum to 1', p => ({ mu: set(p.mu, 0, 0.5) }), 'mu sums to 0.75, not to 1'],
     ['too few ids', p => ({ targetIds: p.targetIds.slice(1) }), 'ids do not match marginals'],
     ['half a pair of special tokens', p => ({ specials: p.specials.slice(1) }), 'ids do not match marginals'],
+    [
+      'half a pair of a token never shown',
+      () => ({ unseen: Int32Array.of(3) }),
+      'a token that is never shown has half a pair',
+    ],
+    ['a row of a token never shown', () => ({ unseen: Int32Array.of(2, 0) }), 'target id 2 appears twice'],
+    ['a negative piece', () => ({ unseen: Int32Array.of(3, -1) }), 'source id -1 is negative'],
     ['a negative target id', p => ({ targetIds: set(p.targetIds, 0, -1) }), 'target id -1 is negative'],
     [
       'a target id beyond the vocabulary',
@@ -248,11 +256,14 @@ describe('a damaged plan is rejected:', () => {
     data: Float32Array.from(values),
   });
 
-  test.each(['row_pointers', 'columns', 'target_ids', 'source_ids', 'specials'])('floats as %s', async name => {
-    expect(await rewritten({ [name]: floats(0, 0.5) })).toBe(
-      `${path}: is damaged: ${name} is F32 where whole numbers are needed`,
-    );
-  });
+  test.each(['row_pointers', 'columns', 'target_ids', 'source_ids', 'specials', 'unseen'])(
+    'floats as %s',
+    async name => {
+      expect(await rewritten({ [name]: floats(0, 0.5) })).toBe(
+        `${path}: is damaged: ${name} is F32 where whole numbers are needed`,
+      );
+    },
+  );
 
   test('whole numbers as masses; ids that fit no int32', async () => {
     expect(await rewritten({ values: { dtype: 'I32', shape: [3], data: Int32Array.of(1, 1, 1) } })).toContain(

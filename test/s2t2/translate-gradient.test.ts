@@ -32,8 +32,10 @@ test.each(
       );
       const [mu, nu] = [tensor(new Float32Array(u).fill(1 / u)), tensor(new Float32Array(v).fill(1 / v))];
       const [embedding, head] = [normals([v + 1, width]), normals([v + 1, width])]; // row v is a special token
-      const [ge, gh] = [normals([u + 1, width]), normals([u + 1, width])];
-      const map = { sourceIds: ids(v), targetIds: ids(u), specials: Int32Array.of(u, v), targetSize: u + 1 };
+      const [ge, gh] = [normals([u + 2, width]), normals([u + 2, width])];
+      // A special token, and one that is never shown, of two pieces.
+      const [specials, unseen] = [Int32Array.of(u, v), Int32Array.of(u + 1, 0, u + 1, v - 1)];
+      const map = { sourceIds: ids(v), targetIds: ids(u), specials, unseen, targetSize: u + 2 };
       const values = (translate: (plan: Tensor) => { embedding: Tensor; head: Tensor }) => {
         const { plan } = sparseSinkhorn(x, mu, nu, { variant, iterations: 3 });
         const ends = translate(plan);
@@ -47,8 +49,12 @@ test.each(
         translateEnds(plan, mu, nu, { embedding, head }, map, { rowNormalisation: 'actual', headNormalisation }),
       );
       const inner = tensor(ids(v));
-      const withSpecial = (translated: Tensor, end: Tensor) =>
-        concat([translated, tensor(Int32Array.of(v)).embedding(end)]);
+      const withSpecial = (translated: Tensor, end: Tensor) => {
+        const mean = tensor(Int32Array.of(0, v - 1))
+          .embedding(end)
+          .mean(0, { keepdim: true });
+        return concat([translated, tensor(Int32Array.of(v)).embedding(end), mean]);
+      };
       const dense = values(plan => ({
         embedding: withSpecial(
           div(matmul(plan, inner.embedding(embedding)), sum(plan, 1, { keepdim: true })),

@@ -8,7 +8,7 @@ import { forward } from '../../models/transformer.ts';
 import type { TransformerConfig } from '../../models/transformer-config.ts';
 import type { Transformer } from '../../models/weights.ts';
 import { modelFromPlan } from '../../s2t2/methods.ts';
-import { compress, type Plan } from '../../s2t2/plan.ts';
+import { compress, madeIds, unseenIds, unseenShares, type Plan } from '../../s2t2/plan.ts';
 import { loadPlan, savePlan } from '../../s2t2/app/plan-file.ts';
 import { applyPlan, tokenMap, translateEnds } from '../../s2t2/translate.ts';
 import { plans, type PlanExample } from '../arbitraries/plans.ts';
@@ -45,6 +45,7 @@ test('a target token that is neither a row of the plan nor special is an error',
       targetIds: Int32Array.from(targetIds),
       sourceIds: Int32Array.of(0, 1),
       specials: new Int32Array(0),
+      unseen: new Int32Array(),
       targetSize: 2,
     };
     expect(() =>
@@ -126,6 +127,14 @@ test('ends divided by actual row sums lie in the hull of the source; special tok
         const out = applyPlan(plan, side, end, width);
         for (let s = 0; s < plan.specials.length; s += 2)
           expect(row(out, plan.specials[s])).toEqual(row(end, plan.specials[s + 1]));
+        for (const id of unseenIds(plan)) {
+          const pieces = unseenShares(plan).filter(p => p.target === id);
+          for (let c = 0; c < width; c++) {
+            const mean = pieces.reduce((sum, p) => sum + end[p.source * width + c], 0) / pieces.length;
+            // A mean of at most three float32, summed in double precision and rounded.
+            expect(Math.abs(out[id * width + c] - mean)).toBeLessThanOrEqual(2 ** -24 * Math.abs(mean) + 2 ** -50);
+          }
+        }
       }
     }),
   );
@@ -173,6 +182,7 @@ test('the identity plan between one vocabulary and itself changes no end', () =>
         targetIds: ids,
         sourceIds: ids,
         specials: new Int32Array(),
+        unseen: new Int32Array(),
       };
       for (const side of sides) expect(applyPlan(identity, side, end, width)).toEqual(end);
     }),
@@ -211,6 +221,7 @@ describe('on a model', () => {
     targetIds: map.targetIds,
     sourceIds: map.sourceIds,
     specials: map.specials,
+    unseen: new Int32Array(),
     target: tokenizer.hash,
     source: tokenizer.hash,
     settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
@@ -250,5 +261,25 @@ describe('on a model', () => {
     expect(targets).toEqual(Array.from({ length: targetSize }, (_, id) => id));
     expect([...sourceIds]).toEqual([...tokenizer.ordinaryIds()]);
     expect(Math.max(...sourceIds)).toBeLessThan(tokenizer.vocabSize);
+  });
+
+  test('tokens that are not shown are no rows but pairs with their pieces; if none is shown all are rows', () => {
+    fc.assert(
+      fc.property(fc.func(fc.boolean()), chosen => {
+        const other = trainBPE(['2b or not 2b'], { vocabSize: 14, alphabet: 'seen' });
+        const all = tokenMap(tokenizer, other);
+        const shown = all.targetIds.filter(id => chosen(id));
+        const { unseen, ...map } = tokenMap(tokenizer, other, chosen);
+        expect(map).toEqual({ ...all, unseen: undefined, targetIds: shown.length > 0 ? shown : all.targetIds });
+        expect(madeIds({ ...map, unseen })).toEqual([...all.targetIds]);
+        for (const id of unseenIds({ unseen })) {
+          const pieces = Int32Array.from(
+            unseenShares({ unseen }).filter(s => s.target === id),
+            s => s.source,
+          );
+          expect(pieces).toEqual(Int32Array.from(tokenizer.encodeBytes(other.tokenBytes(id))));
+        }
+      }),
+    );
   });
 });

@@ -14,6 +14,7 @@ import { prepare, trainTarget, type Prepared } from '../../app/prepare.ts';
 import { cutAll } from '../../corpus/index.ts';
 import type { Provenance } from '../../cell.ts';
 import { explainPlan } from '../../explain.ts';
+import { madeIds } from '../../plan.ts';
 import { methods } from '../../methods.ts';
 import { withoutRates, type Settings } from '../../settings.ts';
 import { visible } from '../../../models/printable.ts';
@@ -314,7 +315,7 @@ export function createLab(emit: (event: RunEvent) => void): Lab {
       const plan = finished?.plan;
       if (!finished || !plan) throw new UserError('learn a plan first');
       const { target } = finished;
-      const id = plan.targetIds.find(i => visible(target.token(i)) === token);
+      const id = madeIds(plan).find(i => visible(target.token(i)) === token);
       if (id === undefined) return null;
       return explainPlan(plan, needSource().tokenizer, target, { top: 12, tokens: [target.token(id)] })[0] ?? null;
     },

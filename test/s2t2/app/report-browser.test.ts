@@ -43,6 +43,7 @@ function ordinary(): ReportData {
     targetIds,
     sourceIds,
     specials: new Int32Array(),
+    unseen: new Int32Array(),
     source: source.hash,
     target: target.hash,
     settings: { variant: 'dual', iterations: 3, alpha: 1, rowNormalisation: 'actual', headNormalisation: 'columns' },
