@@ -2,8 +2,8 @@
  * The coupling that a plan is learned from: what the text of the tokens says, as a transport plan. Fast vocabulary
  * transfer (Gee et al. 2022) makes a target token the mean of the source tokens of its text; with a row for each target
  * token, P⁰ᵢⱼ = μᵢ · (share of source token j among the pieces of target token i). Mixed with the independent coupling
- * it has full support and positive column sums, so it is feasible for its own marginals. Ours: the paper leaves
- * marginals and start open.
+ * it has full support and positive column sums, so it is feasible for its own marginals. Rows are the tokens that the
+ * training text shows (`tokenMap`): the others take no mass from μ. Ours: the paper leaves marginals and start open.
  */
 import type { Tokenizer } from '../models/tokenizer/index.ts';
 import type { TokenMap } from './translate.ts';

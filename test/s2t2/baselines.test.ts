@@ -6,7 +6,7 @@ import type { LanguageModel } from '../../models/checkpoint.ts';
 import { train } from '../../models/train.ts';
 import type { Context } from '../../s2t2/method.ts';
 import { methods } from '../../s2t2/methods.ts';
-import { tokenMap } from '../../s2t2/translate.ts';
+import { tokenMap, tokensShown } from '../../s2t2/translate.ts';
 import { denseSinkhorn, sparseSinkhorn, variants } from '../../s2t2/sinkhorn.ts';
 import { problems } from '../arbitraries/transport.ts';
 import { tinyContext } from './fixture.ts';
@@ -20,6 +20,10 @@ beforeAll(async () => {
   context = await tinyContext();
   ({ source } = context);
 });
+
+/** Rows and columns of the plans that are learned. */
+const rowsOf = ({ target, train: { target: shown } }: Context) =>
+  tokenMap(source.tokenizer, target, tokensShown(shown, target.vocabSize));
 
 const rootMeanSquare = (values: ArrayLike<number>) =>
   Math.sqrt(Array.from(values).reduce((sum, x) => sum + x * x, 0) / values.length);
@@ -43,7 +47,7 @@ describe.each(['plain', 'dense'])('%s', name => {
   test('with nothing learned and no noise every token begins as the mean of the source', async () => {
     const settings = { ...context.settings, planShare: 0, noise: 0 };
     const { model } = await methods[name].start({ ...context, settings });
-    const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
+    const { targetIds, sourceIds } = rowsOf(context);
     const width = source.model.config.width;
     const [from, to] = [source.model.embedding.dataSync(), model.embedding.dataSync()];
     for (let c = 0; c < width; c++) {
@@ -127,7 +131,7 @@ test.each([['plain', 'dual'], ['dense', 'dual'], ...variants.map(variant => ['pa
       },
     });
     expect(finetuned).toBeUndefined();
-    const { targetIds, sourceIds } = tokenMap(source.tokenizer, context.target);
+    const { targetIds, sourceIds } = rowsOf(context);
     const [u, v] = [targetIds.length, sourceIds.length];
     const P = layers[name](cost, u, v, settings);
     // An entry of the plan is off by some roundings of X, which is of the order of Ĉ/u, in each of the rounds; a sum
