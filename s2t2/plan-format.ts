@@ -187,5 +187,6 @@ function checkIds(
     throw damaged(path, `it has ${targets.length} target tokens and the vocabulary has ${targetSize}`);
   checkSide('target', targets, targets.length);
   checkSide('source', [...sourceIds], sourceSize);
-  checkSide('source', [...new Set([...sideOf(specials, 1), ...sideOf(unseen, 1)])], sourceSize); // may be shared, and columns as well
+  // Several of these may share one, which may be a column as well.
+  checkSide('source', [...new Set([...sideOf(specials, 1), ...sideOf(unseen, 1)])], sourceSize);
 }

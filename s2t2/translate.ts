@@ -144,7 +144,7 @@ export function translateEnds(
   };
 }
 
-/** The rows of tokens that are never shown (tokens, C), the means of those of their pieces; nothing if there are none. */
+/** The rows of tokens that are never shown (tokens, C), means of those of their pieces; nothing if there are none. */
 function meansOf(map: TokenMap): (end: Tensor) => Tensor[] {
   const parts = unseenShares(map);
   if (parts.length === 0) return () => [];
