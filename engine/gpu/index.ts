@@ -4,7 +4,7 @@
  *
  * Values stay on the device; operations queue commands and return at once (`machine.ts`). Finite normal floats give
  * what the reference gives, within the bounds of `test/engine/gpu/table.test.ts`; NaN, infinities and denormals are the
- * device's, as WGSL allows any result for them.
+ * device's, as WGSL allows any result for them (`logsumexp` of a line with infinities is the reference's all the same).
  */
 import type { Backend, DType, View } from '../backend.ts';
 import { binary, unary, where } from './elementwise.ts';

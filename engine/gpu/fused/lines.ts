@@ -11,11 +11,21 @@ import { indices } from '../layout.ts';
 import { real, type GpuStorage, type KernelArgument, type Machine } from '../machine.ts';
 import { expSum, productSum, squareSum, lineOf, reduce, reduceLines, type Lines } from '../reduce.ts';
 
+/** log Σ e^x; NaN where the maximum is infinite, as softmax, which divides by the sum. */
 function logSum(this: Thread, most: Values, sum: Values): number {
   return most[this.thread.x] + Math.log(sum[this.thread.x]);
 }
+/** The same, and the maximum where that is infinite, beyond the largest float: the sum has ∞ − ∞ there. */
+function logSumOrMost(this: Thread, most: Values, sum: Values): number {
+  const m = most[this.thread.x];
+  if (m > 3.4028234663852886e38) return m;
+  if (m < -3.4028234663852886e38) return m;
+  return m + Math.log(sum[this.thread.x]);
+}
+/** Where log Σ e^x is −∞ so are all x, and the gradient is 0. */
 function expVjp(this: Thread, g: Values, x: Values, logsum: Values, n: number, inner: number): number {
   const line = lineOf(this.thread.x, inner, n);
+  if (logsum[line] < -3.4028234663852886e38) return 0;
   return g[line] * Math.exp(x[this.thread.x] - logsum[line]);
 }
 function softmax(this: Thread, x: Values, most: Values, sum: Values, n: number, inner: number): number {
@@ -111,12 +121,13 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
     machine.run(kernel, [like.size], args);
   const max = (x: GpuStorage, { outer, n, inner }: Lines): GpuStorage => reduce(machine, 'max', x, outer, n, inner);
   const sum = (x: GpuStorage, { outer, n, inner }: Lines): GpuStorage => reduce(machine, 'sum', x, outer, n, inner);
-  const logsumexp = (x: GpuStorage, lines: Lines): GpuStorage =>
+  const normalizer = (x: GpuStorage, lines: Lines, kernel: KernelSource = logSum): GpuStorage =>
     within(keep => {
       const most = keep(max(x, lines));
       const total = keep(reduceLines(machine, expSum, [x, most], lines));
-      return each(logSum, most, most, total);
+      return each(kernel, most, most, total);
     });
+  const logsumexp = (x: GpuStorage, lines: Lines): GpuStorage => normalizer(x, lines, logSumOrMost);
   /** Kernels of a row along `dim`; of an empty tensor the definition takes care. */
   const family = (
     forward: (x: GpuStorage, lines: Lines) => GpuStorage,
@@ -145,7 +156,7 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
       (g, _, y, lines) => within(keep => each(softmaxVjp, y, g, y, keep(products(g, y, lines)), lines.n, lines.inner)),
     ),
     logSoftmax: family(
-      (x, lines) => within(keep => each(logSoftmax, x, x, keep(logsumexp(x, lines)), lines.n, lines.inner)),
+      (x, lines) => within(keep => each(logSoftmax, x, x, keep(normalizer(x, lines)), lines.n, lines.inner)),
       (g, _, y, lines) => within(keep => each(logSoftmaxVjp, y, g, y, keep(sum(g, lines)), lines.n, lines.inner)),
     ),
     layerNorm: {
@@ -223,7 +234,7 @@ export function alongLines(machine: Machine): Record<string, Kernel<GpuStorage>>
               return machine.run(
                 crossEntropy,
                 [rows],
-                [x.storage, target, keep(logsumexp(x.storage, { outer: rows, n, inner: 1 })), n],
+                [x.storage, target, keep(normalizer(x.storage, { outer: rows, n, inner: 1 })), n],
               );
             }),
       vjp: (g, [x, targets], loss) =>
