@@ -3,7 +3,7 @@
  * and steps are few, the distribution that all of the text gives for a context says more than the one token that
  * happens to follow. The teacher leaves out what it is asked about, or it would only repeat the answer.
  */
-import { tensor, type Tensor } from '../engine/index.ts';
+import { tensor, type Shape, type Tensor } from '../engine/index.ts';
 import { batchTensors, type Batch } from './batches.ts';
 import type { KneserNey } from './ngram.ts';
 import { forward } from './transformer.ts';
@@ -14,12 +14,17 @@ import type { Transformer } from './weights.ts';
  * CE(token) + λ Σ_w (1[w = token] − p(w)) · logit(w), for both cross-entropies hold the same log-sum-exp.
  */
 export function taughtLoss(model: Transformer, batch: Batch, teacher: KneserNey, share: number): Tensor {
+  const lessons = (shape: Shape) => tensor(lesson(batch, teacher, share, model.config.vocabSize), { shape });
+  return lossWith(model, batch, share === 0 ? null : lessons);
+}
+
+/** The same loss with λ (1[w = token] − p(w)) given, (B·T, V); a rehearsal has no teacher. */
+export function lossWith(model: Transformer, batch: Batch, lessons: ((shape: Shape) => Tensor) | null): Tensor {
   const { ids, targets } = batchTensors(batch);
   const logits = forward(model, ids).logits.reshape([targets.size, -1]); // (B·T, V)
   const loss = logits.crossEntropy(targets).sum();
-  if (share === 0) return loss.div(batch.tokens);
-  const difference = tensor(lesson(batch, teacher, share, model.config.vocabSize), { shape: logits.shape }); // (B·T, V)
-  return loss.add(logits.mul(difference).sum()).div(batch.tokens);
+  if (lessons === null) return loss.div(batch.tokens);
+  return loss.add(logits.mul(lessons(logits.shape)).sum()).div(batch.tokens);
 }
 
 /** λ (1[w = token] − p(w)) of every scored token, 0 where there is none: (B·T, V). */

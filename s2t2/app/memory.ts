@@ -75,7 +75,8 @@ export function forecast(shape: RunShape, recompute: boolean, memoryLimit = Infi
 
 /** Threads whose workspace is counted; it is small. */
 const threads = 2;
-const rehearsed = (fn: () => void): Need => rehearse(threads, () => scope(fn));
+/** What `fn` needs, without values. */
+export const rehearsed = (fn: () => void): Need => rehearse(threads, () => scope(fn));
 
 /** The source model without values, frozen. */
 function hollowSource(config: TransformerConfig, memoryLimit: number): Transformer {
@@ -84,7 +85,11 @@ function hollowSource(config: TransformerConfig, memoryLimit: number): Transform
 }
 
 /** The widest batch: as many tokens as requested, or one long text. */
-export function widest(config: TransformerConfig, { batchTokens, maxBytes }: Settings, tokens = batchTokens): Batch {
+export function widest(
+  config: TransformerConfig,
+  { batchTokens, maxBytes }: Pick<Settings, 'batchTokens' | 'maxBytes'>,
+  tokens = batchTokens,
+): Batch {
   const length = Math.min(maxBytes + 1, longestSequence(config), Math.max(tokens, 1));
   const rows = Math.max(1, Math.floor(tokens / length));
   return makeBatch(Array.from({ length: rows }, () => ({ ids: new Int32Array(length + 1), bytes: length })));
@@ -146,7 +151,8 @@ function learnPlan(
 /** The share of the backend's memory above which layers are computed again. */
 const roomy = 0.9;
 
-const gibibytes = (bytes: number): string =>
+/** Bytes for people. */
+export const gibibytes = (bytes: number): string =>
   bytes < 2 ** 27 ? `${Math.ceil(bytes / 2 ** 20)} MiB` : `${(bytes / 2 ** 30).toFixed(1)} GiB`;
 
 /** A change of a run that may make it fit, in the words of its host. */

@@ -5,7 +5,7 @@
 import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../../engine/index.ts';
-import { AdamW } from '../../models/adamw.ts';
+import { AdamW, type Optimizer } from '../../models/adamw.ts';
 import { planBatches, windows } from '../../models/batches.ts';
 import { loadModel, saveModel } from '../../models/node/checkpoint.ts';
 import { fieldsOf, type LanguageModel } from '../../models/checkpoint.ts';
@@ -30,6 +30,7 @@ import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
 import { withError } from './tables.ts';
+import { fitPretraining, fitsPretraining, type Members, type PretrainingRun } from './pretrain-memory.ts';
 import { progressBar } from '../../models/node/progress.ts';
 
 /** Names of the optimisers that `pretrain` knows. */
@@ -96,6 +97,9 @@ export const pretrainDefaults = {
 
 type Shape = Pick<PretrainOptions, 'family' | 'width' | 'layers' | 'heads' | 'window'>;
 
+/** What the memory that training takes depends on. */
+type Sizes = Shape & Pick<PretrainOptions, 'vocabSize' | 'batchTokens' | 'optimizer' | 'endsRate' | 'teacher'>;
+
 /** The architecture that the options ask for. */
 const configFor = ({ family, width, layers, heads, window }: Shape, vocabSize: number): TransformerConfig => ({
   family,
@@ -114,9 +118,9 @@ const configFor = ({ family, width, layers, heads, window }: Shape, vocabSize: n
 
 /**
  * Checks the options before anything is downloaded or trained.
- * @throws UserError where they make no model.
+ * @throws UserError where they make no model, or one whose training does not fit in the backend's memory.
  */
-export function checkPretrain(options: Shape & Pick<PretrainOptions, 'vocabSize'>): void {
+export function checkPretrain(options: Sizes): void {
   try {
     checkConfig(configFor(options, options.vocabSize));
   } catch (error) {
@@ -124,7 +128,61 @@ export function checkPretrain(options: Shape & Pick<PretrainOptions, 'vocabSize'
       `${(error as Error).message.replace(/^transformer: /, '')}; change --width, --layers, --heads or --window`,
     );
   }
+  const { memoryLimit } = getBackend();
+  if (memoryLimit !== undefined) fitPretraining(runOf(options), memoryLimit, limit => remedies(options, limit));
 }
+
+/** A run as its forecast takes it. A tokenizer may find fewer tokens than were requested. */
+const runOf = (options: Sizes): PretrainingRun => ({
+  config: configFor(options, options.vocabSize),
+  window: options.window,
+  batchTokens: options.batchTokens,
+  teacher: options.teacher > 0,
+  optimizer: members => optimizerOf(options, members),
+});
+
+/** For each size the largest of its halves, quarters, … with which training fits. */
+function remedies(options: Sizes, memoryLimit: number): string[] {
+  const { width, layers, vocabSize, batchTokens, window } = options;
+  const even = 2 * options.heads; // a head has an even width
+  const changes: ((share: number) => [string, Partial<Sizes>])[] = [
+    share => {
+      const n = Math.floor((width * share) / even) * even;
+      return [`--width ${n}`, { width: n }];
+    },
+    share => {
+      const n = Math.floor(layers * share);
+      return [`--layers ${n}`, { layers: n }];
+    },
+    share => {
+      const n = Math.floor(vocabSize * share);
+      return [`--vocab-size ${n}`, { vocabSize: n < leastVocabulary ? 0 : n }];
+    },
+    share => {
+      const n = Math.floor(Math.max(batchTokens, window) * share);
+      const shorter = Math.min(window, n, configFor(options, vocabSize).context);
+      return [
+        [batchTokens > n && `--batch-tokens ${n}`, window > shorter && `--window ${shorter}`].filter(Boolean).join(' '),
+        { batchTokens: Math.min(batchTokens, n), window: n < leastWindow ? 0 : shorter },
+      ];
+    },
+  ];
+  return changes.flatMap(change => {
+    for (let share = 1 / 2; ; share /= 2) {
+      const [name, changed] = change(share);
+      if (Object.values(changed).includes(0)) return [];
+      if (fitsPretraining(runOf({ ...options, ...changed }), memoryLimit)) return [name];
+    }
+  });
+}
+
+/** The smallest vocabulary, of bytes and special tokens, and the shortest window. */
+export const [leastVocabulary, leastWindow] = [259, 2];
+
+const optimizerOf = ({ optimizer, endsRate }: Pick<Sizes, 'optimizer' | 'endsRate'>, members: Members): Optimizer =>
+  optimizer === 'adamw'
+    ? new AdamW(members)
+    : new Muon(members, name => isHidden(name) && members[name].shape.length === 2, { othersRate: endsRate });
 
 /** Trains the model and writes its directory; a stopped run resumes from its state in `work`. */
 export async function pretrain(options: PretrainOptions): Promise<Record<string, unknown>> {
@@ -143,6 +201,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
   const tokenizer = trainBPE(documents, { vocabSize: options.vocabSize, pattern: gpt2Pattern, alphabet: 'bytes' });
   const [trainStream, testStream] = [documents, english.test].map(texts => joinDocuments(texts, tokenizer));
   mustFill(options.window, trainStream, testStream);
+  mustKnow(options.window, configFor(options, tokenizer.vocabSize));
   const trainSet = windows(trainStream, options.window, id => tokenizer.tokenBytes(id).length);
 
   log('counting 5-grams');
@@ -187,12 +246,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
         loss: (batch, done) => taughtLoss(model, batch, ngram, teacher * (1 - done)),
         rate,
         warmup: Math.ceil(0.02 * batches.length),
-        optimizer: members =>
-          options.optimizer === 'adamw'
-            ? new AdamW(members)
-            : new Muon(members, name => isHidden(name) && members[name].shape.length === 2, {
-                othersRate: endsRate,
-              }),
+        optimizer: members => optimizerOf(options, members),
       },
       {
         state: fileState(state),
@@ -271,11 +325,7 @@ export async function judgePretrained({
   const record = fieldsOf(await readText(file), file);
   const [train, test] = [shareOf(english.train, text), english.test].map(texts => joinDocuments(texts, tokenizer));
   mustFill(window, train, test);
-  const longest = longestSequence(model.config);
-  if (window > longest)
-    throw new UserError(
-      `${directory}: a window of ${window} is longer than the model's context of ${longest}; lower --window`,
-    );
+  mustKnow(window, model.config, `${directory}: `);
   log('counting 5-grams');
   const ngram = new KneserNey([train], { order: 5, vocabSize: tokenizer.vocabSize });
   const judged = await judge({ model, tokenizer }, ngram, { train, test }, window, signal);
@@ -336,6 +386,14 @@ function verdict({ heldOut: { bitsPerByte, standardError, perplexity }, kneserNe
     `${perplexity.toFixed(1)}; an interpolated Kneser–Ney 5-gram: ${kneserNey5.bitsPerByte.toFixed(3)}, so ` +
     `${Math.abs(below).toFixed(1)}% ${below > 0 ? 'below' : 'above'} it`
   );
+}
+
+function mustKnow(window: number, config: TransformerConfig, where = ''): void {
+  const longest = longestSequence(config);
+  if (window > longest)
+    throw new UserError(
+      `${where}a window of ${window} is longer than the model's context of ${longest}; lower --window`,
+    );
 }
 
 function mustFill(window: number, train: Int32Array, test: Int32Array): void {

@@ -5,7 +5,15 @@ import { loadModel } from '../../../models/node/checkpoint.ts';
 import { familyNames } from '../../../models/families.ts';
 import { loadEnglish } from '../data/english.ts';
 import { withLock } from '../lock.ts';
-import { checkPretrain, judgePretrained, optimizers, pretrain, pretrainDefaults } from '../pretrain.ts';
+import {
+  checkPretrain,
+  judgePretrained,
+  leastVocabulary,
+  leastWindow,
+  optimizers,
+  pretrain,
+  pretrainDefaults,
+} from '../pretrain.ts';
 import { batchTokens, fraction, positive, whole } from './arguments.ts';
 import { log, print, stop, withSignals } from './process.ts';
 
@@ -21,14 +29,14 @@ export function addPretrainCommand(program: Command): void {
     .option('--seed <n>', 'random seed; the same seed gives the same model', whole(0), pretrainDefaults.seed)
     .option('--tokens <n>', 'number of training tokens', whole(1), pretrainDefaults.tokens)
     .option('--text <share>', 'share of the training documents to use', fraction, pretrainDefaults.text)
-    .option('--vocab-size <n>', 'size of the vocabulary', whole(259), pretrainDefaults.vocabSize)
+    .option('--vocab-size <n>', 'size of the vocabulary', whole(leastVocabulary), pretrainDefaults.vocabSize)
     .option('--width <n>', 'width of the residual stream', whole(2), pretrainDefaults.width)
     .option('--layers <n>', 'number of transformer layers', whole(1), pretrainDefaults.layers)
     .option('--heads <n>', 'number of attention heads', whole(1), pretrainDefaults.heads)
     .option(
       '--window <n>',
       'tokens per sequence; the context length of a gpt2 model',
-      whole(2),
+      whole(leastWindow),
       pretrainDefaults.window,
     )
     .option('--batch-tokens <n>', 'tokens per batch', batchTokens, pretrainDefaults.batchTokens)
