@@ -1,11 +1,12 @@
 /**
- * `s2t2 translate` on a checkpoint with OLMo-7B's shapes, against `cp` of the same files: seconds, MB/s, peak memory.
+ * `s2t2 translate` on a checkpoint with OLMo-7B's shapes, against `cp` of the same files: seconds, MB/s, processor
+ * time, peak memory.
  *
  *     npm run bench:translate [-- LAYERS [ROUNDS]]      8 layers are 4 GB, all 32 are 14 GB, and the disk needs room
  * for them twice
  *
  * Both read files that are not in the system's cache and end with the bytes on the disk. They take turns; the medians
- * count.
+ * count. On a machine that does other work, compare the processor time.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
@@ -132,12 +133,25 @@ async function forget(path: string): Promise<void> {
     spawnSync('dd', [`if=${join(path, name)}`, 'iflag=nocache', 'count=0'], { stdio: 'ignore' });
 }
 
-/** Runs a command: seconds, and the most memory it held, in MB, as Linux counts it. */
-function run(command: string, args: readonly string[]): Promise<{ seconds: number; peak: number }> {
+/** The processor time of a process in seconds, of its children that have ended too, as Linux counts it. */
+function processorTime(stat: string): number {
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' '); // the name before may have spaces
+  return [11, 12, 13, 14].reduce((sum, i) => sum + Number(fields[i]), 0) / 100;
+}
+
+interface Run {
+  readonly seconds: number;
+  readonly processor: number;
+  /** The most memory that it held, in MB. */
+  readonly peak: number;
+}
+
+/** Runs a command; what Linux counts is looked at every 20 ms. */
+function run(command: string, args: readonly string[]): Promise<Run> {
   return new Promise((resolve, reject) => {
     const started = performance.now();
     const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] });
-    let [peak, errors] = [0, ''];
+    let [peak, processor, errors] = [0, 0, ''];
     child.stderr.on('data', (d: Buffer) => {
       errors += d.toString();
     });
@@ -148,10 +162,16 @@ function run(command: string, args: readonly string[]): Promise<{ seconds: numbe
         },
         () => {},
       );
+      readFile(`/proc/${child.pid}/stat`, 'utf8').then(
+        text => {
+          processor = Math.max(processor, processorTime(text));
+        },
+        () => {},
+      );
     }, 20);
     child.on('close', code => {
       clearInterval(watch);
-      if (code === 0) resolve({ seconds: (performance.now() - started) / 1000, peak });
+      if (code === 0) resolve({ seconds: (performance.now() - started) / 1000, processor, peak });
       else reject(new Error(`${command}: ${errors}`));
     });
   });
@@ -186,23 +206,24 @@ try {
     ],
     cp: ['sh', '-c', 'cp -r "$0" "$1" && sync -f "$1"/*', model, out],
   };
-  const seconds: Record<string, number[]> = { translate: [], cp: [] };
-  let memory = 0;
+  const runs: Record<string, Run[]> = { translate: [], cp: [] };
   for (let round = 0; round < rounds; round++) {
     for (const [name, [command, ...args]] of Object.entries(commands)) {
       await forget(model);
       const result = await run(command, args);
-      seconds[name].push(result.seconds);
-      if (name === 'translate') memory = Math.max(memory, result.peak);
+      runs[name].push(result);
       await rm(out, { recursive: true });
     }
   }
-  for (const [name, all] of Object.entries(seconds))
+  for (const [name, all] of Object.entries(runs)) {
+    const [seconds, processor] = [all.map(r => r.seconds), all.map(r => r.processor)];
     console.log(
-      `${name.padEnd(9)}  ${median(all).toFixed(1)} s  ${(megabytes / median(all)).toFixed(0)} MB/s  ` +
-        `(${all.map(s => s.toFixed(1)).join(', ')} s)`,
+      `${name.padEnd(9)}  ${median(seconds).toFixed(1)} s  ${(megabytes / median(seconds)).toFixed(0)} MB/s  ` +
+        `(${seconds.map(s => s.toFixed(1)).join(', ')} s)  processor ${median(processor).toFixed(1)} s  ` +
+        `(${processor.map(s => s.toFixed(1)).join(', ')} s)`,
     );
-  console.log(`peak memory of translate: ${memory.toFixed(0)} MB`);
+  }
+  console.log(`peak memory of translate: ${Math.max(...runs.translate.map(r => r.peak)).toFixed(0)} MB`);
 } finally {
   await rm(work, { recursive: true, force: true });
 }

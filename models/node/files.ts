@@ -109,16 +109,19 @@ export type Chunk = string | Uint8Array;
 /** A file, piece by piece. */
 export type Chunks = Iterable<Chunk> | AsyncIterable<Chunk>;
 
+/** Takes every chunk that is written, in order; it is called while the system writes the chunk. */
+type OnChunk = (chunk: Chunk) => void;
+
 /**
  * Writes `data`, or chunk after chunk of it, to `path`: afterwards the whole of it is there, or what was there before.
  */
-export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promise<void> {
+export async function writeFileAtomic(path: string, data: Chunk | Chunks, onChunk?: OnChunk): Promise<void> {
   const chunks = typeof data === 'string' || data instanceof Uint8Array ? [data] : data;
-  if (await isSpecial(path)) return writeInto(path, chunks);
+  if (await isSpecial(path)) return writeInto(path, chunks, onChunk);
   return putInPlace(path, async temporary => {
     const handle = await open(temporary, 'wx');
     try {
-      for await (const chunk of chunks) await handle.appendFile(chunk);
+      for await (const chunk of chunks) await writeChunk(handle, chunk, onChunk);
       await handle.sync();
     } finally {
       await handle.close();
@@ -126,9 +129,13 @@ export async function writeFileAtomic(path: string, data: Chunk | Chunks): Promi
   });
 }
 
-/** As `writeFileAtomic`, with the bytes of another file, moved by the system and, where it can, not moved at all. */
-export async function copyFileAtomic(from: string, path: string): Promise<void> {
-  if (await isSpecial(path)) return writeInto(path, (await openFile(from)).handle.createReadStream());
+/**
+ * As `writeFileAtomic`, with the bytes of another file. Without `onChunk` they are moved by the system and, where it
+ * can, not moved at all.
+ */
+export async function copyFileAtomic(from: string, path: string, onChunk?: OnChunk): Promise<void> {
+  if (onChunk !== undefined || (await isSpecial(path)))
+    return writeFileAtomic(path, (await openFile(from)).handle.createReadStream({ highWaterMark: 2 ** 20 }), onChunk);
   return putInPlace(path, async temporary => {
     await copyFile(from, temporary, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
     const handle = await open(temporary);
@@ -165,11 +172,17 @@ const isSpecial = (path: string): Promise<boolean> =>
     () => false,
   );
 
-async function writeInto(path: string, chunks: Chunks): Promise<void> {
+async function writeChunk(handle: FileHandle, chunk: Chunk, onChunk?: OnChunk): Promise<void> {
+  const written = handle.writeFile(chunk);
+  onChunk?.(chunk);
+  await written;
+}
+
+async function writeInto(path: string, chunks: Chunks, onChunk?: OnChunk): Promise<void> {
   try {
     const handle = await open(path, 'w');
     try {
-      for await (const chunk of chunks) await handle.writeFile(chunk);
+      for await (const chunk of chunks) await writeChunk(handle, chunk, onChunk);
     } finally {
       await handle.close();
     }

@@ -16,7 +16,7 @@ import {
   tensorSource,
 } from '../safetensors/source.ts';
 import { encodeSafetensors, type NamedTensors } from '../safetensors/write.ts';
-import { exists, explain, openFile, readJson, writeFileAtomic } from './files.ts';
+import { exists, explain, openFile, readJson, writeFileAtomic, type Chunk } from './files.ts';
 
 /** Opens one file: reads and checks its header. */
 export async function readSafetensors(path: string): Promise<TensorSource> {
@@ -116,9 +116,10 @@ export async function openCheckpoint(directory: string): Promise<Checkpoint> {
   return openShards(directory, index, await readJson(index), file => readSafetensors(join(directory, file)));
 }
 
-/** Writes tensors in the order given; see `writeFileAtomic` for what a failure leaves behind. */
+/** Writes tensors in the order given; see `writeFileAtomic` for what a failure leaves behind, and for `onChunk`. */
 export const writeSafetensors = (
   path: string,
   tensors: NamedTensors,
   metadata: Readonly<Record<string, string>> = {},
-): Promise<void> => writeFileAtomic(path, encodeSafetensors(path, tensors, metadata));
+  onChunk?: (chunk: Chunk) => void,
+): Promise<void> => writeFileAtomic(path, encodeSafetensors(path, tensors, metadata), onChunk);

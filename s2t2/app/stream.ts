@@ -9,12 +9,13 @@
  * It can be killed anywhere. A file has its name only when it is whole, and `config.json` comes last: what has none is
  * no model yet. The next run with the same input keeps the files of weights that are what this one recorded.
  */
+import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { requiredFields, withoutTokens, withRows, type ModelFiles } from '../../models/checkpoint.ts';
 import { loadTokenizer, openModel, saveTokenizer } from '../../models/node/checkpoint.ts';
 import { configText, parseConfig, type Fields } from '../../models/config.ts';
-import { copyFileAtomic, exists, readJson, sha256File, writeFileAtomic } from '../../models/node/files.ts';
+import { copyFileAtomic, exists, readJson, sha256File, writeFileAtomic, type Chunk } from '../../models/node/files.ts';
 import { carriedOver } from '../../models/node/carried.ts';
 import { withTemplate } from '../../models/roles.ts';
 import { sha256 } from '../../models/sha256.ts';
@@ -184,9 +185,11 @@ async function writeWeights(weights: Weights): Promise<Fields> {
     const path = join(out, file);
     if (!(await finished.has(file))) {
       if (await exists(path)) log?.(`${path}: does not match the record of an earlier run, and is written again`);
-      if (asItIs) await copyFileAtomic(shard.path, path);
-      else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file));
-      await finished.add(file);
+      const contents = new Contents();
+      const onChunk = (chunk: Chunk) => contents.add(chunk);
+      if (asItIs) await copyFileAtomic(shard.path, path, onChunk);
+      else await writeShard(weights, file, pieces, written => onProgress?.(done + written, total, file), onChunk);
+      await finished.add(file, contents.record());
     }
     for (const { name, entry, end } of pieces) {
       weightMap[name] = file;
@@ -305,6 +308,7 @@ async function writeShard(
   file: string,
   pieces: readonly Piece[],
   onBytes: (written: number) => void,
+  onChunk: (chunk: Chunk) => void,
 ): Promise<void> {
   const shard = checkpoint.shards.get(file)!;
   let written = 0;
@@ -343,7 +347,7 @@ async function writeShard(
       tensors.set(name, { dtype: entry.dtype, shape: [targetSize(plan), width], data });
     }
   }
-  await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata));
+  await writeSafetensors(join(out, file), tensors, Object.fromEntries(shard.metadata), onChunk);
 }
 
 /**
@@ -386,8 +390,29 @@ function withTokens(fields: Fields, { specialTokens: { bos, eos, pad } }: Tokeni
 interface Finished {
   /** Whether a file is there, and is what was written. */
   has(file: string): Promise<boolean>;
-  /** Records a file that has just been written. */
-  add(file: string): Promise<void>;
+  /** Records a file that has just been written, as it was written. */
+  add(file: string, contents: FileRecord): Promise<void>;
+}
+
+/** What a file holds. */
+interface FileRecord {
+  readonly size: number;
+  readonly sha256: string;
+}
+
+/** What a file holds, counted and hashed while it is written: to read gigabytes again takes as long as to copy them. */
+class Contents {
+  readonly #hash = createHash('sha256');
+  #size = 0;
+
+  add(chunk: Chunk): void {
+    this.#hash.update(chunk);
+    this.#size += Buffer.byteLength(chunk);
+  }
+
+  record(): FileRecord {
+    return { size: this.#size, sha256: this.#hash.digest('hex') };
+  }
 }
 
 /** Makes the directory this translation's own; one that holds anything else is rejected. */
@@ -407,7 +432,7 @@ async function claim(out: string, record: Fields): Promise<Finished> {
     throw new UserError(`${out}: holds ${names[0]} and is not an unfinished translation; choose an empty directory`);
   const keep = () => writeFileAtomic(path, `${JSON.stringify({ ...record, finished }, null, 2)}\n`);
   await keep();
-  const contents = async (file: string) => {
+  const contents = async (file: string): Promise<FileRecord> => {
     const { size } = await stat(join(out, file));
     return { size, sha256: await sha256File(join(out, file)) };
   };
@@ -420,8 +445,8 @@ async function claim(out: string, record: Fields): Promise<Finished> {
         JSON.stringify(known) === JSON.stringify(await contents(file))
       );
     },
-    async add(file) {
-      finished = { ...finished, [file]: await contents(file) };
+    async add(file, written) {
+      finished = { ...finished, [file]: written };
       await keep();
     },
   };

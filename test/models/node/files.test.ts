@@ -25,6 +25,7 @@ import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
   copyFileAtomic,
+  type Chunk,
   isSameFile,
   isWithin,
   makeDirectory,
@@ -77,6 +78,21 @@ test('copyFileAtomic replaces the old file by the whole of another, or leaves it
   await copyFileAtomic(from, path);
   expect(await readText(path)).toBe('new');
   expect((await readdir(directory)).sort()).toEqual(['file', 'from']);
+});
+
+test('whoever asks for it gets every chunk that is written or copied, in order', async () => {
+  const directory = await fresh();
+  const [from, path] = [join(directory, 'from'), join(directory, 'file')];
+  const bytes = new Uint8Array(3 * 2 ** 20 + 5).map((_, i) => i >> 8);
+  const chunks: Buffer[] = [];
+  const onChunk = (chunk: Chunk) => chunks.push(Buffer.from(chunk as Uint8Array));
+  await writeFileAtomic(from, ['chunk ', Buffer.from('after '), 'chunk'], onChunk);
+  expect(Buffer.concat(chunks.splice(0)).toString()).toBe('chunk after chunk');
+  await writeFileAtomic(from, bytes);
+  await copyFileAtomic(from, path, onChunk);
+  expect(Buffer.concat(chunks).equals(bytes)).toBe(true);
+  expect((await readFile(path)).equals(bytes)).toBe(true);
+  expect(await refusal(copyFileAtomic(join(directory, 'none'), path, onChunk))).toContain('none: no such file');
 });
 
 describe('writeFileAtomic', () => {

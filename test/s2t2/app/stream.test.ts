@@ -3,13 +3,14 @@
  * files look like and wherever it was killed.
  */
 import { existsSync } from 'node:fs';
-import { cp, mkdir, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
 import { loadModel, loadTokenizer, saveModel } from '../../../models/node/checkpoint.ts';
 import { type FloatDType } from '../../../models/config.ts';
 import { type LanguageModel } from '../../../models/checkpoint.ts';
+import { sha256File } from '../../../models/node/files.ts';
 import { openCheckpoint, readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
 import { type TensorData } from '../../../models/safetensors/write.ts';
 import { tokenizerToJson, trainBPE } from '../../../models/tokenizer/index.ts';
@@ -470,6 +471,34 @@ describe('stopped', () => {
     await translateCheckpoint(options);
     expect(await contents(at('abort-out'))).toEqual(await contents(await inMemory(model, 'F32')));
   });
+});
+
+test.skipIf(!existsSync('/proc/self/io'))('what is written is not read again, and is recorded as it is', async () => {
+  const readBytes = async () => Number(/^rchar: (\d+)$/m.exec(await readFile('/proc/self/io', 'utf8'))![1]);
+  const copied = await large('once-copied', 3, 8 * 2 ** 20);
+  // The same with everything in the file whose ends are translated.
+  const rewritten = await source('once-rewritten', llama, 'F32');
+  const whole = await readSafetensors(join(rewritten, 'model.safetensors'));
+  const kept = [...whole.tensors].map(
+    ([name, { dtype, shape }]) => [name, { dtype, shape, data: () => whole.blocks(name) }] as const,
+  );
+  const body: TensorData = { dtype: 'U8', shape: [2 ** 24], data: new Uint8Array(2 ** 24).map((_, i) => i >> 9) };
+  await writeSafetensors(at('once.safetensors'), { ...Object.fromEntries(kept), body });
+  await rename(at('once.safetensors'), join(rewritten, 'model.safetensors'));
+  for (const model of [copied, rewritten]) {
+    const out = `${model}-out`;
+    const before = await readBytes();
+    await translateCheckpoint({ model, ...paths, out });
+    expect((await readBytes()) - before).toBeLessThan(1.5 * 2 ** 24);
+    const { finished } = (await readJsonFile(out, 'translation.json')) as { finished: Record<string, unknown> };
+    const files = (await readdir(out)).filter(name => name.endsWith('.safetensors'));
+    expect(Object.keys(finished).sort()).toEqual(files.sort());
+    for (const file of files)
+      expect(finished[file]).toEqual({
+        size: (await stat(join(out, file))).size,
+        sha256: await sha256File(join(out, file)),
+      });
+  }
 });
 
 test('run again, it keeps files that are as it left them, and writes damaged ones again', async () => {
