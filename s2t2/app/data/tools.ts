@@ -2,11 +2,11 @@
 import { execFile } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { cp, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import * as v from 'valibot';
-import { makeDirectory } from '../../../models/node/files.ts';
+import { makeDirectory, sha256File, writeFileAtomic } from '../../../models/node/files.ts';
 import { oneLine, UserError } from '../../../models/errors.ts';
 import { count, readRecord } from '../records.ts';
 
@@ -54,13 +54,20 @@ export async function run(command: string, args: readonly string[], cwd: string)
   );
 }
 
-/** The folder into which a Debian package is unpacked, fetched first where `file` does not name it. */
+/**
+ * The folder into which a Debian package is unpacked, fetched first where `file` does not name it. One that an earlier
+ * run unpacked is spared while its files are as they were then.
+ */
 export async function debianPackage(
   name: string,
   { work, file, log }: { work: string; file?: string; log: Log },
 ): Promise<string> {
   const root = join(work, name);
-  if (existsSync(root)) return root;
+  if (existsSync(root)) {
+    const change = await changeIn(root);
+    if (change === undefined) return root;
+    log(`${change} since it was unpacked; unpacking again`);
+  }
   if (file !== undefined && !existsSync(file))
     throw new UserError(`${file}: no such file; --package expects Debian's package ${name}`);
   if (file === undefined) {
@@ -74,8 +81,36 @@ export async function debianPackage(
   // Renamed once it is whole, so that a killed run leaves no half of it.
   await rm(`${root}.partial`, { recursive: true, force: true });
   await run('dpkg-deb', ['-x', archive, `${root}.partial`], work);
+  await writeFileAtomic(join(`${root}.partial`, unpackedName), JSON.stringify(await filesIn(`${root}.partial`)));
+  await rm(root, { recursive: true, force: true });
   await rename(`${root}.partial`, root);
   return root;
+}
+
+/** Beside a package's folders: the SHA-256 of each of its files. */
+const unpackedName = '.unpacked.json';
+const unpackedSchema = v.record(v.string(), v.string());
+
+/** What has changed among the files of an unpacked package. One that another program unpacked has no record. */
+async function changeIn(root: string): Promise<string | undefined> {
+  const record = join(root, unpackedName);
+  if (!existsSync(record)) return undefined;
+  const recorded = await readRecord(record, unpackedSchema, 'delete it').catch(() => undefined);
+  if (recorded === undefined) return `${record}: was damaged`;
+  const found = await filesIn(root);
+  const changed = Object.keys({ ...recorded, ...found }).find(name => recorded[name] !== found[name]);
+  return changed && `${join(root, changed)}: was changed`;
+}
+
+/** The SHA-256 of every file under a folder, by path. */
+async function filesIn(root: string): Promise<Record<string, string>> {
+  const files: Record<string, string> = {};
+  for (const entry of await readdir(root, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name);
+    const name = relative(root, path);
+    if (entry.isFile() && name !== unpackedName) files[name] = await sha256File(path);
+  }
+  return files;
 }
 
 /**

@@ -10,6 +10,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  rmSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -320,6 +321,52 @@ describe('programs of the system', () => {
       'dpkg-deb: failed: dpkg-deb: error: not an archive; is the package whole, and is there room on the disk?',
     );
     expect(existsSync(join(run.work, 'kleborate-examples'))).toBe(false);
+  });
+
+  test('a package whose files changed since it was unpacked is unpacked again', async () => {
+    const run = options({ train: 12, validation: 3, test: 4 });
+    const lines: string[] = [];
+    const make = () => makeDomain('japanese', { ...run, log: line => lines.push(line) });
+    const kept = mkdtempSync(join(directory, 'package-'));
+    unpack(kept, japanesePages(40));
+    const here = {
+      'apt-get': ': > libreoffice-help-ja_1.deb',
+      'dpkg-deb': `/bin/cp -r '${join(kept, 'libreoffice-help-ja')}' "$3"`,
+    };
+    programs(here);
+    const record = await make();
+    expect(lines[0]).toBe("fetching Debian's package libreoffice-help-ja");
+    programs({});
+    lines.length = 0;
+    expect(await make()).toEqual(record);
+    expect(lines).toEqual(['40 texts']);
+
+    const root = join(run.work, 'libreoffice-help-ja');
+    const page = join(root, 'usr/share/libreoffice/help/ja/text/7.html');
+    const bytes = readFileSync(page);
+    const altered = Buffer.from(bytes).fill('x', 40, 41);
+    for (const [path, damage] of [
+      [page, () => writeFileSync(page, bytes.subarray(0, 900))],
+      [page, () => writeFileSync(page, altered)],
+      [page, () => rmSync(page)],
+      [`${page}l`, () => writeFileSync(`${page}l`, bytes)],
+    ] as const) {
+      damage();
+      lines.length = 0;
+      programs({});
+      expect(await refusal(make())).toMatch(/^apt-get: not found/);
+      programs(here);
+      expect(await make()).toEqual(record);
+      expect(lines.slice(0, 2)).toEqual([
+        `${path}: was changed since it was unpacked; unpacking again`,
+        "fetching Debian's package libreoffice-help-ja",
+      ]);
+      expect(readFileSync(page)).toEqual(bytes);
+    }
+    writeFileSync(join(root, '.unpacked.json'), '{"usr/');
+    lines.length = 0;
+    expect(await make()).toEqual(record);
+    expect(lines[0]).toMatch(/\.unpacked\.json: was damaged since it was unpacked; unpacking again$/);
   });
 
   test("MMseqs2's tables: representatives of clusters; hits of others with the smaller coverage", async () => {
