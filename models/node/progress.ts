@@ -4,6 +4,7 @@
  */
 import { SingleBar, type Options, type Params } from 'cli-progress';
 import { columnsOf, cutToColumns, printable } from '../printable.ts';
+import { columnsAt } from './table.ts';
 
 /** The progress of one piece of work. */
 export interface ProgressBar {
@@ -158,7 +159,7 @@ export function renderBar(
   { progress, total, value }: Params,
   { parts }: { parts: readonly string[] },
 ): string {
-  const most = (process.stderr.columns ?? 80) - 1;
+  const most = columnsAt(process.stderr) - 1;
   const [label, ...rest] = parts.map(printable);
   const filled = Math.round(barColumns * progress);
   const bar = `${'█'.repeat(filled)}${'░'.repeat(barColumns - filled)}`;

@@ -1,6 +1,13 @@
 /** Tables of text for a terminal. */
 import { columnsOf, cutToColumns, printable } from '../printable.ts';
 
+/** What a terminal has that does not say: some (serial lines, containers) report no width, or 0. */
+const usualColumns = 80;
+
+/** Columns of the terminal that a stream goes to; of a file or a pipe, `elsewhere`. */
+export const columnsAt = (stream: { isTTY?: boolean; columns?: number }, elsewhere = usualColumns): number =>
+  stream.columns || (stream.isTTY ? usualColumns : elsewhere);
+
 const gap = '  ';
 
 /**
@@ -10,7 +17,7 @@ const gap = '  ';
 export function renderTable(
   header: readonly string[],
   rows: readonly (readonly string[])[],
-  width = process.stdout.columns ?? Infinity,
+  width = columnsAt(process.stdout, Infinity),
 ): string {
   const all = [header, ...rows].map(row => row.map(printable));
   const first = Math.min(Math.max(...all.map(r => columnsOf(r[0]))), Math.max(8, Math.floor(width / 2)));

@@ -123,6 +123,12 @@ test('the bar fits the terminal: parts are left out from the end', () => {
       expect(line).not.toContain('\u001b');
       if (width === 80) expect(line).toContain('40%  s2t2.finetune 40%  3 min 20 s left');
     }
+    // A terminal that does not say is taken for one of 80.
+    const of = (width: number | undefined) => {
+      Object.defineProperty(process.stderr, 'columns', { value: width, configurable: true });
+      return renderBar({}, { progress: 0.4, total: 10, value: 4 } as Params, { parts });
+    };
+    expect([of(0), of(undefined)]).toEqual([of(80), of(80)]);
   } finally {
     if (columns) Object.defineProperty(process.stderr, 'columns', columns);
     else delete (process.stderr as { columns?: number }).columns;

@@ -24,6 +24,31 @@ describe('a table', () => {
     );
   });
 
+  test.each([
+    [true, 0, 80],
+    [true, undefined, 80],
+    [true, 40, 40],
+    [undefined, undefined, Infinity],
+  ])('on a terminal: %s, which reports %s columns: %d', (isTTY, columns, expected) => {
+    const [header, row] = ['x'.repeat(50), 'y'.repeat(50)].map(text => ['name', text.slice(0, 30), text]);
+    const before = ['isTTY', 'columns'].map(
+      key => [key, Object.getOwnPropertyDescriptor(process.stdout, key)] as const,
+    );
+    try {
+      Object.defineProperties(process.stdout, {
+        isTTY: { value: isTTY, configurable: true },
+        columns: { value: columns, configurable: true },
+      });
+      expect(renderTable(header, [row])).toBe(renderTable(header, [row], expected));
+    } finally {
+      for (const [key, descriptor] of before) {
+        if (descriptor) Object.defineProperty(process.stdout, key, descriptor);
+        else delete (process.stdout as unknown as Record<string, unknown>)[key];
+      }
+    }
+    expect(renderTable(header, [row], 80)).not.toBe(renderTable(header, [row], Infinity));
+  });
+
   test('never has a line wider than the terminal, and shows every cell that fits', () => {
     const cell = fc.oneof(
       fc.string({ unit: 'grapheme', maxLength: 12 }),
