@@ -16,6 +16,10 @@ export interface StateStore {
   readonly name: string;
   /** What its states depend on, kept with them: an error about another run's state names what differs. */
   readonly settings?: Readonly<Record<string, number>>;
+  /** Kept with states. A resumed state of another version may end in other figures than either version gives. */
+  readonly version?: string;
+  /** Learns which version a resumed state is of, where it is another one than `version`. */
+  readonly onOtherVersion?: (version: string) => void;
   /** The state kept last; null where there is none. */
   read(): Promise<TensorSource | null>;
   /** Keeps a state in place of the one before, whole or not at all. */
@@ -98,7 +102,8 @@ export async function saveState(
   const count = 1 + Object.keys(tensors).length;
   tensors[sumsName] = { dtype: 'I32', shape: [count, 2], data: () => [new Uint8Array(Int32Array.from(sums).buffer)] };
   const settings = store.settings && { settings: JSON.stringify(store.settings) };
-  await store.write(tensors, { fingerprint, progress: text, ...settings });
+  const version = store.version === undefined ? undefined : { version: store.version };
+  await store.write(tensors, { fingerprint, progress: text, ...settings, ...version });
 }
 
 const sumsName = 'checksums';
@@ -139,6 +144,8 @@ export async function restoreState(
   for (const [name, t] of membersOf(optimizer, progress))
     t.assign(tensor(await floats(name, t.shape), { shape: t.shape, dtype: t.dtype, backend: t.backend }));
   optimizer.steps = progress.step;
+  const version = file.metadata.get('version') ?? 'that recorded none';
+  if (store.version !== undefined && version !== store.version) store.onOtherVersion?.(version);
   return progress;
 }
 

@@ -7,6 +7,7 @@ import * as v from 'valibot';
 import { linearSchedule } from '../../models/adamw.ts';
 import { tokensIn } from '../../models/batches.ts';
 import { progressBar, type RunProgress } from '../../models/node/progress.ts';
+import { ofThisVersion } from './version.ts';
 import { fileState } from '../../models/node/state.ts';
 import { score } from '../../models/score.ts';
 import { scoredTokens, sumOver } from '../../models/sequences.ts';
@@ -71,7 +72,7 @@ export function runExperiment(experiment: Experiment, method: Method): Promise<O
         settings: { rate, planRate, bodyRate },
       });
       return train(training, {
-        state: stateIn(`${stage}.safetensors`),
+        state: { ...stateIn(`${stage}.safetensors`), ...ofThisVersion(work, log) },
         best: stateIn(`${stage}.best.safetensors`),
         fingerprint: sha256(`${fingerprints[cycle]} ${stage}`),
         saveEverySeconds,

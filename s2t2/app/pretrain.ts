@@ -30,6 +30,7 @@ import { claim } from './claim.ts';
 import type { English } from './data/english.ts';
 import { metrics } from '../evaluate.ts';
 import { withError } from './tables.ts';
+import { ofThisVersion } from './version.ts';
 import { fitPretraining, fitsPretraining, type Members, type PretrainingRun } from './pretrain-memory.ts';
 import { progressBar } from '../../models/node/progress.ts';
 
@@ -249,7 +250,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
         optimizer: members => optimizerOf(options, members),
       },
       {
-        state: fileState(state),
+        state: { ...fileState(state), ...ofThisVersion(options.work, log) },
         fingerprint: sha256(JSON.stringify(identity)),
         signal,
         onStep: p => bar.update(p.tokens, `loss ${p.loss.toFixed(3)}`),

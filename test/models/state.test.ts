@@ -99,6 +99,18 @@ describe('a state', () => {
     expect(await another({ rate: 0.2, share: 0.5 })).toBe(refused(': rate was 0.1, is 0.2, share was 1, is 0.5'));
   });
 
+  test('of another version, or of none, is resumed, and says so', async () => {
+    const { store } = await stored(4);
+    const versions: string[] = [];
+    const resume = (version?: string) =>
+      restored({ ...store, version, onOtherVersion: found => versions.push(found) }).then(back => back.progress?.step);
+    expect([await resume(), await resume('2'), versions]).toEqual([4, 4, ['that recorded none']]);
+    const { progress, optimizer, history } = await restored(store);
+    await saveState(Object.assign(store, { version: '1' }), '', optimizer, history, progress!);
+    versions.length = 0;
+    expect([await resume('1'), await resume('2'), versions]).toEqual([4, 4, ['1']]);
+  });
+
   test('at the end of a run holds no moments', async () => {
     const names = async (stopAfter: number) => [...(await (await stored(stopAfter)).store.read())!.tensors.keys()];
     expect(await names(6)).toEqual(['losses', 'times', 'parameter/matrix', 'parameter/vector', 'checksums']);

@@ -31,7 +31,8 @@ import {
   type CorpusFlags,
   type TargetFlags,
 } from './data.ts';
-import { log, packageVersion, print, stop, withSignals } from './process.ts';
+import { log, print, stop, withSignals } from './process.ts';
+import { packageVersion } from '../version.ts';
 import { ratesFrom, settingsFrom, withSettings, type SettingsFlags } from './settings.ts';
 
 interface AdaptFlags extends SettingsFlags, CorpusFlags, TargetFlags {

@@ -8,20 +8,11 @@
  * A signal ends the process immediately, in whatever stage it is, because files appear whole or not at all and locks of
  * ended processes are ignored. Only work that has a state to save asks for time: see `withSignals`.
  */
-import { existsSync, readFileSync } from 'node:fs';
 import { printable, printableJson, printableLines, printableText } from '../../../models/printable.ts';
 import { showProgress } from '../../../models/node/progress.ts';
 import { explain } from '../../../models/node/files.ts';
 import { UserError } from '../../../models/errors.ts';
 import { Interrupted } from '../../../models/train.ts';
-
-/** `package.json`, from the sources and from `dist` alike. */
-const manifest = ['../../../package.json', '../../../../package.json']
-  .map(path => new URL(path, import.meta.url))
-  .find(url => existsSync(url))!;
-
-/** The version of this package. */
-export const packageVersion = (JSON.parse(readFileSync(manifest, 'utf8')) as { version: string }).version;
 
 const options = { json: false, quiet: false };
 

@@ -23,7 +23,8 @@ import { addModelCommands } from './model.ts';
 import { addPaperCommand } from './paper.ts';
 import { addPlanCommands } from './plan.ts';
 import { addPretrainCommand } from './pretrain.ts';
-import { complain, configureOutput, packageVersion, printableMistake, stop, stoppedCode } from './process.ts';
+import { complain, configureOutput, printableMistake, stop, stoppedCode } from './process.ts';
+import { packageVersion } from '../version.ts';
 
 /**
  * Runs one command and returns its exit code; the backend it opens is closed again. `wasm` holds options of that

@@ -9,6 +9,7 @@ import { expect, test } from 'vitest';
 import { Random } from '../../../engine/index.ts';
 import { planBatches, windows } from '../../../models/batches.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
+import { readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
 import { Muon } from '../../../models/muon.ts';
 import { KneserNey } from '../../../models/ngram.ts';
 import { score } from '../../../models/score.ts';
@@ -18,6 +19,7 @@ import { initTransformer } from '../../../models/init.ts';
 import type { English } from '../../../s2t2/app/data/english.ts';
 import { metrics } from '../../../s2t2/evaluate.ts';
 import { judgePretrained, pretrain, pretrainDefaults, type PretrainOptions } from '../../../s2t2/app/pretrain.ts';
+import { packageVersion } from '../../../s2t2/app/version.ts';
 import { refusal, temporaryDirectory } from '../../models/temporary.ts';
 import { parameters } from '../../../models/weights.ts';
 
@@ -230,6 +232,29 @@ test('stopped and restarted it ends with the same weights; other settings are re
   );
   await pretrain({ ...options('twice'), teacher: 0, fresh: true });
   expect((await weights('twice')).equals(await weights('once'))).toBe(false);
+});
+
+test('a state of another version of the program is resumed, which one line says', async () => {
+  const stop = new AbortController();
+  const lines: string[] = [];
+  const run = (more: Partial<PretrainOptions> = {}) =>
+    pretrain({ ...options('version'), log: line => lines.push(line), ...more });
+  const log = (line: string) => line.includes(' steps, ') && stop.abort(new Interrupted('stopped'));
+  await expect(run({ signal: stop.signal, log })).rejects.toBeInstanceOf(Interrupted);
+  const path = join(directory, 'version/pretrain.safetensors');
+  const state = await readSafetensors(path);
+  const tensors = [...state.tensors].map(
+    ([name, { dtype, shape }]) => [name, { dtype, shape, data: () => state.blocks(name) }] as const,
+  );
+  const metadata = Object.fromEntries(state.metadata);
+  expect(metadata.version).toBe(packageVersion);
+  await writeSafetensors(path, new Map(tensors), { ...metadata, version: '0.0.1' });
+  await run();
+  await run();
+  expect(lines.filter(line => line.includes('states of version'))).toEqual([
+    `${join(directory, 'version')}: holds states of version 0.0.1, and this is version ${packageVersion}; figures ` +
+      'may differ from those of a run of one version',
+  ]);
 });
 
 test.each([
