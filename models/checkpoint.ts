@@ -10,7 +10,7 @@ import { parseJson } from './json.ts';
 import type { TensorSource } from './safetensors/source.ts';
 import type { TensorData } from './safetensors/write.ts';
 import { parseTokenizerJson, Tokenizer, tokenizerToJson } from './tokenizer/index.ts';
-import { parkedWeight } from './parked.ts';
+import { parkedSize, parkedWeight } from './parked.ts';
 import { endTokens, withRoles, type RoleFile } from './roles.ts';
 import { pack, storedEmbedding, storedPrefixes, storedTensors, unpack } from './stored.ts';
 import type { TransformerConfig } from './transformer-config.ts';
@@ -24,6 +24,8 @@ export interface LanguageModel {
   readonly endTokens?: readonly number[];
   /** How the weights were stored; float32 if missing. */
   readonly dtype?: FloatDType;
+  /** Bytes of the weights that wait outside the backend's memory; none if missing. */
+  readonly parkedBytes?: number;
 }
 
 /** Where the files of a model are. */
@@ -107,12 +109,14 @@ export async function readModel(files: ModelFiles, options: ReadOptions = {}): P
   const { config, tokenizer, endTokens: ends, dtype, source, stored } = headers;
   const parking = options.parking?.(headers);
   const weights: Record<string, Tensor> = {};
+  let parkedBytes = 0;
   try {
     for (const tensorThere of storedTensors(config)) {
       const values = await source.readFloats(stored.get(tensorThere.name)!);
       unpack(tensorThere, values).forEach((part, i) => {
         const { name, shape } = tensorThere.parts[i];
         const { dtype } = source.tensors.get(stored.get(tensorThere.name)!)!;
+        if (parking) parkedBytes += parkedSize(part.length, dtype);
         weights[name] = parking
           ? parkedWeight(parking, part, shape, dtype)
           : tensor(part, { shape, requiresGrad: true });
@@ -122,7 +126,7 @@ export async function readModel(files: ModelFiles, options: ReadOptions = {}): P
     Object.values(weights).forEach(weight => weight.dispose());
     throw error;
   }
-  return { model: fromParameters(config, weights), tokenizer, endTokens: ends, dtype };
+  return { model: fromParameters(config, weights), tokenizer, endTokens: ends, dtype, parkedBytes };
 }
 
 /** The tokenizer of `tokenizer.json`, whose tokens play the parts that the other files give them (roles.ts). */
@@ -278,11 +282,34 @@ export function tokenizerTexts(tokenizer: Tokenizer, more: Fields = {}): Record<
 /** The weights of `model.safetensors`, in the order of a checkpoint. */
 export async function modelTensors(model: Transformer, dtype: FloatDType): Promise<Record<string, TensorData>> {
   const tensors: Record<string, TensorData> = {};
-  const weights = parameters(model);
-  for (const stored of storedTensors(model.config)) {
-    const parts: Float32Array<ArrayBuffer>[] = [];
-    for (const { name } of stored.parts) parts.push((await weights[name].data()) as Float32Array<ArrayBuffer>);
-    tensors[stored.name] = { dtype, shape: stored.shape, data: pack(stored, parts) };
-  }
+  for (const { name, shape, read } of packed(model)) tensors[name] = { dtype, shape, data: await read() };
   return tensors;
+}
+
+/** The same, each read when it is written: one tensor at a time is in memory beside the model. */
+export const modelTensorsInTurn = (model: Transformer, dtype: FloatDType): Record<string, TensorData> =>
+  Object.fromEntries(
+    packed(model).map(({ name, shape, read }): [string, TensorData] => [
+      name,
+      {
+        dtype,
+        shape,
+        data: async function* () {
+          yield await read();
+        },
+      },
+    ]),
+  );
+
+/** The tensors of a checkpoint, and what makes the values of each of the model's weights. */
+function packed(model: Transformer) {
+  const weights = parameters(model);
+  return storedTensors(model.config).map(stored => ({
+    ...stored,
+    read: async () => {
+      const parts: Float32Array<ArrayBuffer>[] = [];
+      for (const { name } of stored.parts) parts.push((await weights[name].data()) as Float32Array<ArrayBuffer>);
+      return pack(stored, parts);
+    },
+  }));
 }

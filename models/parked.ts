@@ -7,6 +7,11 @@ import { bfloat16ToFloat32, float16ToFloat32, float32ToBfloat16, float32ToFloat1
 import type { Floats } from './safetensors/codec.ts';
 import type { SafetensorsDType } from './safetensors/header.ts';
 
+const isHalf = (dtype: SafetensorsDType): dtype is 'BF16' | 'F16' => dtype === 'BF16' || dtype === 'F16';
+
+/** Bytes that so many values of a tensor of `dtype` take while they wait. */
+export const parkedSize = (values: number, dtype: SafetensorsDType): number => (isHalf(dtype) ? 2 : 4) * values;
+
 /** A frozen weight; `values` came from a tensor of `dtype`, so narrowing them again loses nothing. */
 export function parkedWeight(
   parking: Parking,
@@ -14,7 +19,7 @@ export function parkedWeight(
   shape: readonly number[],
   dtype: SafetensorsDType,
 ): Tensor {
-  if (dtype === 'BF16' || dtype === 'F16') {
+  if (isHalf(dtype)) {
     const [narrow, widen] =
       dtype === 'BF16' ? [float32ToBfloat16, bfloat16ToFloat32] : [float32ToFloat16, float16ToFloat32];
     const halves = narrow(values);

@@ -1,6 +1,6 @@
 /** Hugging Face model directories and GGUF files on disk. */
 import { basename, dirname, join } from 'node:path';
-import { modelTensors, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
+import { modelTensorsInTurn, modelTexts, readModel, readTokenizer, tokenizerTexts } from '../checkpoint.ts';
 import type { KeptFields, LanguageModel, ModelFiles, ReadOptions } from '../checkpoint.ts';
 import { dtypeNames, type Fields, type FloatDType } from '../config.ts';
 import { UserError } from '../errors.ts';
@@ -44,7 +44,7 @@ export async function saveModel(
   dtype: FloatDType = model.dtype ?? 'F32',
   { files = {}, remedy = 'lower --rate, or give --dtype float32', ...kept }: Companions = {},
 ): Promise<void> {
-  const tensors = await modelTensors(model.model, dtype);
+  const tensors = modelTensorsInTurn(model.model, dtype);
   await writeDirectoryAtomic(directory, async temporary => {
     await writeSafetensors(join(temporary, 'model.safetensors'), tensors, { format: 'pt' }).catch((error: unknown) => {
       // The directory of its path is a temporary one.

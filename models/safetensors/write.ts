@@ -4,14 +4,14 @@ import { FLOAT_CODECS, INT_CODECS } from './codec.ts';
 import { DTYPE_BYTES, formatHeader, METADATA, quote, type SafetensorsDType, type TensorEntry } from './header.ts';
 import { BLOCK_BYTES } from './source.ts';
 
-/**
- * Values to write. Floats go to any floating dtype, ints to any integer one; bytes, whole or in chunks, are written as
- * they are.
- */
+/** Floats go to any floating dtype, ints to any integer one; bytes are written as they are. */
+type Values = Float32Array | Int32Array | Uint8Array;
+
+/** Values to write, whole or in chunks that are made when it is their turn. */
 export interface TensorData {
   readonly dtype: SafetensorsDType;
   readonly shape: readonly number[];
-  readonly data: Float32Array | Int32Array | Uint8Array | (() => Iterable<Uint8Array> | AsyncIterable<Uint8Array>);
+  readonly data: Values | (() => Iterable<Values> | AsyncIterable<Values>);
 }
 
 /** A value does not fit into the dtype that a tensor is written in. */
@@ -47,9 +47,7 @@ export async function* encodeSafetensors(
       throw new RangeError(`${name}: [${shape.join(', ')}] is not a shape`);
     if (typeof data !== 'function' && data.length !== (data instanceof Uint8Array ? end - begin : elements))
       throw new RangeError(`${name}: ${data.length} values for the shape [${shape.join(', ')}] of ${dtype}`);
-    const codecs = data instanceof Float32Array ? FLOAT_CODECS : INT_CODECS;
-    if ((data instanceof Float32Array || data instanceof Int32Array) && codecs[dtype] === undefined)
-      throw new RangeError(`${name}: ${dtype} does not hold ${data.constructor.name}`);
+    if (typeof data !== 'function') checkHolds(name, dtype, data);
     entries.set(name, { dtype, shape, begin, end });
     begin = end;
   }
@@ -82,8 +80,13 @@ export async function safetensorsBytes(
 }
 
 async function* encode(path: string, name: string, { dtype, data }: TensorData): AsyncGenerator<Uint8Array> {
-  if (typeof data === 'function') return yield* data();
+  if (typeof data !== 'function') return yield* encodeValues(path, name, dtype, data);
+  for await (const chunk of data()) yield* encodeValues(path, name, dtype, chunk);
+}
+
+function* encodeValues(path: string, name: string, dtype: SafetensorsDType, data: Values): Generator<Uint8Array> {
   if (data instanceof Uint8Array) return yield data;
+  checkHolds(name, dtype, data);
   for (let at = 0; at < data.length; at += BLOCK_BYTES / 8) {
     const block = data.slice(at, at + BLOCK_BYTES / 8);
     const encoded =
@@ -91,4 +94,10 @@ async function* encode(path: string, name: string, { dtype, data }: TensorData):
     if (encoded === undefined) throw new BeyondDType(path, name, dtype);
     yield new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
   }
+}
+
+function checkHolds(name: string, dtype: SafetensorsDType, data: Values): void {
+  if (data instanceof Uint8Array) return;
+  const codecs = data instanceof Float32Array ? FLOAT_CODECS : INT_CODECS;
+  if (codecs[dtype] === undefined) throw new RangeError(`${name}: ${dtype} does not hold ${data.constructor.name}`);
 }

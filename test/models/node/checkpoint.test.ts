@@ -7,15 +7,23 @@ import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { Tokenizer as HuggingFace } from '@huggingface/tokenizers';
-import { beforeAll, describe, expect, test } from 'vitest';
-import { memory, Random, tensor } from '../../../engine/index.ts';
-import { modelTensors, readModel, withRows, type LanguageModel, type ModelFiles } from '../../../models/checkpoint.ts';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { memory, Parking, Random, tensor } from '../../../engine/index.ts';
+import {
+  modelTensors,
+  modelTensorsInTurn,
+  readModel,
+  withRows,
+  type LanguageModel,
+  type ModelFiles,
+} from '../../../models/checkpoint.ts';
 import { configText, formatConfig, parseConfig } from '../../../models/config.ts';
 import { loadModel, loadTokenizer, openModel, saveModel } from '../../../models/node/checkpoint.ts';
 import { score } from '../../../models/score.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { readSafetensors, writeSafetensors } from '../../../models/node/safetensors.ts';
 import type { TensorData } from '../../../models/safetensors/write.ts';
+import { storedTensors } from '../../../models/stored.ts';
 import { Tokenizer, trainBPE } from '../../../models/tokenizer/index.ts';
 import { familyNames } from '../../../models/families.ts';
 import { initTransformer } from '../../../models/init.ts';
@@ -91,6 +99,37 @@ describe.each(familyNames)('%s', family => {
       ]);
     },
   );
+
+  test.each([
+    ['F32', 4],
+    ['BF16', 2],
+    ['F16', 2],
+  ] as const)('of %s it says that its weights wait in %i bytes each', async (dtype, bytes) => {
+    const path = join(directory, `${family}-${dtype}-parked`);
+    const model = initTransformer(own, new Random(6));
+    await saveModel(path, { model, tokenizer }, dtype);
+    const weights = Object.values(parameters(model)).reduce((n, w) => n + w.size, 0);
+    expect((await loadModel(path, { parking: () => new Parking() })).parkedBytes).toBe(bytes * weights);
+    expect((await loadModel(path)).parkedBytes).toBe(0);
+  });
+
+  test('weights are read one tensor at a time where each is written in its turn', async () => {
+    const model = initTransformer(own, new Random(5));
+    const tensors = Object.entries(await modelTensors(model, 'BF16'));
+    const inTurn = modelTensorsInTurn(model, 'BF16');
+    const reads = Object.values(parameters(model)).map(w => vi.spyOn(w, 'data'));
+    expect(Object.keys(inTurn)).toEqual(tensors.map(([name]) => name));
+    const done = () => reads.reduce((n, read) => n + read.mock.calls.length, 0);
+    expect(done()).toBe(0);
+    for (const [name, { data, ...rest }] of tensors) {
+      const before = done();
+      const { data: chunks, ...restInTurn } = inTurn[name];
+      const parts: Float32Array[] = [];
+      for await (const part of (chunks as () => AsyncIterable<Float32Array>)()) parts.push(part);
+      expect([restInTurn, parts], name).toEqual([rest, [data]]);
+      expect(done() - before).toBe(storedTensors(own).find(stored => stored.name === name)!.parts.length);
+    }
+  });
 
   test('names without their first part are read too', async () => {
     const model = initTransformer(own, new Random(4));

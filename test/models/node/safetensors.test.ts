@@ -77,6 +77,21 @@ describe('writing', () => {
     expect(sha256(new Uint8Array((await file.readFloats('large')).buffer))).toBe(sha256(new Uint8Array(large.buffer)));
   });
 
+  test.each(['F32', 'F16', 'BF16', 'F64', 'I32'] as const)(
+    'chunks of numbers become %s as an array does',
+    async dtype => {
+      const values = dtype === 'I32' ? Int32Array.of(1, -2, 3, 4, 5) : Float32Array.of(1, -2, 0.5, 4, 5);
+      const tensor = { dtype, shape: [5] };
+      const chunks = function* () {
+        for (const part of [values.subarray(0, 2), values.subarray(2, 5)]) yield part;
+      };
+      const [whole, inTurn] = [join(directory, 'whole'), join(directory, 'in-turn')];
+      await writeSafetensors(whole, { x: { ...tensor, data: values } });
+      await writeSafetensors(inTurn, { x: { ...tensor, data: chunks } });
+      expect(await sha256File(inTurn)).toBe(await sha256File(whole));
+    },
+  );
+
   test.each([
     [
       'a length that is not the shape',
@@ -90,6 +105,16 @@ describe('writing', () => {
     ],
     ['ints as floats', { dtype: 'F32', shape: [2], data: new Int32Array(2) }, 'x: F32 does not hold Int32Array'],
     ['too few bytes', { dtype: 'F32', shape: [2], data: () => [new Uint8Array(4)] }, 'x: 4 bytes were given for 8'],
+    [
+      'a chunk of ints as floats',
+      { dtype: 'F32', shape: [2], data: () => [new Int32Array(2)] },
+      'x: F32 does not hold Int32Array',
+    ],
+    [
+      'a float too large for F16, in a chunk',
+      { dtype: 'F16', shape: [1], data: () => [Float32Array.of(65520)] },
+      `${path}: tensor "x" holds a value that F16 cannot; write a wider dtype`,
+    ],
     [
       'a float too large for F16',
       { dtype: 'F16', shape: [1], data: Float32Array.of(65520) },
