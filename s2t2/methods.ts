@@ -190,8 +190,7 @@ async function withRows(
   const map = tokenMap(source.tokenizer, target);
   const rowsOf = choose(map);
   const { width } = source.model.config;
-  const average = async (end: Tensor): Promise<Tensor> => {
-    const from = (await end.data()) as Float32Array;
+  const average = (from: Float32Array): Tensor => {
     const to = new Float32Array(map.targetSize * width);
     const put = (id: number, rows: readonly number[]) => {
       for (let c = 0; c < width; c++)
@@ -202,10 +201,12 @@ async function withRows(
     return tensor(to, { shape: [map.targetSize, width], requiresGrad: true });
   };
   const { embedding, head } = source.model;
-  return {
-    model: withEnds(source.model, { embedding: await average(embedding), head: await average(head) }),
-    spent: nothing,
+  const from = (await embedding.data()) as Float32Array;
+  const ends = {
+    embedding: average(from),
+    head: average(head === embedding ? from : ((await head.data()) as Float32Array)),
   };
+  return { model: withEnds(source.model, ends), spent: nothing };
 }
 
 /** The model with its ends rewritten by a stored plan. */
