@@ -76,6 +76,15 @@ export class PackedSequences implements Sequences {
   }
 }
 
+/** Bytes that sequences take packed; those of an array are not counted. */
+export const packedBytes = (sequences: Sequences): number =>
+  sequences instanceof PackedSequences
+    ? sumOfBytes(sequences.packs.flatMap(({ ids, ends, bytes }) => [ids, ends, bytes]))
+    : 0;
+
+const sumOfBytes = (arrays: readonly ArrayBufferView[]): number =>
+  arrays.reduce((n, { byteLength }) => n + byteLength, 0);
+
 const sequenceOf = ({ ids, ends, bytes }: Pack, i: number): Sequence => ({
   ids: ids.subarray(i > 0 ? ends[i - 1] : 0, ends[i]),
   bytes: bytes[i],

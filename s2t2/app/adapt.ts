@@ -20,10 +20,11 @@ import type { TransformerConfig } from '../../models/transformer-config.ts';
 import type { Transformer } from '../../models/weights.ts';
 import { adaptedCard, describeSource } from './card.ts';
 import * as v from 'valibot';
-import { getBackend } from '../../engine/index.ts';
+import { getBackend, memory } from '../../engine/index.ts';
 import { filesOf, isWithin, makeDirectory, realPath, writeFileAtomic } from '../../models/node/files.ts';
 import { runProgress } from '../../models/node/progress.ts';
 import { UserError } from '../../models/errors.ts';
+import { packedBytes } from '../../models/sequences.ts';
 import { sha256 } from '../../models/sha256.ts';
 import { tokenizerToJson, type Tokenizer } from '../../models/tokenizer/index.ts';
 import { floors, selectedBy, type Outcome, type Provenance, type Results, type Row } from '../cell.ts';
@@ -31,7 +32,7 @@ import { claimRun } from './continuing.ts';
 import { runExperiment, type Experiment, type StepRecord } from './experiment.ts';
 import { encodeInTwo } from './encode.ts';
 import { withLock } from './lock.ts';
-import { describeForecast } from './memory.ts';
+import { describeForecast, processNeed, type Host } from './memory.ts';
 import { methods } from '../methods.ts';
 import { reportPlan, type Plan } from '../plan.ts';
 import { loadPlan, savePlan } from './plan-file.ts';
@@ -166,7 +167,8 @@ async function runMethods(
         'plans and peak rates stay (--fresh starts again)',
     );
   const rates = await adaptation.ratesFor?.(first.amount);
-  if (experiment.forecast) log(describeForecast(experiment.forecast));
+  const { forecast, shape } = experiment;
+  if (forecast) log(describeForecast(forecast, processNeed(forecast, shape, hostOf(experiment))));
   const begun = await readdir(work);
   const isNew = (name: string) => !begun.some(file => file.startsWith(`${name}.`));
   const rowsToRun = names.map(name => methods[name]);
@@ -217,6 +219,14 @@ async function runMethods(
   };
   await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(results, null, 2)}\n`);
   return { results, target, plan };
+}
+
+/** What the process holds before a row is run; nothing big is in the backend yet. */
+function hostOf({ source, sequences }: Pick<Prepared, 'source' | 'sequences'>): Host {
+  const { rss, arrayBuffers } = process.memoryUsage();
+  const splits = Object.values(sequences).flatMap(({ source, target }) => [source, target]);
+  const ids = splits.reduce((n, split) => n + packedBytes(split), 0);
+  return { baseline: rss - arrayBuffers - memory().bytes, arrays: (source.parkedBytes ?? 0) + ids };
 }
 
 /** The row whose model is kept where nobody says which, and no row learns a plan. */

@@ -205,10 +205,38 @@ export function fitMemory(
   );
 }
 
-/** One line for people, of the backend's memory; the process has texts and copies of weights beside it. */
-export function describeForecast(found: Forecast): string {
+/** What the process holds beside the backend's memory. */
+export interface Host {
+  /** Bytes of Node with its code and its objects, texts and tokenizers among them: measured. */
+  readonly baseline: number;
+  /** Bytes of arrays: weights that wait outside the backend, and texts as token ids. */
+  readonly arrays: number;
+}
+
+/** Copies of a weight that are there at once: one is read while the one before still waits for the collector. */
+const copies = 2;
+
+/**
+ * Bytes that the process takes: what it holds, the backend's memory, which never shrinks, and the arrays between them.
+ * Weights pass one at a time (hashed, kept in a state, written). Where a plan is learned, three matrices of its size
+ * are outside: the prior coupling, and the plan with its X when the duality gap is computed.
+ */
+export function processNeed(
+  found: Forecast,
+  { config, methods, u, v }: Pick<RunShape, 'config' | 'methods' | 'u' | 'v'>,
+  { baseline, arrays }: Host,
+): number {
+  const sizes = Object.values(parameterShapes(config)).map(shape => shape.reduce((a, b) => a * b));
+  const learnsPlan = methods.some(name => Object.hasOwn(table, name) && table[name].learnsPlan);
+  const passing = 4 * Math.max(copies * Math.max(...sizes), learnsPlan ? 3 * u * v : 0);
+  return baseline + arrays + passing + fullest(found).need.memory;
+}
+
+/** One line for people, of the backend's memory and, where that is known, of the process's. */
+export function describeForecast(found: Forecast, processBytes?: number): string {
   const { stage, need } = fullest(found);
   const again = found.recompute ? '; layers are computed again in the backward pass to fit' : '';
   const [memory, tensors] = [gibibytes(need.memory), gibibytes(need.tensors)];
-  return `memory of the backend: at most ${memory}, ${tensors} of it tensors, while ${stage}${again}`;
+  const whole = processBytes === undefined ? '' : `; of the whole process: about ${gibibytes(processBytes)}`;
+  return `memory of the backend: at most ${memory}, ${tensors} of it tensors, while ${stage}${again}${whole}`;
 }

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Random } from '../../engine/index.ts';
 import { groupByLength, planBatches } from '../../models/batches.ts';
-import { Packer, PackedSequences, scoredTokens, sumOver, type Sequence } from '../../models/sequences.ts';
+import { packedBytes, Packer, PackedSequences, scoredTokens, sumOver, type Sequence } from '../../models/sequences.ts';
 
 const texts = fc.array(fc.tuple(fc.array(fc.nat(65_000), { maxLength: 12 }), fc.nat(2 ** 28)), { maxLength: 40 });
 type Texts = readonly (readonly [readonly number[], number])[];
@@ -51,6 +51,7 @@ test('many are kept in many packs, of eight bytes a sequence beside the ids, lon
   expect(packed.packs.length).toBeGreaterThan(3);
   const size = packed.packs.reduce((n, p) => n + p.ids.byteLength + p.ends.byteLength + p.bytes.byteLength, 0);
   expect(size).toBe(2 * sumOver(packed, s => s.ids.length) + 8 * packed.length);
+  expect(packedBytes(packed)).toBe(size);
   for (const i of [0, 6, 7, 8, 30_007, 30_008, 89_999]) {
     const { ids, bytes } = packed.at(i)!;
     expect([ids[0], ids.at(-1), bytes]).toEqual([1, 2, i]);

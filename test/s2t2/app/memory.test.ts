@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createWasmBackend, getBackend, memory, peakBytes, setBackend } from '../../../engine/index.ts';
 import { adapt } from '../../../s2t2/app/adapt.ts';
-import { describeForecast, fitMemory, forecast, fullest, parkingFor } from '../../../s2t2/app/memory.ts';
+import { describeForecast, fitMemory, forecast, fullest, parkingFor, processNeed } from '../../../s2t2/app/memory.ts';
 import { defaults, type Settings } from '../../../s2t2/settings.ts';
 import type { LanguageModel } from '../../../models/checkpoint.ts';
 import { fromParameters, parameters } from '../../../models/weights.ts';
@@ -125,6 +125,37 @@ describe('the forecast', () => {
     for (const change of [{ layers: 3 }, { vocabSize: 60000 }, { feedForward: 3000 }])
       expect(bytes(change)).toBeGreaterThan(base);
     expect(bytes({}, { batchTokens: 2048 })).toBeGreaterThan(base);
+  });
+});
+
+describe('the process', () => {
+  const found = {
+    recompute: false,
+    stages: [
+      { stage: 'a', need: { tensors: 900, memory: 1000 } },
+      { stage: 'b', need: { tensors: 500, memory: 600 } },
+    ],
+  };
+  const host = { baseline: 7, arrays: 30 };
+  const run = { config: large, methods: ['source', 'fvt'], u: 500, v: 49149 };
+  const embedding = 4 * 49152 * 576;
+
+  test('has the fullest stage, what it holds beside it, and two copies of the largest weight', () => {
+    expect(processNeed(found, run, host)).toBe(1000 + 7 + 30 + 2 * embedding);
+    expect(processNeed(found, run, { ...host, arrays: 31 })).toBe(1000 + 7 + 31 + 2 * embedding);
+  });
+
+  test('has three matrices of the size of a plan where one is learned, if they are larger', () => {
+    const withPlan = { ...run, methods: ['source', 's2t2'] };
+    expect(processNeed(found, withPlan, host)).toBe(1037 + 3 * 4 * 500 * 49149);
+    expect(processNeed(found, { ...withPlan, u: 5 }, host)).toBe(1037 + 2 * embedding);
+    expect(processNeed(found, { ...run, methods: ['unknown'] }, host)).toBe(1037 + 2 * embedding);
+  });
+
+  test('is named where it is known', () => {
+    const backend = 'memory of the backend: at most 1 MiB, 1 MiB of it tensors, while a';
+    expect(describeForecast(found)).toBe(backend);
+    expect(describeForecast(found, 3 * 2 ** 30)).toBe(`${backend}; of the whole process: about 3.0 GiB`);
   });
 });
 
