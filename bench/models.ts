@@ -6,7 +6,8 @@
  *
  * The source model waits outside the backend's memory in 16 bits, as the command line keeps it; the target vocabulary
  * has 512 tokens, a batch 512. Each mode runs in a separate process, so that memory is that of the mode. With a
- * Python that has torch and transformers, the same step runs there in turn, on as many threads.
+ * Python that has torch and transformers, the same step follows there, on as many threads and with as many weights that
+ * learn, but for phase 1, which nobody else has.
  */
 import { fork, spawnSync } from 'node:child_process';
 import { availableParallelism, cpus } from 'node:os';
@@ -26,6 +27,7 @@ import {
 import { AdamW } from '../models/adamw.ts';
 import { makeBatch } from '../models/batches.ts';
 import { generate } from '../models/generate.ts';
+import { loraDefaults } from '../models/lora.ts';
 import { enableRelaxedSimd } from '../models/node/relaxed.ts';
 import { renderTable } from '../models/node/table.ts';
 import { parkedWeight } from '../models/parked.ts';
@@ -93,6 +95,8 @@ interface Measured {
   readonly forecast: number;
   readonly tensors: number;
   readonly process: number;
+  /** Weights that learn. */
+  readonly trainable: number;
   /** Seconds of the first step and the median of the others. */
   readonly first: number;
   readonly step: number;
@@ -163,6 +167,7 @@ function measure(config: TransformerConfig, mode: Mode, steps: number, threads: 
     forecast: (planned ?? fullest(found)).need.memory,
     tensors: peakBytes() - before,
     process: 1024 * process.resourceUsage().maxRSS,
+    trainable: Object.values(parameters).reduce((n, p) => n + p.size, 0),
     first,
     step: later.toSorted((a, b) => a - b)[Math.floor(later.length / 2)],
   };
@@ -218,14 +223,24 @@ function measureApart<M extends Mode | 'generation'>(
   });
 }
 
+/** What PyTorch's process measures of one mode. */
+interface TorchMeasured extends Pick<Measured, 'process' | 'trainable' | 'first' | 'step'> {
+  readonly version: string;
+  /** GFLOP/s that a large product reaches there. */
+  readonly peak: number;
+  /** Tokens a second of generation with a cache; null where that was not asked for. */
+  readonly generation: number | null;
+}
+
 /**
- * A step of all weights in PyTorch, what a large product reaches there, and generation with a cache: seconds, GFLOP/s
- * and tokens a second.
+ * A training step in PyTorch, what a large product reaches there, and generation with a cache. Adapters are written out
+ * (rank, scale and places are ours), so that no library beside transformers is needed; GPT-2 keeps queries, keys and
+ * values in one matrix, which gets three.
  */
 const torchCode = `
-import sys, json, time, torch
+import sys, json, time, resource, torch
 from transformers import LlamaConfig, LlamaForCausalLM, GPT2Config, GPT2LMHeadModel, OlmoConfig, OlmoForCausalLM
-c, target, steps, threads, rows, length, generated = json.loads(sys.argv[1])
+c, mode, lora, target, steps, threads, rows, length, generated = json.loads(sys.argv[1])
 torch.set_num_threads(threads); torch.manual_seed(0)
 def model(vocabulary, tied):
     shared = dict(vocab_size=vocabulary, tie_word_embeddings=tied)
@@ -235,26 +250,61 @@ def model(vocabulary, tied):
     C, M = (LlamaConfig, LlamaForCausalLM) if c['family'] == 'llama' else (OlmoConfig, OlmoForCausalLM)
     return M(C(hidden_size=c['width'], num_hidden_layers=c['layers'], num_attention_heads=c['heads'],
         num_key_value_heads=c['keyValueHeads'], intermediate_size=c['feedForward'], **shared))
+class Adapted(torch.nn.Module):
+    def __init__(self, base, inputs, outputs, parts):
+        super().__init__()
+        self.base = base
+        self.a = torch.nn.ParameterList(torch.randn(lora['rank'], inputs) * inputs ** -0.5 for _ in range(parts))
+        self.b = torch.nn.ParameterList(torch.zeros(outputs // parts, lora['rank']) for _ in range(parts))
+    def forward(self, x):
+        more = [x @ a.T @ b.T for a, b in zip(self.a, self.b)]
+        return self.base(x) + lora['alpha'] / lora['rank'] * (more[0] if len(more) == 1 else torch.cat(more, -1))
 m = model(target, False)
-o = torch.optim.AdamW(m.parameters(), lr=1e-4)
+if mode != 'all':
+    m.requires_grad_(False)
+    m.get_input_embeddings().requires_grad_(True); m.get_output_embeddings().requires_grad_(True)
+if mode == 'lora':
+    places = ('q_proj', 'k_proj', 'v_proj', 'o_proj', 'gate_proj', 'up_proj', 'down_proj', 'c_attn', 'c_proj', 'c_fc')
+    for parent in list(m.modules()):
+        for name, base in list(parent.named_children()):
+            if name not in places: continue
+            sizes = base.weight.shape if c['family'] == 'gpt2' else base.weight.shape[::-1]
+            setattr(parent, name, Adapted(base, *sizes, 3 if name == 'c_attn' else 1))
+learn = [p for p in m.parameters() if p.requires_grad]
+o = torch.optim.AdamW(learn, lr=1e-4)
 x = torch.randint(0, target, (rows, length))
 times = []
 for _ in range(steps + 1):
     t = time.time(); o.zero_grad(); m(input_ids=x, labels=x).loss.backward()
-    torch.nn.utils.clip_grad_norm_(m.parameters(), 1.0); o.step(); times.append(time.time() - t)
+    torch.nn.utils.clip_grad_norm_(learn, 1.0); o.step(); times.append(time.time() - t)
+found = {'version': torch.__version__, 'trainable': sum(p.numel() for p in learn), 'first': times[0],
+    'step': sorted(times[1:])[len(times[1:]) // 2],
+    'process': 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, 'generation': None}
 a = torch.randn(2048, 2048); best = 1e9
 for _ in range(8):
     t = time.time(); a @ a; best = min(best, time.time() - t)
-del m, o
-m = model(c['vocabSize'], c['tied']).eval()
-with torch.no_grad():
-    out = m(input_ids=torch.arange(16)[None], use_cache=True)
-    for i in range(generated + 1):
-        if i == 1: t = time.time()
-        out = m(input_ids=out.logits[:, -1:].argmax(-1), past_key_values=out.past_key_values, use_cache=True)
-print(json.dumps({'version': torch.__version__, 'step': sorted(times[1:])[len(times[1:]) // 2],
-    'peak': 2 * 2048 ** 3 / best / 1e9, 'generation': generated / (time.time() - t)}))
+found['peak'] = 2 * 2048 ** 3 / best / 1e9
+del m, o, learn
+if generated:
+    m = model(c['vocabSize'], c['tied']).eval()
+    with torch.no_grad():
+        out = m(input_ids=torch.arange(16)[None], use_cache=True)
+        for i in range(generated + 1):
+            if i == 1: t = time.time()
+            out = m(input_ids=out.logits[:, -1:].argmax(-1), past_key_values=out.past_key_values, use_cache=True)
+    found['generation'] = generated / (time.time() - t)
+print(json.dumps(found))
 `;
+
+/** The step of a mode in PyTorch; a line of output and nothing where that fails. */
+function measureTorch(python: string, mode: Mode, { model, steps, threads }: Flags): TorchMeasured | undefined {
+  const tokensToMake = mode === 'all' ? generated : 0;
+  const input = [models[model], mode, loraDefaults, targetTokens, steps, threads, ...batchShape, tokensToMake];
+  const run = spawnSync(python, ['-c', torchCode, JSON.stringify(input)], { encoding: 'utf8', maxBuffer: 2 ** 26 });
+  if (run.status === 0) return JSON.parse(run.stdout) as TorchMeasured;
+  process.stdout.write(`MISSING PyTorch ${mode}: ${run.error?.message ?? run.stderr.trim().split('\n').at(-1)}\n`);
+  return undefined;
+}
 
 interface Flags {
   readonly model: string;
@@ -285,14 +335,15 @@ async function main(flags: Flags): Promise<void> {
   const wanted = modes.filter(
     mode => flags.modes.split(',').includes(mode) && !(mode === 'all' && flags.model === 'olmo-1b'),
   );
-  let own: Measured | undefined;
+  const beside: string[] = [];
+  let torchGeneration: number | undefined;
   for (const mode of wanted) {
     process.stderr.write(`${flags.model} ${mode}\n`);
     const m = await measureApart(flags.model, mode, flags.steps, flags.threads);
-    if (mode === 'all') own = m;
     // A backward pass costs two forward passes, one where weights are frozen; recomputing costs one more.
-    const passes = (mode === 'all' ? 3 : 2) + (m.recompute ? 1 : 0);
-    const share = (passes * tokens * forward) / m.step / 1e9 / best;
+    const passes = mode === 'all' ? 3 : 2;
+    const shareOf = (passes: number, step: number, peak: number) =>
+      `${((100 * passes * tokens * forward) / step / 1e9 / peak).toFixed(0)}%`;
     rows.push([
       mode,
       gibibytes(m.forecast),
@@ -302,8 +353,30 @@ async function main(flags: Flags): Promise<void> {
       m.first.toFixed(1),
       m.step.toFixed(2),
       (tokens / m.step).toFixed(0),
-      `${(100 * share).toFixed(0)}%`,
+      shareOf(passes + (m.recompute ? 1 : 0), m.step, best),
     ]);
+    if (flags.python === undefined || mode === 'plan') continue;
+    process.stderr.write(`${flags.model} ${mode}, PyTorch\n`);
+    const torch = measureTorch(flags.python, mode, flags);
+    if (torch === undefined) continue;
+    if (torch.trainable !== m.trainable)
+      throw new Error(`bench: ${mode} trains ${m.trainable} weights here and ${torch.trainable} in PyTorch`);
+    torchGeneration ??= torch.generation ?? undefined;
+    rows.push([
+      `${mode}, PyTorch`,
+      '',
+      '',
+      gibibytes(torch.process),
+      'no',
+      torch.first.toFixed(1),
+      torch.step.toFixed(2),
+      (tokens / torch.step).toFixed(0),
+      shareOf(passes, torch.step, torch.peak),
+    ]);
+    beside.push(
+      `${mode}: ours is ${(torch.step / m.step).toFixed(2)} times as fast as PyTorch ${torch.version}, whose matmul ` +
+        `reaches ${torch.peak.toFixed(0)} GFLOP/s\n`,
+    );
   }
   const header = [
     'trains',
@@ -325,31 +398,14 @@ async function main(flags: Flags): Promise<void> {
       `\n${renderTable(header, rows)}\n`,
     ].join('\n'),
   );
-  if (!own) return;
+  process.stdout.write(beside.join(''));
+  if (!wanted.includes('all')) return;
   const generation = await measureApart(flags.model, 'generation', 0, flags.threads);
-  process.stdout.write(`generation with a cache: ${generation.toFixed(1)} tokens/s\n`);
-  if (flags.python === undefined) return;
-  const input = JSON.stringify([config, targetTokens, flags.steps, flags.threads, ...batchShape, generated]);
-  const run = spawnSync(flags.python, ['-c', torchCode, input], { encoding: 'utf8', maxBuffer: 2 ** 26 });
-  if (run.status !== 0) {
-    process.stdout.write(`MISSING PyTorch: ${run.error?.message ?? run.stderr.trim().split('\n').at(-1)}\n`);
-    return;
-  }
-  const torch = JSON.parse(run.stdout) as {
-    version: string;
-    step: number;
-    peak: number;
-    generation: number;
-  };
-  const rate = (3 * tokens * forward) / 1e9;
-  process.stdout.write(
-    [
-      `PyTorch ${torch.version}: ${(tokens / torch.step).toFixed(0)} tokens/s`,
-      `${((100 * rate) / torch.step / torch.peak).toFixed(0)}% of the ${torch.peak.toFixed(0)} GFLOP/s of its matmul`,
-      `ours is ${(torch.step / own.step).toFixed(2)} times as fast`,
-      `generation ${torch.generation.toFixed(1)} tokens/s, ours ${(generation / torch.generation).toFixed(2)} times\n`,
-    ].join('; '),
-  );
+  const times =
+    torchGeneration === undefined
+      ? ''
+      : `; PyTorch ${torchGeneration.toFixed(1)}, ours ${(generation / torchGeneration).toFixed(2)} times`;
+  process.stdout.write(`generation with a cache: ${generation.toFixed(1)} tokens/s${times}\n`);
 }
 
 await new Command('bench:models')
