@@ -33,11 +33,11 @@ export function sumOver(sequences: Iterable<Sequence>, of: (sequence: Sequence) 
 /** Sequences that follow one another in three arrays. */
 export interface Pack {
   /** Of all sequences. An id takes two bytes unless the vocabulary is huge. */
-  readonly ids: Int32Array<ArrayBuffer> | Uint16Array<ArrayBuffer>;
+  readonly ids: Int32Array | Uint16Array;
   /** Where the ids of each sequence end and those of the next begin. */
-  readonly ends: Uint32Array<ArrayBuffer>;
+  readonly ends: Uint32Array;
   /** Raw bytes of each sequence. */
-  readonly bytes: Uint32Array<ArrayBuffer>;
+  readonly bytes: Uint32Array;
 }
 
 /** Sequences in packs, eight bytes each beside their ids. */
@@ -95,8 +95,9 @@ const packSize = 2 ** 20;
 
 /** Packs sequences as they come. */
 export class Packer {
-  private readonly packs: Pack[] = [];
+  private packs: Pack[] = [];
   private readonly isSmall: boolean;
+  /** Where ids are gathered, pack after pack. */
   private ids: Pack['ids'];
   private used = 0;
   private ends: number[] = [];
@@ -112,7 +113,8 @@ export class Packer {
   add(bos: number, tokens: Int32Array, count: number, eos: number, bytes: number): void {
     if (this.used + count + 2 > this.ids.length) {
       this.close();
-      this.ids = this.block(Math.max(count + 2, Math.min(packSize, 4 * this.ids.length)));
+      const size = Math.max(count + 2, Math.min(packSize, 4 * this.ids.length));
+      if (size > this.ids.length) this.ids = this.block(size);
     }
     const { ids } = this;
     let { used } = this;
@@ -124,18 +126,20 @@ export class Packer {
     this.bytes.push(bytes);
   }
 
-  /** All that was added. */
+  /** All that was added since the last call. */
   finish(): PackedSequences {
     this.close();
-    return new PackedSequences(this.packs);
+    const { packs } = this;
+    this.packs = [];
+    return new PackedSequences(packs);
   }
 
   private close(): void {
     if (this.ends.length > 0)
       this.packs.push({
-        ids: this.ids.slice(0, this.used),
-        ends: Uint32Array.from(this.ends),
-        bytes: Uint32Array.from(this.bytes),
+        ids: packed<Pack['ids']>(this.ids.subarray(0, this.used), this.isSmall ? Uint16Array : Int32Array),
+        ends: packed<Uint32Array>(this.ends, Uint32Array),
+        bytes: packed<Uint32Array>(this.bytes, Uint32Array),
       });
     [this.ends, this.bytes, this.used] = [[], [], 0];
   }
@@ -143,4 +147,21 @@ export class Packer {
   private block(size: number): Pack['ids'] {
     return this.isSmall ? new Uint16Array(size) : new Int32Array(size);
   }
+}
+
+/**
+ * A copy in shared memory, where a host has it. V8 does not count that towards what makes it collect garbage: each 64
+ * MB of ids would have it walk through all texts, in vain and the longer the more there are. Between threads it needs
+ * no transfer.
+ */
+function packed<A extends Pack['ids'] | Uint32Array>(
+  values: A | readonly number[],
+  type: { readonly BYTES_PER_ELEMENT: number; new (memory: ArrayBufferLike): A },
+): A {
+  const bytes = values.length * type.BYTES_PER_ELEMENT;
+  const copy = new type(
+    typeof SharedArrayBuffer === 'undefined' ? new ArrayBuffer(bytes) : new SharedArrayBuffer(bytes),
+  );
+  copy.set(values);
+  return copy;
 }

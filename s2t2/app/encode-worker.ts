@@ -3,7 +3,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import { UserError } from '../../models/errors.ts';
 import { Tokenizer, type TokenizerParts } from '../../models/tokenizer/index.ts';
 import type { Pack } from '../../models/sequences.ts';
-import { encodeAtOnce, type Unknown } from '../corpus/sequences.ts';
+import { Encoder, type Unknown } from '../corpus/sequences.ts';
 
 /** What the thread is told when it starts. */
 export interface Setting {
@@ -11,10 +11,11 @@ export interface Setting {
   readonly context: number;
 }
 
-/** A batch of texts, by its number. */
-interface Batch {
+/** A batch of texts, by its number: one after another, and the length of each. */
+export interface Batch {
   readonly batch: number;
-  readonly texts: readonly string[];
+  readonly joined: string;
+  readonly lengths: Uint32Array;
 }
 
 /** Its sequences, or what is wrong with it. */
@@ -24,17 +25,15 @@ export type Answer = { readonly batch: number } & (
 );
 
 const { parts, context } = workerData as Setting;
-const tokenizer = new Tokenizer(parts);
+const encoder = new Encoder(new Tokenizer(parts), context);
 
-parentPort!.on('message', ({ batch, texts }: Batch) => {
+parentPort!.on('message', ({ batch, joined, lengths }: Batch) => {
   try {
-    const { sequences, unknown } = encodeAtOnce(texts, tokenizer, context);
+    let end = 0;
+    for (const length of lengths) encoder.add(joined.slice(end, (end += length)));
+    const { sequences, unknown } = encoder.finish();
     const { packs } = sequences;
-    const answer: Answer = { batch, packs, unknown };
-    parentPort!.postMessage(
-      answer,
-      packs.flatMap(({ ids, ends, bytes }) => [ids.buffer, ends.buffer, bytes.buffer]),
-    );
+    parentPort!.postMessage({ batch, packs, unknown } satisfies Answer);
   } catch (error) {
     const { message } = error as Error;
     parentPort!.postMessage({ batch, error: { message, isUserError: error instanceof UserError } } satisfies Answer);

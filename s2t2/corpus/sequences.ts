@@ -60,15 +60,8 @@ export interface Encoded {
  *   unknown token, or with bytes that the tokenizer drops: its bits per byte would mean nothing.
  */
 export const toSequences = (texts: readonly string[], tokenizer: Tokenizer, context: number): Sequence[] => [
-  ...encodeAtOnce(texts, tokenizer, context).sequences,
+  ...new Encoder(tokenizer, context).encode(texts).sequences,
 ];
-
-/** As `toSequences`, with what was unknown. */
-export function encodeAtOnce(texts: readonly string[], tokenizer: Tokenizer, context: number): Encoded {
-  const encoder = new Encoder(tokenizer, context);
-  for (const text of texts) encoder.add(text);
-  return encoder.finish();
-}
 
 /**
  * As `toSequences`, with a turn for the host every so often and what was unknown. An aborted signal ends it with its
@@ -89,14 +82,15 @@ export async function encodeTexts(
   return encoder.finish();
 }
 
-class Encoder {
+/** Encodes texts as `toSequences` does, batch after batch in the same memory. */
+export class Encoder {
   private readonly packer: Packer;
   private readonly tokenizer: Tokenizer;
   private readonly context: number;
   private readonly bos: number;
   private readonly eos: number;
   private readonly drops: boolean;
-  private readonly unknowns = { tokens: 0, texts: 0, first: '' };
+  private unknowns = { tokens: 0, texts: 0, first: '' };
   private readonly tokens = new Ids();
 
   constructor(tokenizer: Tokenizer, context: number) {
@@ -108,8 +102,17 @@ class Encoder {
     this.drops = tokenizer.parts.splits.some(split => split.drops !== undefined);
   }
 
+  /** A batch of texts. After an error nothing can be encoded any more. */
+  encode(texts: readonly string[]): Encoded {
+    for (const text of texts) this.add(text);
+    return this.finish();
+  }
+
+  /** All that was added since the last call. */
   finish(): Encoded {
-    return { sequences: this.packer.finish(), unknown: this.unknowns.tokens > 0 ? { ...this.unknowns } : null };
+    const { unknowns } = this;
+    this.unknowns = { tokens: 0, texts: 0, first: '' };
+    return { sequences: this.packer.finish(), unknown: unknowns.tokens > 0 ? unknowns : null };
   }
 
   add(text: string): void {

@@ -70,3 +70,14 @@ test('batches of packed sequences are those of an array of them', () => {
     }),
   );
 });
+
+test('a packer begins anew after each collection, and its packs lie in shared memory', () => {
+  const packer = new Packer(100);
+  const [first, second] = [[3, 4], [5]].map(ids => {
+    packer.add(1, Int32Array.from(ids), ids.length, 2, ids.length);
+    return packer.finish();
+  });
+  expect([[...first], [...second]]).toEqual([plain([[[3, 4], 2]]), plain([[[5], 1]])]);
+  for (const { ids, ends, bytes } of [...first.packs, ...second.packs])
+    for (const { buffer } of [ids, ends, bytes]) expect(buffer).toBeInstanceOf(SharedArrayBuffer);
+});
