@@ -70,16 +70,21 @@ export class AutomatonFinder implements Finder {
   /** The end of the match that begins at `from`, or −1. */
   private endOf(units: Uint16Array, length: number, from: number): number {
     const { columns } = this;
+    let { next, shift } = this;
     let state = first;
     let end = -1;
     for (let at = from; at < length; at++) {
       const begin = at;
       let column = columns[units[at]];
-      if (column === 0) {
-        column = this.columnAt(units, at, length);
-        if (isPair(units, at, length)) at++;
+      let entry = column === 0 ? unknown : next[(state << shift) + column];
+      if (entry === unknown) {
+        if (column === 0) {
+          column = this.columnAt(units, at, length);
+          if (isPair(units, at, length)) at++;
+        }
+        entry = this.entry(state, column);
+        ({ next, shift } = this); // which may be wider now
       }
-      const entry = this.entry(state, column);
       if ((entry & 1) === 1) end = begin;
       state = entry >> 1;
       if (state === dead) return end;

@@ -54,23 +54,22 @@ export function compileSplits(steps: readonly Split[]): Splitter {
 
 function compileStep({ pattern, drops, prefixSpace = false }: Split): Splitter {
   const finder = pattern === undefined ? undefined : compilePattern(pattern);
+  const [keepsMatches, keepsGaps] = [drops !== 'matches', drops !== 'gaps'];
   const units = new Units();
   return (piece, visit) => {
     // The place of what follows is that in the text, which has no such space.
     const shift = prefixSpace && !piece.startsWith(' ') ? 1 : 0;
     const text = shift > 0 ? ` ${piece}` : piece;
-    const put = (from: number, to: number, kind: 'matches' | 'gaps') => {
-      if (to > from && drops !== kind) visit(units, from, to, Math.max(0, from - shift));
-    };
     units.of(text);
     let end = 0;
     for (let from = 0; finder !== undefined && from <= text.length && finder.find(units, from); ) {
-      put(end, finder.start, 'gaps');
-      put(finder.start, finder.end, 'matches');
-      end = finder.end;
-      from = finder.end > finder.start ? end : end + (text.codePointAt(end)! > 0xffff ? 2 : 1);
+      const { start } = finder;
+      if (start > end && keepsGaps) visit(units, end, start, Math.max(0, end - shift));
+      ({ end } = finder);
+      if (end > start && keepsMatches) visit(units, start, end, Math.max(0, start - shift));
+      from = end > start ? end : end + (text.codePointAt(end)! > 0xffff ? 2 : 1);
     }
-    put(end, text.length, 'gaps');
+    if (text.length > end && keepsGaps) visit(units, end, text.length, Math.max(0, end - shift));
   };
 }
 

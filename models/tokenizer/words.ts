@@ -84,22 +84,24 @@ export function larger<A extends { readonly length: number; set(from: A): void }
   return copy;
 }
 
-/** Words that are remembered at a time, at first and at most, as powers of two: a slot each. */
+/** Places of words, at first and at most, as powers of two, and numbers of memory for each place. */
 const [firstBits, mostBits] = [8, 15];
-/** Numbers of a slot: the length of its word and how many ids it has, the ids, the units, two to a number. */
-const slotSize = 32;
+const numbersPerPlace = 8;
+/** Longer words, and those with more ids, are not remembered. */
 const [mostIds, mostUnits] = [7, 48];
-const firstUnits = 1 + mostIds;
 
 /**
- * Words with their ids. Each word has one slot, which it takes from the word that was there before: most words of a
- * text are among the last few thousand that differ. A slot is two lines of the processor's cache, for most words one.
+ * Words with their ids. A word's hash gives its place, which it takes from the word there before: most words of a text
+ * are among the last few thousand that differ. The words themselves lie one after another in the order in which
+ * they came: frequent words come early, and share few lines of the processor's cache.
  */
 export class WordCache {
   private bits = firstBits;
-  private slots = new Int32Array(slotSize << firstBits);
-  /** Words remembered since the table last grew. */
-  private count = 0;
+  /** Where the word of a place begins in `memory`; 0 for none. */
+  private places = new Int32Array(1 << firstBits);
+  /** Of each word its length and how many ids it has, the ids, the units, two to a number. No word begins at 0. */
+  private memory = new Int32Array(numbersPerPlace << firstBits);
+  private used = 1;
   /** The units of the word that was looked up last, and their hash. */
   private readonly key = new Int32Array(mostUnits / 2);
   private length = 0;
@@ -110,7 +112,7 @@ export class WordCache {
     const length = to - from;
     this.length = length;
     if (length > mostUnits) return false;
-    const { slots, key } = this;
+    const { memory, key } = this;
     const units = piece.values;
     let hash = length;
     let n = 0;
@@ -121,15 +123,17 @@ export class WordCache {
       hash ^= hash >>> 15;
     }
     this.hash = hash;
-    const slot = this.slotOf(hash);
-    const head = slots[slot];
+    const start = this.places[this.placeOf(hash)];
+    const head = memory[start];
     if ((head & 0xff) !== length) return false;
-    for (let i = 0; i < n; i++) if (slots[slot + firstUnits + i] !== key[i]) return false;
     const count = head >> 8;
+    const first = start + 1 + count;
+    for (let i = 0; i < n; i++) if (memory[first + i] !== key[i]) return false;
     list.reserve(count);
     const { values } = list;
-    for (let i = 0; i < count; i++) values[list.length + i] = slots[slot + 1 + i];
-    list.length += count;
+    const end = list.length;
+    for (let i = 0; i < count; i++) values[end + i] = memory[start + 1 + i];
+    list.length = end + count;
     return true;
   }
 
@@ -138,21 +142,30 @@ export class WordCache {
     const { key, length } = this;
     const count = list.length - from;
     if (length > mostUnits || count > mostIds) return;
-    if (++this.count > 2 ** (this.bits - 1) && this.bits < mostBits) {
-      // A larger table begins empty: what is met again is remembered again.
-      this.bits = Math.min(this.bits + 2, mostBits);
-      this.slots = new Int32Array(slotSize << this.bits);
-      this.count = 0;
-    }
-    const { slots } = this;
-    const slot = this.slotOf(this.hash);
-    slots[slot] = length | (count << 8);
-    for (let i = 0; i < count; i++) slots[slot + 1 + i] = list.values[from + i];
-    for (let i = 0; 2 * i < length; i++) slots[slot + firstUnits + i] = key[i];
+    const size = 1 + count + Math.ceil(length / 2);
+    if (this.used + size > this.memory.length) this.clear();
+    const { memory } = this;
+    let at = this.used;
+    this.places[this.placeOf(this.hash)] = at;
+    memory[at++] = length | (count << 8);
+    for (let i = 0; i < count; i++) memory[at++] = list.values[from + i];
+    for (let i = 0; 2 * i < length; i++) memory[at++] = key[i];
+    this.used = at;
   }
 
-  /** Where the word of a hash has its slot. */
-  private slotOf(hash: number): number {
-    return (Math.imul(hash, 0x85ebca77) >>> (32 - this.bits)) * slotSize;
+  /** Full memory begins empty, larger as long as it may grow: what is met again is remembered again. */
+  private clear(): void {
+    this.used = 1;
+    if (this.bits === mostBits) {
+      this.places.fill(0);
+      return;
+    }
+    this.bits = Math.min(this.bits + 2, mostBits);
+    this.places = new Int32Array(1 << this.bits);
+    this.memory = new Int32Array(numbersPerPlace << this.bits);
+  }
+
+  private placeOf(hash: number): number {
+    return Math.imul(hash, 0x85ebca77) >>> (32 - this.bits);
   }
 }

@@ -74,3 +74,23 @@ test('the cache gives a word its ids, or none', () => {
     });
   expect(known).toBeGreaterThan(100);
 });
+
+test('beyond what the cache holds it forgets, and is right about what it has', () => {
+  const [units, cache, list] = [new Units(), new WordCache(), new Ids()];
+  const read = (i: number): boolean => {
+    const text = units.of(`w${i}`);
+    list.length = 0;
+    if (cache.addTo(list, text, 0, text.length)) return true;
+    for (const id of [i, i + 1]) list.add(id);
+    cache.remember(list, 0);
+    return false;
+  };
+  for (let i = 0; i < 100_000; i++) read(i);
+  let known = 0;
+  for (let i = 99_999; i >= 99_000; i--) {
+    if (read(i)) known++;
+    expect([...list.values.subarray(0, list.length)]).toEqual([i, i + 1]);
+  }
+  expect(known).toBeGreaterThan(500);
+  expect(read(0)).toBe(false);
+});
