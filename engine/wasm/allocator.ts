@@ -5,7 +5,7 @@
  * on a list: four classes to an octave for small blocks, of which at most a fifth is unused, and multiples of 64 KiB
  * for large ones. Beyond the lists memory is handed out from its end. Before the end moves by a large block, and when
  * it has reached the limit, free neighbours are joined and split again. Where that is not enough, blocks can be moved
- * together (`compact`).
+ * together (`compact`): at the limit, and, if the caller asks for it, before gaps take more than a part of the memory.
  *
  * A block has `slack` bytes more than were requested: kernels read and write whole vectors at ragged ends.
  */
@@ -53,6 +53,10 @@ export function classOf(bytes: number): number {
   return Math.ceil((Math.ceil(least / quarter) * quarter) / alignment) * alignment;
 }
 
+/** Gaps may take this share of the most that was in use; what is smaller than `roomy` is not worth moving blocks. */
+const gaps = 1 / 8;
+const roomy = 2 ** 28;
+
 /** Hands out and takes back blocks of one memory. */
 export class Allocator {
   private readonly start: number;
@@ -64,7 +68,10 @@ export class Allocator {
   private regions: Region[] = [];
   private end: number;
   private liveBytes = 0;
+  private mostLive = 0;
   private mostEnd = 0;
+  /** Whether a request that would spread blocks too far is out of memory, so that the caller moves them together. */
+  thrifty = false;
   /** Whether a block was freed since neighbours were joined. */
   private loose = false;
 
@@ -102,6 +109,7 @@ export class Allocator {
     }
     this.live.set(pointer, size);
     this.liveBytes += size;
+    this.mostLive = Math.max(this.mostLive, this.liveBytes);
     return pointer;
   }
 
@@ -142,10 +150,18 @@ export class Allocator {
   }
 
   private fromEnd(size: number): number | undefined {
-    if (this.end + size > this.limit || !this.grow(this.end + size)) return undefined;
+    if (this.end + size > this.limit || (this.thrifty && this.spreads(size))) return undefined;
+    if (!this.grow(this.end + size)) return undefined;
     this.end += size;
     this.mostEnd = Math.max(this.mostEnd, this.end);
     return this.end - size;
+  }
+
+  /** Whether so many bytes more take memory that was never in use, and gaps are too large a share of it then. */
+  private spreads(size: number): boolean {
+    const taken = this.end + size - this.start;
+    const most = Math.max(this.mostLive, this.liveBytes + size);
+    return this.end + size > this.mostEnd && taken > roomy && taken > (1 + gaps) * most;
   }
 
   /** From the smallest region that is large enough. */

@@ -104,8 +104,8 @@ export class Machine {
   }
 
   /**
-   * The same functions; one that fails frees every block it has allocated. One that runs out of memory is called again
-   * with all blocks moved together, if that can help.
+   * The same functions; one that fails frees every block it has allocated. One that runs out of memory, or would take
+   * much more than its tensors need, is called again with all blocks moved together.
    */
   allOrNothing<F extends object>(functions: F): F {
     const wrap =
@@ -125,10 +125,13 @@ export class Machine {
 
   /** Calls `work`, which leaves nothing behind if it fails; once more with all blocks moved together, if that helps. */
   compacting<R>(work: () => R): R {
+    this.allocator.thrifty = true;
     try {
       return work();
     } catch (error) {
       if (!(error instanceof OutOfMemory) || !this.allocator.fitsCompacted(error.requested)) throw error;
+    } finally {
+      this.allocator.thrifty = false;
     }
     this.compact();
     return work();

@@ -98,4 +98,17 @@ describe('a rehearsal', () => {
     ).toThrow('no');
     expect([memory(), getBackend()]).toEqual([start, backend]);
   });
+
+  test('moves blocks together as the backend does: gaps take an eighth at most', () => {
+    const mebi = 2 ** 20;
+    const { tensors, memory: bytes } = rehearse(1, () => {
+      const blocks = Array.from({ length: 40 }, () => zeros([(10 * mebi) / 4]));
+      const rest = blocks.filter((block, i) => (i % 2 === 0 ? (block.dispose(), false) : true));
+      const larger = Array.from({ length: 10 }, () => zeros([(20 * mebi) / 4]));
+      [...rest, ...larger].forEach(block => block.dispose());
+    });
+    expect(tensors).toBe(400 * mebi);
+    // Blocks of 40 tensors, a class of 64 KiB each above them, and the data before the first.
+    expect(bytes).toBeLessThanOrEqual((9 / 8) * (tensors + 40 * 2 ** 16) + mebi);
+  });
 });

@@ -117,6 +117,47 @@ describe('Allocator', () => {
     );
   });
 
+  test('thrifty, it is out of memory where gaps would take more than an eighth of what was in use', () => {
+    const mebi = 2 ** 20;
+    const steps = fc.array(fc.record({ bytes: fc.integer({ min: 1, max: 64 * mebi }), drop: fc.nat() }), {
+      minLength: 50,
+      maxLength: 200,
+      size: 'max',
+    });
+    fc.assert(
+      fc.property(steps, asked => {
+        const allocator = new Allocator(0, 2 ** 40, () => true);
+        let live: number[] = [];
+        let mostUsed = 0;
+        for (const { bytes, drop } of asked) {
+          allocator.thrifty = true;
+          try {
+            live.push(allocator.allocate(bytes));
+          } catch (error) {
+            expect(error).toBeInstanceOf(OutOfMemory);
+            const moves = new Map(allocator.compact().map(({ from, to }) => [from, to]));
+            live = live.map(start => moves.get(start) ?? start);
+            live.push(allocator.allocate(bytes)); // fits, thrifty or not
+          }
+          mostUsed = Math.max(mostUsed, allocator.used);
+          expect(allocator.most).toBeLessThanOrEqual(Math.max(256 * mebi, (9 / 8) * mostUsed));
+          while (live.length > 12) allocator.free(live.splice(drop % live.length, 1)[0]);
+        }
+      }),
+      { numRuns: 50 },
+    );
+    // Every other block freed, and none of the gaps is large enough.
+    const spread = (thrifty: boolean) => {
+      const allocator = new Allocator(0, 2 ** 40, () => true);
+      const blocks = Array.from({ length: 40 }, () => allocator.allocate(10 * mebi));
+      blocks.forEach((block, i) => i % 2 === 0 && allocator.free(block));
+      allocator.thrifty = thrifty;
+      for (let i = 0; i < 10; i++) allocator.allocate(20 * mebi);
+    };
+    expect(() => spread(false)).not.toThrow();
+    expect(() => spread(true)).toThrow(OutOfMemory);
+  });
+
   test('memory that does not grow is an error', () => {
     const allocator = new Allocator(0, 1 << 20, bytes => bytes <= 4096);
     const block = allocator.allocate(3000);

@@ -99,7 +99,7 @@ describe('sizes that do not fit', () => {
   test.each<[Partial<PretrainOptions>, string]>([
     [{ width: 100_000 }, '--width 1560'],
     [{ layers: 5000 }, '--layers 156'],
-    [{ vocabSize: 1e9 }, '--vocab-size 61035'],
+    [{ vocabSize: 1e9 }, '--vocab-size 122070'],
     [{ batchTokens: 2 ** 24 }, '--batch-tokens 32768'],
     [{ window: 1e8 }, '--window 1024'],
     [{ family: 'gpt2', window: 1e8 }, '--window 24414'],
