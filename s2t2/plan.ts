@@ -39,7 +39,7 @@ export interface Plan {
   readonly specials: Int32Array;
   /**
    * Pairs (target id, source id), flat, of the pieces of tokens that the training text never shows, those of a token
-   * together: its rows are the means of the source's.
+   * together: its row is the mean of theirs.
    */
   readonly unseen: Int32Array;
   /** Hashes of the vocabularies. */

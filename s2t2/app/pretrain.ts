@@ -6,7 +6,7 @@ import { rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { getBackend, Random } from '../../engine/index.ts';
 import { AdamW, type Optimizer } from '../../models/adamw.ts';
-import { planBatches, windows } from '../../models/batches.ts';
+import { planBatches, tokensIn, windows } from '../../models/batches.ts';
 import { loadModel, saveModel } from '../../models/node/checkpoint.ts';
 import { fieldsOf, type LanguageModel } from '../../models/checkpoint.ts';
 import { makeDirectory, readText, writeFileAtomic } from '../../models/node/files.ts';
@@ -220,7 +220,7 @@ export async function pretrain(options: PretrainOptions): Promise<Record<string,
   );
   log(`${count.toLocaleString('en')} parameters, ${batches.length} steps, ${getBackend().describe()}`);
 
-  const bar = progressBar('pretraining', batches.length * options.batchTokens, 'tokens');
+  const bar = progressBar('pretraining', tokensIn(batches), 'tokens');
   const { tokens, text, vocabSize, window, batchTokens, rate, optimizer, endsRate, teacher } = options;
   const identity = {
     config,

@@ -19,7 +19,7 @@ import { makeBatch } from '../../models/batches.ts';
 import { initTransformer } from '../../models/init.ts';
 import { batchLoss } from '../../models/score.ts';
 import { trainStep } from '../../models/train.ts';
-import { parameters } from '../../models/weights.ts';
+import { assemble, parameters } from '../../models/weights.ts';
 
 const config = {
   vocabSize: 300,
@@ -110,5 +110,35 @@ describe('a rehearsal', () => {
     expect(tensors).toBe(400 * mebi);
     // Blocks of 40 tensors, a class of 64 KiB each above them, and the data before the first.
     expect(bytes).toBeLessThanOrEqual((9 / 8) * (tensors + 40 * 2 ** 16) + mebi);
+  });
+
+  test('of batches of changing shape takes no more as steps go on: an eighth above the tensors at most', () => {
+    const large = {
+      ...config,
+      context: 512,
+      family: 'llama',
+      tied: true,
+      vocabSize: 20_000,
+      width: 512,
+      feedForward: 1024,
+    } as const;
+    const { tensors, memory: bytes } = rehearse(2, () =>
+      scope(() => {
+        const random = new Random(1);
+        const model = { config: large, ...assemble(large, (_, shape) => zeros(shape, { requiresGrad: true })) };
+        const weights = parameters(model);
+        const optimizer = new AdamW(weights);
+        for (let i = 0; i < 60; i++) {
+          const length = 65 + random.integer(193);
+          const rows = Array.from({ length: Math.floor(512 / length) }, () => new Int32Array(length));
+          const batch = makeBatch(rows.map(ids => ({ ids, bytes: 0 })));
+          trainStep(() => batchLoss(model, batch, model), Object.values(weights), optimizer, 1e-3).dispose();
+        }
+        optimizer.dispose();
+      }),
+    );
+    // Beside tensors there is the largest operand of a product, packed, and what classes of blocks round up by.
+    const packed = 4 * large.vocabSize * large.width;
+    expect(bytes).toBeLessThanOrEqual((9 / 8) * (tensors + packed));
   });
 });

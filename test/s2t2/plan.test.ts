@@ -232,6 +232,26 @@ describe('a damaged plan is rejected:', () => {
     expect(await refusal(loadPlan(path))).toContain(`${path}: is damaged: ${message}`);
   });
 
+  test('another piece of a token that is never shown', async () => {
+    await savePlan(path, { ...small, unseen: Int32Array.of(3, 0) });
+    const file = await readSafetensors(path);
+    const kept = new Map<string, TensorData>();
+    for (const [name, { dtype, shape }] of file.tensors)
+      kept.set(name, { dtype, shape, data: name === 'unseen' ? Int32Array.of(3, 1) : await file.read(name) });
+    await writeSafetensors(path, kept, Object.fromEntries(file.metadata));
+    expect(await refusal(loadPlan(path))).toContain('its checksum does not match its contents');
+  });
+
+  test('a file of before knows no tokens that are never shown, and is whole', async () => {
+    await savePlan(path, small);
+    const file = await readSafetensors(path);
+    const kept = new Map<string, TensorData>();
+    for (const [name, { dtype, shape }] of file.tensors)
+      if (name !== 'unseen') kept.set(name, { dtype, shape, data: await file.read(name) });
+    await writeSafetensors(path, kept, Object.fromEntries(file.metadata));
+    expect(await loadPlan(path)).toEqual(small);
+  });
+
   /** The file of `small` with tensors and metadata put in the place of its own. */
   async function rewritten(
     tensors: Record<string, TensorData>,

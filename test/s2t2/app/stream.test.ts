@@ -37,12 +37,16 @@ const at = (...names: string[]) => join(directory, ...names);
 const sourceTokenizer = trainBPE(['to be or not to be that is the question'], { vocabSize: 44, alphabet: 'seen' });
 const targetTokenizer = trainBPE(['MKVLAAGIVGLCAKVLAAGMKKLA'], { vocabSize: 24, alphabet: 'seen' });
 
-/** A sparse plan with mass in every row. */
+/** A sparse plan with mass in every row, half of it uniform, and two tokens that are never shown. */
 function examplePlan(source = sourceTokenizer): Plan {
-  const map = tokenMap(source, targetTokenizer);
+  const hidden = targetTokenizer.ordinaryIds().subarray(3, 5);
+  const map = tokenMap(source, targetTokenizer, id => !hidden.includes(id));
   const [u, v] = [map.targetIds.length, map.sourceIds.length];
   const random = new Random(7);
-  const [mu, nu] = [new Float32Array(u).fill(1 / u), new Float32Array(v).fill(1 / v)];
+  const mu = new Float32Array(u).fill(1 / u);
+  const heavy = Float32Array.from({ length: v }, (_, j) => (j % 2 === 0 ? 3 : 1));
+  const total = heavy.reduce((sum, x) => sum + x);
+  const nu = heavy.map(x => x / total);
   const dense = roundToMarginals(
     Array.from({ length: u * v }, () => Math.max(0, random.normal())),
     mu,
