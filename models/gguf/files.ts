@@ -1,14 +1,16 @@
 /**
  * A GGUF file as the files of a Hugging Face model directory. Quantised tensors are handed out as float32, others in
  * the dtype they are stored in. A tensor is read on demand, block by block; one whose rows lie in another order
- * (architectures.ts) is in memory whole.
+ * (layout.ts) is in memory whole.
  */
 import type { ModelFiles } from '../checkpoint.ts';
 import { DTYPE_BYTES, type TensorEntry } from '../safetensors/header.ts';
 import { tensorSource, type TensorSource } from '../safetensors/source.ts';
-import { describeModel, ropeFactorsName, type PlacedTensor } from './architectures.ts';
+import { describeModel, type PlacedTensor } from './describe.ts';
 import { MAX_GGUF_HEADER_BYTES, parseGguf, type GgufTensor } from './header.ts';
+import { reorderRows, transposeBytes } from './layout.ts';
 import { Metadata } from './metadata.ts';
+import { ropeFactorsName } from './rope.ts';
 import { ggufGeneration, ggufTokenizer, ggufTokenizerConfig } from './tokenizer.ts';
 import { decodeBlocks } from './types.ts';
 
@@ -82,14 +84,8 @@ async function* blocksOf({ tensor, layout }: PlacedTensor, range: ByteRange): As
     return;
   }
   const stored = await range(begin, end);
-  if (layout.kind === 'transposed') return yield transposed(tensor, decoded(tensor, stored));
-  const rowBytes = stored.length / shape[0];
-  const rows = new Uint8Array(stored.length);
-  for (let i = 0; i < shape[0]; i++) {
-    const from = layout.stored(i) * rowBytes;
-    rows.set(stored.subarray(from, from + rowBytes), i * rowBytes);
-  }
-  yield decoded(tensor, rows);
+  if (layout.kind === 'rows') yield decoded(tensor, reorderRows(stored, shape[0], layout.stored, 'read'));
+  else yield transposeBytes(decoded(tensor, stored), shape, DTYPE_BYTES[dtypeOf(tensor)]);
 }
 
 /** Quantised blocks as float32; floats stay as they are. */
@@ -104,13 +100,4 @@ async function readFloats(tensor: GgufTensor, range: ByteRange): Promise<Float32
   const out = new Float32Array(sizeOf(tensor));
   decodeBlocks(tensor.type, await range(tensor.begin, tensor.end), out);
   return out;
-}
-
-/** A matrix (rows, columns) as (columns, rows). */
-function transposed(tensor: GgufTensor, bytes: Bytes): Bytes {
-  const [rows, columns] = tensor.shape;
-  const numbers = DTYPE_BYTES[dtypeOf(tensor)] === 2 ? Uint16Array : Uint32Array; // bits are moved, not read
-  const [from, to] = [new numbers(bytes.buffer), new numbers(new ArrayBuffer(bytes.length))];
-  for (let i = 0; i < rows; i++) for (let j = 0; j < columns; j++) to[j * rows + i] = from[i * columns + j];
-  return new Uint8Array(to.buffer);
 }

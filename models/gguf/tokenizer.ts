@@ -6,73 +6,15 @@
  *                            "llama": SentencePiece's BPE, whose tokens have scores in place of merges
  *     tokenizer.ggml.tokens, token_type, merges, scores, and an id for each role
  *
- * A name stands for what the `tokenizer.json` of its models holds, not for llama.cpp's approximation of it: Unicode
- * normalisation, which llama.cpp leaves out, is in the table below.
+ * Names are in pre-tokenizers.ts.
  */
 import { show } from '../errors.ts';
-import { gpt2Pattern, type SpecialTokens } from '../tokenizer/index.ts';
+import type { SpecialTokens } from '../tokenizer/index.ts';
 import type { Metadata } from './metadata.ts';
+import { gpt2, preTokenizers } from './pre-tokenizers.ts';
 
-/** `tokenizer.ggml.token_type`; 2 is the unknown token's. */
-const [NORMAL, CONTROL, USER_DEFINED, UNUSED, BYTE] = [1, 3, 4, 5, 6];
-
-interface PreTokenizer {
-  /** Expressions that cut a text into words, one after another. */
-  readonly patterns: readonly string[];
-  /** Text is brought into Unicode's normal form C first. */
-  readonly nfc?: boolean;
-  /** A word that is a token is that token. */
-  readonly ignoreMerges?: boolean;
-  /** Whether a begin token stands before every text, where the file does not say. */
-  readonly addBos?: boolean;
-}
-
-const gpt2 = gpt2Pattern.source;
-const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
-const space = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
-const rest = String.raw`\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|${space}`;
-const llama3 = String.raw`${contractions}|[^\r\n\p{L}\p{N}]?${rest}`;
-const qwen2 = llama3.replace('{1,3}', '');
-const upper = String.raw`[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]`;
-const lower = String.raw`[\p{Ll}\p{Lm}\p{Lo}\p{M}]`;
-const tekken = [
-  String.raw`[^\r\n\p{L}\p{N}]?${upper}*${lower}+`,
-  String.raw`[^\r\n\p{L}\p{N}]?${upper}+${lower}*`,
-  String.raw`\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*`,
-  space,
-].join('|');
-const han = '[一-龥ࠀ-一가-퟿]+';
-const deepseekV3 = [
-  String.raw`[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_${'`'}{|}~][A-Za-z]+`,
-  String.raw`[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+`,
-  String.raw` ?[\p{P}\p{S}]+[\r\n]*`,
-  space,
-].join('|');
-
-/** By `tokenizer.ggml.pre`, the name that llama.cpp's converter gives to a model's way of cutting words. */
-const preTokenizers: Readonly<Record<string, PreTokenizer>> = {
-  'gpt-2': { patterns: [gpt2] },
-  'phi-2': { patterns: [gpt2] },
-  // GPT-NeoX's vocabulary.
-  olmo: { patterns: [gpt2], nfc: true },
-  mpt: { patterns: [gpt2], nfc: true },
-  smollm: { patterns: [String.raw`\p{N}`, gpt2] },
-  starcoder: { patterns: [String.raw`\p{N}`, gpt2] },
-  refact: { patterns: [String.raw`\p{N}`, gpt2] },
-  'llama-bpe': { patterns: [llama3], ignoreMerges: true, addBos: true },
-  llama3: { patterns: [llama3], ignoreMerges: true, addBos: true },
-  'llama-v3': { patterns: [llama3], ignoreMerges: true, addBos: true },
-  // The words of GPT-4: OLMo-2's, among others.
-  dbrx: { patterns: [llama3] },
-  'smaug-bpe': { patterns: [llama3] },
-  qwen2: { patterns: [qwen2], nfc: true },
-  'deepseek-r1-qwen': { patterns: [qwen2], nfc: true },
-  tekken: { patterns: [tekken], ignoreMerges: true, addBos: true },
-  'deepseek-coder': {
-    patterns: [String.raw`[\r\n]`, String.raw`\s?\p{L}+`, String.raw`\s?\p{P}+`, han, String.raw`\p{N}`],
-  },
-  'deepseek-v3': { patterns: [String.raw`\p{N}{1,3}`, '[一-龥぀-ゟ゠-ヿ]+', deepseekV3] },
-};
+/** `tokenizer.ggml.token_type`. */
+export const [NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE] = [1, 2, 3, 4, 5, 6];
 
 /** The content of `tokenizer.json`. A kind of tokenizer that is not read is an error that names it. */
 export function ggufTokenizer(metadata: Metadata): Record<string, unknown> {

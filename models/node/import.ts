@@ -2,12 +2,9 @@
 import { join } from 'node:path';
 import { readHeaders } from '../checkpoint.ts';
 import { configText, dtypeNames, type Fields, type FloatDType } from '../config.ts';
-import { UserError } from '../errors.ts';
-import { areFinite, FLOAT_CODECS } from '../safetensors/codec.ts';
-import { DTYPE_BYTES, quote } from '../safetensors/header.ts';
-import type { TensorSource } from '../safetensors/source.ts';
+import { converted } from '../safetensors/convert.ts';
+import { DTYPE_BYTES } from '../safetensors/header.ts';
 import type { TensorData } from '../safetensors/write.ts';
-import { storedEnds } from '../stored.ts';
 import { carriedAlong } from './carried.ts';
 import { openModel } from './checkpoint.ts';
 import { writeDirectoryAtomic, writeFileAtomic } from './files.ts';
@@ -42,7 +39,7 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
     const { shape } = source.tensors.get(from)!;
     total += shape.reduce((product, dimension) => product * dimension, DTYPE_BYTES[dtype]);
     const data = async function* () {
-      for await (const block of converted(source, from, dtype, endNames.has(name))) {
+      for await (const block of converted(source, from, name, dtype)) {
         signal?.throwIfAborted();
         yield block;
         onProgress?.((done += block.length), total);
@@ -68,34 +65,3 @@ export async function importModel(path: string, { out, dtype: asked, signal, onP
 const withDType = (config: string, dtype: FloatDType): string => {
   return configText({ ...(JSON.parse(config) as Fields), torch_dtype: dtypeNames[dtype] });
 };
-
-const endNames: ReadonlySet<string> = new Set(storedEnds.flatMap(({ embedding, head }) => [embedding, head]));
-
-/**
- * A tensor's bytes in another dtype. Values that are not finite are an error, for with them a model computes nothing;
- * what keeps its dtype is looked at only where it is an `end`, since all of it would take a seventh of the time.
- */
-async function* converted(
-  source: TensorSource,
-  name: string,
-  dtype: FloatDType,
-  end: boolean,
-): AsyncGenerator<Uint8Array> {
-  const { dtype: own } = source.tensors.get(name)!;
-  const refuse = (what: string): never => {
-    throw new UserError(`${source.path}: tensor ${quote(name)} holds a value ${what}`);
-  };
-  for await (const block of source.blocks(name)) {
-    if ((end || own !== dtype) && !areFinite(own, block))
-      refuse('that is NaN or infinite; download or convert the model again');
-    if (own === dtype) {
-      yield block;
-      continue;
-    }
-    const floats = new Float32Array(block.length / DTYPE_BYTES[own]);
-    FLOAT_CODECS[own]!.decode(block.buffer, floats);
-    const encoded = FLOAT_CODECS[dtype]!.encode(floats);
-    if (encoded === undefined) return refuse(`beyond ${dtype}; give --dtype float32`);
-    yield new Uint8Array(encoded.buffer, encoded.byteOffset, encoded.byteLength);
-  }
-}

@@ -54,7 +54,7 @@ export function tokenizerToJson(tokenizer: Tokenizer): string {
 }
 
 /** How the vocabulary writes each token, in the order of ids. */
-function tokenNames({ parts: { tokens, added, characters } }: Tokenizer): Map<number, string> {
+export function tokenNames({ parts: { tokens, added, characters } }: Tokenizer): Map<number, string> {
   const names = new Map<number, string>();
   tokens.forEach((bytes, id) => {
     if (bytes) names.set(id, characters ? decodeUtf8(bytes).replaceAll(' ', '▁') : writeBytes(bytes));

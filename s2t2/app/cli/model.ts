@@ -1,8 +1,9 @@
-/** `import`, `evaluate` and `generate`: a model as it is. */
+/** `import`, `export`, `evaluate` and `generate`: a model as it is. */
 import type { Command } from 'commander';
 import { Random } from '../../../engine/index.ts';
-import { dtypeNames } from '../../../models/config.ts';
+import { dtypeNames, type FloatDType } from '../../../models/config.ts';
 import { continuationText, encodePrompt, generate, rowsOfTokens } from '../../../models/generate.ts';
+import { exportModel } from '../../../models/node/export.ts';
 import { prepareToWrite, writeFileAtomic } from '../../../models/node/files.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { progressBar, type ProgressBar } from '../../../models/node/progress.ts';
@@ -28,7 +29,36 @@ interface EvaluateFlags extends CorpusFlags {
   readonly perText?: string;
 }
 
-/** Adds `import`, `evaluate` and `generate`. */
+interface ConvertFlags {
+  readonly out: string;
+  readonly dtype?: keyof typeof dtypes;
+}
+
+/** Runs what writes bytes of weights, with a bar in megabytes. */
+async function withBar<T>(
+  title: string,
+  write: (onProgress: (done: number, total: number) => void) => Promise<T>,
+): Promise<T> {
+  let bar: ProgressBar | undefined;
+  return withSignals(() =>
+    write((done, total) => {
+      bar ??= progressBar(title, total / 1e6, 'MB');
+      bar.update(done / 1e6);
+    }),
+  ).finally(() => bar?.stop());
+}
+
+/** Says which tensors were not written. */
+function tellUnused(unused: readonly string[]): void {
+  if (unused.length === 0) return;
+  const more = unused.length > 5 ? ` and ${unused.length - 5} more` : '';
+  log(`left out, since the model does not compute with them: ${unused.slice(0, 5).join(', ')}${more}`);
+}
+
+const describeWritten = ({ bytes, dtype }: { readonly bytes: number; readonly dtype: FloatDType }, out: string) =>
+  `${(bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[dtype]}, written to ${out}`;
+
+/** Adds `import`, `export`, `evaluate` and `generate`. */
 export function addModelCommands(program: Command): void {
   program
     .command('import')
@@ -39,25 +69,32 @@ export function addModelCommands(program: Command): void {
     )
     .addOption(requiredOption('--out <dir>', 'model directory to write'))
     .addOption(dtypeOption("dtype of the weights; default: the source's, or float16 if that is quantised"))
-    .action(async (file: string, { out, dtype }: { out: string; dtype?: keyof typeof dtypes }) => {
+    .action(async (file: string, { out, dtype }: ConvertFlags) => {
       await checkOutput(['--out', out], { 'the model to import': file });
-      let bar: ProgressBar | undefined;
-      const onProgress = (done: number, total: number) => {
-        bar ??= progressBar('importing', total / 1e6, 'MB');
-        bar.update(done / 1e6);
-      };
-      const { skipped, unused, ...written } = await withSignals(() =>
+      const { skipped, unused, ...written } = await withBar('importing', onProgress =>
         importModel(file, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
-      ).finally(() => bar?.stop());
-      if (skipped.length > 0) log(`not carried over: ${skipped.join(', ')}`);
-      if (unused.length > 0) {
-        const more = unused.length > 5 ? ` and ${unused.length - 5} more` : '';
-        log(`left out, since the model does not compute with them: ${unused.slice(0, 5).join(', ')}${more}`);
-      }
-      print(
-        { ...written, out },
-        `${(written.bytes / 1e6).toFixed(0)} MB of weights in ${dtypeNames[written.dtype]}, written to ${out}`,
       );
+      if (skipped.length > 0) log(`not carried over: ${skipped.join(', ')}`);
+      tellUnused(unused);
+      print({ ...written, out }, describeWritten(written, out));
+    });
+
+  program
+    .command('export')
+    .description('write a model as a GGUF file, for llama.cpp and what is made of it')
+    .argument('<model>', 'Hugging Face model directory, or a GGUF file to convert to another --dtype')
+    .addOption(requiredOption('--out <file>', 'GGUF file to write'))
+    .addOption(dtypeOption("dtype of the matrices; default: the source's, or float16 if that is quantised"))
+    .action(async (model: string, { out, dtype }: ConvertFlags) => {
+      await checkOutput(['--out', out], { 'the model to export': model });
+      await prepareToWrite(out);
+      const { unused, ...written } = await withBar('exporting', onProgress =>
+        exportModel(model, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
+      );
+      tellUnused(unused);
+      if (written.unknownBytes > 0)
+        log(`${written.unknownBytes} bytes have no token in this vocabulary; llama.cpp leaves them out of a text`);
+      print({ ...written, out }, describeWritten(written, out));
     });
 
   const evaluate = program

@@ -1,7 +1,7 @@
 /** What the metadata of a GGUF file may say: changed in one place, the model is the other one or is rejected. */
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import { describeModel } from '../../../models/gguf/architectures.ts';
+import { describeModel } from '../../../models/gguf/describe.ts';
 import { parseGguf, type GgufHeader, type MetadataValue } from '../../../models/gguf/header.ts';
 
 const read = (name: string): GgufHeader => {
