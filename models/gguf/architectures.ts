@@ -225,7 +225,7 @@ function rotaryConfig(keys: Keys): Fields {
     num_hidden_layers: keys.number('block_count'),
     num_attention_heads: heads,
     num_key_value_heads: keys.keyValueHeads,
-    ...(D !== width / heads && { head_dim: D }),
+    head_dim: D, // Qwen 3's is 128 where it is missing
     max_position_embeddings: keys.number('context_length'),
     rope_theta: keys.optionalSingle('rope.freq_base') ?? 10000,
     ...ropeConfig(keys),
@@ -238,10 +238,8 @@ function rotaryConfig(keys: Keys): Fields {
 const rotaryKeys = (c: TransformerConfig): WrittenMetadata => ({
   ...sizeKeys(c),
   'attention.head_count_kv': u32(c.keyValueHeads),
-  ...(c.headWidth !== undefined && {
-    'attention.key_length': u32(c.headWidth),
-    'attention.value_length': u32(c.headWidth),
-  }),
+  'attention.key_length': u32(headWidth(c)),
+  'attention.value_length': u32(headWidth(c)),
   'rope.dimension_count': u32(headWidth(c)),
   'rope.freq_base': f32(c.rotaryBase),
   ...ropeKeys(c),
