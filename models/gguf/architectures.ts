@@ -192,7 +192,7 @@ export const architectures: Readonly<Record<string, Architecture>> = {
       num_hidden_layers: keys.number('block_count'),
       num_attention_heads: keys.heads,
       max_position_embeddings: keys.number('context_length'),
-      rotary_pct: keys.number('rope.dimension_count') / (keys.number('embedding_length') / keys.heads),
+      rotary_pct: shareOf(keys.number('rope.dimension_count'), keys.number('embedding_length') / keys.heads),
       rotary_emb_base: keys.optionalSingle('rope.freq_base') ?? 10000,
       ...ropeConfig(keys),
       use_parallel_residual: keys.flag('use_parallel_residual', true),
@@ -211,6 +211,12 @@ export const architectures: Readonly<Record<string, Architecture>> = {
     }),
   },
 };
+
+/** The share of a head's width D that is R, also when its product with D is rounded down (`rotaryWidth`). */
+function shareOf(R: number, D: number): number {
+  const share = R / D;
+  return Math.floor(D * share) < R ? share * (1 + 2 ** -52) : share;
+}
 
 /** Fields that all rotary families with SwiGLU share. */
 function rotaryConfig(keys: Keys): Fields {

@@ -71,3 +71,17 @@ test('a model without an output has tied ends', () => {
   expect(configOf(llama).tie_word_embeddings).toBe(!llama.tensors.has('output.weight'));
   expect(configOf(changed({}, ['output.weight'])).tie_word_embeddings).toBe(true);
 });
+
+test('as much of a head turns as the file says, whatever share of its width that is', () => {
+  const { metadata, tensors } = read('gpt_neox');
+  for (let D = 2; D <= 256; D += 2)
+    for (let R = 2; R <= D; R += 2) {
+      const changes: [string, number][] = [
+        ['gptneox.embedding_length', D],
+        ['gptneox.attention.head_count', 1],
+        ['gptneox.rope.dimension_count', R],
+      ];
+      const { config } = describeModel({ metadata: new Map([...metadata, ...changes]), tensors }, 'a.gguf');
+      expect(Math.floor(D * (config.rotary_pct as number))).toBe(R);
+    }
+});

@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { noGrad, Random, scope, tensor } from '../../../engine/index.ts';
 import { generate } from '../../../models/generate.ts';
-import { decodeBlocks, ggmlTypeNames, parseGguf } from '../../../models/gguf/index.ts';
+import { decodeBlocks, ggmlTypeNames, parseGguf, type GgufTensor } from '../../../models/gguf/index.ts';
 import { modelTensors } from '../../../models/checkpoint.ts';
 import { loadModel } from '../../../models/node/checkpoint.ts';
+import { exportModel } from '../../../models/node/export.ts';
 import { importModel } from '../../../models/node/import.ts';
 import { readSafetensors } from '../../../models/node/safetensors.ts';
 import { forward } from '../../../models/transformer.ts';
@@ -58,6 +59,9 @@ const names = readdirSync(join(oracles, 'gguf'))
   .filter(name => name.endsWith('.gguf') && !/^(types|quantised)\./.test(name))
   .map(name => name.replace('.gguf', ''));
 
+/** Metadata that changes nothing in what is computed or encoded. */
+const free = new Set(['general.name', 'tokenizer.ggml.pre', 'tokenizer.ggml.scores']);
+
 describe.each(names)('%s', name => {
   test('has the configuration, the weights and the tokenizer of the directory it was made from', async () => {
     const there = await loadModel(join(oracles, 'huggingface', name));
@@ -80,6 +84,62 @@ describe.each(names)('%s', name => {
     expect((await loadModel(out)).model.config).toEqual(model.config);
     for (const [weight, { data }] of Object.entries(await modelTensors(model, 'F32')))
       expectSame(await source.readFloats(weight), data as Float32Array, weight);
+  });
+});
+
+const decoded = (bytes: Uint8Array, { type, shape, begin, end }: GgufTensor): Float32Array => {
+  const values = new Float32Array(shape.reduce((product, dimension) => product * dimension, 1));
+  decodeBlocks(type, bytes.subarray(begin, end), values);
+  return values;
+};
+
+describe.each(names)('%s, exported', name => {
+  const file = join(directory, `${name}.gguf`);
+
+  test('is what the gguf package writes: metadata, tensors and tokenizer', async () => {
+    await exportModel(join(oracles, 'huggingface', name), { out: file });
+    const [own, there] = await Promise.all(
+      [file, join(oracles, 'gguf', `${name}.gguf`)].map(async path => {
+        const bytes = new Uint8Array(await readFile(path));
+        return { bytes, ...parseGguf(bytes, bytes.length, path)! };
+      }),
+    );
+    for (const [key, value] of there.metadata) {
+      const written = own.metadata.get(key);
+      // A list of tokens ends there with the last token, and here with the last row.
+      const same =
+        typeof value === 'object' ? Array.from(written as ArrayLike<unknown>).slice(0, value.length) : written;
+      if (!free.has(key))
+        expect([key, same]).toEqual([key, typeof value === 'object' ? Array.from<unknown>(value) : value]);
+    }
+    // llama.cpp asks for a head of these two.
+    const more = /^(olmo2|gpt_neox)/.test(name) && !there.tensors.has('output.weight') ? ['output.weight'] : [];
+    expect([...own.tensors.keys()].sort()).toEqual([...there.tensors.keys(), ...more].sort());
+    for (const [tensorName, tensorThere] of there.tensors) {
+      const written = own.tensors.get(tensorName)!;
+      // Vectors are float32 here, as llama.cpp's converter has them.
+      const type =
+        tensorThere.shape.length === 1 || tensorName === 'position_embd.weight' ? 'F32' : tensorThere.type.name;
+      expect([tensorName, written.type.name, written.shape]).toEqual([tensorName, type, tensorThere.shape]);
+      const [values, expected] = [decoded(own.bytes, written), decoded(there.bytes, tensorThere)];
+      if (tensorName !== 'rope_freqs.weight') expectSame(values, expected, tensorName);
+      // Computed there in float32.
+      else values.forEach((x, k) => expect(Math.abs(x - expected[k])).toBeLessThan(2 ** -21 * x));
+    }
+    const [model, expected] = [await loadModel(file), await loadModel(join(oracles, 'huggingface', name))];
+    expect(model.tokenizer.hash).toBe(expected.tokenizer.hash);
+  });
+
+  test.skipIf(oraclePython === undefined)('transformers reads it and computes the same', async () => {
+    const out = join(directory, `${name}.safetensors`);
+    execFileSync(oraclePython!, [join(oracles, 'gguf/compare.py'), file, out, 'the cat'], { stdio: 'ignore' });
+    const oracle = await readSafetensors(out);
+    const { model } = await loadModel(join(oracles, 'huggingface', name));
+    const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
+    const own = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+    const there = await oracle.readFloats('logits');
+    const largest = there.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+    there.forEach((x, i) => expect(Math.abs(x - own[i]) / largest).toBeLessThan(256 * 2 ** -24));
   });
 });
 
@@ -121,6 +181,14 @@ describe('a quantised LLaMA model', async () => {
       });
     }
     expect((await loadModel(out)).tokenizer.hash).toBe(tokenizer.hash);
+  });
+
+  test('exported it has the tokenizer of SentencePiece still, whose scores are ranks now', async () => {
+    const out = join(directory, 'quantised.gguf');
+    expect(await exportModel(file, { out })).toMatchObject({ dtype: 'F16', unknownBytes: 0, unused: [] });
+    const again = await loadModel(out);
+    expect([again.tokenizer.hash, again.tokenizer.specialTokens]).toEqual([tokenizer.hash, tokenizer.specialTokens]);
+    expect(again.model.config).toEqual(model.config);
   });
 });
 
