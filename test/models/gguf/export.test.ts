@@ -1,23 +1,27 @@
 /**
- * GGUF files that are written here: read again, the model is the same, and what GGUF cannot say is rejected. What
- * llama.cpp makes of them is in `bench/README.md`.
+ * GGUF files that are written here: read again, the model is the same, and what GGUF cannot say is rejected.
  */
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Random } from '../../../engine/index.ts';
+import { Random, tensor } from '../../../engine/index.ts';
 import { readModel, type LanguageModel } from '../../../models/checkpoint.ts';
 import { float16ToFloat32, bfloat16ToFloat32, float32ToBfloat16, float32ToFloat16 } from '../../../models/float16.ts';
 import { familyNames, type FamilyName } from '../../../models/families.ts';
 import { exportedModel, parseGguf } from '../../../models/gguf/index.ts';
 import { f32, u32, type WrittenMetadata } from '../../../models/gguf/values.ts';
 import { encodeHeader } from '../../../models/gguf/write.ts';
+import { saveModel } from '../../../models/node/checkpoint.ts';
+import { exportModel } from '../../../models/node/export.ts';
 import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { rotaryWidth, type TransformerConfig } from '../../../models/transformer-config.ts';
 import { parameters } from '../../../models/weights.ts';
 import { configsOf } from '../../arbitraries/models.ts';
-import { refusal } from '../temporary.ts';
+import { refusal, temporaryDirectory } from '../temporary.ts';
 import { directoryOf, exportedBytes, openBytes, randomModel } from './exported.ts';
 
+const directory = temporaryDirectory();
 const tokenizer = trainBPE(['MKVLAAGMKVLAAGIVGLCAKVLA', 'MKKLAAGIVKVLAAG'], { vocabSize: 24, alphabet: 'seen' });
 
 /** The configurations of a family that GGUF can hold. */
@@ -179,4 +183,23 @@ test('vectors and learned positions are float32, and what a file is made of is t
     expect([name, dtype]).toEqual([name, shape.length === 1 || name === 'position_embd.weight' ? 'F32' : 'F16']);
   expect(tensors.has('output.weight')).toBe(false);
   expect(unknownBytes).toBe(256 - 8);
+});
+
+test('weights that do not fit and a request to stop leave nothing, or what was there before', async () => {
+  const [from, out] = [join(directory, 'm'), join(directory, 'm.gguf')];
+  const { model } = modelOf({});
+  model.head.assign(tensor(new Float32Array(model.head.size).fill(1e5), { shape: model.head.shape }));
+  await saveModel(from, { model, tokenizer });
+  const message = `${from}/model.safetensors: tensor "lm_head.weight" holds a value beyond F16; give --dtype float32`;
+  expect(await refusal(exportModel(from, { out, dtype: 'F16' }))).toBe(message);
+  expect(await readdir(directory)).toEqual(['m']);
+  const done: number[] = [];
+  const { bytes } = await exportModel(from, { out, onProgress: n => done.push(n) });
+  expect(done.at(-1)).toBe(bytes);
+  const before = await readFile(out);
+  const stop = new AbortController();
+  const onProgress = () => stop.abort(new Error('stopped'));
+  await expect(exportModel(from, { out, signal: stop.signal, onProgress })).rejects.toThrow('stopped');
+  expect(await readdir(directory)).toEqual(['m', 'm.gguf']);
+  expect(await readFile(out)).toEqual(before);
 });

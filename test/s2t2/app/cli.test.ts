@@ -446,6 +446,45 @@ test('a GGUF file is imported, and is accepted wherever a model directory is', a
   expect(figures(direct)).toEqual(figures(directory));
 });
 
+test('a model is exported as a GGUF file, whose other dtypes are made of it; its name is asked for', async () => {
+  const [from, file] = [oracle('huggingface/olmo'), at('new', 'exported.gguf')];
+  const exported = await s2t2(['export', from, '--out', file]);
+  expect([exported.code, exported.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^0 MB of weights in float16, written to .*exported\.gguf\n$/),
+  ]);
+  const smaller = await s2t2(['export', file, '--out', at('other.gguf'), '--dtype', 'bfloat16', '--json']);
+  expect([smaller.code, JSON.parse(smaller.stdout)]).toEqual([
+    0,
+    { dtype: 'BF16', bytes: expect.any(Number) as number, unknownBytes: 0, unused: [], out: at('other.gguf') },
+  ]);
+  const [own, there] = await Promise.all([loadModel(at('other.gguf')), loadModel(from)]);
+  expect([own.model.config, own.tokenizer.hash]).toEqual([there.model.config, there.tokenizer.hash]);
+  const unnamed = await s2t2(['export', from, '--out', at('exported.bin')]);
+  expect([unnamed.code, unnamed.stdout, unnamed.stderr]).toEqual([
+    2,
+    '',
+    `s2t2: ${at('exported.bin')}: give the file a name that ends with .gguf\n`,
+  ]);
+  const same = await s2t2(['export', file, '--out', file]);
+  expect([same.code, same.stderr]).toEqual([
+    2,
+    expect.stringMatching(/--out would be written over the model to export/),
+  ]);
+});
+
+test('a model adapted to proteins is exported, and it is said which bytes llama.cpp leaves out', async () => {
+  await whole();
+  const { code, stderr } = await s2t2(['export', at('whole', 'model'), '--out', at('proteins.gguf')]);
+  expect([code, stderr]).toEqual([
+    0,
+    expect.stringContaining('228 bytes have no token in this vocabulary; llama.cpp leaves them out of a text\n'),
+  ]);
+  const [own, there] = await Promise.all([loadModel(at('proteins.gguf')), loadModel(at('whole', 'model'))]);
+  expect(own.tokenizer.specialTokens).toEqual(there.tokenizer.specialTokens);
+  expect([...own.tokenizer.encode('MKVLAAGIVGLCAKV')]).toEqual([...there.tokenizer.encode('MKVLAAGIVGLCAKV')]);
+});
+
 test('import of a directory carries over all that is not weights, and names the rest', async () => {
   const [from, out] = [at('to-import'), at('imported-directory')];
   await cp(oracle('huggingface/olmo'), from, { recursive: true });
