@@ -128,10 +128,12 @@ function sentencePiece({ tokenizer, rows }: TokenizerToWrite, characters: Charac
   };
 }
 
-/** A token's score is the rank of the first merge that makes it, negated: the highest is merged first. */
+/** A token's score is the rank, negated, of the merges that make it: the highest is merged first. */
 function scoresOf(merges: readonly Merge[], rows: number): Float32Array {
   const scores = new Float32Array(rows).fill(-merges.length);
-  for (const [rank, { merged }] of [...merges.entries()].reverse()) scores[merged] = -rank;
+  merges.forEach(({ merged }, rank) => {
+    scores[merged] = -rank;
+  });
   return scores;
 }
 

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { UserError } from '../../../models/errors.ts';
 import { firstCutToken, gpt2, preTokenizers } from '../../../models/gguf/pre-tokenizers.ts';
 import { bytesWithoutToken, tokenizerMetadata, type TokenizerToWrite } from '../../../models/gguf/tokenizer-write.ts';
+import { loadTokenizer } from '../../../models/node/checkpoint.ts';
 import { Tokenizer, trainBPE, type TokenizerParts } from '../../../models/tokenizer/index.ts';
 import { specialToken } from '../../../models/tokenizer/added.ts';
 import { english, english300, llama3Pattern, proteins, proteins24, text } from '../tokenizer/samples.ts';
@@ -187,6 +188,39 @@ test.each<[string, Tokenizer, Partial<TokenizerToWrite>, RegExp]>([
   ],
 ])('%s: rejected', (_, tokenizer, more, message) => {
   expect(refusal(tokenizer, more)).toMatch(message);
+});
+
+test('an added token that is ordinary text is told from one that is not', () => {
+  const spaces = { ...specialToken('   ', english300.vocabSize), special: false };
+  const { tokens, added } = english300.parts;
+  const written = write(
+    changed(english300, { tokens: [...tokens, new Uint8Array(3).fill(32)], added: [...added, spaces] }),
+  );
+  const types = [...(written['tokenizer.ggml.token_type'] as Int32Array)];
+  expect([types.slice(0, 4), types.at(-1)]).toEqual([[3, 3, 3, 1], 4]);
+});
+
+describe('of SentencePiece', async () => {
+  const llama = await loadTokenizer(new URL('../../oracles/huggingface/llama', import.meta.url).pathname);
+  const { merges, characters } = llama.parts;
+
+  test('scores are ranks, and bytes and the unknown token have types of their own', () => {
+    const written = write(llama);
+    const [scores, types] = [written['tokenizer.ggml.scores'], written['tokenizer.ggml.token_type']];
+    merges.forEach(({ merged }, rank) => expect((scores as Float32Array)[merged]).toBeLessThanOrEqual(-rank));
+    expect((types as Int32Array)[characters!.fallback[0]]).toBe(6);
+    expect((types as Int32Array)[llama.specialTokens.unk!]).toBe(2);
+    expect(written['tokenizer.ggml.add_space_prefix']).toBe(characters!.prefix === 'always');
+  });
+
+  test('merges of another order, and a space before some texts only, are rejected', () => {
+    const otherwise = /^its merges are not those of a SentencePiece model, .* adapt again without --extend$/;
+    expect(refusal(changed(llama, { merges: merges.slice(0, -1) }))).toMatch(otherwise);
+    expect(refusal(changed(llama, { characters: { ...characters!, prefix: 'first' } }))).toMatch(
+      /^puts a space before som/,
+    );
+    expect(refusal(changed(llama, { nfc: true }))).toMatch(otherwise);
+  });
 });
 
 test('rows without a token have names of their own, and no part in the vocabulary', () => {
