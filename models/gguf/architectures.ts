@@ -17,7 +17,7 @@ export interface Architecture {
   /** llama.cpp's names, without `.weight` and `.bias`, and Hugging Face's; {} is the number of a layer. */
   readonly names: Readonly<Record<string, string>>;
   readonly layout?: LayoutOf;
-  /** What llama.cpp computes for it beside the ordinary: a width of heads, LLaMA 3.1's factors, a window of attention. */
+  /** What llama.cpp has for it and not for all: a width of heads, LLaMA 3.1's factors, a window of attention. */
   readonly computes?: readonly ('headWidth' | 'factors' | 'window')[];
   /** Whether llama.cpp asks for a head where Hugging Face's files leave a tied one out. */
   readonly needsHead?: true;

@@ -28,6 +28,7 @@ export type LayoutOf = (name: string, shape: Shape) => Layout;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** Rows and columns as they are. */
 export const same: Layout = { kind: 'same' };
 
 /** The stored row of each row where every head's rows (D/2, 2) become (2, D/2). */

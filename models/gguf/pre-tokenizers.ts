@@ -7,6 +7,7 @@ import { isUtf8 } from '../utf8.ts';
 import { decodeUtf8 } from '../tokenizer/alphabet.ts';
 import { gpt2Pattern, type TokenizerParts } from '../tokenizer/index.ts';
 
+/** How a name's models cut text into words. */
 export interface PreTokenizer {
   /** Expressions that cut a text into words, one after another. */
   readonly patterns: readonly string[];
@@ -18,6 +19,7 @@ export interface PreTokenizer {
   readonly addBos?: boolean;
 }
 
+/** GPT-2's words. */
 export const gpt2 = gpt2Pattern.source;
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const space = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
@@ -91,10 +93,11 @@ export function preTokenizerOf(parts: TokenizerParts): string | undefined {
  * A token that GPT-2's pattern may cut in some text, of those that merges make; undefined where there is none. Then a
  * merge never joins what the pattern would part, and merging a whole text gives what merging its words gives.
  *
- * The pattern takes a run of letters, of numbers or of other signs whole, with one exception: after an apostrophe that
- * begins a word, `s`, `d`, `m`, `t`, `ll`, `ve` and `re` are cut from the letters that follow (`'s|abc`). So a token is
- * safe if its text is of one of the three kinds and, being letters, does not begin with the end of a contraction and go
- * on: `re`, `ve`, or one of `s d m t l e`. White space is not taken to be safe, nor is a part of a character.
+ * The pattern takes a run of letters, of numbers or of other signs whole, with the space before it. There is one
+ * exception: after an apostrophe that begins a word, `s`, `d`, `m`, `t`, `ll`, `ve` and `re` are cut from the letters
+ * that follow (`'s|abc`). So a token is safe if it is a run of one of the three kinds, with or without a space before
+ * it, and, being letters without a space, does not begin with the end of a contraction and go on: `re`, `ve`, or one of
+ * `s d m t l e`. Any other text is cut somewhere; a token that is no text (a part of a character) is not looked into.
  */
 export function firstCutToken({ tokens, merges }: TokenizerParts): string | undefined {
   for (const { merged } of merges) {
@@ -106,6 +109,5 @@ export function firstCutToken({ tokens, merges }: TokenizerParts): string | unde
 
 const isUncut = (text: string): boolean =>
   (/^\p{L}+$/u.test(text) && !/^([sdmtle]|[rv]e)./u.test(text)) ||
-  /^\p{N}+$/u.test(text) ||
   // White space of Unicode or of JavaScript, which has U+FEFF and not U+0085.
-  /^[^\s\p{L}\p{N}\x85]+$/u.test(text);
+  /^( \p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}\x85]+)$/u.test(text);

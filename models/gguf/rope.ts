@@ -1,6 +1,6 @@
 /**
- * Scaled positions in GGUF: a factor for all pairs is a key of the metadata; LLaMA 3.1's factors, one for each pair, are
- * a tensor.
+ * Scaled positions in GGUF: a factor for all pairs is a key of the metadata; LLaMA 3.1's factors, one for each pair,
+ * are a tensor.
  */
 import type { Fields } from '../config.ts';
 import { UserError } from '../errors.ts';
@@ -67,9 +67,8 @@ export function unknownScaling(c: TransformerConfig): string | undefined {
   if (c.rotaryScaling?.kind !== 'llama3') return undefined;
   const { lowFrequency: low, highFrequency: high, factor } = c.rotaryScaling;
   if (low !== lowFrequency || high !== highFrequency)
-    return `low_freq_factor ${low} and high_freq_factor ${high}, and a GGUF file has ${lowFrequency} and ${highFrequency}`;
-  if (largest(ropeFactors(c)!) !== factor)
-    return `the factor ${factor}, and no pair of a head is slowed down by so much`;
+    return `low_freq_factor ${low} and high_freq_factor ${high}; a GGUF file has ${lowFrequency} and ${highFrequency}`;
+  if (largest(ropeFactors(c)!) !== factor) return `the factor ${factor}; no pair of a head is slowed down by so much`;
   return undefined;
 }
 

@@ -95,7 +95,7 @@ function describeSplits({ parts }: Tokenizer): string {
   if (cut !== undefined)
     return (
       `cuts no words, and "gpt-2", the nearest name in llama.cpp, would cut its token ${show(cut)}; adapt again with ` +
-      `--pattern "${gpt2}"`
+      `--pattern '${gpt2.replaceAll("'", String.raw`'\''`)}'`
     );
   const how = splits.map(({ pattern }) => show(pattern)).join(', then ') || 'not at all';
   const more = [parts.nfc && 'in the normal form C', parts.ignoreMerges && 'with ignore_merges'].filter(Boolean);
@@ -123,7 +123,7 @@ function sentencePiece({ tokenizer, rows }: TokenizerToWrite, characters: Charac
     },
     expected: tokenizer,
     otherwise:
-      'its merges are not those of a SentencePiece model, which merges any two tokens that make a third; where it was ' +
+      'its merges are not those of a SentencePiece model, which merges any two tokens that make a third; if it was ' +
       'extended, adapt again without --extend',
   };
 }

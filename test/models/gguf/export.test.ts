@@ -163,7 +163,7 @@ test.each<[string, Partial<TransformerConfig>, string]>([
   ['a window', { family: 'qwen3', window: 4, windowFrom: 0 }, 'use_sliding_window is true, which llama.cpp does not'],
   ['factors', { family: 'qwen2', rotaryScaling: scaling }, 'the rope_scaling "llama3" is not what llama.cpp computes'],
   ['other ends', { rotaryScaling: { ...scaling, highFrequency: 3 } }, '"llama3" has low_freq_factor 1 and high_freq_'],
-  ['no slow pair', { rotaryScaling: { ...scaling, originalContext: 8192 } }, '"llama3" has the factor 8, and no pair'],
+  ['no slow pair', { rotaryScaling: { ...scaling, originalContext: 8192 } }, '"llama3" has the factor 8; no pair'],
 ])('%s that GGUF does not have is rejected: %j', async (_, changes, message) => {
   const files = await directoryOf(modelOf(changes));
   expect(await refusal(exportedModel(files, 'm'))).toContain(`m/config.json: `);

@@ -94,7 +94,7 @@ describe('without words', () => {
     expect(Math.min(safe, unsafe)).toBeGreaterThan(20);
   });
 
-  test('a token of ASCII that is not safe is cut in some text', () => {
+  test('a token of ASCII is safe if and only if no text of some cuts it', () => {
     const parts = ['s', 't', 'd', 'm', 'l', 'r', 'e', 'v', 'a', 'K', '4', '-', ' ', '\n'];
     const token = fc.array(fc.constantFrom(...parts), { minLength: 2, maxLength: 4 }).map(units => units.join(''));
     fc.assert(
@@ -111,11 +111,9 @@ describe('without words', () => {
               .every(([from, to]) => from > before.length || to < before.length + content.length);
           }),
         );
-        // A run of white space, and a space before a word, are safe only in some contexts, and are not looked into.
-        if (isCut) expect(unsafe).toBe(true);
-        if (unsafe && !/\s/.test(content)) expect(isCut).toBe(true);
+        expect(unsafe).toBe(isCut);
       }),
-      { numRuns: 500 },
+      { numRuns: 1000 },
     );
   });
 
@@ -130,9 +128,9 @@ describe('without words', () => {
   test('a token that would be cut is named, with the words that would not', () => {
     const prose = trainBPE(english, { vocabSize: 300, alphabet: 'bytes' });
     expect(refusal(prose)).toMatch(
-      /^cuts no words, and "gpt-2", the nearest name in llama\.cpp, would cut its token "[^"]+"; adapt again with --pat/,
+      /^cuts no words, and "gpt-2", the nearest name in llama\.cpp, would cut its token "[^"]+"; adapt again with --p/,
     );
-    expect(refusal(prose)).toContain(gpt2);
+    expect(refusal(prose)).toContain(gpt2.slice(1)); // as a shell takes it
     expect(write(trainBPE(english, { vocabSize: 300, alphabet: 'bytes', pattern: gpt2 }))).toBeDefined();
   });
 });
