@@ -2,7 +2,8 @@
  * Corpora in files and pipes, plain or gzipped: opened, unpacked and kept in memory only as far as they fit.
  *
  * Gzip is recognised by its first two bytes, whatever the file's name. A few kilobytes of gzip can unpack to terabytes,
- * so the bytes are counted after unpacking: more than any text could pack into a file of that size is an error.
+ * or to millions of texts of a letter each, so bytes and documents are counted after unpacking: more than any text
+ * could pack into a file of that size is an error. A file that is not packed may hold any number.
  */
 import { Readable, pipeline } from 'node:stream';
 import { getHeapStatistics } from 'node:v8';
@@ -56,7 +57,7 @@ export async function streamCorpus(
 ): Promise<CorpusSummary> {
   const check = heapCheck(path);
   const reader = new CorpusReader(nameOf(path), { ...options, onKeep: kept => check(2 * kept) });
-  for await (const batch of reader.read(chunksOf(path))) await visit(batch);
+  for await (const batch of batchesOf(path, reader)) await visit(batch);
   return reader.summary;
 }
 
@@ -75,13 +76,16 @@ async function readInto(
   const named = documentBytes > 100;
   const check = heapCheck(path);
   const reader = new CorpusReader(nameOf(path), { ...options, onKeep: kept => check(spent + 2 * kept) });
-  for await (const batch of reader.read(chunksOf(path))) {
+  for await (const batch of batchesOf(path, reader)) {
     for (const { name, text } of batch) spent += text.length + (named ? name.length : 0) + documentBytes;
     check(spent);
     keep(batch);
   }
   return reader.summary;
 }
+
+/** Documents in batches; `chunksOf` hears how many there were. */
+const batchesOf = (path: string, reader: CorpusReader) => reader.read(chunksOf(path, () => reader.found));
 
 /** A check that throws a `UserError` where so many bytes of text from `path` would fill the heap. */
 export function heapCheck(path: string): (bytes: number) => void {
@@ -104,10 +108,22 @@ const nameOf = (path: string): string => (path === standardInput ? 'standard inp
 const MAX_RATIO = 200;
 /** Bytes that are no long text yet. */
 const ALWAYS_UNPACKED = 2 ** 24;
+/**
+ * Each byte of gzip may hold this many documents. The bundled corpora have 0.023 at most. At its best, gzip makes 0.3
+ * of peptides of 5 residues without names, 0.3 of random words of 4 letters, 0.4 of one short read over and over with
+ * numbers, 0.5 of all words in order, and 1.4 of random single residues (`corpus.test.ts` counts them). Only texts of a
+ * bit each have more (5.5 of a or b at random); a bomb of one paragraph of four letters has 172.
+ */
+const MAX_DOCUMENTS_PER_BYTE = 4;
+/** Documents that are not too many yet: of a letter each, `adapt` takes them in 15 seconds and 0.4 GB. */
+const ALWAYS_DOCUMENTS = 2 ** 20;
 const CHUNK_BYTES = 2 ** 18;
 
-/** The bytes of a file or of standard input, unpacked if they are gzip. */
-export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
+/**
+ * The bytes of a file or of standard input, unpacked if they are gzip. `documents` tells how many were found in the
+ * chunks that were given so far.
+ */
+export async function* chunksOf(path: string, documents = () => 0): AsyncGenerator<Uint8Array> {
   const { bytes, size } = await openBytes(path);
   const iterator = bytes[Symbol.asyncIterator]();
   try {
@@ -118,7 +134,7 @@ export async function* chunksOf(path: string): AsyncGenerator<Uint8Array> {
       yield head;
       for (let next = await iterator.next(); !next.done; next = await iterator.next()) yield next.value;
     })();
-    if (isGzip(head)) yield* unpackedChunks(path, all, size);
+    if (isGzip(head)) yield* unpackedChunks(path, all, documents, size);
     else yield* all;
   } catch (error) {
     if (error instanceof Error && 'code' in error && String(error.code).startsWith('Z_'))
@@ -135,12 +151,20 @@ async function openBytes(path: string): Promise<{ bytes: AsyncIterable<Buffer>; 
   return { bytes: handle.createReadStream({ start: 0, highWaterMark: CHUNK_BYTES }), size }; // Closes the handle.
 }
 
-/** `size` is that of the file; a pipe is taken to be as long as what was read of it. */
+/**
+ * `size` is that of the file; a pipe is taken to be as long as what was read of it. A long run of one letter is found
+ * at the beginning of good files (a chromosome's), so the bytes are held against the whole file. The documents are held
+ * against what they were unpacked from, so that a larger file does not take longer to be rejected.
+ */
 async function* unpackedChunks(
   path: string,
   chunks: AsyncIterable<Uint8Array>,
+  documents: () => number,
   size?: number,
 ): AsyncGenerator<Uint8Array> {
+  const reject = (what: string): never => {
+    throw new UserError(`${nameOf(path)}: ${what}; if it is the right file, unpack it with gunzip first`);
+  };
   let [packedBytes, bytes] = [0, 0];
   const counted = (async function* () {
     for await (const chunk of chunks) {
@@ -148,14 +172,18 @@ async function* unpackedChunks(
       yield chunk;
     }
   })();
-  const unpacked: Readable = pipeline(Readable.from(counted), createGunzip({ chunkSize: CHUNK_BYTES }), () => {});
+  const unpacked = pipeline(Readable.from(counted), createGunzip({ chunkSize: CHUNK_BYTES }), () => {});
   for await (const chunk of unpacked as AsyncIterable<Buffer>) {
     bytes += chunk.length;
     const whole = size ?? packedBytes;
     if (bytes > Math.max(ALWAYS_UNPACKED, MAX_RATIO * whole))
-      throw new UserError(
-        `${nameOf(path)}: unpacks to more than ${MAX_RATIO} times its ${whole} bytes; is it the right file?`,
-      );
+      reject(`unpacks to more than ${MAX_RATIO} times its ${whole} bytes`);
     yield chunk;
+    const [found, used] = [documents(), unpacked.bytesWritten];
+    if (found > Math.max(ALWAYS_DOCUMENTS, MAX_DOCUMENTS_PER_BYTE * used))
+      reject(
+        `holds more than ${MAX_DOCUMENTS_PER_BYTE} documents for each byte of gzip (${found} in the first ` +
+          `${used} bytes)`,
+      );
   }
 }

@@ -118,6 +118,12 @@ export class CorpusReader {
     this.check(lines.number);
   }
 
+  /** Documents so far, those left out included. */
+  get found(): number {
+    const { empty, tooShort, tooLong, stops } = this.skipped;
+    return this.documents + empty + tooShort + tooLong + stops;
+  }
+
   get summary(): CorpusSummary {
     const { gaps = 0, finalStops = 0 } = this.reader ?? {};
     return {
@@ -185,19 +191,18 @@ export class CorpusReader {
   }
 
   private check(lines: number): void {
-    const { path, skipped, documents } = this;
+    const { path, skipped, documents, found } = this;
     const { minLength = 1, maxLength = Infinity } = this.options;
-    const seen = documents + skipped.empty + skipped.tooShort + skipped.tooLong + skipped.stops;
     if (lines === 0) throw new UserError(`${path}: is empty; give a file with text or sequences`);
-    if (seen === 0) throw new UserError(`${path}: holds no document; ${this.format} needs ${UNITS[this.format!]}`);
-    if (seen === skipped.empty)
-      throw new UserError(`${path}: ${counted(seen, 'document')}, all empty; give a file with text or sequences`);
-    if (seen === skipped.empty + skipped.stops)
-      throw new UserError(`${path}: ${counted(seen, 'sequence')}, all empty or with "*" inside`);
+    if (found === 0) throw new UserError(`${path}: holds no document; ${this.format} needs ${UNITS[this.format!]}`);
+    if (found === skipped.empty)
+      throw new UserError(`${path}: ${counted(found, 'document')}, all empty; give a file with text or sequences`);
+    if (found === skipped.empty + skipped.stops)
+      throw new UserError(`${path}: ${counted(found, 'sequence')}, all empty or with "*" inside`);
     if (documents === 0)
       throw new UserError(
-        `${path}: ${counted(seen, 'document')}, none ${minLength} to ${maxLength} long (${skipped.tooShort} shorter, ` +
-          `${skipped.tooLong} longer); change the limits`,
+        `${path}: ${counted(found, 'document')}, none ${minLength} to ${maxLength} long ` +
+          `(${skipped.tooShort} shorter, ${skipped.tooLong} longer); change the limits`,
       );
   }
 }

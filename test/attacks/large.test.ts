@@ -3,6 +3,7 @@
  * processor time and memory, Ctrl-C in the middle of each stage, thousands of mutants of every file that is read back.
  */
 import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { cpSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
@@ -119,14 +120,26 @@ function tokenizerFile(size: number): string {
 describe.skipIf(!process.env.LONG_TESTS)('large', { timeout: 900_000 }, () => {
   describe('bombs of one or two megabytes: an answer within bounds of time and memory', () => {
     const members = (text: string) => {
-      const member = gzipSync(Buffer.alloc(2 ** 20, text));
+      const member = gzipSync(Buffer.alloc(2 ** 20 - (2 ** 20 % text.length), text));
       return Buffer.concat(Array.from({ length: Math.floor(2 ** 20 / member.length) }, () => member));
     };
+    /** A mebibyte that looks like text, and documents that take nearly none: 33 million of six bytes. */
+    const padded = (begin: string, document: string) => {
+      const random = randomBytes(0.75 * 2 ** 20).toString('hex');
+      const member = gzipSync(Buffer.alloc(document.length * 2 ** 16, document));
+      return Buffer.concat([gzipSync(`${begin}${random}"}\n\n`), ...Array.from({ length: 500 }, () => member)]);
+    };
     const ratio = /unpacks to more than 200 times its \d+ bytes/;
+    const dense = /holds more than 4 documents for each byte of gzip \(\d+ in the first \d+ bytes\)/;
     test.each<[string, () => Buffer, RegExp | null]>([
       ['one letter.txt.gz', () => members('A'), ratio],
-      ['short paragraphs.txt.gz', () => members('AAAA\n\n'), ratio],
-      ['records.fasta.gz', () => members('>a\nMKVL\n'), ratio],
+      ['short paragraphs.txt.gz', () => members('AAAA\n\n'), dense],
+      ['more paragraphs.txt.gz', () => padded('', 'AAAA\n\n'), dense],
+      ['records.fasta.gz', () => members('>a\nMKVL\n'), dense],
+      ['residues.fasta.gz', () => members('>\nA\n'), dense],
+      ['headers.fasta.gz', () => members('>\n'), dense],
+      ['objects.jsonl.gz', () => members('{"text":"a"}\n'), dense],
+      ['more objects.jsonl.gz', () => padded('{"text":"', '{"text":"a"}\n'), dense],
       ['newlines.txt', () => Buffer.alloc(2 ** 21, '\n'), /holds no document/],
       ['carriage returns.txt', () => Buffer.alloc(2 ** 21, '\r'), /holds no document/],
       ['both.txt', () => Buffer.alloc(2 ** 21, '\r\n'), /holds no document/],
@@ -141,6 +154,18 @@ describe.skipIf(!process.env.LONG_TESTS)('large', { timeout: 900_000 }, () => {
       else expect(ended.code).toBe(0);
       expect(ended.seconds).toBeLessThan(30);
       expect(ended.megabytes).toBeLessThan(1000);
+    });
+
+    test.each<[string, (data: string) => string[]]>([
+      ['adapt', data => ['adapt', '--model', source, '--data', data, '--out', at('out')]],
+      ['evaluate', data => ['evaluate', '--model', source, '--data', data]],
+      ['tokenize --field', data => ['tokenize', '--data', data, '--field', 't', '--out', at('t.json')]],
+    ])('texts of a letter: %s', async (_, args) => {
+      const ended = await run(args(file('letters.jsonl.gz', members('{"t":"a","text":"a"}\n'))));
+      expect(ended).toMatchObject({ code: 2, stderr: expect.stringMatching(dense) as string });
+      expect(ended.stderr.trim().split('\n')).toHaveLength(1);
+      expect(ended.seconds).toBeLessThan(15);
+      expect(ended.megabytes).toBeLessThan(500);
     });
 
     test('a valid tokenizer.json of 50 MB loads', async () => {
