@@ -7,4 +7,5 @@ export * from './plan-file.ts';
 export * from './prepare.ts';
 export type { ReportData } from '../view/data.ts';
 export { renderReport } from './report/page.ts';
-export * from './stream.ts';
+export * from './translate/checkpoint.ts';
+export { headWithFrequencies } from './translate/head.ts';

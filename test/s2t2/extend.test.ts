@@ -17,7 +17,7 @@ import type { Transformer } from '../../models/weights.ts';
 import { adapt } from '../../s2t2/app/adapt.ts';
 import { loadPlan, savePlan } from '../../s2t2/app/plan-file.ts';
 import { toSequences } from '../../s2t2/app/prepare.ts';
-import { translateCheckpoint } from '../../s2t2/app/stream.ts';
+import { translateCheckpoint } from '../../s2t2/app/translate/checkpoint.ts';
 import { methods, modelFromPlan } from '../../s2t2/methods.ts';
 import { expand } from '../../s2t2/plan.ts';
 import { defaults } from '../../s2t2/settings.ts';

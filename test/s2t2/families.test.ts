@@ -9,7 +9,7 @@ import { loadModel } from '../../models/node/checkpoint.ts';
 import { adapt } from '../../s2t2/app/adapt.ts';
 import { methods, modelFromPlan } from '../../s2t2/methods.ts';
 import { defaults } from '../../s2t2/settings.ts';
-import { translateCheckpoint } from '../../s2t2/app/stream.ts';
+import { translateCheckpoint } from '../../s2t2/app/translate/checkpoint.ts';
 import { distance, someDirectories, huggingFace, logitsOf } from '../oracles/families.ts';
 import { oraclePython, readThere } from '../oracles/huggingface.ts';
 import { temporaryDirectory } from '../models/temporary.ts';

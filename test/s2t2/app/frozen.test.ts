@@ -9,7 +9,7 @@ import { trainBPE } from '../../../models/tokenizer/index.ts';
 import { disposeModel } from '../../../models/weights.ts';
 import { loadFrozen } from '../../../s2t2/app/frozen.ts';
 import { savePlan } from '../../../s2t2/app/plan-file.ts';
-import { headWithFrequencies } from '../../../s2t2/app/stream.ts';
+import { headWithFrequencies } from '../../../s2t2/app/translate/head.ts';
 import { compress } from '../../../s2t2/plan.ts';
 import { tokenMap } from '../../../s2t2/translate.ts';
 import { temporaryDirectory } from '../../models/temporary.ts';
