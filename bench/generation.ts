@@ -130,10 +130,8 @@ async function main(flags: Flags): Promise<void> {
     (1 / secondsOf(name)).toFixed(1),
     (secondsOf(name) / secondsOf('ours')).toFixed(2),
   ]);
-  process.stdout.write(
-    `${[cpus()[0].model.trim(), `${flags.threads} threads`, `Node ${process.versions.node}`, flags.model].join(', ')}\n` +
-      `${renderTable(['side', 'tokens/s', 'time, ours is 1'], rows)}\n`,
-  );
+  const machine = [cpus()[0].model.trim(), `${flags.threads} threads`, `Node ${process.versions.node}`, flags.model];
+  process.stdout.write(`${machine.join(', ')}\n` + `${renderTable(['side', 'tokens/s', 'time, ours is 1'], rows)}\n`);
   if (flags.llamaCpp === undefined) return;
   const [mine, theirs] = names.map(name => runs.get(name)![0]);
   const same = (what: 'prompt' | 'tokens') => {
