@@ -55,6 +55,7 @@ interface Flags {
   readonly methods: string;
   readonly rates: string;
   readonly onlyRates?: true;
+  readonly onlyGrid?: true;
   readonly bodyRate: number;
   readonly gridTokens: number;
   readonly tokens: number;
@@ -202,7 +203,7 @@ async function main(flags: Flags): Promise<void> {
     for (const method of names) {
       const rates = flags.rates.split(',').map(Number);
       const rate = await bestRate(rates, !flags.onlyRates, rate => bitsAt(method, rate));
-      await finish({ ...common, method, split: 'test', tokens: flags.tokens, rate });
+      if (!flags.onlyGrid) await finish({ ...common, method, split: 'test', tokens: flags.tokens, rate });
     }
   }
   console.log(table(cells, flags.domain));
@@ -219,6 +220,7 @@ await new Command('bench:real')
   )
   .option('--rates <list>', 'peak learning rates to begin with', '4e-3,8e-3')
   .option('--only-rates', 'try no others where the best of them is the first or the last')
+  .option('--only-grid', 'train no row on the whole budget and leave the test data alone')
   .option('--body-rate <x>', 'rate of the layers between the ends, in units of that', Number, 0.5)
   .option('--grid-tokens <n>', 'budget of a cell of the grid', Number, 30000)
   .option('--tokens <n>', 'budget of a row', Number, 150000)
