@@ -130,17 +130,21 @@ describe.each(names)('%s, exported', name => {
     expect(model.tokenizer.hash).toBe(expected.tokenizer.hash);
   });
 
-  test.skipIf(oraclePython === undefined)('transformers reads it and computes the same', async () => {
-    const out = join(directory, `${name}.safetensors`);
-    execFileSync(oraclePython!, [join(oracles, 'gguf/compare.py'), file, out, 'the cat'], { stdio: 'ignore' });
-    const oracle = await readSafetensors(out);
-    const { model } = await loadModel(join(oracles, 'huggingface', name));
-    const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
-    const own = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
-    const there = await oracle.readFloats('logits');
-    const largest = there.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
-    there.forEach((x, i) => expect(Math.abs(x - own[i]) / largest).toBeLessThan(256 * 2 ** -24));
-  });
+  // Its loader leaves out GPT-2's context, Qwen 3's head width and every scaling of positions, and has no other family.
+  test.skipIf(oraclePython === undefined || !['llama', 'qwen2'].includes(name))(
+    'transformers reads it and computes the same',
+    async () => {
+      const out = join(directory, `${name}.safetensors`);
+      execFileSync(oraclePython!, [join(oracles, 'gguf/compare.py'), file, out, 'the cat'], { stdio: 'ignore' });
+      const oracle = await readSafetensors(out);
+      const { model } = await loadModel(join(oracles, 'huggingface', name));
+      const ids = (await oracle.read('ids')) as Int32Array<ArrayBuffer>;
+      const own = noGrad(() => scope(() => forward(model, tensor(ids, { shape: [1, ids.length] })).logits.dataSync()));
+      const there = await oracle.readFloats('logits');
+      const largest = there.reduce((most, x) => Math.max(most, Math.abs(x)), 0);
+      there.forEach((x, i) => expect(Math.abs(x - own[i]) / largest).toBeLessThan(256 * 2 ** -24));
+    },
+  );
 });
 
 describe('a quantised LLaMA model', async () => {
