@@ -82,6 +82,10 @@ const commands: Readonly<Record<string, Row>> = {
     arguments: () => [at('model'), '--out', at('imported')],
     json: { bytes: anyNumber, out: anyString },
   },
+  export: {
+    arguments: () => [at('run/model'), '--out', at('exported.gguf')],
+    json: { bytes: anyNumber, out: anyString },
+  },
   evaluate: {
     arguments: () => [...model(), ...data()],
     json: {
