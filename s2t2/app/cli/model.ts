@@ -92,8 +92,9 @@ export function addModelCommands(program: Command): void {
         exportModel(model, { out, dtype: dtype && dtypes[dtype], signal: stop.signal, onProgress }),
       );
       tellUnused(unused);
-      if (written.unknownBytes > 0)
-        log(`${written.unknownBytes} bytes have no token in this vocabulary; llama.cpp leaves them out of a text`);
+      const { unknownBytes } = written;
+      if (unknownBytes > 0)
+        log(`${unknownBytes} of 256 byte values have no token in this vocabulary; llama.cpp leaves them out of a text`);
       print({ ...written, out }, describeWritten(written, out));
     });
 
