@@ -97,7 +97,7 @@ export function preTokenizerOf(parts: TokenizerParts): string | undefined {
  * exception: after an apostrophe that begins a word, `s`, `d`, `m`, `t`, `ll`, `ve` and `re` are cut from the letters
  * that follow (`'s|abc`). So a token is safe if it is a run of one of the three kinds, with or without a space before
  * it, and, being letters without a space, does not begin with the end of a contraction and go on: `re`, `ve`, or one of
- * `s d m t l e`. Any other text is cut somewhere; a token that is no text (a part of a character) is not looked into.
+ * `s d m t l e`. Any other text is cut somewhere. A token that is not valid UTF-8 (part of a character) counts as cut.
  */
 export function firstCutToken({ tokens, merges }: TokenizerParts): string | undefined {
   for (const { merged } of merges) {

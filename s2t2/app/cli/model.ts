@@ -81,7 +81,7 @@ export function addModelCommands(program: Command): void {
 
   program
     .command('export')
-    .description('write a model as a GGUF file, for llama.cpp and what is made of it')
+    .description('write a model as a GGUF file, for llama.cpp and tools built on it')
     .argument('<model>', 'Hugging Face model directory, or a GGUF file to convert to another --dtype')
     .addOption(requiredOption('--out <file>', 'GGUF file to write'))
     .addOption(dtypeOption("dtype of the matrices; default: the source's, or float16 if that is quantised"))
