@@ -30,7 +30,7 @@ const settings = {
 };
 const rows: string[][] = [];
 for (const domain of names.map(String)) {
-  const texts = await loadDomain(domain, { work: 'runs/data' });
+  const texts = await loadDomain(domain);
   const held = { train: texts.train, test: texts.validation.slice(0, 40) };
   const { target, sequences } = await prepare(source, held, settings, () => {});
   for (const [name, planRate] of Object.entries(planRates)) {

@@ -104,7 +104,7 @@ async function agree({ model: path, domain, texts: count, threads, llamaCpp: fol
   const { model, tokenizer } = await loadModel(path);
   const { vocabSize: V } = model.config;
   const sequence = (await there.createContext({ contextSize: longest + 16, threads })).getSequence();
-  const { test: texts } = await loadDomain(domain!, { work: 'runs/data' });
+  const { test: texts } = await loadDomain(domain!);
   let [sameTexts, positions, same, worst] = [0, 0, 0, 0];
   for (const [i, text] of texts.entries()) {
     const ids = tokenizer.encode(text);

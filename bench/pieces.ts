@@ -42,7 +42,7 @@ async function main(names: readonly string[], flags: { readonly model: string })
 
   const table: string[][] = [];
   for (const name of names.length > 0 ? names : Object.keys(domains)) {
-    const domain = await loadDomain(name, { work: 'runs/data' });
+    const domain = await loadDomain(name);
     const texts = cutAll(domain.train, defaults.maxBytes);
     const format = domain.unit === 'byte' ? 'jsonl' : 'fasta';
     const target = await trainTarget(texts, format, defaults.vocabSize, {}, console.error);

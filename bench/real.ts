@@ -81,7 +81,7 @@ const peakHook = `data:text/javascript,process.on('exit',()=>console.error('peak
 async function run(cell: Cell, flags: Flags): Promise<Finished> {
   const out = join(flags.work, keyOf(cell));
   await mkdir(out, { recursive: true });
-  const texts = await loadDomain(cell.domain, { work: 'runs/data' });
+  const texts = await loadDomain(cell.domain);
   const isSequence = texts.unit !== 'byte';
   const held = join(out, isSequence ? 'held.fasta' : 'held.jsonl');
   const lines = texts[cell.split]

@@ -64,7 +64,7 @@ function describe(rows: readonly Float64Array[]) {
 }
 
 for (const domain of names.length > 0 ? names : ['proteins', 'code', 'japanese']) {
-  const texts = await loadDomain(domain, { work: 'runs/data' });
+  const texts = await loadDomain(domain);
   const { target, sequences } = await prepare(
     source,
     { train: texts.train, test: texts.validation },

@@ -4,6 +4,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { utf8Length } from '../models/utf8.ts';
 import { loadDomain } from '../s2t2/app/data/domains.ts';
+import type { Paper } from '../s2t2/app/paper/paper.ts';
 import { Bootstrap } from '../s2t2/app/paper/statistics.ts';
 import { cutAll } from '../s2t2/corpus/index.ts';
 
@@ -30,11 +31,11 @@ interface Cell {
   };
 }
 
-/** Scores after finetuning of every row of a table that `paper` made of one bundled domain, in the order of seeds. */
+/** Scores after finetuning of every row of a table that `paper` made in the order of seeds. */
 export async function tableScores(run: string): Promise<Map<string, TextScores>> {
   const read = async <T>(...names: string[]) => JSON.parse(await readFile(join(run, ...names), 'utf8')) as T;
-  const { domain } = await read<{ domain: { name: string } }>('results.json');
-  const { test } = await loadDomain(domain.name, { work: 'runs/data' });
+  const { domain } = await read<Pick<Paper, 'domain'>>('results.json');
+  const { test } = await loadDomain(domain.name, domain.folder ?? undefined);
   const names = await readdir(join(run, 'test/cells'));
   const cells = await Promise.all(names.map(name => read<Cell>('test/cells', name)));
   const rows = new Map<string, TextScores>();
@@ -44,7 +45,7 @@ export async function tableScores(run: string): Promise<Map<string, TextScores>>
     const bytes = cutAll(test, record.settings.maxBytes).slice(0, nats.length).map(utf8Length);
     const sum = (all: readonly number[]) => all.reduce((a, b) => a + b, 0);
     if (Math.abs(sum(nats) / Math.LN2 / sum(bytes) - row.after.bitsPerByte) > 1e-9)
-      throw new Error(`bench: ${run} was not made of the bundled domain '${domain.name}'`);
+      throw new Error(`bench: ${run} was not made of today's texts of '${domain.name}'`);
     rows.set(name, { nats: [...(rows.get(name)?.nats ?? []), nats], bytes });
   }
   return rows;

@@ -29,7 +29,7 @@ export function addPaperCommand(program: Command): void {
       domainList,
       ['proteins'],
     )
-    .option('--data <dir>', 'directory in which `s2t2 data` put domains that are not bundled', 'runs/data')
+    .option('--data <dir>', 'directory in which `s2t2 data` put more texts of the domains; default: the bundled ones')
     .option('--seeds <n>', 'number of seeds', whole(1, 1000), 5)
     .option('--tokens <n>', 'training budget of every method', whole(1), defaults.budget.amount)
     .option('--held-out <n>', 'maximum number of validation and of test sequences', whole(2), 200)

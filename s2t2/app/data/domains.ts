@@ -176,24 +176,20 @@ const split = v.object({ sha256: hash });
 const recordSchema = v.object({ splits: v.object({ train: split, validation: split, test: split }) });
 
 /**
- * The three splits of a domain, bundled or, where it is not, from `work`, where `s2t2 data NAME` put them. `full`: from
- * `work` in any case.
+ * The three splits of a domain: those that are bundled, or those that `s2t2 data NAME` put in `folder`.
  *
- * @throws UserError where a split is not the one that its record describes: a copy that was cut off reads as a corpus
+ * @throws UserError where a file is missing or a split is not the one that its record describes: a copy that was cut off reads as a corpus
  *   with fewer texts.
  */
 export async function loadDomain(
   name: string,
-  { work, full = false }: { readonly work: string; readonly full?: boolean },
+  folder: string = dirname(dataFolder(`${name}.json`)),
 ): Promise<DomainData> {
   const { unit, source, licence } = domainOf(name);
-  const folder = [dirname(dataFolder(`${name}.json`)), work]
-    .slice(full ? 1 : 0)
-    .find(f => existsSync(join(f, `${name}.json`)));
-  if (folder === undefined)
-    throw new UserError(`${work}: holds no ${name}.json; make it with npm run s2t2 -- data ${name} --out ${work}`);
   const record = join(folder, `${name}.json`);
-  const advice = `make the data again with npm run s2t2 -- data ${name} --out ${work}`;
+  const making = `npm run s2t2 -- data ${name} --out ${folder}`;
+  if (!existsSync(record)) throw new UserError(`${folder}: holds no ${name}.json; make it with ${making}`);
+  const advice = `make the data again with ${making}`;
   const { splits } = await readRecord(record, recordSchema, advice);
   const [train, validation, test] = await Promise.all(
     splitNames.map(async part => {

@@ -44,8 +44,8 @@ export function paperMarkdown({
     r.seconds > 0 ? r.seconds.toFixed(0) : '',
   ];
   const parts = [
-    `${domain.name}: ${domain.source}; ${table.sequences} held-out sequences, seeds ` +
-      `${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ${settings.budget.unit} a method. ` +
+    `${domain.name}: ${domain.source}; ${count(domain.trainingTexts)} training texts, ${table.sequences} held-out ` +
+      `sequences, seeds ${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ${settings.budget.unit} a method. ` +
       `Source model: ${count(model.parameters)} parameters, width ${model.width}, ${model.layers} layers, ` +
       `vocabulary ${model.vocabSize}. ${backend}. Brackets hold 95 % intervals of a bootstrap over ` +
       `sequences crossed with seeds.`,

@@ -1,5 +1,6 @@
 /** What the paper's table holds once its cells are trained: read by the Markdown and by the page. */
 import type { Settings } from '../../settings.ts';
+import type { DomainData } from '../data/domains.ts';
 import type { Ablation } from './ablations.ts';
 import type { Meaning } from './meaning.ts';
 import type { GridRow } from '../rates.ts';
@@ -8,7 +9,11 @@ import type { Transfer } from './transfer.ts';
 
 /** A finished table, with all that was measured beside it. */
 export interface Paper {
-  readonly domain: { readonly name: string; readonly unit: string; readonly source: string; readonly licence: string };
+  readonly domain: Pick<DomainData, 'name' | 'unit' | 'source' | 'licence'> & {
+    /** Where its files lie; null for those that are bundled. */
+    readonly folder: string | null;
+    readonly trainingTexts: number;
+  };
   readonly model: {
     readonly parameters: number;
     readonly width: number;

@@ -36,8 +36,8 @@ export interface PaperOptions {
   /** Directory of the source model. */
   readonly model?: string;
   readonly domain: string;
-  /** Where `s2t2 data` put the files of domains that are not bundled. */
-  readonly data: string;
+  /** Where `s2t2 data` put the files of the domain; by default those that are bundled. */
+  readonly data?: string;
   readonly seeds: number;
   readonly tokens: number;
   /** Sequences of validation and of test data, at most. */
@@ -63,22 +63,40 @@ export interface PaperOptions {
 
 /** Trains the cells of the paper's table, or resumes, and writes table, results and report. */
 export async function paper(options: PaperOptions): Promise<Paper> {
-  check(options);
-  return withLock(options.out, async () => write(options, await trainCells(options)));
+  const inputs = await readInputs(options);
+  return withLock(options.out, async () => write(options, await trainCells(options, inputs)));
 }
 
 /** Trains cells of a paper that another process runs with these options, and leaves the rest to that one. */
 export async function helpPaper(options: PaperOptions): Promise<void> {
-  check(options);
-  await trainCells(options);
+  await trainCells(options, await readInputs(options));
 }
 
-function check({ lines: names, transfer: receiver }: PaperOptions): void {
+/** What a paper is made from. */
+interface Inputs {
+  readonly source: LanguageModel;
+  /** The model that plans are applied to as well. */
+  readonly receiver: LanguageModel | null;
+  /** Learning rates of an earlier table. */
+  readonly given: GridRow[] | null;
+  readonly domain: DomainData;
+}
+
+/** Reads what the options name, so that their mistakes come before anything is written. */
+async function readInputs(options: PaperOptions): Promise<Inputs> {
+  const { lines: names, transfer: receiver, rates } = options;
   const unknown = names.find(name => !lines.some(l => l.name === name));
   if (unknown !== undefined)
     throw new UserError(`the table has no row '${unknown}'; expected names from: ${lines.map(l => l.name).join(', ')}`);
   if (receiver !== undefined && !names.includes('s2t2'))
     throw new UserError("--transfer applies the plans of the row 's2t2', which --lines leaves out; add it");
+  const source = await loadModel(options.model ?? dataFolder('source'));
+  return {
+    source,
+    receiver: receiver === undefined ? null : await loadReceiver(receiver, source),
+    given: rates === undefined ? null : await readRates(rates),
+    domain: await loadDomain(options.domain, options.data),
+  };
 }
 
 /** What cells give, and what to look at them with. */
@@ -88,13 +106,9 @@ interface Trained extends Pick<Paper, 'settings' | 'grid' | 'table' | 'ablations
   readonly rates: ReadonlyMap<string, Rates>;
 }
 
-async function trainCells(options: PaperOptions): Promise<Trained> {
+async function trainCells(options: PaperOptions, inputs: Inputs): Promise<Trained> {
   const { out, signal, log } = options;
-  const source = await loadModel(options.model ?? dataFolder('source'));
-  // or learn now that it is none
-  const receiver = options.transfer === undefined ? null : await loadReceiver(options.transfer, source);
-  const given = options.rates === undefined ? null : await readRates(options.rates);
-  const domain = await loadDomain(options.domain, { work: options.data });
+  const { source, domain } = inputs;
   const settings: Settings = {
     ...defaults,
     alpha: defaultAlpha(source.tokenizer.ordinaryIds().length),
@@ -122,7 +136,7 @@ async function trainCells(options: PaperOptions): Promise<Trained> {
     domain,
     settings,
     test,
-    ...(await trainTables(options, settings, validation, test, receiver, given)),
+    ...(await trainTables(options, settings, validation, test, inputs)),
   }));
 }
 
@@ -131,8 +145,7 @@ async function trainTables(
   settings: Settings,
   validation: Bench,
   test: Bench,
-  receiver: LanguageModel | null,
-  given: GridRow[] | null,
+  { receiver, given }: Inputs,
 ): Promise<Omit<Trained, 'domain' | 'settings' | 'test'>> {
   const chosen = lines.filter(l => options.lines.includes(l.name));
   const { rates, rows: grid } = given
@@ -159,7 +172,14 @@ async function write(options: PaperOptions, { domain, test, rates, ...trained }:
   const hasPlans = options.lines.includes('s2t2');
   const { config } = source.model;
   const results: Paper = {
-    domain: { name: domain.name, unit: domain.unit, source: domain.source, licence: domain.licence },
+    domain: {
+      name: domain.name,
+      unit: domain.unit,
+      source: domain.source,
+      licence: domain.licence,
+      folder: options.data ?? null,
+      trainingTexts: domain.train.length,
+    },
     model: {
       parameters: Object.values(parameters(source.model)).reduce((n, w) => n + w.size, 0),
       width: config.width,

@@ -18,6 +18,7 @@ import type { Results } from '../../../s2t2/cell.ts';
 import { defaultRows } from '../../../s2t2/app/adapt.ts';
 import type { Paper } from '../../../s2t2/app/paper/paper.ts';
 import { readCorpus } from '../../../s2t2/app/corpus.ts';
+import { dataFolder } from '../../../s2t2/app/data/tools.ts';
 import { explainPlan } from '../../../s2t2/explain.ts';
 import { domainsMarkdown } from '../../../s2t2/app/paper/markdown.ts';
 import { loadPlan } from '../../../s2t2/app/plan-file.ts';
@@ -151,6 +152,11 @@ describe('the whole job', () => {
         ),
       ),
     );
+    // Data of the user's own making, here a copy of what is bundled.
+    const data = at('domains-of-mine');
+    await mkdir(data);
+    for (const file of ['json', 'train.fasta.gz', 'validation.fasta.gz', 'test.fasta.gz'])
+      await copyFile(dataFolder(`enzymes.${file}`), join(data, `enzymes.${file}`));
     const by = async (name: string, ...more: string[]) => {
       const ended = await (more.some(word => word === '--jobs' || word === '--helper') ? spawned : s2t2)([
         'paper',
@@ -159,7 +165,7 @@ describe('the whole job', () => {
         '--domain',
         'enzymes',
         '--data',
-        directory,
+        data,
         '--out',
         at(name),
         '--tokens',
@@ -179,7 +185,8 @@ describe('the whole job', () => {
       return { stderr: ended.stderr, begun: (ended.stderr.match(/^(table|equal bytes): .*$/gm) ?? []).length };
     };
     const rows = async (name: string) => {
-      const { table } = JSON.parse(await readFile(at(name, 'results.json'), 'utf8')) as Paper;
+      const { table, domain } = JSON.parse(await readFile(at(name, 'results.json'), 'utf8')) as Paper;
+      expect(domain).toMatchObject({ name: 'enzymes', folder: data, trainingTexts: 600 });
       return table.rows.map(r => [r.name, r.before, r.after, r.tokens]);
     };
     const one = await by('paper-1');
@@ -891,6 +898,11 @@ describe('mistakes give one line, exit code 2, and write nothing', () => {
       'an unknown domain',
       async () => ['paper', '--domain', 'rna,magic', '--out', at('none')],
       /Unknown domain magic; expected names from: /,
+    ],
+    [
+      'a directory without the domain',
+      async () => ['paper', '--domain', 'rna', '--data', directory, '--out', at('none')],
+      /holds no rna\.json; make it with npm run s2t2 -- data rna --out /,
     ],
     [
       'a state of another run',

@@ -51,7 +51,7 @@ describe.each(names)('%s', name => {
       const bytes = await readFile(fileOf(name, part));
       expect(bytes.readUInt32LE(4)).toBe(0);
       expect(sha256(gunzipSync(bytes))).toBe(splits[part].sha256);
-      const texts = (await loadDomain(name, { work }))[part];
+      const texts = (await loadDomain(name))[part];
       expect({ texts: texts.length, units: countUnits(texts, unit as 'byte') }).toEqual({
         texts: splits[part].texts,
         units: splits[part].units,
@@ -104,14 +104,14 @@ const reverseComplement = (text: string) =>
 test.each(['proteins', 'enzymes'])(
   '%s: no 30 residues of a test sequence stand in a row in training or validation',
   async name => {
-    const { train, validation, test } = await loadDomain(name, { work });
+    const { train, validation, test } = await loadDomain(name);
     const held = windows(test, 30);
     expect([...windows([...train, ...validation], 30)].filter(w => held.has(w))).toEqual([]);
   },
 );
 
 test('dna: no copy of 123 bases, a thirtieth of a piece, on either strand', async () => {
-  const { train, validation, test } = await loadDomain('dna', { work });
+  const { train, validation, test } = await loadDomain('dna');
   const held = windows([...test, ...test.map(reverseComplement)], 123);
   expect([...windows([...train, ...validation], 123)].filter(w => held.has(w))).toEqual([]);
 });
@@ -132,11 +132,9 @@ test('the samples besides the proteins take less than 1.4 MB', async () => {
 });
 
 test('an unknown domain and missing files are one-line errors', async () => {
-  expect(await refusal(loadDomain('protein', { work }))).toBe(
-    `protein: no such domain; expected one of ${names.join(', ')}`,
-  );
-  expect(await refusal(loadDomain('toString', { work }))).toMatch(/no such domain/);
-  expect(await refusal(loadDomain('dna', { work, full: true }))).toBe(
+  expect(await refusal(loadDomain('protein'))).toBe(`protein: no such domain; expected one of ${names.join(', ')}`);
+  expect(await refusal(loadDomain('toString'))).toMatch(/no such domain/);
+  expect(await refusal(loadDomain('dna', work))).toBe(
     `${work}: holds no dna.json; make it with npm run s2t2 -- data dna --out ${work}`,
   );
 });

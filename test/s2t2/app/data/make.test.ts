@@ -230,7 +230,7 @@ describe('making a domain', () => {
       JSON.parse(JSON.stringify(records[0])),
     );
 
-    const { train, validation, test, unit } = await loadDomain('japanese', { work: runs[0].out, full: true });
+    const { train, validation, test, unit } = await loadDomain('japanese', runs[0].out);
     const bytes = (texts: readonly string[]) => Buffer.byteLength(texts.join(''));
     expect(unit).toBe('byte');
     expect(records[0].splits).toMatchObject({
@@ -247,11 +247,11 @@ describe('making a domain', () => {
     const split = join(runs[0].out, 'japanese.train.jsonl.gz');
     const lines = gunzipSync(readFileSync(split)).toString().split('\n');
     writeFileSync(split, gzipSync(lines.slice(3).join('\n')));
-    expect(await refusal(loadDomain('japanese', { work: runs[0].out, full: true }))).toMatch(
+    expect(await refusal(loadDomain('japanese', runs[0].out))).toMatch(
       /japanese\.train\.jsonl\.gz: does not have the SHA-256 that .*japanese\.json records; make the data again with/,
     );
     writeFileSync(join(runs[0].out, 'japanese.json'), '{"splits":{}}');
-    expect(await refusal(loadDomain('japanese', { work: runs[0].out, full: true }))).toMatch(
+    expect(await refusal(loadDomain('japanese', runs[0].out))).toMatch(
       /japanese\.json: splits\.train: is missing; make the data again with/,
     );
   });

@@ -42,7 +42,14 @@ const row = (name: string, more: Partial<TableRow>): TableRow => ({
 const cell = { domain: 'proteins', tokens: 150_000, before: 6.9 };
 
 export const example: Paper = {
-  domain: { name: 'proteins', unit: 'residue', source: 'a bank of proteins', licence: 'free' },
+  domain: {
+    name: 'proteins',
+    unit: 'residue',
+    source: 'a bank of proteins',
+    licence: 'free',
+    folder: null,
+    trainingTexts: 6000,
+  },
   model: { parameters: 1_064_960, width: 128, layers: 4, vocabSize: 2048 },
   settings: { ...defaults, alpha: 0.0005, budget: { unit: 'tokens', amount: 150_000 } },
   backend: 'made by hand',

@@ -21,7 +21,6 @@ describe('paper', () => {
     out: join(directory, out),
     model,
     domain: 'enzymes',
-    data: directory,
     seeds: 2,
     tokens: 600,
     heldOut: 3,
