@@ -178,8 +178,8 @@ const recordSchema = v.object({ splits: v.object({ train: split, validation: spl
 /**
  * The three splits of a domain: those that are bundled, or those that `s2t2 data NAME` put in `folder`.
  *
- * @throws UserError where a file is missing or a split is not the one that its record describes: a copy that was cut off reads as a corpus
- *   with fewer texts.
+ * @throws UserError where a file is missing or a split is not the one that its record describes: a copy that was cut
+ *   off reads as a corpus with fewer texts.
  */
 export async function loadDomain(
   name: string,
