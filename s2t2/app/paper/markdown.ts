@@ -46,9 +46,9 @@ export function paperMarkdown({
   const parts = [
     `${domain.name}: ${domain.source}; ${count(domain.trainingTexts)} training texts, ${table.sequences} held-out ` +
       `sequences, seeds ${table.seeds.join(', ')}, budget ${count(settings.budget.amount)} ` +
-      `${settings.budget.unit} a method. Source model: ${count(model.parameters)} parameters, width ${model.width}, ${model.layers} layers, ` +
-      `vocabulary ${model.vocabSize}. ${backend}. Brackets hold 95 % intervals of a bootstrap over ` +
-      `sequences crossed with seeds.`,
+      `${settings.budget.unit} a method. Source model: ${count(model.parameters)} parameters, width ` +
+      `${model.width}, ${model.layers} layers, vocabulary ${model.vocabSize}. ${backend}. Brackets hold ` +
+      `95 % intervals of a bootstrap over sequences crossed with seeds.`,
     markdownTable(
       [
         'method',
