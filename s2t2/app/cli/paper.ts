@@ -50,6 +50,11 @@ export function addPaperCommand(program: Command): void {
       'planRate',
       'bodyRate',
     ])
+    .option(
+      '--tune-from <path>',
+      'begin the grid at the learning rates that an earlier table chose at the nearest budget: its directory, or a ' +
+        'file like its rates.jsonl; rates that are not searched stay as they were there',
+    )
     .option('--transfer <dir>', 'also apply the plans to this model with the same vocabulary')
     .option(
       '--jobs <n>',

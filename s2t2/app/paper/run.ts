@@ -17,7 +17,7 @@ import { loadDomain, type DomainData } from '../data/domains.ts';
 import { dataFolder } from '../data/tools.ts';
 import { withLock } from '../lock.ts';
 import { prepare } from '../prepare.ts';
-import { gridText, readGrid, type GridRow } from '../rates.ts';
+import { chosenRates, gridText, readGrid, type GridRow } from '../rates.ts';
 import { renderReport } from '../report/page.ts';
 import { defaultAlpha, defaults, type Rates, type Settings } from '../../settings.ts';
 import { ablate, type AblationName } from './ablations.ts';
@@ -26,7 +26,7 @@ import { meaning } from './meaning.ts';
 import { paperMarkdown } from './markdown.ts';
 import type { Paper } from './paper.ts';
 import { describePaper } from './report.ts';
-import { chooseRates, defaultGrid, lines, mainTable, ratesFrom, s2t2Cell, type Grid } from './table.ts';
+import { chooseRates, defaultGrid, gridFrom, lines, mainTable, ratesFrom, s2t2Cell, type Grid } from './table.ts';
 import { loadReceiver, transfer } from './transfer.ts';
 import { parameters } from '../../../models/weights.ts';
 
@@ -45,6 +45,8 @@ export interface PaperOptions {
   /** Names of lines of the table. */
   readonly lines: readonly string[];
   readonly grid?: Grid;
+  /** Directory of an earlier table, or its rates.jsonl: the grid begins at what was chosen there, see `gridFrom`. */
+  readonly tuneFrom?: string;
   /**
    * Directory of an earlier table, whose cells are not run again, or its rates.jsonl: learning rates in place of a grid
    * of this table's own.
@@ -77,24 +79,29 @@ interface Inputs {
   readonly source: LanguageModel;
   /** The model that plans are applied to as well. */
   readonly receiver: LanguageModel | null;
-  /** Learning rates of an earlier table. */
+  /** Learning rates of an earlier table, in place of a grid. */
   readonly given: GridRow[] | null;
+  /** Those from which the grid begins. */
+  readonly begin: GridRow[] | null;
   readonly domain: DomainData;
 }
 
 /** Reads what the options name, so that their mistakes come before anything is written. */
 async function readInputs(options: PaperOptions): Promise<Inputs> {
-  const { lines: names, transfer: receiver, rates } = options;
+  const { lines: names, transfer: receiver, rates, tuneFrom } = options;
   const unknown = names.find(name => !lines.some(l => l.name === name));
   if (unknown !== undefined)
     throw new UserError(`the table has no row '${unknown}'; expected names from: ${lines.map(l => l.name).join(', ')}`);
   if (receiver !== undefined && !names.includes('s2t2'))
     throw new UserError("--transfer applies the plans of the row 's2t2', which --lines leaves out; add it");
+  if (rates !== undefined && tuneFrom !== undefined)
+    throw new UserError('--rates takes learning rates as they are, and --tune-from begins a grid at them; give one');
   const source = await loadModel(options.model ?? dataFolder('source'));
   return {
     source,
     receiver: receiver === undefined ? null : await loadReceiver(receiver, source),
     given: rates === undefined ? null : await readRates(rates),
+    begin: tuneFrom === undefined ? null : await readRates(tuneFrom),
     domain: await loadDomain(options.domain, options.data),
   };
 }
@@ -145,13 +152,18 @@ async function trainTables(
   settings: Settings,
   validation: Bench,
   test: Bench,
-  { receiver, given }: Inputs,
+  { receiver, given, begin }: Inputs,
 ): Promise<Omit<Trained, 'domain' | 'settings' | 'test'>> {
   const chosen = lines.filter(l => options.lines.includes(l.name));
+  const { domain, tokens, share, grid: whole = defaultGrid } = options;
+  const gridOfLine = (name: string) => {
+    const earlier = begin && chosenRates(begin, name, domain, tokens);
+    return earlier ? gridFrom(whole, earlier) : whole;
+  };
   const { rates, rows: grid } = given
-    ? { rates: ratesFrom(given, chosen, options.domain, options.tokens), rows: [] }
-    : await chooseRates(validation, options.domain, settings, chosen, options.grid ?? defaultGrid, options.share);
-  if (options.share === undefined) await writeFileAtomic(join(options.out, 'rates.jsonl'), gridText(given ?? grid));
+    ? { rates: ratesFrom(given, chosen, domain, tokens), rows: [] }
+    : await chooseRates(validation, domain, settings, chosen, gridOfLine, share);
+  if (share === undefined) await writeFileAtomic(join(options.out, 'rates.jsonl'), gridText(given ?? grid));
   const seeds = seedsOf(options);
   const table = await mainTable(test, settings, chosen, rates, seeds);
   const ablations = await ablate(

@@ -61,6 +61,15 @@ export const gridOf = (axes: readonly (keyof Rates)[]): Grid => {
   return { ...defaultGrid, ...Object.fromEntries(fixed.map(axis => [axis, [defaultGrid.start[axis]]])) };
 };
 
+/**
+ * A grid that begins at rates of an earlier one, each that it searches with half of it: a larger budget wants lower
+ * ones. It grows as the grid does.
+ */
+export const gridFrom = (grid: Grid, start: Rates): Grid => {
+  const axis = (name: keyof Rates) => (grid[name].length > 1 ? [start[name] / 2, start[name]] : [start[name]]);
+  return { ...grid, start, rate: axis('rate'), planRate: axis('planRate'), bodyRate: axis('bodyRate') };
+};
+
 /** Rates that matter to a line, in the order in which they are chosen. */
 const axesOf = ({ method }: Line): readonly (keyof Rates)[] =>
   method.learnsPlan ? ['rate', 'planRate', 'bodyRate'] : ['rate', 'bodyRate'];
@@ -73,13 +82,16 @@ const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Ra
   bodyRate,
 });
 
-/** `bench` evaluates on validation data of `domain`; `share` is where among the lines to begin. */
+/**
+ * `bench` evaluates on validation data of `domain`; `gridOfLine` gives the grid of a line, by its name; `share` is where
+ * among the lines to begin.
+ */
 export async function chooseRates(
   bench: Bench,
   domain: string,
   base: Settings,
   chosen: readonly Line[],
-  grid: Grid,
+  gridOfLine: (name: string) => Grid,
   share = 0,
 ): Promise<{ rates: Map<string, Rates>; rows: GridRow[] }> {
   const rates = new Map<string, Rates>();
@@ -88,6 +100,7 @@ export async function chooseRates(
     lines.filter(l => chosen.includes(l)),
     share,
   )) {
+    const grid = gridOfLine(line.name);
     const tried = new Map<string, Rates & Pick<GridRow, 'before' | 'bitsPerByte'>>();
     /** The best value of one rate, the other fixed. */
     const sweep = async (axis: keyof Rates, fixed: Rates): Promise<Rates> => {

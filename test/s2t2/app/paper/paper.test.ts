@@ -137,6 +137,23 @@ describe('paper', () => {
     await expect(paper({ ...options('third'), lines: ['fvt'], rates: join(directory, 'first') })).rejects.toThrow(
       /chose no learning rate for 'fvt'/,
     );
+    // A grid begins there; what it does not search stays as it was.
+    const searched = await paper({
+      ...options('searched'),
+      lines: ['source'],
+      seeds: 1,
+      tokens: 64,
+      ablate: [],
+      grid: { ...options('').grid!, rate: [1e-3, 2e-3] },
+      tuneFrom: join(directory, 'first'),
+    });
+    expect(searched.grid.map(g => [g.rate, g.bodyRate])).toEqual([
+      [1e-3, 1],
+      [2e-3, 1],
+    ]);
+    await expect(paper({ ...options('third'), rates: 'a', tuneFrom: 'b' })).rejects.toThrow(
+      '--tune-from begins a grid',
+    );
     await expect(paper({ ...options('third'), rates: join(directory, 'nowhere') })).rejects.toThrow(
       /nowhere\/rates.jsonl: no such file/,
     );

@@ -14,6 +14,7 @@ import {
 } from '../../../../s2t2/app/paper/cells.ts';
 import {
   chooseRates,
+  gridFrom,
   lines,
   mainTable,
   median,
@@ -247,7 +248,7 @@ describe('learning rates', () => {
           const r = { rate, planRate, bodyRate };
           await keep(bench, { key: '', method: line(name).method, settings: { ...base, ...r } }, result(bits(r)));
         }
-    return chooseRates(bench, 'proteins', base, [line(name)], { ...grid, ...more });
+    return chooseRates(bench, 'proteins', base, [line(name)], () => ({ ...grid, ...more }));
   }
   const tried = (rows: readonly Rates[]) => rows.map(r => [r.rate, r.planRate, r.bodyRate]);
 
@@ -317,6 +318,21 @@ describe('learning rates', () => {
         ).rows,
       ),
     ).toEqual(among([1, 2, 4, 8, 16], 8));
+  });
+
+  test('a grid that begins at an earlier choice ends where another ends, in fewer cells', async () => {
+    const bits = ({ rate, bodyRate }: Rates) => 5 + Math.abs(Math.log2(rate / 0.5)) + Math.abs(bodyRate - 0.25);
+    const start = { rate: 1, planRate: 40, bodyRate: 0.25 };
+    const rateAlone = { ...grid, bodyRate: [1] };
+    const { rates: found, rows } = await choose('source', bits, gridFrom(rateAlone, start));
+    // The body's rate is not searched and stays as it was; the half of the rate is tried first, then what lies beside.
+    expect(tried(rows)).toEqual([0.25, 0.5, 1].map(rate => [rate, 40, 0.25]));
+    expect(found).toEqual(new Map([['source', { rate: 0.5, planRate: 40, bodyRate: 0.25 }]]));
+    const from = async (rate: number) =>
+      (await choose('source', bits, gridFrom(rateAlone, { ...start, rate }))).rates.get('source')!.rate;
+    expect([await from(0.5), await from(2), await from(4)]).toEqual([0.5, 0.5, 0.5]);
+    const { rows: usual } = await choose('source', bits, rateAlone);
+    expect(usual).toHaveLength(5);
   });
 
   test('methods that learn a plan tune its rate at the best finetuning rate, then that of the body', async () => {
