@@ -83,8 +83,8 @@ const settingsOf = (base: Settings, line: Line, { rate, planRate, bodyRate }: Ra
 });
 
 /**
- * `bench` evaluates on validation data of `domain`; `gridOfLine` gives the grid of a line, by its name; `share` is where
- * among the lines to begin.
+ * `bench` evaluates on validation data of `domain`; `gridOfLine` gives the grid of a line, by its name; `share` is
+ * where among the lines to begin.
  */
 export async function chooseRates(
   bench: Bench,
