@@ -144,7 +144,7 @@ describe('paper', () => {
       seeds: 1,
       tokens: 64,
       ablate: [],
-      grid: { ...options('').grid!, rate: [1e-3, 2e-3] },
+      grid: { ...options('').grid!, rate: [8e-3, 9e-3] },
       tuneFrom: join(directory, 'first'),
     });
     expect(searched.grid.map(g => [g.rate, g.bodyRate])).toEqual([
