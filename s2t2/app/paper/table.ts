@@ -65,7 +65,8 @@ export const gridOf = (axes: readonly (keyof Rates)[]): Grid => {
  * A grid that begins at rates of an earlier one, each that it searches with half of it: a larger budget wants lower
  * ones. It grows as the grid does.
  */
-export const gridFrom = (grid: Grid, start: Rates): Grid => {
+export const gridFrom = (grid: Grid, { rate, planRate, bodyRate }: Rates): Grid => {
+  const start: Rates = { rate, planRate, bodyRate };
   const axis = (name: keyof Rates) => (grid[name].length > 1 ? [start[name] / 2, start[name]] : [start[name]]);
   return { ...grid, start, rate: axis('rate'), planRate: axis('planRate'), bodyRate: axis('bodyRate') };
 };

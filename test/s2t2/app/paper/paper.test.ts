@@ -147,9 +147,9 @@ describe('paper', () => {
       grid: { ...options('').grid!, rate: [8e-3, 9e-3] },
       tuneFrom: join(directory, 'first'),
     });
-    expect(searched.grid.map(g => [g.rate, g.bodyRate])).toEqual([
-      [1e-3, 1],
-      [2e-3, 1],
+    expect(searched.grid.map(g => [g.tokens, g.rate, g.bodyRate])).toEqual([
+      [64, 1e-3, 1],
+      [64, 2e-3, 1],
     ]);
     await expect(paper({ ...options('third'), rates: 'a', tuneFrom: 'b' })).rejects.toThrow(
       '--tune-from begins a grid',
