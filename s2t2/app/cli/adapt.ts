@@ -101,6 +101,8 @@ async function runAdaptation(flags: AdaptFlags): Promise<void> {
       `results go to ${flags.out}`,
   );
   if (!flags.methods) log(`rows: ${methods.join(', ')}; --methods names others`);
+  if (flags.spread === 'none' && methods.includes('fvt-spread'))
+    log("'fvt-spread' spreads its rows, whatever --spread says; 'fvt' is the row without");
   const {
     results,
     target: tokenizer,

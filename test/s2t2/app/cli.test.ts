@@ -594,6 +594,16 @@ describe('what people take away', () => {
     for (const value of said) expect(text.split('\n')).toContain(value);
   });
 
+  test('a row whose name says how it starts says so where --spread says otherwise', async () => {
+    const notice = "'fvt-spread' spreads its rows, whatever --spread says; 'fvt' is the row without\n";
+    const said = async (name: string, ...more: string[]) => {
+      const { code, stderr } = await s2t2(job(at(name), '--tokens', '64', ...more));
+      return [code, stderr.includes(notice)];
+    };
+    expect(await said('spread', '--methods', 'fvt-spread', '--spread', 'none')).toEqual([0, true]);
+    expect(await said('not-spread', '--methods', 'fvt', '--spread', 'none')).toEqual([0, false]);
+  });
+
   test('rows of a later run join the table, --save chooses the model, --log has every step', async () => {
     const out = at('grown');
     expect((await s2t2(job(out, '--methods', 'truncated', '--save', 'truncated'))).code).toBe(0);
