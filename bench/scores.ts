@@ -31,7 +31,7 @@ interface Cell {
   };
 }
 
-/** Scores after finetuning of every row of a table that `paper` made in the order of seeds. */
+/** Scores after finetuning of every row of a table that `paper` made, in the order of seeds. */
 export async function tableScores(run: string): Promise<Map<string, TextScores>> {
   const read = async <T>(...names: string[]) => JSON.parse(await readFile(join(run, ...names), 'utf8')) as T;
   const { domain } = await read<Pick<Paper, 'domain'>>('results.json');
